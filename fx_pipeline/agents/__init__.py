@@ -1,0 +1,1 @@
+"""Agents: one folder each. `base` holds the two protocols through which everything else knows them."""

@@ -1,0 +1,96 @@
+"""The policy seam: what validation, live trading and the Dagster layer know of an agent."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from fx_pipeline.environment.lockstep import Observation
+from fx_pipeline.environment.market_arrays import MarketArrays
+from fx_pipeline.market.costs import CostConfig
+
+#: Called with (fraction done 0..1, metrics of the latest iteration).
+Progress = Callable[[float, Mapping[str, float]], None]
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Chooses actions for a batch, without memory of earlier calls, deterministically."""
+
+    def act(self, observations: Observation) -> npt.NDArray[np.int64]:
+        """Return one legal action per observation, (B,) int64."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All that an agent may learn from: nothing in it lies beyond the training span.
+
+    Attributes
+    ----------
+    market : MarketArrays
+        Bars up to the end of the training span.
+    starts : (S,) int64
+        Valid session starts, as bar indices of `market`; every session ends inside the training span.
+    costs : CostConfig
+    window : Mapping
+        The walk-forward window (key and spans as ISO times), for the checkpoint's record.
+    """
+
+    market: MarketArrays
+    starts: npt.NDArray[np.int64]
+    costs: CostConfig
+    window: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much to train, in episodes of self-play; never in seconds, so that runs can be repeated exactly."""
+
+    episodes: int
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise ValueError(f"a budget needs at least one episode, not {self.episodes}.")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained agent on disk.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds the weights and `checkpoint.json`.
+    sha256 : str
+        Hash of the weights: the identity of the model.
+    metrics : Mapping
+        Figures of the training.
+    history : list of Mapping
+        Metrics of each training iteration.
+    """
+
+    folder: Path
+    sha256: str
+    metrics: Mapping[str, float]
+    history: list[Mapping[str, float]] = field(default_factory=list)
+
+
+class Trainer(Protocol):
+    """Trains an agent on one window."""
+
+    def train(
+        self,
+        data: TrainingData,
+        budget: Budget,
+        *,
+        seed: int,
+        folder: Path,
+        resume: bool = True,
+        progress: Progress | None = None,
+    ) -> Checkpoint:
+        """Train and write a checkpoint into `folder`; an interrupted training is taken up where it was."""
+        ...

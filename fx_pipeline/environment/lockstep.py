@@ -1,0 +1,306 @@
+"""The lock-step environment: B sessions of one market move bar by bar together."""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from fx_pipeline.environment import position as pk
+from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, NEUTRAL, NUM_ACTIONS, SELL, outcome_of
+from fx_pipeline.environment.market_arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
+from fx_pipeline.environment.rewards import DRAWDOWNS, RewardConfig
+from fx_pipeline.environment.trades import TRADE_DTYPE
+from fx_pipeline.market.costs import Fills
+from fx_pipeline.market.errors import DataError
+
+Float64 = npt.NDArray[np.float64]
+# Columns of a recorded trade inside the kernel.
+_COLUMNS = ("side", "entry_bar", "exit_bar", "entry_price", "exit_price", "cost_pips", "pnl_pips", "drawdown_pips")
+_COLUMNS += ("max_drawdown_pips", "peak_pips", "amddp1")
+
+
+class IllegalActionError(ValueError):
+    """An action that the position does not allow."""
+
+
+class Observation(NamedTuple):
+    """What a policy sees at the close of a bar.
+
+    Attributes
+    ----------
+    temporal : (B, 32, 9) float32
+        Features of the last 32 bars, oldest first.
+    static : (B, 6) float32
+        Position features, zero when flat.
+    legal : (B, 4) bool
+        Actions that the position allows.
+    bar : (B,) int64
+        Index of the bar in the market's arrays.
+    """
+
+    temporal: npt.NDArray[np.float32]
+    static: npt.NDArray[np.float32]
+    legal: npt.NDArray[np.bool_]
+    bar: npt.NDArray[np.int64]
+
+
+class Step(NamedTuple):
+    """Result of one step.
+
+    Attributes
+    ----------
+    rewards : (B,) float64
+        In pips.
+    outcomes : (B,) int8
+        Where the market went from the bar of the decision to the next; NEUTRAL at a session's last bar.
+    done : bool
+        Whether the sessions have ended (all end together).
+    observation : Observation
+        At the next bar; after the end, at the last bar.
+    """
+
+    rewards: Float64
+    outcomes: npt.NDArray[np.int8]
+    done: bool
+    observation: Observation
+
+
+class LockstepEnvironment:
+    """B sessions of one market in lock-step.
+
+    A session has `session_bars` decisions. At its last bar a flat account can only HOLD and an open position only
+    CLOSE, filled at that bar's close: nothing is carried out of a session.
+
+    Parameters
+    ----------
+    market : MarketArrays
+    fills : Fills
+        From `fx_pipeline.market.costs.build_fills` on the same market.
+    reward : RewardConfig
+    session_bars, window_bars : int
+    """
+
+    def __init__(
+        self,
+        market: MarketArrays,
+        fills: Fills,
+        reward: RewardConfig | None = None,
+        session_bars: int = SESSION_BARS,
+        window_bars: int = WINDOW_BARS,
+    ) -> None:
+        if len(fills.buy) != len(market):
+            raise ValueError(f"fills have {len(fills.buy)} bars, the market has {len(market)}.")
+        self.market = market
+        self.fills = fills
+        self.reward = reward or RewardConfig()
+        self.session_bars = session_bars
+        self.window_bars = window_bars
+        self._drawdown_kind = DRAWDOWNS.index(self.reward.drawdown)
+        self.steps_done = session_bars
+
+    def reset(self, starts: npt.NDArray[np.int64]) -> Observation:
+        """Start one session at each bar of `starts` (B,) and return the first observation.
+
+        Raises
+        ------
+        DataError
+            If a session, or the window before its first bar, leaves the market or touches a bar that is warming up.
+        """
+        starts = np.ascontiguousarray(starts, dtype=np.int64)
+        if starts.ndim != 1 or len(starts) == 0:
+            raise ValueError("starts must be a non-empty (B,) array.")
+        first, last = starts - self.window_bars + 1, starts + self.session_bars
+        if first.min() < 0 or last.max() > len(self.market):
+            raise DataError(
+                f"a session of {self.session_bars} bars (window {self.window_bars}) at bars {starts.min()}..{starts.max()} "
+                f"leaves the market of {len(self.market)} bars: take starts from the valid-session index."
+            )
+        bars = np.unique(first[:, None] + np.arange(self.window_bars + self.session_bars - 1))
+        if not np.isfinite(self.market.features[bars]).all():
+            raise DataError("a session touches bars whose features are not finite: take starts from the session index.")
+        self._starts = starts
+        self.steps_done = 0
+        batch = len(starts)
+        self._positions = np.zeros((batch, pk.POSITION_SIZE))
+        self._static = np.zeros((batch, pk.NUM_STATIC), dtype=np.float32)
+        self._legal = np.zeros((batch, NUM_ACTIONS), dtype=np.bool_)
+        self._trades = np.zeros((batch, self.session_bars // 2 + 1, len(_COLUMNS)))
+        self._trade_counts = np.zeros(batch, dtype=np.int64)
+        _describe(self._positions, self.session_bars == 1, self._static, self._legal)
+        return self.observation()
+
+    @property
+    def bar(self) -> npt.NDArray[np.int64]:
+        """Bar index (B,) of each session's next decision."""
+        return self._starts + min(self.steps_done, self.session_bars - 1)
+
+    @property
+    def positions(self) -> Float64:
+        """A copy of the position rows (B, POSITION_SIZE)."""
+        return self._positions.copy()
+
+    def observation(self) -> Observation:
+        """Return what policies see now."""
+        bar = self.bar
+        return Observation(
+            self.market.windows(bar, self.window_bars), self._static.copy(), self._legal.copy(), bar.copy()
+        )
+
+    def step(self, actions: npt.NDArray[np.integer]) -> Step:
+        """Act at the close of the current bar and move on to the next.
+
+        Parameters
+        ----------
+        actions : (B,) int
+
+        Returns
+        -------
+        Step
+
+        Raises
+        ------
+        IllegalActionError
+            If an action is not legal in its session; nothing has moved then.
+        RuntimeError
+            If the sessions have ended.
+        """
+        if self.steps_done >= self.session_bars:
+            raise RuntimeError("the sessions have ended: call reset.")
+        actions = np.ascontiguousarray(actions, dtype=np.int64)
+        if actions.shape != self._starts.shape:
+            raise ValueError(f"actions have shape {actions.shape}, expected {self._starts.shape}.")
+        in_range = (actions >= 0) & (actions < NUM_ACTIONS)
+        allowed = in_range & self._legal[np.arange(len(actions)), np.where(in_range, actions, 0)]
+        if not allowed.all():
+            row = int(np.flatnonzero(~allowed)[0])
+            legal = np.flatnonzero(self._legal[row]).tolist()
+            raise IllegalActionError(f"session {row}: action {actions[row]} is illegal, legal are {legal}.")
+        last = self.steps_done == self.session_bars - 1
+        rewards, outcomes = step_sessions(
+            self.bar,
+            actions,
+            last,
+            self._positions,
+            self.market.close,
+            self.market.outcome_sigma,
+            self.market.pip,
+            self.fills,
+            self._drawdown_kind,
+            self.reward.kind == "dense",
+            self.reward.drawdown_weight,
+            self.reward.idle_reward,
+            self.reward.entry_reward,
+            self.reward.profit_floor,
+            self._trades,
+            self._trade_counts,
+        )
+        self.steps_done += 1
+        _describe(self._positions, self.steps_done >= self.session_bars - 1, self._static, self._legal)
+        return Step(rewards, outcomes, self.steps_done == self.session_bars, self.observation())
+
+    def trades(self) -> npt.NDArray[np.void]:
+        """Closed trades so far, sorted by session and entry, with dtype `TRADE_DTYPE`."""
+        recorded = np.arange(self._trades.shape[1]) < self._trade_counts[:, None]
+        rows = self._trades[recorded]
+        trades = np.zeros(len(rows), dtype=TRADE_DTYPE)
+        for number, name in enumerate(_COLUMNS):
+            trades[name] = rows[:, number]
+        trades["session"] = np.nonzero(recorded)[0]
+        trades["entry_time"] = self.market.time[trades["entry_bar"]]
+        trades["exit_time"] = self.market.time[trades["exit_bar"]]
+        trades["bars_held"] = trades["exit_bar"] - trades["entry_bar"]
+        return trades
+
+
+@numba.njit(cache=True, nogil=True)
+def legal_actions(side: float, last: bool, out: npt.NDArray[np.bool_]) -> None:
+    """Write into `out` (4,) which actions a position side allows, at a session's last bar or before it."""
+    flat = side == 0.0
+    out[HOLD] = flat or not last
+    out[BUY] = flat and not last
+    out[SELL] = flat and not last
+    out[CLOSE] = not flat
+
+
+@numba.njit(cache=True, nogil=True)
+def _describe(positions, last, static, legal):  # type: ignore[no-untyped-def]
+    for row in range(len(positions)):
+        pk.write_static(positions[row], static[row])
+        legal_actions(positions[row, pk.SIDE], last, legal[row])
+
+
+@numba.njit(cache=True, nogil=True)
+def step_sessions(  # type: ignore[no-untyped-def]
+    bars,
+    actions,
+    last,
+    positions,
+    close,
+    sigma,
+    pip,
+    fills,
+    drawdown_kind,
+    dense,
+    drawdown_weight,
+    idle_reward,
+    entry_reward,
+    profit_floor,
+    trades,
+    trade_counts,
+):
+    """Move B sessions by one bar, in place; return rewards (B,) float64 and outcomes (B,) int8.
+
+    `positions` (B, POSITION_SIZE), `trades` (B, M, 11) and `trade_counts` (B,) are updated. Actions are legal.
+    """
+    batch = len(bars)
+    rewards = np.zeros(batch)
+    outcomes = np.full(batch, NEUTRAL, dtype=np.int8)
+    for row in range(batch):
+        bar, action, position = bars[row], actions[row], positions[row]
+        if not last:
+            outcomes[row] = outcome_of(close[bar + 1] - close[bar], sigma[bar])
+        if position[pk.SIDE] == 0.0 and action == HOLD:
+            rewards[row] = idle_reward
+            continue
+        pips, drawdown = position[pk.PIPS], pk.penalty(position, drawdown_kind)
+        opened = position[pk.SIDE] == 0.0
+        if opened:
+            pips, drawdown = 0.0, 0.0
+            side = 1.0 if action == BUY else -1.0
+            price = fills.buy[bar] if action == BUY else fills.sell[bar]
+            pk.open_position(position, side, price, fills.entry_cost_pips[bar])
+            position[pk.ENTRY_BAR] = bar if fills.at_close else bar + 1
+        long = position[pk.SIDE] > 0.0
+        # An order that fills at the next open crosses the night before an exit, but not before an entry.
+        at_open = not fills.at_close and not last
+        if (action == CLOSE and at_open) or (action == HOLD and not last) or (opened and fills.at_close):
+            position[pk.COST] += fills.carry_long_pips[bar] if long else fills.carry_short_pips[bar]
+        if action == CLOSE:
+            if last:
+                price = fills.last_sell[bar] if long else fills.last_buy[bar]
+            else:
+                price = fills.sell[bar] if long else fills.buy[bar]
+            exit_bar = bar + 1 if at_open else bar
+        else:
+            price = fills.long_mark[bar + 1] if long else fills.short_mark[bar + 1]
+        pk.mark(position, price, pip)
+        position[pk.BARS] += 1.0
+        change = pk.penalty(position, drawdown_kind) - drawdown
+        if dense:
+            rewards[row] = position[pk.PIPS] - pips - drawdown_weight * change
+        if opened:
+            rewards[row] += entry_reward
+        if action == CLOSE:
+            pnl, total = position[pk.PIPS], pk.penalty(position, drawdown_kind)
+            reward = pk.amddp1(pnl, total, drawdown_weight, profit_floor)
+            if not dense:
+                rewards[row] = reward
+            trade = trades[row, trade_counts[row]]
+            trade[0], trade[1], trade[2] = position[pk.SIDE], position[pk.ENTRY_BAR], exit_bar
+            trade[3], trade[4], trade[5] = position[pk.ENTRY], price, position[pk.COST]
+            trade[6], trade[7], trade[8] = pnl, total, position[pk.MAX_DRAWDOWN]
+            trade[9], trade[10] = position[pk.PEAK], reward
+            trade_counts[row] += 1
+            position[:] = 0.0
+    return rewards, outcomes

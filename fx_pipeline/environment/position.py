@@ -1,0 +1,78 @@
+"""The position kernel: the only code that computes a P&L, a position feature or a reward.
+
+A position is a row of float64, indexed by the constants below. PIPS is the unrealised result after the costs so far;
+PEAK the high-water mark max(entry, best PIPS), which starts at 0; ENTRY_BAR the bar in which the entry filled.
+"""
+
+import math
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+SIDE, ENTRY, COST, PIPS, PEAK, DRAWDOWN, MAX_DRAWDOWN, ACCUMULATED, AREA, BARS, ENTRY_BAR = range(11)
+POSITION_SIZE = 11
+NUM_STATIC = 6
+STATIC_FEATURES = (
+    "position_side",
+    "position_pips",
+    "bars_since_entry",
+    "pips_from_peak",
+    "max_drawdown_pips",
+    "accumulated_dd",
+)
+
+
+@numba.njit(cache=True, nogil=True)
+def open_position(position: npt.NDArray[np.float64], side: int, price: float, cost_pips: float) -> None:
+    """Open a flat position in place: `side` 1 or -1, filled at `price`, with `cost_pips` charged on entry."""
+    position[:] = 0.0
+    position[SIDE] = side
+    position[ENTRY] = price
+    position[COST] = cost_pips
+
+
+@numba.njit(cache=True, nogil=True)
+def mark(position: npt.NDArray[np.float64], price: float, pip: float) -> None:
+    """Value an open position at `price` and carry its high-water mark and drawdowns on."""
+    pips = position[SIDE] * (price - position[ENTRY]) / pip - position[COST]
+    position[PIPS] = pips
+    position[PEAK] = max(position[PEAK], pips)
+    drawdown = position[PEAK] - pips
+    position[ACCUMULATED] += max(0.0, drawdown - position[DRAWDOWN])
+    position[MAX_DRAWDOWN] = max(position[MAX_DRAWDOWN], drawdown)
+    position[AREA] += drawdown
+    position[DRAWDOWN] = drawdown
+
+
+@numba.njit(cache=True, nogil=True)
+def penalty(position: npt.NDArray[np.float64], drawdown_kind: int) -> float:
+    """D of the trade so far: 0 the sum of increases of the drawdown, 1 its maximum, 2 the area under the mark."""
+    if drawdown_kind == 1:
+        return position[MAX_DRAWDOWN]
+    if drawdown_kind == 2:
+        return position[AREA]
+    return position[ACCUMULATED]
+
+
+@numba.njit(cache=True, nogil=True)
+def amddp1(pnl_pips: float, drawdown_pips: float, weight: float, profit_floor: float) -> float:
+    """Reward of a closed trade: pnl less weight times D, floored when the trade made a profit."""
+    reward = pnl_pips - weight * drawdown_pips
+    if pnl_pips > 0.0:
+        return max(reward, profit_floor)
+    return reward
+
+
+@numba.njit(cache=True, nogil=True)
+def write_static(position: npt.NDArray[np.float64], out: npt.NDArray[np.float32]) -> None:
+    """Write the six position features (all zero when flat) into `out` (6,)."""
+    if position[SIDE] == 0.0:
+        out[:] = 0.0
+        return
+    out[0] = position[SIDE]
+    out[1] = math.tanh(position[PIPS] / 100.0)
+    out[2] = math.tanh(position[BARS] / 100.0)
+    out[3] = math.tanh((position[PIPS] - position[PEAK]) / 100.0)
+    out[4] = math.tanh(position[MAX_DRAWDOWN] / 100.0)
+    out[5] = math.tanh(position[ACCUMULATED] / 100.0)

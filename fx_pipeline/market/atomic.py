@@ -1,0 +1,73 @@
+"""Atomic writes: a killed process leaves the old file or the new one, never a part of it."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; on success flush it to disk and rename it to `path`.
+
+    Parameters
+    ----------
+    path : path-like
+        The final path. Its folder is made if it does not exist.
+
+    Yields
+    ------
+    Path
+        A path to write to. It is removed when the body raises.
+    """
+    final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    # The final name stays in the temporary one so that format detection by suffix works.
+    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=f"-{final.name}", dir=final.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        _flush(temporary)
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        os.replace(temporary, final)
+        _flush(final.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def atomic_write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write `data` to `path` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def atomic_write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write `value` as indented JSON with sorted keys; NaN and infinity are refused."""
+    atomic_write_bytes(path, (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:
+    """Remove the temporary files that killed processes left anywhere below `folder`, and return them.
+
+    Call it only while no other process writes below `folder`.
+    """
+    leftovers = [path for path in Path(folder).rglob(f"{TEMPORARY_PREFIX}*") if path.is_file()]
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+    return leftovers
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

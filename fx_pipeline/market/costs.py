@@ -1,0 +1,190 @@
+"""Trading costs: the price at which each order fills, and what entering and holding cost.
+
+One table of fills is built per market and cost model; the environment, validation and the live trader's accounting
+all read it, so that a cost cannot be charged in one of them and forgotten in another.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fx_pipeline.market.calendar import DAY_MINUTES, trading_day, week_minutes
+from fx_pipeline.market.errors import ConfigurationError
+
+Float64 = npt.NDArray[np.float64]
+
+#: Spread by hours since 17:00 New York (0 = 17:00-18:00), as multiples of the London session's spread: the shape of
+#: quoted GBP_JPY spreads, wide around the daily rollover and a little wider in Asia.
+SPREAD_SHAPE = np.array([5.0, 1.6, *[1.2] * 7, *[1.0] * 12, 1.3, 1.8, 1.8])
+#: A typical London spread in pips; majors are quoted tighter than crosses.
+LONDON_SPREAD_PIPS = {"EUR_USD": 1.2, "USD_JPY": 1.4, "GBP_USD": 1.6, "AUD_USD": 1.4, "USD_CAD": 1.8, "USD_CHF": 1.7}
+DEFAULT_LONDON_SPREAD_PIPS = 2.5
+
+
+class Quotes(Protocol):
+    """What a cost model reads of a market (`MarketArrays` provides it). All arrays are (T,)."""
+
+    @property
+    def instrument(self) -> str: ...
+    @property
+    def pip(self) -> float: ...
+    @property
+    def time(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def open(self) -> Float64: ...
+    @property
+    def close(self) -> Float64: ...
+    @property
+    def bid_open(self) -> Float64: ...
+    @property
+    def ask_open(self) -> Float64: ...
+    @property
+    def bid_close(self) -> Float64: ...
+    @property
+    def ask_close(self) -> Float64: ...
+
+
+@dataclass(frozen=True)
+class CostConfig:
+    """A cost model.
+
+    Attributes
+    ----------
+    kind : str
+        "fixed": `fixed_pips` charged on entry, fills at mid. "quoted": fills at the candles' bid and ask.
+        "profile": the modelled spread of the hour charged on entry, fills at mid.
+    fixed_pips : float
+        Cost of entering a position, for "fixed".
+    slippage_pips : float
+        Added against the trader to every fill.
+    financing_long_pips, financing_short_pips : float
+        Charged to a position held over 17:00 New York, a day; three days on Wednesday. Negative pays the trader.
+    fill : str
+        "next_open": an order decided at the close of bar t fills at the open of t + 1. "close": at the close of t.
+    """
+
+    kind: Literal["fixed", "quoted", "profile"] = "fixed"
+    fixed_pips: float = 4.0
+    slippage_pips: float = 0.0
+    financing_long_pips: float = 0.0
+    financing_short_pips: float = 0.0
+    fill: Literal["next_open", "close"] = "next_open"
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("fixed", "quoted", "profile"):
+            raise ConfigurationError(f"cost kind {self.kind!r} is unknown: use fixed, quoted or profile.")
+        if self.fill not in ("next_open", "close"):
+            raise ConfigurationError(f"cost fill {self.fill!r} is unknown: use next_open or close.")
+        if not (self.fixed_pips >= 0 and self.slippage_pips >= 0):
+            raise ConfigurationError("fixed_pips and slippage_pips must be 0 or more.")
+
+
+class Fills(NamedTuple):
+    """What orders and positions are worth at each bar. All arrays are (T,) float64.
+
+    Attributes
+    ----------
+    buy, sell : prices at which a buy or a sell decided at bar t fills.
+    last_buy, last_sell : the same for a session's last bar, whose orders fill at its close.
+    long_mark, short_mark : liquidation price of a long or a short at the close of bar t.
+    entry_cost_pips : charged when a position opens on an order decided at bar t.
+    carry_long_pips, carry_short_pips : financing charged for holding from bar t to bar t + 1.
+    at_close : whether orders fill at the close of bar t instead of at the next open.
+    """
+
+    buy: Float64
+    sell: Float64
+    last_buy: Float64
+    last_sell: Float64
+    long_mark: Float64
+    short_mark: Float64
+    entry_cost_pips: Float64
+    carry_long_pips: Float64
+    carry_short_pips: Float64
+    at_close: bool
+
+
+def modelled_spread_pips(instrument: str, time_ns: npt.NDArray[np.int64]) -> Float64:
+    """Spread in pips by New York hour, for instruments and times without quotes.
+
+    Parameters
+    ----------
+    instrument : str
+        OANDA name.
+    time_ns : (T,) int64
+        UTC nanoseconds.
+
+    Returns
+    -------
+    (T,) float64
+    """
+    hours = (week_minutes(time_ns) % DAY_MINUTES) // 60
+    return LONDON_SPREAD_PIPS.get(instrument, DEFAULT_LONDON_SPREAD_PIPS) * SPREAD_SHAPE[hours]
+
+
+def build_fills(market: Quotes, config: CostConfig) -> Fills:
+    """Precompute the fills of a market under a cost model.
+
+    Parameters
+    ----------
+    market : Quotes
+        Bars in order. The last bar has no next open: an order decided there fills at its close.
+    config : CostConfig
+
+    Returns
+    -------
+    Fills
+    """
+    quoted = config.kind == "quoted"
+    ask_open, bid_open = (market.ask_open, market.bid_open) if quoted else (market.open, market.open)
+    ask_close, bid_close = (market.ask_close, market.bid_close) if quoted else (market.close, market.close)
+    slippage = config.slippage_pips * market.pip
+    last_buy, last_sell = ask_close + slippage, bid_close - slippage
+    if config.fill == "next_open":
+        buy = np.append(ask_open[1:], ask_close[-1:]) + slippage
+        sell = np.append(bid_open[1:], bid_close[-1:]) - slippage
+    else:
+        buy, sell = last_buy, last_sell
+    if config.kind == "fixed":
+        entry_cost = np.full(len(market.time), config.fixed_pips)
+    elif config.kind == "profile":
+        spread = modelled_spread_pips(market.instrument, market.time)
+        entry_cost = np.append(spread[1:], spread[-1:]) if config.fill == "next_open" else spread
+    else:
+        entry_cost = np.zeros(len(market.time))
+    nights = financing_days(market.time)
+    return Fills(
+        *(np.ascontiguousarray(array, dtype=np.float64) for array in (buy, sell, last_buy, last_sell)),
+        long_mark=np.ascontiguousarray(bid_close, dtype=np.float64),
+        short_mark=np.ascontiguousarray(ask_close, dtype=np.float64),
+        entry_cost_pips=entry_cost,
+        carry_long_pips=nights * config.financing_long_pips,
+        carry_short_pips=nights * config.financing_short_pips,
+        at_close=config.fill == "close",
+    )
+
+
+def financing_days(time_ns: npt.NDArray[np.int64]) -> Float64:
+    """Days of financing charged for holding a position from bar t to bar t + 1.
+
+    One for each 17:00 New York crossed that ends a Monday, Tuesday, Thursday or Friday, three on Wednesday (spot
+    settles two business days later, so Wednesday's roll carries the weekend).
+
+    Parameters
+    ----------
+    time_ns : (T,) int64
+
+    Returns
+    -------
+    (T,) float64
+        The last bar has 0.
+    """
+    days = trading_day(time_ns)
+    charged = np.zeros(len(days))
+    for bar in np.flatnonzero(np.diff(days) > 0):
+        crossed = np.arange(days[bar], days[bar + 1])
+        weekday = (crossed + 3) % 7
+        charged[bar] = float(np.select([weekday == 2, weekday < 5], [3.0, 1.0], 0.0).sum())
+    return charged

@@ -1,0 +1,133 @@
+"""Walk-forward windows: train, embargo, validate, step on; planned from the trading days that exist."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fx_pipeline.features.kernel import WARMUP_BARS
+from fx_pipeline.market.arrays import SESSION_BARS
+from fx_pipeline.market.calendar import DAY_MINUTES, day_name, is_open, trading_day, trading_day_start
+from fx_pipeline.market.errors import ConfigurationError
+
+#: No observation or session of the training span may reach into the validation span, nor the other way round.
+MIN_EMBARGO_BARS = WARMUP_BARS + SESSION_BARS
+#: A trading day counts when at least this share of its minutes has a bar.
+MIN_DAY_SHARE = 0.25
+_MIN_TRAIN_DAYS, _MAX_TRAIN_DAYS = 5, 120
+_MIN_VALID_DAYS, _MAX_VALID_DAYS = 3, 20
+
+
+@dataclass(frozen=True)
+class WalkForwardConfig:
+    """Spans of the walk-forward windows; absent ones are fitted to the data.
+
+    Attributes
+    ----------
+    train_days, validation_days : int, optional
+        Trading days of each span.
+    embargo_bars : int
+        Bars between the end of training and the start of validation.
+    """
+
+    train_days: int | None = None
+    validation_days: int | None = None
+    embargo_bars: int = MIN_EMBARGO_BARS
+
+    def __post_init__(self) -> None:
+        if self.embargo_bars < MIN_EMBARGO_BARS:
+            raise ConfigurationError(
+                f"FX_EMBARGO_BARS={self.embargo_bars} is too small: {WARMUP_BARS} bars of feature warm-up and one "
+                f"session of {SESSION_BARS} bars are needed, {MIN_EMBARGO_BARS} in all."
+            )
+        for name, value in (("FX_TRAIN_DAYS", self.train_days), ("FX_VALIDATION_DAYS", self.validation_days)):
+            if value is not None and value < 1:
+                raise ConfigurationError(f"{name}={value} must be at least 1, or absent to be fitted to the data.")
+
+
+@dataclass(frozen=True)
+class WalkForwardWindow:
+    """One window. Times are UTC nanoseconds; spans are [start, end).
+
+    Attributes
+    ----------
+    key : str
+        Name of the partition: the trading day on which validation starts.
+    """
+
+    key: str
+    train_start: int
+    train_end: int
+    valid_start: int
+    valid_end: int
+    embargo_bars: int
+
+    def spans(self) -> dict[str, str]:
+        """Return the four times as ISO strings, for people and records."""
+        names = ("train_start", "train_end", "valid_start", "valid_end")
+        return {name: pd.Timestamp(getattr(self, name), tz="UTC").isoformat() for name in names}
+
+
+def full_days(time_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Trading days (numbers) that have enough bars to count, ascending."""
+    days, counts = np.unique(trading_day(time_ns[is_open(time_ns)]), return_counts=True)
+    return days[counts >= MIN_DAY_SHARE * DAY_MINUTES]
+
+
+def fit_spans(days: int, config: WalkForwardConfig) -> tuple[int, int]:
+    """Return (training days, validation days): those configured, or what fits `days` trading days of data.
+
+    A fifth of the data, 3 to 20 days, validates. What remains trains one window, or two when there are six weeks,
+    up to 120 days.
+    """
+    embargo_days = _embargo_days(config)
+    validation = config.validation_days or int(np.clip(days // 5, _MIN_VALID_DAYS, _MAX_VALID_DAYS))
+    windows = 2 if days >= 30 else 1
+    fitting = int(np.clip(days - windows * validation - embargo_days - 1, _MIN_TRAIN_DAYS, _MAX_TRAIN_DAYS))
+    return config.train_days or fitting, validation
+
+
+def plan_windows(time_ns: npt.NDArray[np.int64], config: WalkForwardConfig) -> list[WalkForwardWindow]:
+    """Plan all windows that the bars allow, oldest first; each validates the days after the one before.
+
+    Parameters
+    ----------
+    time_ns : (T,) int64
+        UTC nanoseconds of the instrument's bars.
+
+    Returns
+    -------
+    list of WalkForwardWindow
+        Empty when there is not enough data for one window.
+    """
+    if len(time_ns) == 0:
+        return []
+    days = full_days(time_ns)
+    train_days, valid_days = fit_spans(len(days), config)
+    windows = []
+    # The first trading day warms the features up.
+    first_valid = 1 + train_days + _embargo_days(config)
+    for position in range(first_valid, len(days) - valid_days + 1, valid_days):
+        valid_start = trading_day_start(int(days[position]))
+        end = position + valid_days
+        valid_end = trading_day_start(int(days[end - 1]) + 1)
+        train_end_bar = int(np.searchsorted(time_ns, valid_start)) - config.embargo_bars
+        train_start = trading_day_start(int(days[position - _embargo_days(config) - train_days]))
+        if train_end_bar <= 0 or time_ns[train_end_bar] <= train_start:
+            continue
+        windows.append(
+            WalkForwardWindow(
+                key=day_name(int(days[position])),
+                train_start=train_start,
+                train_end=int(time_ns[train_end_bar]),
+                valid_start=valid_start,
+                valid_end=valid_end,
+                embargo_bars=config.embargo_bars,
+            )
+        )
+    return windows
+
+
+def _embargo_days(config: WalkForwardConfig) -> int:
+    return -(-config.embargo_bars // DAY_MINUTES)
