@@ -1,0 +1,70 @@
+"""Where everything that the pipeline makes lives, below one data folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths below the data folder; `ingest.layout` adds those of raw pages and the lake.
+
+    Attributes
+    ----------
+    data_dir : Path
+    """
+
+    data_dir: Path
+
+    @property
+    def paper_store(self) -> Path:
+        """Imported candles that the paper server serves."""
+        return self.data_dir / "paper"
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file: features, sessions, windows. All of it can be rebuilt from the lake."""
+        return self.data_dir / "warehouse.duckdb"
+
+    @property
+    def mlflow_uri(self) -> str:
+        """MLflow's store."""
+        return f"sqlite:///{(self.data_dir / 'mlflow.db').resolve()}"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """Files logged to MLflow."""
+        return self.data_dir / "mlartifacts"
+
+    @property
+    def ledger(self) -> Path:
+        """The trial ledger: every configuration that was ever scored."""
+        return self.data_dir / "ledger.db"
+
+    @property
+    def live_lock(self) -> Path:
+        """Held by the one process that trades the account."""
+        return self.data_dir / "live" / "account.lock"
+
+    def windows(self, instrument: str) -> Path:
+        """The walk-forward plan of an instrument."""
+        return self.data_dir / "windows" / f"{instrument}.json"
+
+    def checkpoint(self, agent: str, instrument: str, window: str) -> Path:
+        """Folder of the newest checkpoint of a window."""
+        return self.data_dir / "checkpoints" / agent / instrument / window
+
+    def report(self, agent: str, instrument: str, window: str) -> Path:
+        """Folder of the newest validation report of a window."""
+        return self.data_dir / "reports" / agent / instrument / window
+
+    def model(self, instrument: str, sha256: str) -> Path:
+        """Folder of a registered model: a checkpoint that never changes again."""
+        return self.data_dir / "models" / instrument / sha256[:16]
+
+    def champion(self, instrument: str) -> Path:
+        """The record of an instrument's champion."""
+        return self.data_dir / "champion" / f"{instrument}.json"
+
+    def live_decision(self, instrument: str) -> Path:
+        """The newest decision of the live job."""
+        return self.data_dir / "live" / f"{instrument}.json"

@@ -1,0 +1,161 @@
+"""What goes into a search and what comes out: plain typed arrays, no network and no market."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.integer[Any]]
+BoolArray = npt.NDArray[np.bool_]
+ChanceSelection = Literal["quota", "sample"]
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Settings of a Stochastic MuZero search; the defaults are those of mctx and of the paper.
+
+    Attributes
+    ----------
+    simulations
+        Simulations of one search. Each expands one node, decision or chance.
+    pb_c_init, pb_c_base
+        The constants c1 and c2 of pUCT (MuZero, appendix B, https://arxiv.org/abs/1911.08265).
+    discount
+        Discount of the edge from a chance node to a decision node. Decision to chance has none.
+    dirichlet_alpha, dirichlet_fraction
+        Concentration and share of the noise that is mixed into the root's prior probabilities.
+    chance_selection
+        ``"quota"`` descends to the outcome with the greatest p / (n + 1), as mctx does; ``"sample"`` draws the
+        outcome from p, as the paper does.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of its range; the message names it.
+    """
+
+    simulations: int = 25
+    pb_c_init: float = 1.25
+    pb_c_base: float = 19652.0
+    discount: float = 0.997
+    dirichlet_alpha: float = 0.3
+    dirichlet_fraction: float = 0.25
+    chance_selection: ChanceSelection = "quota"
+
+    def __post_init__(self) -> None:
+        if self.simulations < 1:
+            raise ValueError(f"simulations must be at least 1, got {self.simulations}")
+        if not (math.isfinite(self.pb_c_init) and self.pb_c_init >= 0.0):
+            raise ValueError(f"pb_c_init must be finite and not negative, got {self.pb_c_init}")
+        if not (math.isfinite(self.pb_c_base) and self.pb_c_base > 0.0):
+            raise ValueError(f"pb_c_base must be finite and positive, got {self.pb_c_base}")
+        if not 0.0 <= self.discount <= 1.0:
+            raise ValueError(f"discount must lie in [0, 1], got {self.discount}")
+        if not (math.isfinite(self.dirichlet_alpha) and self.dirichlet_alpha > 0.0):
+            raise ValueError(f"dirichlet_alpha must be finite and positive, got {self.dirichlet_alpha}")
+        if not 0.0 <= self.dirichlet_fraction <= 1.0:
+            raise ValueError(f"dirichlet_fraction must lie in [0, 1], got {self.dirichlet_fraction}")
+        if self.chance_selection not in get_args(ChanceSelection):
+            raise ValueError(f'chance_selection must be "quota" or "sample", got {self.chance_selection!r}')
+
+
+class RootOutput(NamedTuple):
+    """The representation of the observations that the search starts from.
+
+    Attributes
+    ----------
+    states
+        Latent states, (B, H) float32.
+    prior_logits
+        Policy logits, (B, A), all finite; illegal actions are masked by the search.
+    values
+        Values of the states, (B,).
+    """
+
+    states: npt.NDArray[np.float32]
+    prior_logits: FloatArray
+    values: FloatArray
+
+
+class AfterstateOutput(NamedTuple):
+    """What follows an action, before the market has answered.
+
+    Attributes
+    ----------
+    chance_logits
+        Logits of the outcomes, (R, C). ``-inf`` is an impossible outcome; one at least must be finite.
+    values
+        Values of the afterstates, (R,).
+    """
+
+    chance_logits: FloatArray
+    values: FloatArray
+
+
+class StateOutput(NamedTuple):
+    """The next decision node, after an action and an outcome.
+
+    Attributes
+    ----------
+    states
+        Latent states, (R, H) float32.
+    rewards
+        Rewards of the step from the parent decision node, (R,).
+    prior_logits
+        Policy logits, (R, A). ``-inf`` is an action never taken; one at least must be finite.
+    values
+        Values of the states, (R,).
+    """
+
+    states: npt.NDArray[np.float32]
+    rewards: FloatArray
+    prior_logits: FloatArray
+    values: FloatArray
+
+
+class Evaluator(Protocol):
+    """The model, seen by the search: R rows a call, where R varies from call to call and is never 0.
+
+    A row of the output must not depend on the other rows, if results are not to depend on how environments are
+    batched.
+    """
+
+    def afterstate(self, states: npt.NDArray[np.float32], actions: npt.NDArray[np.int64]) -> AfterstateOutput:
+        """Evaluate the afterstates of decision-node ``states`` (R, H) under ``actions`` (R,)."""
+        ...
+
+    def dynamics(
+        self, states: npt.NDArray[np.float32], actions: npt.NDArray[np.int64], outcomes: npt.NDArray[np.int64]
+    ) -> StateOutput:
+        """Evaluate the states that follow ``states`` (R, H), ``actions`` (R,) and ``outcomes`` (R,).
+
+        ``states`` are those of the parent decision node, so that no afterstate need be stored.
+        """
+        ...
+
+
+class SearchResult(NamedTuple):
+    """What a search found at its roots; the arrays belong to the caller.
+
+    Attributes
+    ----------
+    visits
+        Visit counts of the root's actions, (B, A) int32; each row sums to the number of simulations.
+    values
+        Search values of the roots, (B,) float64: the mean over the root's own value and every simulation.
+    q_values
+        Action values, (B, A) float64; 0.0 where ``visits`` is 0, as in mctx.
+    prior_probs
+        The prior probabilities as the search used them, (B, A) float64: noisy, masked, normalised.
+    max_depth
+        Edges from the root to the deepest node, (B,) int32; two edges are one bar.
+    """
+
+    visits: npt.NDArray[np.int32]
+    values: npt.NDArray[np.float64]
+    q_values: npt.NDArray[np.float64]
+    prior_probs: npt.NDArray[np.float64]
+    max_depth: npt.NDArray[np.int32]

@@ -1,0 +1,122 @@
+"""The session index in DuckDB, and the walk-forward plan as JSON beside it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fx_pipeline.market.arrays import SESSION_BARS, MarketArrays
+from fx_pipeline.market.atomic import atomic_write_json
+from fx_pipeline.market.errors import DataError
+from fx_pipeline.sessions.windows import WalkForwardWindow
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS valid_sessions (
+    instrument VARCHAR NOT NULL, start_time TIMESTAMP NOT NULL, last_time TIMESTAMP NOT NULL, range_pips DOUBLE NOT NULL,
+    PRIMARY KEY (instrument, start_time)
+);
+"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The walk-forward plan of an instrument: the windows, and the spans and days they were planned from."""
+
+    instrument: str
+    days: int
+    train_days: int
+    validation_days: int
+    windows: tuple[WalkForwardWindow, ...]
+
+    def window(self, key: str) -> WalkForwardWindow | None:
+        """Return the window of that key, or None."""
+        return next((window for window in self.windows if window.key == key), None)
+
+
+def write_sessions(
+    connection: duckdb.DuckDBPyConnection, market: MarketArrays, starts: npt.NDArray[np.int64]
+) -> None:
+    """Replace an instrument's rows in `valid_sessions`, in one transaction.
+
+    Parameters
+    ----------
+    market : MarketArrays
+        All bars of the instrument.
+    starts : (S,) int64
+        Bar indices of the valid starts.
+    """
+    spans = starts[:, None] + np.arange(SESSION_BARS)
+    ranges = (market.high[spans].max(axis=1) - market.low[spans].min(axis=1)) / market.pip if len(starts) else np.empty(0)
+    table = pa.table(
+        {
+            "instrument": pa.array([market.instrument] * len(starts), pa.string()),
+            "start_time": pa.array((market.time[starts] // 1000).astype("datetime64[us]")),
+            "last_time": pa.array((market.time[starts + SESSION_BARS - 1] // 1000).astype("datetime64[us]")),
+            "range_pips": pa.array(ranges),
+        }
+    )
+    connection.execute(_SCHEMA)
+    connection.execute("BEGIN TRANSACTION")
+    try:
+        connection.execute("DELETE FROM valid_sessions WHERE instrument = ?", [market.instrument])
+        connection.register("new_sessions", table)
+        connection.execute("INSERT INTO valid_sessions SELECT * FROM new_sessions")
+        connection.unregister("new_sessions")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def read_starts(connection: duckdb.DuckDBPyConnection, market: MarketArrays) -> npt.NDArray[np.int64]:
+    """Return the bar indices, in `market`, of the valid sessions that lie wholly inside it, (S,) int64."""
+    rows = connection.execute(
+        "SELECT epoch_ns(start_time) AS start_ns FROM valid_sessions WHERE instrument = ? ORDER BY start_time",
+        [market.instrument],
+    ).fetchnumpy()["start_ns"]
+    times = np.asarray(rows, dtype=np.int64)
+    bars = np.searchsorted(market.time, times)
+    inside = (times >= market.time[0]) & (bars + SESSION_BARS <= len(market))
+    return bars[inside].astype(np.int64)
+
+
+def thin(starts: npt.NDArray[np.int64], stride: int = SESSION_BARS) -> npt.NDArray[np.int64]:
+    """Keep every start at least `stride` bars after the one kept before: sessions that do not overlap."""
+    kept: list[int] = []
+    for start in starts.tolist():
+        if not kept or start >= kept[-1] + stride:
+            kept.append(start)
+    return np.asarray(kept, dtype=np.int64)
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Write the plan as JSON, atomically, with ISO times beside the nanoseconds."""
+    record = asdict(plan)
+    record["windows"] = [asdict(window) | {"spans": window.spans()} for window in plan.windows]
+    atomic_write_json(path, record)
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan.
+
+    Raises
+    ------
+    DataError
+        If there is none yet.
+    """
+    if not path.exists():
+        raise DataError(f"{path} does not exist: materialise valid_sessions of {path.stem} first.")
+    record = json.loads(path.read_text())
+    windows: Sequence[dict[str, object]] = record.pop("windows")
+    return Plan(
+        **record,
+        windows=tuple(
+            WalkForwardWindow(**{key: value for key, value in window.items() if key != "spans"})  # type: ignore[arg-type]
+            for window in windows
+        ),
+    )

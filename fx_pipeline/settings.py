@@ -1,0 +1,110 @@
+"""Settings: environment variables with the prefix `FX_`, or a `.env` file in the working directory."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from fx_pipeline.layout import Layout
+from fx_pipeline.market.costs import CostConfig
+from fx_pipeline.market.errors import ConfigurationError
+from fx_pipeline.market.instrument import instrument
+from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS, WalkForwardConfig
+
+#: `fx_pipeline.agents.muzero` sizes; the demo and CI use `small` and `tiny`.
+Preset = Literal["full", "small", "tiny"]
+
+
+class Settings(BaseSettings):
+    """Everything that a user may set. `FX_SEED=3`, for example, sets `seed`."""
+
+    model_config = SettingsConfigDict(env_prefix="FX_", env_file=".env", extra="ignore", frozen=True)
+
+    data_dir: Path = Field(Path("data"), description="Folder of everything that the pipeline makes.")
+
+    oanda_environment: Literal["paper", "practice", "live"] = Field(
+        "paper", description="Where candles come from: the local paper server, or OANDA's practice or live servers."
+    )
+    oanda_token: SecretStr | None = Field(None, description="OANDA API token; needed for practice and live.")
+    oanda_account: str | None = Field(None, description="OANDA account id, such as 101-001-1234567-001.")
+    paper_url: str | None = Field(None, description="A running paper server; absent, one is started when needed.")
+    paper_token: SecretStr | None = Field(None, description="Bearer token of the server at FX_PAPER_URL.")
+
+    instruments: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("GBP_JPY", "EUR_USD", "GBP_USD", "USD_JPY"), description="Instruments, separated by commas."
+    )
+    history_start: str = Field("2005-01", pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="First month offered.")
+
+    train_days: int | None = Field(None, ge=1, description="Trading days of a training span; absent: fitted.")
+    validation_days: int | None = Field(None, ge=1, description="Trading days of a validation span; absent: fitted.")
+    embargo_bars: int = Field(MIN_EMBARGO_BARS, description="Bars between training and validation.")
+
+    preset: Preset = Field("small", description="Size of the networks and their hyper-parameters.")
+    episodes: int | None = Field(None, ge=1, description="Training episodes; absent: the preset's budget.")
+    seed: int = Field(7, ge=0, lt=2**31, description="The one seed that every random source is derived from.")
+    cost_kind: Literal["fixed", "quoted", "profile"] = Field("fixed", description="Cost model of training and validation.")
+    cost_fixed_pips: float = Field(4.0, ge=0, description="Cost of entering a position, for the fixed cost model.")
+    mc_runs: int = Field(10_000, ge=100, description="Monte Carlo runs of a validation report.")
+
+    @field_validator("instruments", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+        return value
+
+    @field_validator("instruments")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            instrument(name)
+        if not value:
+            raise ValueError("name at least one instrument.")
+        return value
+
+    @model_validator(mode="after")
+    def _credentials(self) -> Self:
+        if self.oanda_environment != "paper":
+            for name in ("oanda_token", "oanda_account"):
+                if not getattr(self, name):
+                    raise ValueError(
+                        f"FX_OANDA_ENVIRONMENT={self.oanda_environment} needs FX_{name.upper()}: set it in the "
+                        "environment or in .env (OANDA hub, 'Manage API access'), or use FX_OANDA_ENVIRONMENT=paper."
+                    )
+        return self
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where each kind of file lives."""
+        return Layout(self.data_dir)
+
+    @cached_property
+    def walk_forward(self) -> WalkForwardConfig:
+        """Spans of the walk-forward windows."""
+        return WalkForwardConfig(self.train_days, self.validation_days, self.embargo_bars)
+
+    @cached_property
+    def costs(self) -> CostConfig:
+        """The cost model of training and validation."""
+        return CostConfig(kind=self.cost_kind, fixed_pips=self.cost_fixed_pips)
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming each setting that cannot be used, and why.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            name = "FX_" + "_".join(str(part) for part in problem["loc"]).upper() if problem["loc"] else "settings"
+            # The value itself is not shown: it may be a token.
+            lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
+        raise ConfigurationError("; ".join(lines)) from None
