@@ -45,6 +45,11 @@ class Layout:
         """Held by the one process that trades the account."""
         return self.data_dir / "live" / "account.lock"
 
+    @property
+    def reports(self) -> Path:
+        """All validation reports."""
+        return self.data_dir / "reports"
+
     def windows(self, instrument: str) -> Path:
         """The walk-forward plan of an instrument."""
         return self.data_dir / "windows" / f"{instrument}.json"
@@ -55,7 +60,7 @@ class Layout:
 
     def report(self, agent: str, instrument: str, window: str) -> Path:
         """Folder of the newest validation report of a window."""
-        return self.data_dir / "reports" / agent / instrument / window
+        return self.reports / agent / instrument / window
 
     def model(self, instrument: str, sha256: str) -> Path:
         """Folder of a registered model: a checkpoint that never changes again."""

@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     paper_url: str | None = Field(None, description="A running paper server; absent, one is started when needed.")
     paper_token: SecretStr | None = Field(None, description="Bearer token of the server at FX_PAPER_URL.")
 
+    reports_url: str = Field("http://127.0.0.1:3001", description="Where `fx-pipeline ui` serves the report pages.")
+
     instruments: Annotated[tuple[str, ...], NoDecode] = Field(
         ("GBP_JPY", "EUR_USD", "GBP_USD", "USD_JPY"), description="Instruments, separated by commas."
     )

@@ -8,16 +8,27 @@ import numpy.typing as npt
 
 from fx_pipeline.environment import position as pk
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, NEUTRAL, NUM_ACTIONS, SELL, outcome_of
-from fx_pipeline.environment.market_arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
 from fx_pipeline.environment.rewards import DRAWDOWNS, RewardConfig
 from fx_pipeline.environment.trades import TRADE_DTYPE
+from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
 from fx_pipeline.market.costs import Fills
 from fx_pipeline.market.errors import DataError
 
 Float64 = npt.NDArray[np.float64]
 # Columns of a recorded trade inside the kernel.
-_COLUMNS = ("side", "entry_bar", "exit_bar", "entry_price", "exit_price", "cost_pips", "pnl_pips", "drawdown_pips")
-_COLUMNS += ("max_drawdown_pips", "peak_pips", "amddp1")
+_COLUMNS = (
+    "side",
+    "entry_bar",
+    "exit_bar",
+    "entry_price",
+    "exit_price",
+    "cost_pips",
+    "pnl_pips",
+    "drawdown_pips",
+    "max_drawdown_pips",
+    "peak_pips",
+    "amddp1",
+)
 
 
 class IllegalActionError(ValueError):
@@ -113,8 +124,9 @@ class LockstepEnvironment:
         first, last = starts - self.window_bars + 1, starts + self.session_bars
         if first.min() < 0 or last.max() > len(self.market):
             raise DataError(
-                f"a session of {self.session_bars} bars (window {self.window_bars}) at bars {starts.min()}..{starts.max()} "
-                f"leaves the market of {len(self.market)} bars: take starts from the valid-session index."
+                f"a session of {self.session_bars} bars (window {self.window_bars}) at bars "
+                f"{starts.min()}..{starts.max()} leaves the market of {len(self.market)} bars: "
+                "take starts from the valid-session index."
             )
         bars = np.unique(first[:, None] + np.arange(self.window_bars + self.session_bars - 1))
         if not np.isfinite(self.market.features[bars]).all():
@@ -284,8 +296,12 @@ def step_sessions(  # type: ignore[no-untyped-def]
             exit_bar = bar + 1 if at_open else bar
         else:
             price = fills.long_mark[bar + 1] if long else fills.short_mark[bar + 1]
+        area = position[pk.AREA]
         pk.mark(position, price, pip)
         position[pk.BARS] += 1.0
+        if action == CLOSE:
+            # The area is in pip-bars: the fill that closes adds a mark, but no bar that was held.
+            position[pk.AREA] = area
         change = pk.penalty(position, drawdown_kind) - drawdown
         if dense:
             rewards[row] = position[pk.PIPS] - pips - drawdown_weight * change

@@ -34,7 +34,7 @@ def open_position(position: npt.NDArray[np.float64], side: int, price: float, co
 
 @numba.njit(cache=True, nogil=True)
 def mark(position: npt.NDArray[np.float64], price: float, pip: float) -> None:
-    """Value an open position at `price` and carry its high-water mark and drawdowns on."""
+    """Value an open position at `price` at the end of a bar and carry its high-water mark and drawdowns on."""
     pips = position[SIDE] * (price - position[ENTRY]) / pip - position[COST]
     position[PIPS] = pips
     position[PEAK] = max(position[PEAK], pips)
@@ -47,7 +47,7 @@ def mark(position: npt.NDArray[np.float64], price: float, pip: float) -> None:
 
 @numba.njit(cache=True, nogil=True)
 def penalty(position: npt.NDArray[np.float64], drawdown_kind: int) -> float:
-    """D of the trade so far: 0 the sum of increases of the drawdown, 1 its maximum, 2 the area under the mark."""
+    """D of the trade so far: 0 the sum of increases of the drawdown, 1 its maximum, 2 the area in pip-bars."""
     if drawdown_kind == 1:
         return position[MAX_DRAWDOWN]
     if drawdown_kind == 2:

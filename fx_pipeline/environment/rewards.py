@@ -19,7 +19,8 @@ class RewardConfig:
         "amddp1": at the close, pnl - weight * D. "dense": each bar's change of the position's value less weight
         times the bar's share of D: the same sum over the trade, without the profit floor.
     drawdown : str
-        D, measured below the high-water mark max(entry, peak): sum of "increases", "maximum" or "area".
+        D, measured below the high-water mark max(entry, peak): sum of "increases", "maximum", or "area", the sum over
+        the closes of the bars held.
     drawdown_weight : float
     idle_reward : float
         For each step that stays flat.

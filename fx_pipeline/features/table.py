@@ -47,6 +47,11 @@ class Month:
     path: Path
     sha256: str
 
+    @classmethod
+    def of(cls, path: Path) -> "Month":
+        """Describe the file of a month, which is named YYYY-MM."""
+        return cls(path.stem, path, hashlib.sha256(path.read_bytes()).hexdigest())
+
 
 @dataclass(frozen=True)
 class FeatureUpdate:
@@ -109,15 +114,16 @@ def update_features(
         connection.execute("BEGIN TRANSACTION")
         try:
             connection.execute(
-                "DELETE FROM features WHERE instrument = ? AND time >= CAST(? AS TIMESTAMP)", [instrument, f"{first}-01"]
+                "DELETE FROM features WHERE instrument = ? AND time >= CAST(? AS TIMESTAMP)",
+                [instrument, f"{first}-01"],
             )
-            connection.execute(
-                "DELETE FROM feature_months WHERE instrument = ? AND month >= ?", [instrument, first]
-            )
+            connection.execute("DELETE FROM feature_months WHERE instrument = ? AND month >= ?", [instrument, first])
             connection.register("new_features", table)
             connection.execute(f"INSERT INTO features SELECT {', '.join(table.column_names)} FROM new_features")
             connection.unregister("new_features")
-            rows = [[instrument, m.key, m.sha256, FEATURES_VERSION, count] for m, count in zip(computed, bars, strict=True)]
+            rows = [
+                [instrument, m.key, m.sha256, FEATURES_VERSION, count] for m, count in zip(computed, bars, strict=True)
+            ]
             if rows:
                 connection.executemany("INSERT INTO feature_months VALUES (?, ?, ?, ?, ?)", rows)
             connection.execute("COMMIT")
@@ -210,8 +216,23 @@ def load_market(
     )
 
 
+def load_newest(connection: duckdb.DuckDBPyConnection, instrument: str, bars: int) -> MarketArrays:
+    """Load the newest `bars` bars of an instrument, or all if there are fewer.
+
+    Raises
+    ------
+    DataError
+        If there are none.
+    """
+    row = connection.execute(
+        "SELECT min(t) FROM (SELECT epoch_ns(time) AS t FROM features WHERE instrument = ? ORDER BY time DESC LIMIT ?)",
+        [instrument, bars],
+    ).fetchone()
+    return load_market(connection, instrument, row[0] if row else None)
+
+
 def _filled(column: np.ndarray, dtype: type) -> np.ndarray:
     """Nulls as NaN: DuckDB hands columns with nulls out as masked arrays."""
     if isinstance(column, np.ma.MaskedArray):
-        column = column.astype(dtype).filled(np.nan)
+        return np.ascontiguousarray(np.ma.filled(column.astype(dtype), np.nan))
     return np.ascontiguousarray(column, dtype=dtype)

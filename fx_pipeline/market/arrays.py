@@ -1,6 +1,7 @@
 """A market as contiguous arrays, loaded once: what features fill and environments, validation and live read."""
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +62,7 @@ class MarketArrays:
 
     def slice(self, first: int, last: int) -> "MarketArrays":
         """Return the bars [first, last) as a market of their own."""
-        parts = {
+        parts: dict[str, Any] = {
             field.name: np.ascontiguousarray(getattr(self, field.name)[first:last])
             for field in fields(self)
             if isinstance(getattr(self, field.name), np.ndarray)
@@ -78,6 +79,15 @@ class MarketArrays:
         Returns
         -------
         (B, window_bars, 9) float32
+
+        Raises
+        ------
+        IndexError
+            If a window begins before the first bar: a negative index would wrap around to the newest bars.
         """
+        if len(bars) and int(np.min(bars)) < window_bars - 1:
+            raise IndexError(
+                f"the window of {window_bars} bars that ends at bar {int(np.min(bars))} begins before bar 0."
+            )
         offsets = np.arange(1 - window_bars, 1)
         return self.features[bars[:, None] + offsets]

@@ -28,7 +28,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
     # The final name stays in the temporary one so that format detection by suffix works.
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=f"-{final.name}", dir=final.parent)
+    prefix = f"{TEMPORARY_PREFIX}{os.getpid()}-"
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=f"-{final.name}", dir=final.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -55,14 +56,30 @@ def atomic_write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:
-    """Remove the temporary files that killed processes left anywhere below `folder`, and return them.
+    """Remove the temporary files of processes of this machine that are gone, anywhere below `folder`.
 
-    Call it only while no other process writes below `folder`.
+    Returns
+    -------
+    list of Path
+        What was removed. Files of processes that still run are left alone.
     """
-    leftovers = [path for path in Path(folder).rglob(f"{TEMPORARY_PREFIX}*") if path.is_file()]
-    for path in leftovers:
-        path.unlink(missing_ok=True)
-    return leftovers
+    removed = []
+    for path in Path(folder).rglob(f"{TEMPORARY_PREFIX}*"):
+        writer = path.name.removeprefix(TEMPORARY_PREFIX).split("-", 1)[0]
+        if path.is_file() and not (writer.isdigit() and _runs(int(writer))):
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return removed
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _flush(path: Path) -> None:

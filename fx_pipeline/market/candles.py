@@ -52,12 +52,12 @@ def bad_bar_reasons(candles: pd.DataFrame, now_ns: int | None = None) -> npt.NDA
     prices = candles[columns].to_numpy(dtype=np.float64)
     # Indexes come in any resolution (pandas 3 keeps the source's); nanoseconds are the house's unit.
     time_ns = pd.DatetimeIndex(candles["time"]).as_unit("ns").asi8
-    reasons = np.full(len(candles), "", dtype=object)
+    reasons: npt.NDArray[np.object_] = np.full(len(candles), "", dtype=object)
 
     def mark(bad: npt.NDArray[np.bool_], reason: str) -> None:
         reasons[bad & (reasons == "")] = reason
 
-    mark(~np.isfinite(prices).all(axis=1), "not finite")
+    mark(np.asarray(~np.isfinite(prices).all(axis=1)), "not finite")
     with np.errstate(invalid="ignore"):
         mark((prices <= 0).any(axis=1), "not positive")
         for number in range(len(sides)):

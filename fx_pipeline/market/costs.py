@@ -156,7 +156,10 @@ def build_fills(market: Quotes, config: CostConfig) -> Fills:
         entry_cost = np.zeros(len(market.time))
     nights = financing_days(market.time)
     return Fills(
-        *(np.ascontiguousarray(array, dtype=np.float64) for array in (buy, sell, last_buy, last_sell)),
+        buy=np.ascontiguousarray(buy, dtype=np.float64),
+        sell=np.ascontiguousarray(sell, dtype=np.float64),
+        last_buy=np.ascontiguousarray(last_buy, dtype=np.float64),
+        last_sell=np.ascontiguousarray(last_sell, dtype=np.float64),
         long_mark=np.ascontiguousarray(bid_close, dtype=np.float64),
         short_mark=np.ascontiguousarray(ask_close, dtype=np.float64),
         entry_cost_pips=entry_cost,

@@ -40,34 +40,32 @@ def valid_starts(
     if stride < 1:
         raise ValueError(f"stride must be at least 1, not {stride}.")
     warm = np.isfinite(market.features).all(axis=1)
-    cold = np.flatnonzero(~warm)
-    # Only the start of the history is cold, so one bound suffices; a cold bar elsewhere counts as a break below.
-    first_start = (window_bars - 1 + int(np.argmax(warm))) if warm.any() else len(market)
     week, open_ = trading_week(market.time), is_open(market.time)
     breaks = np.zeros(len(market), dtype=np.bool_)
     breaks[1:] = (np.diff(market.time) > max_gap_minutes * MINUTE_NS) | (np.diff(week) != 0)
     breaks |= ~open_
     breaks[1:] |= ~open_[:-1]
-    breaks[cold] = True
-    return _scan(
-        breaks, market.high, market.low, first_start, session_bars, min_range_pips * market.pip * (1 - 1e-9), stride
-    )
+    min_range = min_range_pips * market.pip * (1 - 1e-9)
+    return _scan(breaks, warm, market.high, market.low, session_bars, window_bars, min_range, stride)
 
 
 @numba.njit(cache=True, nogil=True)
-def _scan(breaks, high, low, first_start, session_bars, min_range, stride):  # type: ignore[no-untyped-def]
+def _scan(breaks, warm, high, low, session_bars, window_bars, min_range, stride):  # type: ignore[no-untyped-def]
     size = len(high)
     starts = np.empty(size, dtype=np.int64)
     count = 0
     high_queue, low_queue = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64)
     high_head = high_tail = low_head = low_tail = 0
     run_start = 0
+    last_cold = -1
     kept = -stride
     for t in range(size):
         if breaks[t]:
             run_start = t
             high_head = high_tail
             low_head = low_tail
+        if not warm[t]:
+            last_cold = t
         while high_tail > high_head and high[high_queue[high_tail - 1]] <= high[t]:
             high_tail -= 1
         high_queue[high_tail] = t
@@ -81,7 +79,7 @@ def _scan(breaks, high, low, first_start, session_bars, min_range, stride):  # t
             high_head += 1
         if low_queue[low_head] < start:
             low_head += 1
-        if start < run_start or start < first_start or start < kept + stride:
+        if start < run_start or start - window_bars < last_cold or start < kept + stride:
             continue
         if high[high_queue[high_head]] - low[low_queue[low_head]] >= min_range:
             starts[count] = start

@@ -9,6 +9,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from numpy.lib.stride_tricks import sliding_window_view
 
 from fx_pipeline.market.arrays import SESSION_BARS, MarketArrays
 from fx_pipeline.market.atomic import atomic_write_json
@@ -17,7 +18,8 @@ from fx_pipeline.sessions.windows import WalkForwardWindow
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS valid_sessions (
-    instrument VARCHAR NOT NULL, start_time TIMESTAMP NOT NULL, last_time TIMESTAMP NOT NULL, range_pips DOUBLE NOT NULL,
+    instrument VARCHAR NOT NULL, start_time TIMESTAMP NOT NULL, last_time TIMESTAMP NOT NULL,
+    range_pips DOUBLE NOT NULL,
     PRIMARY KEY (instrument, start_time)
 );
 """
@@ -38,9 +40,7 @@ class Plan:
         return next((window for window in self.windows if window.key == key), None)
 
 
-def write_sessions(
-    connection: duckdb.DuckDBPyConnection, market: MarketArrays, starts: npt.NDArray[np.int64]
-) -> None:
+def write_sessions(connection: duckdb.DuckDBPyConnection, market: MarketArrays, starts: npt.NDArray[np.int64]) -> None:
     """Replace an instrument's rows in `valid_sessions`, in one transaction.
 
     Parameters
@@ -50,8 +50,13 @@ def write_sessions(
     starts : (S,) int64
         Bar indices of the valid starts.
     """
-    spans = starts[:, None] + np.arange(SESSION_BARS)
-    ranges = (market.high[spans].max(axis=1) - market.low[spans].min(axis=1)) / market.pip if len(starts) else np.empty(0)
+    if len(starts):
+        # Views, not copies: years of M1 bars times 360 would not fit in memory.
+        high = sliding_window_view(market.high, SESSION_BARS).max(axis=1)[starts]
+        low = sliding_window_view(market.low, SESSION_BARS).min(axis=1)[starts]
+        ranges = (high - low) / market.pip
+    else:
+        ranges = np.empty(0)
     table = pa.table(
         {
             "instrument": pa.array([market.instrument] * len(starts), pa.string()),
@@ -74,7 +79,13 @@ def write_sessions(
 
 
 def read_starts(connection: duckdb.DuckDBPyConnection, market: MarketArrays) -> npt.NDArray[np.int64]:
-    """Return the bar indices, in `market`, of the valid sessions that lie wholly inside it, (S,) int64."""
+    """Return the bar indices, in `market`, of the valid sessions that lie wholly inside it, (S,) int64.
+
+    Raises
+    ------
+    DataError
+        If the index names a bar that the market does not have: it was made from other candles.
+    """
     rows = connection.execute(
         "SELECT epoch_ns(start_time) AS start_ns FROM valid_sessions WHERE instrument = ? ORDER BY start_time",
         [market.instrument],
@@ -82,7 +93,12 @@ def read_starts(connection: duckdb.DuckDBPyConnection, market: MarketArrays) -> 
     times = np.asarray(rows, dtype=np.int64)
     bars = np.searchsorted(market.time, times)
     inside = (times >= market.time[0]) & (bars + SESSION_BARS <= len(market))
-    return bars[inside].astype(np.int64)
+    bars, times = bars[inside].astype(np.int64), times[inside]
+    if not np.array_equal(market.time[bars], times):
+        raise DataError(
+            f"the session index of {market.instrument} does not fit its feature table: materialise valid_sessions again."
+        )
+    return bars
 
 
 def thin(starts: npt.NDArray[np.int64], stride: int = SESSION_BARS) -> npt.NDArray[np.int64]:

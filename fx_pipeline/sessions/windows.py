@@ -8,7 +8,7 @@ import pandas as pd
 
 from fx_pipeline.features.kernel import WARMUP_BARS
 from fx_pipeline.market.arrays import SESSION_BARS
-from fx_pipeline.market.calendar import DAY_MINUTES, day_name, is_open, trading_day, trading_day_start
+from fx_pipeline.market.calendar import DAY_MINUTES, MINUTE_NS, day_name, is_open, trading_day, trading_day_start
 from fx_pipeline.market.errors import ConfigurationError
 
 #: No observation or session of the training span may reach into the validation span, nor the other way round.
@@ -70,8 +70,14 @@ class WalkForwardWindow:
 
 
 def full_days(time_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Trading days (numbers) that have enough bars to count, ascending."""
+    """Trading days (numbers) that have enough bars to count, ascending.
+
+    The last one counts only once the bars have reached its last hour: a window that validates on a day still going
+    on would change when the rest of the day arrives.
+    """
     days, counts = np.unique(trading_day(time_ns[is_open(time_ns)]), return_counts=True)
+    if len(days) and time_ns[-1] < trading_day_start(int(days[-1]) + 1) - 60 * MINUTE_NS:
+        days, counts = days[:-1], counts[:-1]
     return days[counts >= MIN_DAY_SHARE * DAY_MINUTES]
 
 

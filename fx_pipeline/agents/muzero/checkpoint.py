@@ -1,0 +1,168 @@
+"""Checkpoints: weights in safetensors, everything else in JSON.
+
+The JSON is written last and carries the hash of the weights, so a folder is a complete checkpoint or none.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fx_pipeline.agents.base import TrainingData
+from fx_pipeline.agents.muzero.config import MuZeroConfig, config_from_dict
+from fx_pipeline.agents.muzero.identity import code_version, data_fingerprint
+from fx_pipeline.agents.muzero.networks import MuZeroNetworks, build_networks
+from fx_pipeline.environment.actions import Action, Outcome
+from fx_pipeline.environment.position import STATIC_FEATURES
+from fx_pipeline.features.kernel import FEATURE_NAMES, FEATURES_VERSION
+from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
+from fx_pipeline.market.errors import ConfigurationError
+
+SCHEMA = 1
+AGENT = "stochastic_muzero"
+WEIGHTS_NAME = "weights.safetensors"
+RECORD_NAME = "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """A checkpoint in memory.
+
+    Attributes
+    ----------
+    networks : MuZeroNetworks
+        In evaluation mode.
+    config : MuZeroConfig
+    record : Mapping
+        All of `checkpoint.json`.
+    """
+
+    networks: MuZeroNetworks
+    config: MuZeroConfig
+    record: Mapping[str, Any]
+
+
+def _meaning() -> dict[str, Any]:
+    """What the numbers that go in and out of the networks mean; a checkpoint with another meaning is refused."""
+    return {
+        "temporal_features": list(FEATURE_NAMES),
+        "features_version": FEATURES_VERSION,
+        "static_features": list(STATIC_FEATURES),
+        "actions": [action.name for action in Action],
+        "outcomes": [outcome.name for outcome in Outcome],
+    }
+
+
+def write_checkpoint(
+    folder: Path,
+    networks: MuZeroNetworks,
+    config: MuZeroConfig,
+    data: TrainingData,
+    *,
+    seed: int,
+    counters: Mapping[str, int],
+    metrics: Mapping[str, float],
+) -> str:
+    """Write a checkpoint into `folder` and return the SHA-256 of its weights.
+
+    An older checkpoint there is replaced; between the two there is none.
+    """
+    from safetensors.torch import save
+
+    weights = save({name: tensor.contiguous() for name, tensor in networks.state_dict().items()})
+    sha256 = hashlib.sha256(weights).hexdigest()
+    record = {
+        "schema": SCHEMA,
+        "agent": AGENT,
+        "preset": config.preset,
+        "config": config.to_dict(),
+        "config_digest": config.digest(),
+        "instrument": data.market.instrument,
+        "pip": data.market.pip,
+        "window": {key: str(value) for key, value in data.window.items()},
+        **_meaning(),
+        "data_fingerprint": data_fingerprint(data),
+        "code_version": code_version(),
+        "seed": seed,
+        "counters": dict(counters),
+        "metrics": dict(metrics),
+        "weights_sha256": sha256,
+    }
+    (folder / RECORD_NAME).unlink(missing_ok=True)
+    atomic_write_bytes(folder / WEIGHTS_NAME, weights)
+    atomic_write_json(folder / RECORD_NAME, record)
+    return sha256
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read and check the JSON of a checkpoint.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none, or it is of another schema, agent or meaning; the message says which.
+    """
+    path = folder / RECORD_NAME
+    try:
+        record = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{folder} holds no checkpoint: {RECORD_NAME} is missing. Train one first.") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{path} is not JSON ({error}): train again or restore the file.") from error
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        found = record.get("schema") if isinstance(record, dict) else None
+        raise ConfigurationError(f"{path} has schema {found!r}, this code reads {SCHEMA}: train again.")
+    if record.get("agent") != AGENT:
+        raise ConfigurationError(f"{path} is of agent {record.get('agent')!r}, not {AGENT!r}.")
+    for name, expected in _meaning().items():
+        if record.get(name) != expected:
+            raise ConfigurationError(
+                f"{path} was trained with {name} {record.get(name)!r}, this code has {expected!r}: train again."
+            )
+    return record
+
+
+def load_checkpoint(folder: Path, *, instrument: str | None = None, pip: float | None = None) -> LoadedCheckpoint:
+    """Load a checkpoint and check that it may be used.
+
+    Parameters
+    ----------
+    folder : Path
+    instrument : str, optional
+        What it is to be used on; its own if not given.
+    pip : float, optional
+        Size of that instrument's pip.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is missing, corrupt, or of another schema, agent, features, outcomes, instrument or pip.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    folder = Path(folder)
+    record = read_record(folder)
+    if instrument is not None and record["instrument"] != instrument:
+        raise ConfigurationError(f"{folder} was trained on {record['instrument']}, it cannot be used on {instrument}.")
+    if pip is not None and record["pip"] != pip:
+        raise ConfigurationError(f"{folder} was trained with a pip of {record['pip']}, not {pip}: prices are of another scale.")
+    path = folder / WEIGHTS_NAME
+    try:
+        weights = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{path} is missing: train again or restore the file.") from error
+    if hashlib.sha256(weights).hexdigest() != record["weights_sha256"]:
+        raise ConfigurationError(f"{path} does not have the hash that {RECORD_NAME} names: it is corrupt or of another run.")
+    config = config_from_dict(record["config"])
+    if config.digest() != record["config_digest"]:
+        raise ConfigurationError(f"{folder / RECORD_NAME}: the configuration does not have the digest that it names.")
+    networks = build_networks(config.network, 0, config.selfplay.window_bars)
+    try:
+        networks.load_state_dict(load(weights))
+    except (SafetensorError, RuntimeError, KeyError) as error:
+        raise ConfigurationError(f"{path} does not fit the networks of its configuration: {error}") from error
+    networks.eval()
+    return LoadedCheckpoint(networks, config, record)

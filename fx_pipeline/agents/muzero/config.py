@@ -1,0 +1,376 @@
+"""The configuration tree of Stochastic MuZero: `full` defaults and named overlays, in `config.yaml`."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, get_type_hints
+
+from fx_pipeline.environment.rewards import RewardConfig
+from fx_pipeline.market.errors import ConfigurationError
+from fx_pipeline.search.types import SearchConfig
+
+CONFIG_PATH = Path(__file__).with_name("config.yaml")
+BASE_PRESET = "full"
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigurationError(message)
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of the networks.
+
+    Attributes
+    ----------
+    channels : int
+        Channels of the temporal encoder, and size of its code.
+    static_size : int
+        Size of the code of the position features. H = channels + static_size.
+    temporal_blocks : int
+        Residual blocks of two causal convolutions; block i has dilation 2 ** i.
+    kernel_size : int
+    dropout : float
+        In the temporal encoder, while learning.
+    afterstate_blocks, dynamics_blocks, policy_blocks, value_blocks : int
+        MLP residual blocks of each part.
+    bins : int
+        Bins of the two-hot value and reward heads; odd, so that 0 is one of them.
+    support_pips : float
+        The bins reach from -support_pips to support_pips.
+    """
+
+    channels: int
+    static_size: int
+    temporal_blocks: int
+    kernel_size: int
+    dropout: float
+    afterstate_blocks: int
+    dynamics_blocks: int
+    policy_blocks: int
+    value_blocks: int
+    bins: int
+    support_pips: float
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "static_size", "temporal_blocks", "kernel_size"):
+            _require(getattr(self, name) >= 1, f"network.{name} must be at least 1, not {getattr(self, name)}.")
+        for name in ("afterstate_blocks", "dynamics_blocks", "policy_blocks", "value_blocks"):
+            _require(getattr(self, name) >= 0, f"network.{name} must be 0 or more, not {getattr(self, name)}.")
+        _require(0.0 <= self.dropout < 1.0, f"network.dropout must lie in [0, 1), not {self.dropout}.")
+        _require(self.bins >= 3 and self.bins % 2 == 1, f"network.bins must be odd and at least 3, not {self.bins}.")
+        _require(self.support_pips > 0, f"network.support_pips must be positive, not {self.support_pips}.")
+
+    @property
+    def hidden_size(self) -> int:
+        """H."""
+        return self.channels + self.static_size
+
+
+@dataclass(frozen=True)
+class SelfPlayConfig:
+    """How experience is collected.
+
+    Attributes
+    ----------
+    environments : int
+        Sessions that run in lock-step.
+    segment_bars : int
+        Bars that each of them moves between two rounds of learning; divides `session_bars`.
+    session_bars, window_bars : int
+        Decisions of a session, and bars of an observation.
+    epsilon : float
+        Probability of a uniformly random legal action in place of the search's.
+    temperature_start, temperature_end : float
+        Visit counts are sampled with exponent 1 / temperature, which moves linearly between them ...
+    temperature_episodes : int
+        ... over this many episodes.
+    warmup_bars : int
+        Bars that each environment first plays without search, sticky at random: an untrained agent that closes at
+        random learns that entering is bad, and then never sees a position again.
+    sticky_enter, sticky_close : float
+        Probabilities, a bar, to enter (either side) and to close in the warm-up.
+    """
+
+    environments: int
+    segment_bars: int
+    session_bars: int
+    window_bars: int
+    epsilon: float
+    temperature_start: float
+    temperature_end: float
+    temperature_episodes: int
+    warmup_bars: int
+    sticky_enter: float
+    sticky_close: float
+
+    def __post_init__(self) -> None:
+        for name in ("environments", "segment_bars", "session_bars", "window_bars", "temperature_episodes"):
+            _require(getattr(self, name) >= 1, f"selfplay.{name} must be at least 1, not {getattr(self, name)}.")
+        _require(
+            self.session_bars % self.segment_bars == 0,
+            f"selfplay.segment_bars must divide session_bars: {self.segment_bars} does not divide {self.session_bars}.",
+        )
+        for name in ("epsilon", "sticky_enter", "sticky_close"):
+            value = getattr(self, name)
+            _require(0.0 <= value <= 1.0, f"selfplay.{name} must lie in [0, 1], not {value}.")
+        for name in ("temperature_start", "temperature_end", "warmup_bars"):
+            _require(getattr(self, name) >= 0, f"selfplay.{name} must be 0 or more, not {getattr(self, name)}.")
+
+    def temperature(self, episodes: int) -> float:
+        """Temperature after `episodes` episodes."""
+        done = min(episodes / self.temperature_episodes, 1.0)
+        return self.temperature_start + done * (self.temperature_end - self.temperature_start)
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """What is kept, and what is learned from.
+
+    Attributes
+    ----------
+    capacity_steps : int
+        Steps of whole episodes that are kept; the oldest go first.
+    in_trade_share : float
+        Share of a batch that starts in an open position, as far as there are any.
+    """
+
+    capacity_steps: int
+    in_trade_share: float
+
+    def __post_init__(self) -> None:
+        _require(self.capacity_steps >= 1, f"replay.capacity_steps must be at least 1, not {self.capacity_steps}.")
+        share = self.in_trade_share
+        _require(0.0 <= share <= 1.0, f"replay.in_trade_share must lie in [0, 1], not {share}.")
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """How the networks are fitted.
+
+    Attributes
+    ----------
+    batch_size : int
+    unroll_steps : int
+        K, steps that the model is unrolled.
+    td_steps : int
+        n of the n-step value targets.
+    bootstrap_at_end : bool
+        Whether a session's end cuts the return short with the last search value (an agent cannot see how much of
+        the session is left) or counts as value 0.
+    replay_ratio : float
+        Samples learned from for each step collected.
+    learning_rate, weight_decay : float
+        Of Adam.
+    final_learning_rate_fraction : float
+        The learning rate falls linearly to this fraction of itself over the budget.
+    clip_norm : float
+        Greatest norm of the gradient.
+    policy_weight, value_weight, reward_weight, outcome_weight : float
+        Weights of the losses; the afterstate value counts with the value.
+    """
+
+    batch_size: int
+    unroll_steps: int
+    td_steps: int
+    bootstrap_at_end: bool
+    replay_ratio: float
+    learning_rate: float
+    final_learning_rate_fraction: float
+    weight_decay: float
+    clip_norm: float
+    policy_weight: float
+    value_weight: float
+    reward_weight: float
+    outcome_weight: float
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "unroll_steps", "td_steps"):
+            _require(getattr(self, name) >= 1, f"learner.{name} must be at least 1, not {getattr(self, name)}.")
+        for name in ("replay_ratio", "learning_rate", "clip_norm"):
+            _require(getattr(self, name) > 0, f"learner.{name} must be positive, not {getattr(self, name)}.")
+        names = ("weight_decay", "policy_weight", "value_weight", "reward_weight", "outcome_weight")
+        for name in (*names, "final_learning_rate_fraction"):
+            _require(getattr(self, name) >= 0, f"learner.{name} must be 0 or more, not {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class RuntimeConfig:
+    """How it runs.
+
+    Attributes
+    ----------
+    threads : int
+        Threads of torch. Weights depend on it in their last bits, so it is a setting and not the machine's.
+    bundle_every : int
+        Iterations between two bundles, from which a killed training is taken up.
+    """
+
+    threads: int
+    bundle_every: int
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "bundle_every"):
+            _require(getattr(self, name) >= 1, f"runtime.{name} must be at least 1, not {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class MuZeroConfig:
+    """The whole tree; see the classes of its parts.
+
+    Attributes
+    ----------
+    preset : str
+        The overlay that it began with.
+    """
+
+    preset: str
+    network: NetworkConfig
+    search: SearchConfig
+    reward: RewardConfig
+    selfplay: SelfPlayConfig
+    replay: ReplayConfig
+    learner: LearnerConfig
+    runtime: RuntimeConfig
+
+    def __post_init__(self) -> None:
+        needed = self.selfplay.environments * self.selfplay.session_bars
+        _require(
+            self.replay.capacity_steps >= needed,
+            f"replay.capacity_steps {self.replay.capacity_steps} cannot hold the {self.selfplay.environments} episodes "
+            f"that run at once: it must be at least {needed}.",
+        )
+        window, session = self.learner.unroll_steps + 1, self.selfplay.session_bars
+        _require(session >= window, f"selfplay.session_bars {session} is shorter than an unroll of {window} bars.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The tree as plain values, which `config_from_dict` reads back."""
+        return dataclasses.asdict(self)
+
+    def digest(self) -> str:
+        """SHA-256 of the tree without the preset's name: equal settings have equal digests."""
+        tree = self.to_dict()
+        del tree["preset"]
+        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+
+
+_SECTIONS = {
+    "network": NetworkConfig,
+    "search": SearchConfig,
+    "reward": RewardConfig,
+    "selfplay": SelfPlayConfig,
+    "replay": ReplayConfig,
+    "learner": LearnerConfig,
+    "runtime": RuntimeConfig,
+}
+
+
+@cache
+def _document() -> Mapping[str, Any]:
+    import yaml
+
+    return MappingProxyType(yaml.safe_load(CONFIG_PATH.read_text(encoding="utf-8")))
+
+
+def presets() -> tuple[str, ...]:
+    """Names of the presets."""
+    return tuple(_document())
+
+
+def load_config(preset: str = BASE_PRESET, overrides: Mapping[str, Any] | None = None) -> MuZeroConfig:
+    """Build a configuration.
+
+    Parameters
+    ----------
+    preset : str
+        One of `presets()`.
+    overrides : Mapping, optional
+        By section, `{"learner": {"batch_size": 64}}`, or dotted, `{"learner.batch_size": 64}`.
+
+    Returns
+    -------
+    MuZeroConfig
+
+    Raises
+    ------
+    ConfigurationError
+        On an unknown preset, section or key (naming near matches), or a value of the wrong type or range.
+    """
+    if preset not in _document():
+        raise ConfigurationError(f"preset {preset!r} is unknown{_near(preset, presets())}")
+    tree = {section: dict(values) for section, values in _document()[BASE_PRESET].items()}
+    if preset != BASE_PRESET:
+        _overlay(tree, _document()[preset])
+    _overlay(tree, overrides or {})
+    return _build(preset, tree)
+
+
+def config_from_dict(tree: Mapping[str, Any]) -> MuZeroConfig:
+    """Read what `MuZeroConfig.to_dict` wrote; the tree must be complete.
+
+    Raises
+    ------
+    ConfigurationError
+        If a section or key is missing, unknown or invalid.
+    """
+    sections = {name: values for name, values in tree.items() if name != "preset"}
+    checked: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
+    _overlay(checked, sections)
+    return _build(str(tree.get("preset", BASE_PRESET)), checked)
+
+
+def _overlay(tree: dict[str, dict[str, Any]], overlay: Mapping[str, Any]) -> None:
+    for key, value in overlay.items():
+        section, dot, name = str(key).partition(".")
+        if section not in _SECTIONS:
+            raise ConfigurationError(f"configuration section {section!r} is unknown{_near(section, _SECTIONS)}")
+        if not dot and not isinstance(value, Mapping):
+            raise ConfigurationError(f"configuration section {section!r} needs keys and values, not {value!r}.")
+        for field, setting in ({name: value} if dot else value).items():
+            known = tuple(item.name for item in dataclasses.fields(_SECTIONS[section]))
+            if field not in known:
+                raise ConfigurationError(f"configuration key {section}.{field} is unknown{_near(field, known)}")
+            tree[section][field] = setting
+
+
+def _build(preset: str, tree: Mapping[str, Mapping[str, Any]]) -> MuZeroConfig:
+    parts: dict[str, Any] = {}
+    for section, kind in _SECTIONS.items():
+        hints = get_type_hints(kind)
+        missing = [field.name for field in dataclasses.fields(kind) if field.name not in tree[section]]
+        if missing:
+            raise ConfigurationError(f"configuration section {section} lacks {', '.join(missing)}.")
+        values = {name: _typed(f"{section}.{name}", value, hints[name]) for name, value in tree[section].items()}
+        try:
+            parts[section] = kind(**values)
+        except ConfigurationError:
+            raise
+        except ValueError as error:
+            raise ConfigurationError(f"configuration section {section}: {error}.") from error
+    return MuZeroConfig(preset=preset, **parts)
+
+
+def _typed(name: str, value: Any, kind: Any) -> Any:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is float and number and math.isfinite(value):
+        return float(value)
+    if kind is int and number and value == int(value):
+        return int(value)
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind not in (int, float, bool):
+        return value
+    raise ConfigurationError(f"configuration key {name} must be a {kind.__name__}, not {value!r}.")
+
+
+def _near(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4)
+    return f": did you mean {' or '.join(close)}?" if close else f": known are {', '.join(known)}."

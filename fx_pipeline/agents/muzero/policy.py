@@ -1,0 +1,82 @@
+"""The trained agent as a `Policy`: greedy, without noise and without memory."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fx_pipeline.agents.muzero.checkpoint import load_checkpoint
+from fx_pipeline.agents.muzero.config import MuZeroConfig
+from fx_pipeline.agents.muzero.evaluator import TorchEvaluator
+from fx_pipeline.agents.muzero.networks import MuZeroNetworks
+from fx_pipeline.environment.lockstep import Observation
+from fx_pipeline.search import RootOutput, StochasticSearch, select_actions
+
+#: Rows are computed in multiples of this, so that one decision and a batch use the same kernels of the matrix library.
+TILE_ROWS = 16
+
+
+class MuZeroPolicy:
+    """Implements `fx_pipeline.agents.base.Policy`.
+
+    A decision depends on its own observation only. Sums of the matrix library can round differently with the number of
+    rows; rows are padded to tiles so that a live decision equals the one of a batch, which the tests check bit by
+    bit on the machine that they run on, and which no library promises for every machine.
+
+    Parameters
+    ----------
+    networks : MuZeroNetworks
+    config : MuZeroConfig
+    use_search : bool
+        False takes the most likely legal action of the policy head alone.
+    chunk_rows : int
+        Greatest number of rows searched at once.
+    name : str
+    """
+
+    def __init__(
+        self,
+        networks: MuZeroNetworks,
+        config: MuZeroConfig,
+        *,
+        use_search: bool = True,
+        chunk_rows: int = 256,
+        name: str = "muzero",
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.use_search = use_search
+        self.chunk_rows = chunk_rows
+        self._evaluator = TorchEvaluator(networks, pad_rows=TILE_ROWS)
+        self._search = StochasticSearch(config.search)
+
+    @classmethod
+    def from_checkpoint(
+        cls, folder: Path, *, instrument: str | None = None, pip: float | None = None, use_search: bool = True
+    ) -> "MuZeroPolicy":
+        """Load a policy; see `load_checkpoint` for what is refused."""
+        loaded = load_checkpoint(folder, instrument=instrument, pip=pip)
+        name = f"muzero-{loaded.record['weights_sha256'][:12]}"
+        return cls(loaded.networks, loaded.config, use_search=use_search, name=name)
+
+    def act(self, observations: Observation) -> npt.NDArray[np.int64]:
+        """Return one legal action per observation, (B,) int64."""
+        rows = len(observations.static)
+        if rows == 0:
+            return np.zeros(0, dtype=np.int64)
+        parts = []
+        for first in range(0, rows, self.chunk_rows):
+            chunk = Observation(*(field[first : first + self.chunk_rows] for field in observations))
+            parts.append(self._act(chunk))
+        return np.concatenate(parts)
+
+    def _act(self, observation: Observation) -> npt.NDArray[np.int64]:
+        root: RootOutput = self._evaluator.root(observation)
+        if not self.use_search:
+            return np.where(observation.legal, root.prior_logits, -np.inf).argmax(axis=1).astype(np.int64)
+        # The same counter for all: with sampled outcomes, too, a row does not depend on its place in the batch.
+        counters = np.zeros(len(observation.static), dtype=np.uint64)
+        result = self._search.run(
+            root, observation.legal, self._evaluator, seed=0, counters=counters, add_noise=False
+        )
+        return select_actions(result.visits, 0.0, seed=0, counters=counters)

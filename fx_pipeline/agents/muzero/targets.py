@@ -1,0 +1,54 @@
+"""Value targets: n-step returns that end in a search value."""
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+
+@numba.njit(cache=True, nogil=True)
+def value_targets(  # type: ignore[no-untyped-def]
+    rewards, root_values, lengths, episodes, steps, count, td_steps, discount, bootstrap_at_end, targets
+):
+    """Write the value targets of `count` consecutive steps of each sample into `targets` (B, count).
+
+    z[t] = sum_{i < m} discount^i r[t + i] + discount^m v[t + m], with m = n (`td_steps`) or less where the episode
+    ends sooner (MuZero, appendix G, https://arxiv.org/abs/1911.08265). An episode that goes on beyond what has been
+    recorded ends in the newest search value; so does a finished one if `bootstrap_at_end`, else its end is worth 0.
+    Steps beyond the recorded ones get 0, and the caller masks them.
+
+    Parameters
+    ----------
+    rewards, root_values : (E, T) float32
+    lengths : (E,) int64
+        Steps recorded; T means finished.
+    episodes, steps : (B,) int64
+        Row and first step of each sample.
+    count, td_steps : int
+    discount : float
+    bootstrap_at_end : bool
+    targets : (B, count) float32
+    """
+    session = rewards.shape[1]
+    for sample in range(len(episodes)):
+        episode = episodes[sample]
+        length = lengths[episode]
+        ends = length == session and not bootstrap_at_end
+        for k in range(count):
+            step = steps[sample] + k
+            if step >= length:
+                targets[sample, k] = 0.0
+                continue
+            horizon = min(td_steps, (length if ends else length - 1) - step)
+            total = 0.0
+            factor = 1.0
+            for i in range(horizon):
+                total += factor * rewards[episode, step + i]
+                factor *= discount
+            if step + horizon < length:
+                total += factor * root_values[episode, step + horizon]
+            targets[sample, k] = total
+
+
+def empty_targets(batch: int, count: int) -> npt.NDArray[np.float32]:
+    """An array for `value_targets` to fill."""
+    return np.empty((batch, count), dtype=np.float32)

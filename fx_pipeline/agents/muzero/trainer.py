@@ -1,0 +1,227 @@
+"""Training: self-play and learning in turns, exactly repeatable and exactly resumable."""
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fx_pipeline.agents.base import Budget, Checkpoint, Progress, TrainingData
+from fx_pipeline.agents.muzero.bundle import BUNDLE_NAME, read_bundle, write_bundle
+from fx_pipeline.agents.muzero.checkpoint import write_checkpoint
+from fx_pipeline.agents.muzero.config import MuZeroConfig
+from fx_pipeline.agents.muzero.evaluator import TorchEvaluator
+from fx_pipeline.agents.muzero.identity import code_version, data_fingerprint
+from fx_pipeline.agents.muzero.learner import Learner
+from fx_pipeline.agents.muzero.networks import build_networks
+from fx_pipeline.agents.muzero.replay import Replay
+from fx_pipeline.agents.muzero.seeds import Purpose, derived_seed, generator
+from fx_pipeline.agents.muzero.selfplay import SelfPlay
+from fx_pipeline.market.errors import DataError
+
+BUNDLE_FOLDER = "bundle"
+
+logger = logging.getLogger(__name__)
+
+
+class MuZeroTrainer:
+    """Implements `fx_pipeline.agents.base.Trainer`.
+
+    Parameters
+    ----------
+    config : MuZeroConfig
+    """
+
+    def __init__(self, config: MuZeroConfig) -> None:
+        self.config = config
+
+    def train(
+        self,
+        data: TrainingData,
+        budget: Budget,
+        *,
+        seed: int,
+        folder: Path,
+        resume: bool = True,
+        progress: Progress | None = None,
+    ) -> Checkpoint:
+        """Train and write a checkpoint into `folder`.
+
+        The same configuration, data, budget, seed and code give the same bytes on the same machine, whether or not the
+        training was killed in between. While it runs, `folder/bundle` holds what a resumed training needs; a bundle of another training
+        is ignored.
+
+        Parameters
+        ----------
+        data : TrainingData
+        budget : Budget
+            Episodes of self-play.
+        seed : int
+            Not negative.
+        folder : Path
+        resume : bool
+            Whether to take up an interrupted training.
+        progress : callable, optional
+            Called after each iteration with the fraction done and its metrics.
+
+        Returns
+        -------
+        Checkpoint
+            `history` has one entry an iteration.
+
+        Raises
+        ------
+        DataError
+            If there is no session to learn from.
+        TrainingDivergedError
+            If a loss is not finite. What stands in `folder` is kept.
+        """
+        if len(data.starts) == 0:
+            raise DataError(f"there is no valid session of {data.market.instrument} to train on: give it more data.")
+        folder = Path(folder)
+        with _torch_settings(self.config.runtime.threads):
+            training = _Training(self.config, data, budget, seed, folder / BUNDLE_FOLDER / BUNDLE_NAME)
+            if resume:
+                training.restore()
+            while training.episodes < budget.episodes or training.selfplay.in_wave:
+                metrics = training.iterate()
+                if progress is not None:
+                    progress(training.fraction, metrics)
+        history = training.history
+        metrics = _closing_metrics(history)
+        sha256 = write_checkpoint(
+            folder, training.networks, self.config, data, seed=seed, counters=training.counters(), metrics=metrics
+        )
+        shutil.rmtree(folder / BUNDLE_FOLDER, ignore_errors=True)
+        return Checkpoint(folder, sha256, metrics, history)
+
+
+class _Training:
+    """A training under way."""
+
+    def __init__(self, config: MuZeroConfig, data: TrainingData, budget: Budget, seed: int, bundle: Path) -> None:
+        self.config, self.data, self.budget, self.seed, self.bundle = config, data, budget, seed, bundle
+        settings = config.selfplay
+        self.networks = build_networks(
+            config.network, derived_seed(seed, Purpose.WEIGHTS), settings.window_bars
+        )
+        self.learner = Learner(self.networks, config.learner)
+        self.evaluator = TorchEvaluator(self.networks)
+        self.replay = Replay(config.replay, settings.session_bars)
+        self.selfplay = SelfPlay(config, data, self.replay, seed)
+        self.episodes = 0
+        self.steps = 0
+        self.history: list[Mapping[str, float]] = []
+
+    @property
+    def fraction(self) -> float:
+        """Share of the budget that is spent."""
+        return self.steps / (self.budget.episodes * self.config.selfplay.session_bars)
+
+    def counters(self) -> dict[str, int]:
+        return {
+            "iterations": len(self.history),
+            "episodes": self.episodes,
+            "steps": self.steps,
+            "updates": self.learner.updates,
+        }
+
+    def iterate(self) -> Mapping[str, float]:
+        """Play one segment, learn from the replay in proportion, and keep a bundle now and then."""
+        settings = self.config.selfplay
+        if not self.selfplay.in_wave:
+            episodes = min(settings.environments, self.budget.episodes - self.episodes)
+            self.selfplay.begin(self.episodes, episodes)
+            self.episodes += episodes
+        played = self.selfplay.collect(self.evaluator)
+        self.steps += self.selfplay.wave_size * settings.segment_bars
+        learned = self._learn()
+        metrics: dict[str, float] = {
+            **{name: float(count) for name, count in self.counters().items()},
+            "temperature": settings.temperature(self.episodes - self.selfplay.wave_size),
+            "replay_steps": float(self.replay.steps),
+            **played,
+            **learned,
+        }
+        self.history.append(metrics)
+        if len(self.history) % self.config.runtime.bundle_every == 0:
+            self._keep()
+        return metrics
+
+    def _learn(self) -> dict[str, float]:
+        config = self.config.learner
+        owed = int(self.steps * config.replay_ratio / config.batch_size) - self.learner.updates
+        sums: dict[str, float] = {}
+        for _ in range(owed):
+            update = self.learner.updates
+            batch = self.replay.sample(
+                self.data.market,
+                config,
+                window_bars=self.config.selfplay.window_bars,
+                discount=self.config.search.discount,
+                generator=generator(self.seed, Purpose.BATCH, update),
+            )
+            losses = self.learner.update(
+                batch, dropout_seed=derived_seed(self.seed, Purpose.DROPOUT, update), progress=self.fraction
+            )
+            losses["value_target_mean"] = float(batch.values.mean())
+            losses["value_target_sd"] = float(batch.values.std())
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value
+        return {name: value / owed for name, value in sums.items()}
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "config": self.config.digest(),
+            "data": data_fingerprint(self.data),
+            "seed": self.seed,
+            "episodes": self.budget.episodes,
+            "code": code_version(),
+        }
+
+    def _keep(self) -> None:
+        header = {
+            "identity": self._identity(),
+            "episodes": self.episodes,
+            "steps": self.steps,
+            "wave_size": self.selfplay.wave_size if self.selfplay.in_wave else 0,
+            "history": self.history,
+        }
+        write_bundle(self.bundle, header, self.learner, self.replay)
+
+    def restore(self) -> None:
+        """Take up an interrupted training, if its bundle is there."""
+        header = read_bundle(self.bundle, self._identity(), self.learner, self.replay)
+        if header is None:
+            return
+        self.episodes, self.steps, self.history = header["episodes"], header["steps"], header["history"]
+        if header["wave_size"]:
+            self.selfplay.restore(self.episodes - header["wave_size"], header["wave_size"])
+        logger.info("training goes on after iteration %d of the bundle %s", len(self.history), self.bundle)
+
+
+def _closing_metrics(history: list[Mapping[str, float]], iterations: int = 10) -> dict[str, float]:
+    """Means over the last iterations of what they have in common, and the counters of the last one."""
+    metrics = {name: float(history[-1][name]) for name in ("iterations", "episodes", "steps", "updates")}
+    recent = history[-iterations:]
+    names = {name for entry in recent for name in entry} - set(metrics)
+    for name in sorted(names):
+        metrics[name] = float(np.mean([entry[name] for entry in recent if name in entry]))
+    return metrics
+
+
+@contextlib.contextmanager
+def _torch_settings(threads: int) -> Iterator[None]:
+    """Fixed threads and deterministic algorithms, and afterwards what was before."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])

@@ -1,0 +1,79 @@
+"""The agents by name. A new agent is a folder beside `muzero` and a line here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fx_pipeline.agents.base import Policy, Trainer
+from fx_pipeline.market.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Agent:
+    """How to make and load one kind of agent.
+
+    Attributes
+    ----------
+    name, title : str
+    trainer : callable
+        Preset name to Trainer.
+    load_policy : callable
+        Checkpoint folder to greedy Policy.
+    episodes : callable
+        Preset name to its default budget of training episodes.
+    reward : callable
+        Preset name to its RewardConfig.
+    """
+
+    name: str
+    title: str
+    trainer: Callable[[str], Trainer]
+    load_policy: Callable[[Path], Policy]
+    episodes: Callable[[str], int]
+    reward: Callable[[str], Any]
+
+
+def agent(name: str) -> Agent:
+    """Return the agent of that name.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none.
+    """
+    found = _AGENTS.get(name)
+    if found is None:
+        raise ConfigurationError(f"unknown agent {name!r}: known are {', '.join(_AGENTS)}.")
+    return found
+
+
+# torch is imported only when an agent is used.
+def _muzero_trainer(preset: str) -> Trainer:
+    from fx_pipeline.agents.muzero.config import load_config
+    from fx_pipeline.agents.muzero.trainer import MuZeroTrainer
+
+    return MuZeroTrainer(load_config(preset))
+
+
+def _muzero_policy(folder: Path) -> Policy:
+    from fx_pipeline.agents.muzero.policy import MuZeroPolicy
+
+    return MuZeroPolicy.from_checkpoint(folder)
+
+
+def _muzero_episodes(preset: str) -> int:
+    return {"full": 20_000, "small": 1_536, "tiny": 8}[preset]
+
+
+def _muzero_reward(preset: str) -> Any:
+    from fx_pipeline.agents.muzero.config import load_config
+
+    return load_config(preset).reward
+
+
+_AGENTS: Mapping[str, Agent] = {
+    "muzero": Agent(
+        "muzero", "Stochastic MuZero", _muzero_trainer, _muzero_policy, _muzero_episodes, _muzero_reward
+    ),
+}

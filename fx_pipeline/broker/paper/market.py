@@ -1,0 +1,101 @@
+"""What the paper server serves of an instrument: imported candles where there are any, else the synthetic market."""
+
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from fx_pipeline.broker.months import month_bounds, month_of
+from fx_pipeline.broker.paper import store as candle_store
+from fx_pipeline.broker.paper.bars import Bars
+from fx_pipeline.broker.paper.synthetic import REVISION, SPAN_NS, synthetic_week
+from fx_pipeline.market.calendar import trading_week
+
+
+class PaperMarket:
+    """Reads bars of any instrument by time, forward or backward.
+
+    Parameters
+    ----------
+    store : Path
+        Folder of the paper server's store.
+    synthetic : bool
+        Whether an instrument without imported candles gets the synthetic market.
+    """
+
+    def __init__(self, store: Path, synthetic: bool = True) -> None:
+        self._store = store
+        self._synthetic = synthetic
+
+    def source(self, instrument: str) -> str | None:
+        """Return "imported", "synthetic", or None when there are no candles at all."""
+        if candle_store.months(self._store, instrument):
+            return "imported"
+        return "synthetic" if self._synthetic else None
+
+    def revision(self, instrument: str, time_ns: int) -> str:
+        """Return a name of the data of the month in which `time_ns` lies; other data have another name."""
+        source = self.source(instrument)
+        if source == "synthetic":
+            return REVISION
+        path = candle_store.month_path(self._store, instrument, month_of(time_ns))
+        if source is None or not path.is_file():
+            return "none"
+        return _load(self._store, instrument, path.stem, *_stamp(path))[1]
+
+    def forward(self, instrument: str, start_ns: int, end_ns: int, limit: int) -> Bars:
+        """Return the first `limit` bars that open in [start, end)."""
+        return _take(self._pieces(instrument, start_ns, end_ns, backward=False), limit).part(0, limit)
+
+    def backward(self, instrument: str, start_ns: int, end_ns: int, limit: int) -> Bars:
+        """Return the last `limit` bars that open in [start, end), in order of time."""
+        parts: list[Bars] = []
+        missing = limit
+        for piece in self._pieces(instrument, start_ns, end_ns, backward=True):
+            parts.append(piece.part(max(len(piece.time) - missing, 0), len(piece.time)))
+            missing -= len(parts[-1].time)
+            if missing <= 0:
+                break
+        return Bars.concatenate(parts[::-1])
+
+    def _pieces(self, instrument: str, start_ns: int, end_ns: int, backward: bool) -> Iterator[Bars]:
+        if self.source(instrument) == "synthetic":
+            start_ns, end_ns = max(start_ns, SPAN_NS[0]), min(end_ns, SPAN_NS[1])
+            if end_ns <= start_ns:
+                return
+            first, last = trading_week([start_ns, end_ns - 1]).tolist()
+            weeks = np.arange(first, last + 1).tolist()
+            for week in reversed(weeks) if backward else weeks:
+                yield synthetic_week(instrument, week).between(start_ns, end_ns)
+            return
+        known = candle_store.months(self._store, instrument)
+        for month in reversed(known) if backward else known:
+            month_start, month_end = month_bounds(month)
+            if month_start < end_ns and start_ns < month_end:
+                stamp = _stamp(candle_store.month_path(self._store, instrument, month))
+                yield _load(self._store, instrument, month, *stamp)[0].between(start_ns, end_ns)
+
+
+def _take(pieces: Iterator[Bars], limit: int) -> Bars:
+    parts: list[Bars] = []
+    count = 0
+    for piece in pieces:
+        parts.append(piece)
+        count += len(piece.time)
+        if count >= limit:
+            break
+    return Bars.concatenate(parts)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+@lru_cache(maxsize=24)
+def _load(store: Path, instrument: str, month: str, _mtime_ns: int, _size: int) -> tuple[Bars, str]:
+    # The stamp is part of the key, so that a month that is imported again is read again.
+    digest = hashlib.sha256(candle_store.month_path(store, instrument, month).read_bytes()).hexdigest()[:16]
+    return Bars.from_table(candle_store.read_month(store, instrument, month)), digest

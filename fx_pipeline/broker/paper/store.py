@@ -1,0 +1,144 @@
+"""The paper server's candles: one parquet file an instrument and month, `candles/{INSTRUMENT}/{YYYY-MM}.parquet`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fx_pipeline.broker.files import read_table, write_table
+from fx_pipeline.broker.months import month_bounds, month_of
+from fx_pipeline.market.candles import CANDLE_SCHEMA
+from fx_pipeline.market.errors import DataError
+
+_REMEDY = "Remove it and import the candles again."
+_VALUES = [name for name in CANDLE_SCHEMA.names if name != "time"]
+
+
+@dataclass(frozen=True)
+class Upsert:
+    """What an upsert did to the store.
+
+    Attributes
+    ----------
+    added, unchanged, changed : int
+        Bars that are new, that stood there with the same values, and that replaced other values.
+    changed_times : tuple of int
+        UTC nanoseconds of the changed bars.
+    written : tuple of str
+        Months whose file was written; a month in which nothing changed keeps its file.
+    """
+
+    added: int
+    unchanged: int
+    changed: int
+    changed_times: tuple[int, ...]
+    written: tuple[str, ...]
+
+
+def candles_folder(store: Path, instrument: str) -> Path:
+    """Folder of one instrument's candles in the store."""
+    return store / "candles" / instrument
+
+
+def month_path(store: Path, instrument: str, month: str) -> Path:
+    """File of one instrument's month in the store."""
+    return candles_folder(store, instrument) / f"{month}.parquet"
+
+
+def instruments(store: Path) -> list[str]:
+    """Return the instruments of which the store has candles, sorted."""
+    folders = sorted((store / "candles").glob("*"))
+    return [folder.name for folder in folders if folder.is_dir() and months(store, folder.name)]
+
+
+def months(store: Path, instrument: str) -> list[str]:
+    """Return the months of which the store has candles, in order."""
+    return sorted(path.stem for path in candles_folder(store, instrument).glob("[0-9]*.parquet"))
+
+
+def span(store: Path, instrument: str) -> tuple[int, int] | None:
+    """Return the open times of the first and the last stored bar, UTC nanoseconds; None when there is no bar."""
+    known = months(store, instrument)
+    if not known:
+        return None
+    first = _times(read_month(store, instrument, known[0]))
+    last = _times(read_month(store, instrument, known[-1]))
+    return int(first[0]), int(last[-1])
+
+
+def read_month(store: Path, instrument: str, month: str) -> pa.Table:
+    """Return the stored candles of a month.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read.
+    """
+    return read_table(month_path(store, instrument, month), CANDLE_SCHEMA, _REMEDY)
+
+
+def upsert(store: Path, instrument: str, candles: pa.Table) -> Upsert:
+    """Put candles into the store; a bar that is there already is replaced.
+
+    Each month's file is written atomically, and only when it changes: the same candles again leave the same bytes.
+
+    Parameters
+    ----------
+    candles : Table
+        `CANDLE_SCHEMA`, sorted and unique on `time`.
+
+    Raises
+    ------
+    DataError
+        If the candles are not sorted and unique, or a stored file cannot be read.
+    """
+    candles = candles.cast(CANDLE_SCHEMA)
+    times = _times(candles)
+    if np.any(np.diff(times) <= 0):
+        raise DataError(f"candles of {instrument} for the store must be sorted and unique on time.")
+    added = unchanged = 0
+    changed_times: list[int] = []
+    written: list[str] = []
+    position = 0
+    while position < len(times):
+        month = month_of(int(times[position]))
+        end = int(np.searchsorted(times, month_bounds(month)[1]))
+        new = candles.slice(position, end - position)
+        position = end
+        path = month_path(store, instrument, month)
+        if path.is_file():
+            old = read_month(store, instrument, month)
+            merged, differing = merge(old, new)
+            added += len(merged) - len(old)
+            unchanged += len(new) - (len(merged) - len(old)) - len(differing)
+            changed_times += differing
+        else:
+            merged = new
+            added += len(new)
+        if write_table(path, merged):
+            written.append(month)
+    return Upsert(added, unchanged, len(changed_times), tuple(changed_times), tuple(written))
+
+
+def merge(old: pa.Table, new: pa.Table) -> tuple[pa.Table, list[int]]:
+    """Unite two sorted `CANDLE_SCHEMA` tables on time; `new` wins. Also return the times at which they differ."""
+    old_times, new_times = _times(old), _times(new)
+    _, in_old, in_new = np.intersect1d(old_times, new_times, assume_unique=True, return_indices=True)
+    differs = np.zeros(len(in_old), dtype=bool)
+    for name in _VALUES:
+        differs |= old[name].to_numpy()[in_old] != new[name].to_numpy()[in_new]
+    kept = np.ones(len(old_times), dtype=bool)
+    kept[in_old] = False
+    merged = pa.concat_tables([old.filter(pa.array(kept)), new]).sort_by("time")
+    return merged.combine_chunks(), new_times[in_new[differs]].tolist()
+
+
+def row_count(store: Path, instrument: str) -> int:
+    """Return the number of stored bars, from the files' footers."""
+    return sum(pq.read_metadata(month_path(store, instrument, month)).num_rows for month in months(store, instrument))
+
+
+def _times(table: pa.Table) -> np.ndarray:
+    return np.asarray(table["time"].to_numpy().astype("datetime64[ns]").astype(np.int64))

@@ -1,0 +1,39 @@
+"""The whole pipeline on one page.
+
+    raw_candles -> m1_candles -> feature_table -> valid_sessions
+        -> muzero_checkpoint -> validation_report -> champion -> live_decisions
+
+Assets per month load and clean candles, assets per instrument compute features and sessions, assets per walk-forward
+window train and validate. Sensors validate each new checkpoint and promote what passes the gate.
+"""
+
+import warnings
+
+import dagster as dg
+
+# Multi-dimensional partition mappings and backfill policies are marked beta, and work.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", message="Non-compliant tag keys")
+
+from fx_pipeline.defs import automation, checks, features, jobs, live, market_data, models  # noqa: E402
+from fx_pipeline.defs.resources import build_resources  # noqa: E402
+from fx_pipeline.defs.settings import SETTINGS  # noqa: E402
+
+defs = dg.Definitions(
+    assets=[
+        market_data.raw_candles,
+        market_data.m1_candles,
+        features.feature_table,
+        features.valid_sessions,
+        models.muzero_checkpoint,
+        models.validation_report,
+        models.champion,
+        live.live_decisions,
+    ],
+    asset_checks=checks.CHECKS,
+    jobs=[*jobs.JOBS, live.live_trading],
+    sensors=[automation.validate_new_checkpoints, automation.promote_best],
+    schedules=[automation.weekly_retraining],
+    resources=build_resources(SETTINGS),
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,113 @@
+"""What runs by itself: validation of new checkpoints, promotion, weekly retraining."""
+
+import json
+from collections.abc import Sequence
+
+import dagster as dg
+
+from fx_pipeline.defs.jobs import promote, train, validate
+from fx_pipeline.defs.live import live_trading
+from fx_pipeline.defs.models import AGENT, champion, muzero_checkpoint, validation_report
+from fx_pipeline.defs.partitions import INSTRUMENTS, cell, key
+from fx_pipeline.defs.promotion import read_champion
+from fx_pipeline.settings import load_settings
+
+_BATCH = 100
+
+
+def _new(instance: dg.DagsterInstance, asset: dg.AssetsDefinition, after: int) -> Sequence[dg.EventLogRecord]:
+    """Materialisations since a storage id, oldest first. (`@asset_sensor` delivers only the newest of several.)"""
+    records = dg.AssetRecordsFilter(asset_key=asset.key, after_storage_id=after)
+    return instance.fetch_materializations(records, limit=_BATCH, ascending=True).records
+
+
+@dg.sensor(job=validate, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+def validate_new_checkpoints(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Validate every checkpoint that was made, once."""
+    records = _new(context.instance, muzero_checkpoint, int(context.cursor or 0))
+    if not records:
+        return dg.SkipReason("no new checkpoint.")
+    return dg.SensorResult(
+        run_requests=[
+            dg.RunRequest(run_key=f"validate|{record.storage_id}", partition_key=record.partition_key)
+            for record in records
+        ],
+        cursor=str(records[-1].storage_id),
+    )
+
+
+@dg.sensor(jobs=[promote, live_trading], minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Promote a model whose report passed the gate, and hand a new champion to the live job (a dry run here).
+
+    The decision itself is `fx_pipeline.validation.promotion`, which the champion asset repeats on what is then there.
+    """
+    from fx_pipeline.validation.promotion import decide_promotion
+    from fx_pipeline.validation.report import read_report
+
+    settings = load_settings()
+    cursor = json.loads(context.cursor or '{"reports": 0, "champions": 0}')
+    requests: list[dg.RunRequest] = []
+    said: list[str] = []
+    for record in _new(context.instance, validation_report, cursor["reports"]):
+        cursor["reports"] = record.storage_id
+        instrument, window = cell(record.partition_key or "")
+        folder = settings.layout.report(AGENT, instrument, window)
+        if not (folder / "report.json").exists():
+            said.append(f"{instrument} {window}: its report is gone.")
+            continue
+        decision = decide_promotion(read_report(folder), read_champion(settings, instrument))
+        said.append(f"{instrument} {window}: {decision.reason}")
+        if decision.promote:
+            requests.append(
+                dg.RunRequest(
+                    run_key=f"promote|{record.storage_id}",
+                    job_name=promote.name,
+                    partition_key=instrument,
+                    run_config={"ops": {champion.op.name: {"config": {"window": window}}}},
+                )
+            )
+    for record in _new(context.instance, champion, cursor["champions"]):
+        cursor["champions"] = record.storage_id
+        instrument = record.partition_key or ""
+        said.append(f"{instrument}: the new champion goes to the live job.")
+        requests.append(
+            dg.RunRequest(
+                run_key=f"live|{record.storage_id}",
+                job_name=live_trading.name,
+                run_config={"ops": {"decide_live": {"config": {"instrument": instrument}}}},
+                tags={"instrument": instrument},
+            )
+        )
+    for line in said:
+        context.log.info(line)
+    if not requests:
+        reason = "; ".join(said) or "no new report and no new champion."
+        return dg.SensorResult(skip_reason=reason, cursor=json.dumps(cursor))
+    return dg.SensorResult(run_requests=requests, cursor=json.dumps(cursor))
+
+
+@dg.schedule(
+    job=train,
+    cron_schedule="0 18 * * 5",
+    execution_timezone="America/New_York",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+)
+def weekly_retraining(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+    """Train the newest window of every instrument on Friday after the market closes. Off until switched on."""
+    from fx_pipeline.sessions.table import read_plan
+
+    layout = load_settings().layout
+    week = context.scheduled_execution_time.strftime("%G-W%V")
+    requests = []
+    for instrument in INSTRUMENTS:
+        path = layout.windows(instrument)
+        windows = read_plan(path).windows if path.exists() else ()
+        if not windows:
+            context.log.info(f"{instrument} has no walk-forward window yet.")
+            continue
+        newest = windows[-1].key
+        requests.append(
+            dg.RunRequest(run_key=f"{week}|{instrument}|{newest}", partition_key=key(instrument, newest))
+        )
+    return requests or dg.SkipReason("no instrument has a walk-forward window yet: materialise valid_sessions.")

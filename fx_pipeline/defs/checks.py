@@ -1,0 +1,192 @@
+"""Asset checks. Those that block stop what lies downstream in the same run."""
+
+from typing import Any
+
+import dagster as dg
+
+from fx_pipeline.defs.features import feature_table, valid_sessions
+from fx_pipeline.defs.market_data import m1_candles
+from fx_pipeline.defs.models import AGENT, read_checkpoint, validation_report
+from fx_pipeline.defs.partitions import cell
+from fx_pipeline.defs.resources import Warehouse
+from fx_pipeline.settings import load_settings
+
+#: Missing minutes of the FX week beyond this share are worth a look.
+MAX_MISSING_PERCENT = 10.0
+#: Bars at which the causality of the features is tested on each materialisation.
+CAUSALITY_BARS = 20
+
+
+def _keys(context: dg.AssetCheckExecutionContext) -> list[str]:
+    """Partitions of this run; a check launched by hand without one looks at nothing in particular."""
+    if not context.has_partition_key and not context.has_partition_key_range:
+        return []
+    return [str(key) for key in context.partition_keys]
+
+
+@dg.asset_check(asset=m1_candles, blocking=True)
+def candles_are_sane(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Schema, order, uniqueness and prices of the M1 parquet."""
+    from fx_pipeline.broker.months import month_bounds
+    from fx_pipeline.ingest.checks import check_candles
+    from fx_pipeline.ingest.lake import read_candles
+    from fx_pipeline.ingest.layout import lake_folder
+
+    problems: list[str] = []
+    for key in _keys(context):
+        instrument, month = cell(key)
+        table = read_candles(lake_folder(load_settings().data_dir), instrument, *month_bounds(month))
+        problems += [f"{key}: {problem}" for problem in check_candles(table)]
+    return dg.AssetCheckResult(passed=not problems, metadata={"problems": problems, "partitions": _keys(context)})
+
+
+@dg.asset_check(asset=m1_candles)
+def gaps_are_few(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Missing minutes against the FX calendar. A warning: quiet minutes have no candle, and none is invented."""
+    from fx_pipeline.broker.months import month_bounds
+    from fx_pipeline.ingest.lake import read_candles, read_gaps
+    from fx_pipeline.ingest.layout import lake_folder
+
+    lake = lake_folder(load_settings().data_dir)
+    rows: list[dict[str, Any]] = []
+    for key in _keys(context):
+        instrument, month = cell(key)
+        bars = read_candles(lake, instrument, *month_bounds(month)).num_rows
+        minutes = {"missing": 0, "unexpected": 0}
+        for gap in read_gaps(lake, instrument, month).to_pylist():
+            minutes[gap["kind"]] += gap["minutes"]
+        expected = bars + minutes["missing"] - minutes["unexpected"]
+        percent = 100.0 * minutes["missing"] / max(1, expected)
+        rows.append({"partition": key, "bars": bars, "missing percent": percent, "unexpected": minutes["unexpected"]})
+    bad = [row for row in rows if row["missing percent"] > MAX_MISSING_PERCENT]
+    return dg.AssetCheckResult(
+        passed=not bad,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"months": dg.MetadataValue.table([dg.TableRecord(row) for row in rows])} if rows else {},
+    )
+
+
+@dg.asset_check(asset=feature_table, blocking=True)
+def features_are_finite(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> dg.AssetCheckResult:
+    """Every warm bar has nine finite features in [-1, 1] or [0, 1]; only the start of the history is cold."""
+    from fx_pipeline.features.kernel import FEATURE_NAMES, WARMUP_BARS
+
+    bad: dict[str, int] = {}
+    outside = " OR ".join(f"{name} IS NULL OR NOT isfinite({name}) OR abs({name}) > 1.000001" for name in FEATURE_NAMES)
+    with warehouse.get_connection(read_only=True) as connection:
+        for instrument in _keys(context):
+            wrong, cold, bars = connection.execute(
+                f"SELECT count(*) FILTER (warm AND ({outside})), count(*) FILTER (NOT warm), count(*) FROM features "
+                "WHERE instrument = ?",
+                [instrument],
+            ).fetchone()
+            if wrong or cold != min(bars, WARMUP_BARS - 1):
+                bad[instrument] = wrong + abs(cold - min(bars, WARMUP_BARS - 1))
+    return dg.AssetCheckResult(passed=not bad, metadata={"bad rows": bad})
+
+
+@dg.asset_check(asset=feature_table, blocking=True)
+def features_are_causal(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> dg.AssetCheckResult:
+    """Rows computed on data cut after a bar equal those of the table, to the bit, at bars drawn at random."""
+    import numpy as np
+
+    from fx_pipeline.features.kernel import WARMUP_BARS, compute_features
+    from fx_pipeline.features.table import load_market
+
+    settings, different, tested = load_settings(), [], 0
+    for instrument in _keys(context):
+        with warehouse.get_connection(read_only=True) as connection:
+            market = load_market(connection, instrument)
+        if len(market) < WARMUP_BARS:
+            continue
+        generator = np.random.default_rng(settings.seed)
+        for bar in generator.integers(WARMUP_BARS - 1, len(market), CAUSALITY_BARS).tolist():
+            first = max(0, bar + 1 - 2 * WARMUP_BARS)
+            features, _ = compute_features(market.close[first : bar + 1], market.time[first : bar + 1], market.pip)
+            tested += 1
+            if features[-1].tobytes() != market.features[bar].tobytes():
+                different.append(f"{instrument} bar {bar}")
+    return dg.AssetCheckResult(passed=not different, metadata={"bars tested": tested, "different": different})
+
+
+@dg.asset_check(asset=valid_sessions, blocking=True)
+def sessions_exist(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> dg.AssetCheckResult:
+    """There is at least one session that can be traded."""
+    counts: dict[str, int] = {}
+    with warehouse.get_connection(read_only=True) as connection:
+        for instrument in _keys(context):
+            row = connection.execute("SELECT count(*) FROM valid_sessions WHERE instrument = ?", [instrument]).fetchone()
+            counts[instrument] = row[0]
+    empty = [name for name, count in counts.items() if count == 0]
+    return dg.AssetCheckResult(passed=not empty, metadata={"sessions": counts})
+
+
+@dg.asset_check(asset=valid_sessions, blocking=True)
+def windows_do_not_leak(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> dg.AssetCheckResult:
+    """Validation starts after training plus the embargo, counted in bars, in every window."""
+    import numpy as np
+
+    from fx_pipeline.features.table import load_market
+    from fx_pipeline.sessions.table import read_plan
+    from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS
+
+    leaks: list[str] = []
+    for instrument in _keys(context):
+        plan = read_plan(load_settings().layout.windows(instrument))
+        with warehouse.get_connection(read_only=True) as connection:
+            time = load_market(connection, instrument).time
+        for window in plan.windows:
+            between = int(np.searchsorted(time, window.valid_start) - np.searchsorted(time, window.train_end))
+            if between < MIN_EMBARGO_BARS or window.train_start >= window.train_end:
+                leaks.append(f"{instrument} {window.key}: {between} bars between training and validation")
+    return dg.AssetCheckResult(passed=not leaks, metadata={"leaks": leaks})
+
+
+@dg.asset_check(asset=validation_report, blocking=True)
+def report_is_complete(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """The report has its figures and its page, and was made of the checkpoint that lies beside it."""
+    from fx_pipeline.validation.report import read_report, report_summary
+
+    settings, problems = load_settings(), []
+    for key in _keys(context):
+        instrument, window = cell(key)
+        folder = settings.layout.report(AGENT, instrument, window)
+        if not (folder / "report.json").exists():
+            problems.append(f"{key}: there is no report")
+            continue
+        report = read_report(folder)
+        summary = report_summary(report)
+        problems += [f"{key}: {name} is missing" for name in SUMMARY_FIELDS if name not in summary]
+        if not (folder / "report.html").exists():
+            problems.append(f"{key}: the page is missing")
+        checkpoint = read_checkpoint(settings.layout.checkpoint(AGENT, instrument, window))
+        if checkpoint["weights_sha256"] != report["lineage"]["checkpoint_sha256"]:
+            problems.append(f"{key}: the report is of another checkpoint")
+    return dg.AssetCheckResult(passed=not problems, metadata={"problems": problems})
+
+
+#: What `fx-pipeline summary --json` prints.
+SUMMARY_FIELDS = (
+    "instrument",
+    "window",
+    "bars",
+    "sessions",
+    "episodes",
+    "trades",
+    "expectancy_pips",
+    "verdict",
+    "reasons",
+    "report",
+    "seed",
+    "wall_s",
+)
+
+CHECKS = [
+    candles_are_sane,
+    gaps_are_few,
+    features_are_finite,
+    features_are_causal,
+    sessions_exist,
+    windows_do_not_leak,
+    report_is_complete,
+]

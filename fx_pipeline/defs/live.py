@@ -1,0 +1,80 @@
+"""The live-trading job. In this version a dry run: one decision, no order."""
+
+import dagster as dg
+
+from fx_pipeline.defs.metadata import OWNERS
+from fx_pipeline.defs.models import champion
+from fx_pipeline.defs.partitions import instruments
+from fx_pipeline.defs.resources import Warehouse
+from fx_pipeline.settings import load_settings
+
+#: The end of the graph: what the live job decided, as observations.
+live_decisions = dg.AssetSpec(
+    "live_decisions",
+    deps=[champion],
+    group_name="live",
+    kinds={"pytorch"},
+    owners=OWNERS,
+    partitions_def=instruments,
+    description=(
+        "Decisions of the live-trading job, observed here with the model version behind each. This version is a dry "
+        "run: it takes one decision on the newest bars and sends no order."
+    ),
+)
+
+
+class LiveConfig(dg.Config):
+    """Whom to trade."""
+
+    instrument: str
+
+
+@dg.op(out=dg.Out(dagster_type=dict))
+def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: Warehouse) -> dict:  # type: ignore[type-arg]
+    """Load the champion, take one decision on the newest bars, record it. No order is sent."""
+    from pathlib import Path
+
+    from fx_pipeline.agents.registry import agent
+    from fx_pipeline.defs.promotion import read_champion
+    from fx_pipeline.features.kernel import WARMUP_BARS
+    from fx_pipeline.features.table import load_newest
+    from fx_pipeline.live.decision import decide
+    from fx_pipeline.live.lock import AccountLockedError, account_lock
+    from fx_pipeline.market.arrays import WINDOW_BARS
+    from fx_pipeline.market.atomic import atomic_write_json
+
+    settings = load_settings()
+    record = read_champion(settings, config.instrument)
+    if record is None:
+        raise dg.Failure(f"{config.instrument} has no champion: promote a validated model first.", allow_retries=False)
+    try:
+        with account_lock(settings.layout.live_lock):
+            with warehouse.get_connection(read_only=True) as connection:
+                market = load_newest(connection, config.instrument, WARMUP_BARS + WINDOW_BARS)
+            policy = agent(record["agent"]).load_policy(Path(record["model"]))
+            decision = decide(policy, market, record["sha256"]).record()
+            decision |= {"model_version": f"{record['registered_model']} v{record['version']}", "run_id": context.run_id}
+            atomic_write_json(settings.layout.live_decision(config.instrument), decision)
+    except AccountLockedError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    context.log.info(f"dry run: {decision['action']} after the bar of {decision['bar']}, no order sent.")
+    context.log_event(
+        dg.AssetObservation(
+            live_decisions.key,
+            partition=config.instrument,
+            metadata={key: value if not isinstance(value, tuple) else ", ".join(value) for key, value in decision.items()},
+        )
+    )
+    return decision
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    tags={"fx/live": "true", "dagster/priority": "10", "dagster/max_runtime": "600"},
+    description="Dry run of live trading: the champion takes one decision on the newest bars. No order is sent.",
+)
+def live_trading() -> None:
+    """Trade an instrument with its champion; in this version a dry run."""
+    decide_live()
+
+

@@ -1,0 +1,63 @@
+"""What people see of assets: owners, column tables, small plots, links."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+OWNERS = ["team:quant"]
+
+
+def column_schema(schema: Any, notes: Mapping[str, str]) -> dg.TableSchema:
+    """Describe the columns of a pyarrow schema, with a note where there is one."""
+    return dg.TableSchema(
+        [dg.TableColumn(field.name, str(field.type), description=notes.get(field.name)) for field in schema]
+    )
+
+
+def gap_plot(gaps: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
+    """Draw the minutes missing on each day as a small bar chart."""
+    from collections import Counter
+
+    days: Counter[str] = Counter()
+    for gap in gaps:
+        days[str(gap["start"])[:10]] += gap["minutes"]
+    names = sorted(days)
+
+    def draw(axes: Any) -> None:
+        axes.bar(range(len(names)), [days[name] for name in names], color="#3465a4")
+        step = max(1, len(names) // 6)
+        axes.set_xticks(range(0, len(names), step), [names[k] for k in range(0, len(names), step)], fontsize=7)
+        axes.set_ylabel("missing minutes")
+
+    return picture(draw)
+
+
+def curve_plot(history: Sequence[Mapping[str, float]], names: Sequence[str]) -> dg.MetadataValue:
+    """Draw training metrics over the iterations, one panel each."""
+
+    def draw(figure: Any) -> None:
+        shown = [name for name in names if any(name in row for row in history)]
+        for number, name in enumerate(shown):
+            axes = figure.add_subplot(1, len(shown), number + 1)
+            points = [(k, row[name]) for k, row in enumerate(history) if name in row]
+            axes.plot([k for k, _ in points], [value for _, value in points], color="#3465a4")
+            axes.set_title(name, fontsize=8)
+            axes.tick_params(labelsize=6)
+
+    return picture(draw, whole=True)
+
+
+def picture(draw: Any, whole: bool = False) -> dg.MetadataValue:
+    """Return a PNG as markdown metadata; `draw` gets the axes, or the whole figure."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 2.2), dpi=80, layout="constrained")
+    FigureCanvasAgg(figure)
+    draw(figure if whole else figure.add_subplot())
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})")

@@ -1,0 +1,294 @@
+"""Checkpoints, validation reports and the champion."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from fx_pipeline.defs.features import valid_sessions
+from fx_pipeline.defs.metadata import OWNERS, curve_plot
+from fx_pipeline.defs.partitions import cell, instrument_window, instruments, to_instrument
+from fx_pipeline.defs.progress import reporter
+from fx_pipeline.defs.resources import Tracking, Warehouse
+from fx_pipeline.settings import load_settings
+
+AGENT = "muzero"
+#: Fewest sessions that make a window worth training on and worth validating.
+MIN_TRAIN_STARTS, MIN_VALIDATION_SESSIONS = 200, 5
+
+
+class TrainConfig(dg.Config):
+    """Overrides of the settings for one run."""
+
+    preset: str | None = None
+    episodes: int | None = None
+    seed: int | None = None
+    force: bool = False
+
+
+@dg.asset(
+    partitions_def=instrument_window,
+    deps=[dg.AssetDep(valid_sessions, partition_mapping=to_instrument)],
+    group_name="models",
+    kinds={"pytorch", "numba"},
+    owners=OWNERS,
+    pool="training",
+    output_required=False,
+    backfill_policy=dg.BackfillPolicy.multi_run(1),
+    code_version="1",
+)
+def muzero_checkpoint(
+    context: dg.AssetExecutionContext, config: TrainConfig, warehouse: Warehouse, tracking: Tracking
+) -> Iterator[dg.MaterializeResult]:
+    """A Stochastic MuZero agent, trained by self-play on the training span of a walk-forward window.
+
+    The same data, settings, seed and code give the same bytes, so a checkpoint that stands is kept (`force` trains
+    again). An interrupted training goes on where it was. A window without enough data is skipped, and says so.
+    """
+    from fx_pipeline.agents.base import Budget, TrainingData
+    from fx_pipeline.agents.registry import agent
+    from fx_pipeline.reuse import code_digest, identity, stamp, stands
+
+    settings = load_settings()
+    instrument, key = cell(context.partition_key)
+    span = load_span(warehouse, instrument, key, "train")
+    if isinstance(span, str):
+        context.log.warning(f"skipped: {span}")
+        return
+    preset = config.preset or settings.preset
+    seed = settings.seed if config.seed is None else config.seed
+    episodes = config.episodes or settings.episodes or agent(AGENT).episodes(preset)
+    made_from = identity(
+        agent=AGENT,
+        preset=preset,
+        episodes=episodes,
+        seed=seed,
+        data=span.market.fingerprint,
+        starts=span.starts.tolist(),
+        costs=asdict(settings.costs),
+        window=span.window.spans(),
+    )
+    folder = settings.layout.checkpoint(AGENT, instrument, key)
+    files = ("weights.safetensors", "checkpoint.json", "history.json")
+    if stands(folder, made_from, *files) and not config.force:
+        context.log.info(f"{folder} stands: the same data, settings, seed and code made it.")
+        reporter(context, f"train {key} (stands)")(1.0, {})
+        yield dg.MaterializeResult(metadata=_checkpoint_metadata(folder, settings.layout.mlflow_uri, reused=True))
+        return
+    store = tracking.mlflow()
+    parameters = {"preset": preset, "episodes": episodes, "seed": seed, "starts": len(span.starts)}
+    tags = {"dagster/run_id": context.run_id, "instrument": instrument, "window": key, "code": code_digest()}
+    with store.run(f"train {instrument} {key}", "training", params=parameters, tags=tags) as run:
+        checkpoint = agent(AGENT).trainer(preset).train(
+            TrainingData(span.market, span.starts, settings.costs, {"key": key, **span.window.spans()}),
+            Budget(episodes),
+            seed=seed,
+            folder=folder,
+            progress=reporter(context, f"train {key}"),
+        )
+        for step, figures in enumerate(checkpoint.history):
+            run.log_metrics(dict(figures), step=step)
+        write_history(folder, checkpoint.history)
+        run.log_artifact(folder / "checkpoint.json")
+        run.log_artifact(folder / "weights.safetensors")
+    stamp(folder, made_from, *files)
+    metadata = _checkpoint_metadata(folder, settings.layout.mlflow_uri, reused=False)
+    yield dg.MaterializeResult(metadata=metadata | {"mlflow run": dg.MetadataValue.text(run.run_id)})
+
+
+@dg.asset(
+    partitions_def=instrument_window,
+    deps=[muzero_checkpoint],
+    group_name="models",
+    kinds={"plotly", "numba"},
+    owners=OWNERS,
+    pool="training",
+    output_required=False,
+    backfill_policy=dg.BackfillPolicy.multi_run(1),
+    code_version="1",
+)
+def validation_report(
+    context: dg.AssetExecutionContext, warehouse: Warehouse, tracking: Tracking
+) -> Iterator[dg.MaterializeResult]:
+    """How the checkpoint trades the days after its training: trades, Monte Carlo, baselines, costs, and a verdict.
+
+    Greedy search without noise on sessions that do not overlap. The report is a JSON file and a page for people; each
+    validation is a row of the trial ledger.
+    """
+    from fx_pipeline.agents.registry import agent
+    from fx_pipeline.defs.reporting import report_context, report_metadata, trial_recorder
+    from fx_pipeline.reuse import identity, stamp, stands
+    from fx_pipeline.validation.report import read_report, write_report
+    from fx_pipeline.validation.validate import validate_policy
+
+    settings = load_settings()
+    instrument, key = cell(context.partition_key)
+    span = load_span(warehouse, instrument, key, "valid")
+    if isinstance(span, str):
+        context.log.warning(f"skipped: {span}")
+        return
+    checkpoint = settings.layout.checkpoint(AGENT, instrument, key)
+    if not (checkpoint / "checkpoint.json").exists():
+        context.log.warning(f"skipped: there is no checkpoint in {checkpoint}: materialise muzero_checkpoint first.")
+        return
+    record = read_checkpoint(checkpoint)
+    made_from = identity(
+        checkpoint=record["weights_sha256"],
+        data=span.market.fingerprint,
+        starts=span.starts.tolist(),
+        costs=asdict(settings.costs),
+        mc_runs=settings.mc_runs,
+        seed=record["seed"],
+    )
+    folder = settings.layout.report(AGENT, instrument, key)
+    files = ("report.json", "report.html")
+    if stands(folder, made_from, *files):
+        context.log.info(f"{folder} stands: the same checkpoint, data and settings made it.")
+        reporter(context, f"validate {key} (stands)")(1.0, {})
+        yield dg.MaterializeResult(metadata=report_metadata(read_report(folder), folder))
+        return
+    preset = record["preset"]
+    with tracking.mlflow().run(
+        f"validate {instrument} {key}",
+        "validation",
+        params={"mc_runs": settings.mc_runs, "seed": record["seed"], "preset": preset},
+        tags={"dagster/run_id": context.run_id, "instrument": instrument, "window": key},
+    ) as run:
+        report = validate_policy(
+            span.market,
+            span.starts,
+            agent(AGENT).load_policy(checkpoint),
+            costs=settings.costs,
+            reward=agent(AGENT).reward(preset),
+            seed=record["seed"],
+            context=report_context(
+                settings, warehouse, span, record, AGENT, run_links={"mlflow_url": run.url, "dagster_run_id": context.run_id}
+            ),
+            mc_runs=settings.mc_runs,
+            record_trial=trial_recorder(tracking.ledger(), record),
+            progress=reporter(context, f"validate {key}"),
+        )
+        write_report(report, folder)
+        metadata = report_metadata(report, folder)
+        run.log_metrics({name: value for name, value in metadata.items() if isinstance(value, float)}, step=0)
+        run.log_artifact(folder / "report.html")
+    stamp(folder, made_from, *files)
+    yield dg.MaterializeResult(metadata=metadata)
+
+
+class PromoteConfig(dg.Config):
+    """Which window's report is to be promoted."""
+
+    window: str
+
+
+@dg.asset(
+    partitions_def=instruments,
+    deps=[dg.AssetDep(validation_report, partition_mapping=to_instrument)],
+    group_name="models",
+    kinds={"mlflow"},
+    owners=OWNERS,
+    pool="registry",
+    output_required=False,
+    code_version="1",
+)
+def champion(
+    context: dg.AssetExecutionContext, config: PromoteConfig, tracking: Tracking
+) -> Iterator[dg.MaterializeResult]:
+    """The model that trades an instrument: a registered model version with the alias `champion`.
+
+    Only a checkpoint whose own report passed the gate is registered. A newer window replaces an older one; within a
+    window the higher expectancy wins.
+    """
+    from fx_pipeline.defs.promotion import promote
+
+    instrument = context.partition_key
+    outcome = promote(load_settings(), tracking, AGENT, instrument, config.window, context.run_id)
+    if outcome.champion is None:
+        context.log.warning(f"not promoted: {outcome.reason}")
+        return
+    context.log.info(outcome.reason)
+    yield dg.MaterializeResult(metadata=outcome.champion)
+
+
+class Span:
+    """A span of a window with its market and its valid starts."""
+
+    def __init__(self, window: Any, market: Any, starts: Any) -> None:
+        self.window, self.market, self.starts = window, market, starts
+
+
+def load_span(warehouse: Warehouse, instrument: str, key: str, part: str) -> Span | str:
+    """Load the training ("train") or validation ("valid") span of a window, or say why there is none.
+
+    Nothing after the span's end is loaded; before its start come the bars that the first observation looks back on.
+    """
+    from fx_pipeline.features.table import load_market
+    from fx_pipeline.market.errors import DataError
+    from fx_pipeline.sessions.index import starts_inside
+    from fx_pipeline.sessions.table import read_plan, read_starts, thin
+
+    try:
+        plan = read_plan(load_settings().layout.windows(instrument))
+    except DataError as error:
+        return str(error)
+    window = plan.window(key)
+    if window is None:
+        return (
+            f"{instrument} has no window {key}: its {plan.days} trading days allow "
+            f"{', '.join(w.key for w in plan.windows) or 'none'} (training {plan.train_days} days, validation "
+            f"{plan.validation_days} days)."
+        )
+    start, end = (window.train_start, window.train_end) if part == "train" else (window.valid_start, window.valid_end)
+    with warehouse.get_connection(read_only=True) as connection:
+        # A few days earlier: the window of the first observation may reach over a weekend.
+        market = load_market(connection, instrument, start - LOOK_BACK_NS, end)
+        starts = starts_inside(market, read_starts(connection, market), start, end)
+    if part == "valid":
+        starts = thin(starts)
+    needed = MIN_TRAIN_STARTS if part == "train" else MIN_VALIDATION_SESSIONS
+    if len(starts) < needed:
+        return f"window {key} of {instrument} has {len(starts)} valid sessions to {part}, at least {needed} are needed."
+    return Span(window, market, starts)
+
+
+#: Four days: the bars behind the first observation may lie before a weekend and a holiday.
+LOOK_BACK_NS = 4 * 86_400 * 1_000_000_000
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """Read the record of a checkpoint."""
+    import json
+
+    record: dict[str, Any] = json.loads((folder / "checkpoint.json").read_text())
+    return record
+
+
+def write_history(folder: Path, history: Any) -> None:
+    """Keep the training curves beside the checkpoint."""
+    from fx_pipeline.market.atomic import atomic_write_json
+
+    atomic_write_json(folder / "history.json", [dict(row) for row in history])
+
+
+def _checkpoint_metadata(folder: Path, mlflow_uri: str, reused: bool) -> dict[str, Any]:
+    import json
+
+    record = read_checkpoint(folder)
+    history = json.loads((folder / "history.json").read_text())
+    metadata: dict[str, Any] = {
+        "sha256": record["weights_sha256"],
+        "seed": record["seed"],
+        "preset": record["preset"],
+        "data fingerprint": record["data_fingerprint"],
+        "code": record["code_version"],
+        "dagster/uri": str(folder),
+        "kept as it stood": reused,
+        "mlflow store": mlflow_uri,
+    }
+    metadata |= {name: float(value) for name, value in record["metrics"].items()}
+    if history:
+        metadata["curves"] = curve_plot(history, ("pips_per_episode", "trades_per_episode", "loss"))
+    return metadata

@@ -1,0 +1,179 @@
+"""The whole chain in one go: the very jobs of the Dagster UI, run one after another in this process."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fx_pipeline.market.errors import ConfigurationError, DataError
+from fx_pipeline.progress_display import Display
+from fx_pipeline.settings import Settings
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo made.
+
+    Attributes
+    ----------
+    instrument : str
+    windows : tuple of str
+        Walk-forward windows that were trained and validated.
+    report : dict
+        The newest window's validation report.
+    champion : str or None
+        What became of the promotion.
+    live : dict or None
+        The dry-run decision, if a champion took one.
+    """
+
+    instrument: str
+    windows: tuple[str, ...]
+    report: dict[str, Any]
+    champion: str | None
+    live: dict[str, Any] | None
+
+
+def find_project(start: Path | None = None) -> Path:
+    """Return the folder with `dagster.yaml`, from the working directory upwards, and make it Dagster's home.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "dagster.yaml").is_file() and (folder / "workspace.yaml").is_file():
+            return folder
+    raise ConfigurationError(f"{here} is not inside the project: run this where dagster.yaml and workspace.yaml are.")
+
+
+def run_demo(
+    settings: Settings, instrument: str, display: Display, candles: list[Path], format_: str | None, windows: int
+) -> DemoResult:
+    """Import (when files are given), ingest, prepare, train, validate, and promote if the gate says so.
+
+    Parameters
+    ----------
+    settings : Settings
+    instrument : str
+    display : Display
+    candles : list of Path
+        Files to import first; may be empty.
+    format_ : str, optional
+        Their format; guessed from the name when absent.
+    windows : int
+        How many of the newest walk-forward windows to train and validate.
+
+    Raises
+    ------
+    DataError
+        If there is not enough data for a window.
+    """
+    from fx_pipeline.broker.months import months_between
+    from fx_pipeline.broker.paper.store import span as imported_span
+    from fx_pipeline.broker.paper.synthetic import SPAN_NS
+    from fx_pipeline.ingest.importers import guess_format, import_files
+
+    if candles:
+        with display.stage("import") as say:
+            report = import_files(candles, instrument, format_ or guess_format(candles[0]), settings.data_dir)
+            say(f"{report.imported:,} candles of {instrument}, {report.quarantined} quarantined")
+    span = imported_span(settings.layout.paper_store, instrument)
+    months = months_between(*(span or SPAN_NS))
+
+    # The code location lists the instruments that were imported, so it is loaded after the import.
+    with display.stage("load the pipeline"):
+        import dagster as dg
+
+        from fx_pipeline.definitions import defs
+        from fx_pipeline.defs.jobs import ingest, prepare, promote, train, validate
+        from fx_pipeline.defs.models import AGENT, champion
+        from fx_pipeline.defs.partitions import key
+        from fx_pipeline.defs.progress import listening
+        from fx_pipeline.defs.promotion import read_champion
+        from fx_pipeline.sessions.table import read_plan
+        from fx_pipeline.validation.promotion import decide_promotion
+        from fx_pipeline.validation.report import read_report
+
+    with dg.DagsterInstance.get() as instance:
+
+        def launch(name: str, partition_key: str | None, config: dict[str, Any] | None = None) -> Any:
+            quiet = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+            return defs.resolve_job_def(name).execute_in_process(
+                instance=instance, partition_key=partition_key, run_config={**quiet, **(config or {})}
+            )
+
+        with listening(display.report):
+            with display.stage("raw candles and M1 parquet") as say:
+                for number, month in enumerate(months):
+                    display.report("raw candles and M1 parquet", number / len(months), {})
+                    launch(ingest.name, key(instrument, month))
+                say(f"{len(months)} months of {instrument}")
+            with display.stage("features, sessions, windows") as say:
+                launch(prepare.name, instrument)
+                plan = read_plan(settings.layout.windows(instrument))
+                say(f"{plan.days} trading days, {len(plan.windows)} walk-forward windows")
+            if not plan.windows:
+                raise DataError(
+                    f"{instrument} has {plan.days} trading days: a window of {plan.train_days} days of training and "
+                    f"{plan.validation_days} of validation with an embargo between them needs more (three weeks do), "
+                    "or smaller FX_TRAIN_DAYS and FX_VALIDATION_DAYS."
+                )
+            chosen = plan.windows[-windows:]
+            for window in chosen:
+                with display.stage(f"train {window.key}"):
+                    launch(train.name, key(instrument, window.key))
+                with display.stage(f"validate {window.key}"):
+                    launch(validate.name, key(instrument, window.key))
+            folder = settings.layout.report(AGENT, instrument, chosen[-1].key)
+            if not (folder / "report.json").exists():
+                raise DataError(
+                    f"window {chosen[-1].key} of {instrument} was skipped for want of valid sessions: give it more data."
+                )
+            report = read_report(folder)
+            decision = decide_promotion(report, read_champion(settings, instrument))
+            live = None
+            if decision.promote:
+                with display.stage("promote, and a dry run of live trading"):
+                    asset = {"ops": {champion.op.name: {"config": {"window": chosen[-1].key}}}}
+                    launch(promote.name, instrument, asset)
+                    config = {"ops": {"decide_live": {"config": {"instrument": instrument}}}}
+                    live = launch("live_trading", None, config).output_for_node("decide_live")
+    return DemoResult(instrument, tuple(window.key for window in chosen), report, decision.reason, live)
+
+
+@contextmanager
+def only_one(data_dir: Path) -> Iterator[None]:
+    """Keep a second demo off the same data folder.
+
+    Raises
+    ------
+    ConfigurationError
+        If one runs already.
+    """
+    import fcntl
+
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "demo.lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigurationError(f"another demo is running on {data_dir}: wait for it, or set FX_DATA_DIR.") from error
+        yield
+
+
+def use_project(project: Path) -> None:
+    """Make `project` Dagster's home and the working directory: the paths of dagster.yaml are relative to it."""
+    os.chdir(project)
+    os.environ["DAGSTER_HOME"] = str(project)
+    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+
+
+def elapsed(since: float) -> float:
+    """Seconds since a `time.perf_counter` reading."""
+    return time.perf_counter() - since

@@ -1,0 +1,1 @@
+"""Ingestion: raw pages from the broker, file importers, quarantine, and the parquet lake."""

@@ -1,0 +1,55 @@
+"""Results that stand: what was made from the same inputs by the same code is not made again."""
+
+import hashlib
+import json
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fx_pipeline.market.atomic import atomic_write_json
+
+#: Rooms whose code decides what a checkpoint or a report says.
+_ROOMS = ("market", "features", "sessions", "environment", "search", "agents", "validation")
+
+
+@cache
+def code_digest() -> str:
+    """Return a short hash of the source of every room that a result depends on."""
+    digest = hashlib.sha256()
+    package = Path(str(files("fx_pipeline")))
+    for room in _ROOMS:
+        for path in sorted((package / room).rglob("*")):
+            if path.suffix in (".py", ".yaml", ".j2"):
+                digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def identity(**inputs: Any) -> str:
+    """Return a hash of everything that a result was made from, the code included. Inputs must be JSON-able."""
+    text = json.dumps({"code": code_digest(), **inputs}, sort_keys=True, allow_nan=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def stands(folder: Path, identity_: str, *names: str) -> bool:
+    """Whether `folder` holds a result of that identity whose files are all there and unchanged."""
+    stamp = folder / "made_from.json"
+    if not stamp.exists():
+        return False
+    record = json.loads(stamp.read_text())
+    return (
+        record.get("identity") == identity_
+        and set(names) <= set(record["files"])
+        and all((folder / name).exists() and _sha256(folder / name) == value for name, value in record["files"].items())
+    )
+
+
+def stamp(folder: Path, identity_: str, *names: str) -> None:
+    """Say what the files `names` of `folder` were made from; call it last, when they are complete."""
+    atomic_write_json(
+        folder / "made_from.json", {"identity": identity_, "files": {name: _sha256(folder / name) for name in names}}
+    )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

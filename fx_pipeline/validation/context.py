@@ -1,0 +1,109 @@
+"""What a validation is told of the model and the data, and what it tells the trial ledger."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+SYNTHETIC = "synthetic"
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """What a report says of the model and the data that the arrays do not know.
+
+    Attributes
+    ----------
+    instrument, window : str
+        OANDA name, and the key of the walk-forward window.
+    agent : str
+        Name of the agent.
+    episodes : int
+        Episodes that the checkpoint was trained on.
+    source : str
+        Of the candles: "imported", "synthetic", "practice" or "live".
+    quotes_modelled : float
+        Share of bars whose bid and ask come from the cost model.
+    train_start, train_end, valid_start, valid_end : str
+        Spans of the window, ISO 8601 UTC, ends exclusive.
+    embargo_bars : int
+        Bars between the two spans that neither uses.
+    market_bars : int or None
+        M1 bars of the validation span; None when not known.
+    gaps : sequence of Mapping
+        Missing stretches of the validation span: `start`, `end` (ISO) and `minutes`.
+    quarantined_bars : int
+        Impossible bars that were set aside.
+    data_fingerprint : str
+        Hash of the data; the market's own by default.
+    checkpoint_sha256 : str
+    code_version : str
+    settings : Mapping
+        Settings of the agent and its search, JSON-able.
+    run : Mapping
+        What differs from run to run: `mlflow_url`, `dagster_run_id`, `validated` (when, ISO) and the like.
+    """
+
+    instrument: str
+    window: str
+    agent: str = "muzero"
+    episodes: int = 0
+    source: str = "imported"
+    quotes_modelled: float = 0.0
+    train_start: str = ""
+    train_end: str = ""
+    valid_start: str = ""
+    valid_end: str = ""
+    embargo_bars: int = 0
+    market_bars: int | None = None
+    gaps: Sequence[Mapping[str, Any]] = ()
+    quarantined_bars: int = 0
+    data_fingerprint: str = ""
+    checkpoint_sha256: str = ""
+    code_version: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrialHistory:
+    """Every trial whose score was looked at, this one included.
+
+    Attributes
+    ----------
+    count : int
+        Distinct evaluated configurations.
+    sharpes : tuple of float
+        Their Sharpe ratios per trade, as far as they have one.
+    """
+
+    count: int
+    sharpes: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrialScore:
+    """What a trial ledger needs to record of a validation.
+
+    Attributes
+    ----------
+    context : ReportContext
+    data_fingerprint : str
+    costs, reward : Mapping
+        The settings of the evaluation.
+    seed : int
+    trades : int
+    expectancy_pips, sharpe_per_trade : float or None
+    """
+
+    context: ReportContext
+    data_fingerprint: str
+    costs: Mapping[str, Any]
+    reward: Mapping[str, Any]
+    seed: int
+    trades: int
+    expectancy_pips: float | None
+    sharpe_per_trade: float | None
+
+
+#: Records the score of this validation and returns the history that now includes it.
+RecordTrial = Callable[[TrialScore], TrialHistory]

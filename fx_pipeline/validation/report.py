@@ -1,0 +1,324 @@
+"""The validation report: everything a sceptic would ask, as JSON and as a page.
+
+A report is a JSON-able dict of three blocks. `figures` depends on the data, the checkpoint, the settings and the
+seed only: two validations with one seed have identical figures. `lineage` says what was judged. `run` holds times,
+paths and links, which differ from run to run.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fx_pipeline.environment.actions import Action
+from fx_pipeline.environment.rewards import RewardConfig
+from fx_pipeline.market.arrays import MarketArrays
+from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
+from fx_pipeline.market.costs import CostConfig
+from fx_pipeline.market.errors import DataError
+from fx_pipeline.validation.comparison import Comparison
+from fx_pipeline.validation.context import SYNTHETIC, ReportContext, TrialHistory
+from fx_pipeline.validation.costs import CostSweep
+from fx_pipeline.validation.gate import GateConfig, Verdict, first_gate
+from fx_pipeline.validation.metrics import FEW_TRADES, TradeMetrics
+from fx_pipeline.validation.montecarlo import IidComparison, MonteCarlo, compare_with_iid, simulate_equity
+from fx_pipeline.validation.rollout import Rollout
+from fx_pipeline.validation.significance import (
+    deflated_sharpe,
+    min_track_record,
+    probabilistic_sharpe,
+    sharpe_moments,
+)
+
+SCHEMA = "fx_pipeline.validation_report/1"
+REPORT_JSON = "report.json"
+REPORT_PAGE = "report.html"
+# Points of the price line on the page: more than its pixels would show nothing more.
+PRICE_POINTS = 1_600
+# A step between two bars beyond this breaks the line instead of bridging it.
+LINE_BREAK_NS = 4 * 3_600 * 1_000_000_000
+# Trade, session and reward columns that the report lists; times become ISO strings.
+TRADE_COLUMNS = (
+    "session",
+    "side",
+    "entry_time",
+    "exit_time",
+    "entry_price",
+    "exit_price",
+    "bars_held",
+    "cost_pips",
+    "pnl_pips",
+    "max_drawdown_pips",
+    "peak_pips",
+    "amddp1",
+)
+
+
+def build_report(
+    market: MarketArrays,
+    done: Rollout,
+    metrics: TradeMetrics,
+    comparison: Comparison,
+    sweep: CostSweep,
+    *,
+    costs: CostConfig,
+    reward: RewardConfig,
+    seed: int,
+    context: ReportContext,
+    mc_runs: int,
+    gate: GateConfig,
+    history: TrialHistory | None = None,
+) -> dict[str, Any]:
+    """Simulate, judge and put everything into one JSON-able dict.
+
+    Parameters
+    ----------
+    market : MarketArrays
+    done : Rollout
+    metrics : TradeMetrics
+        Of `done`.
+    comparison : Comparison
+    sweep : CostSweep
+    costs, reward, seed, context, mc_runs, gate, history
+        As in `validate_policy`.
+
+    Returns
+    -------
+    dict
+        `schema`, `figures`, `figures_sha256`, `lineage` and `run`.
+    """
+    simulation = _simulate(done, mc_runs, seed)
+    facts = {
+        "trades": metrics.trades,
+        "expectancy_pips": metrics.expectancy_pips,
+        "total_pips": metrics.total_pips,
+        "probability_not_positive": simulation and simulation["probability_not_positive"],
+        "overlapping_sessions": done.overlapping_sessions,
+    }
+    verdict = first_gate(facts, gate)
+    figures = {
+        "instrument": context.instrument,
+        "window": context.window,
+        "agent": context.agent,
+        "bars": done.bars,
+        "sessions": done.sessions,
+        "session_bars": done.session_bars,
+        "decisions": done.decisions,
+        "episodes": context.episodes,
+        "seed": seed,
+        **facts,
+        "verdict": verdict.verdict,
+        "reasons": list(verdict.reasons),
+        "conditions": [dataclasses.asdict(condition) for condition in verdict.conditions],
+        "metrics": dataclasses.asdict(metrics),
+        "reward_pips": done.reward_pips,
+        "exposure": done.exposure,
+        "sessions_traded": len(np.unique(done.trades["session"])),
+        "action_counts": {Action(code).name: int(count) for code, count in enumerate(done.action_counts)},
+        "significance": _significance(done, history),
+        "monte_carlo": simulation,
+        "baselines": dataclasses.asdict(comparison),
+        "cost_sweep": dataclasses.asdict(sweep),
+        "trade_list": _trade_list(done),
+        "price": _price_line(market, done),
+        "warnings": _warnings(done, metrics, context, history, verdict),
+    }
+    figures = _plain(figures)
+    return {
+        "schema": SCHEMA,
+        "figures": figures,
+        "figures_sha256": hashlib.sha256(json.dumps(figures, sort_keys=True, allow_nan=False).encode()).hexdigest(),
+        "lineage": _plain(_lineage(market, context, costs, reward, seed)),
+        "run": _plain({"wall_s": None, "report": None, **context.run}),
+    }
+
+
+def write_report(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Write `report.html` and `report.json` into `folder`, each atomically; the JSON comes last and completes them.
+
+    Parameters
+    ----------
+    report : Mapping
+        From `validate_policy`.
+    folder : Path
+        Made if it does not exist.
+
+    Returns
+    -------
+    dict
+        The report with `run.report`, the path of the page.
+    """
+    from fx_pipeline.validation.report_page import render_page
+
+    page = folder / REPORT_PAGE
+    written = {**report, "run": {**report["run"], "report": str(page)}}
+    atomic_write_bytes(page, render_page(written).encode())
+    atomic_write_json(folder / REPORT_JSON, written)
+    return written
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """Read the report of a folder; `run.report` is the page where it lies now.
+
+    Raises
+    ------
+    DataError
+        If there is no report, or it is not one.
+    """
+    path = folder / REPORT_JSON
+    try:
+        report: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"there is no validation report in {folder}: validate the window first.") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not a validation report ({error}): delete it and validate again.") from error
+    if not isinstance(report, dict) or report.get("schema") != SCHEMA:
+        raise DataError(f"{path} does not have the schema {SCHEMA}: delete it and validate again.")
+    report["run"]["report"] = str(folder / REPORT_PAGE)
+    return report
+
+
+def report_summary(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the flat summary of a report: what `fx-pipeline summary --json` prints."""
+    figures, run = report["figures"], report["run"]
+    keys = ("instrument", "window", "bars", "sessions", "episodes", "trades", "expectancy_pips", "verdict", "reasons")
+    return {
+        **{key: figures[key] for key in keys},
+        "report": run["report"],
+        "seed": figures["seed"],
+        "wall_s": run["wall_s"],
+    }
+
+
+def _simulate(done: Rollout, runs: int, seed: int) -> dict[str, Any] | None:
+    if not len(done.trades):
+        return None
+    trades = simulate_equity(done.pnl_pips, runs, seed=seed)
+    sessions = simulate_equity(done.session_pnl_pips, runs, seed=seed)
+    by_trade, by_session = _monte_carlo(trades), _monte_carlo(sessions)
+    iid: IidComparison = compare_with_iid(done.pnl_pips, trades)
+    return {
+        **by_trade,
+        "iid": dataclasses.asdict(iid),
+        "by_session": {key: value for key, value in by_session.items() if not key.startswith(("fan_", "drawdown_"))},
+        # Sessions keep what happened within a day together, trades what happened in a row: the worse one counts.
+        "probability_not_positive": max(trades.probability_not_positive, sessions.probability_not_positive),
+        "probability_not_positive_by_trade": trades.probability_not_positive,
+    }
+
+
+def _monte_carlo(simulation: MonteCarlo) -> dict[str, Any]:
+    return dataclasses.asdict(simulation)
+
+
+def _significance(done: Rollout, history: TrialHistory | None) -> dict[str, Any]:
+    moments = sharpe_moments(done.pnl_pips)
+    if moments is None:
+        return {"psr": None, "deflated": None, "min_track_record_trades": None}
+    trials = history or TrialHistory(1)
+    return {
+        "psr": probabilistic_sharpe(moments),
+        "deflated": dataclasses.asdict(deflated_sharpe(moments, trials.count, trials.sharpes)),
+        "min_track_record_trades": min_track_record(moments),
+        "trials_counted": history is not None,
+    }
+
+
+def _warnings(
+    done: Rollout, metrics: TradeMetrics, context: ReportContext, history: TrialHistory | None, verdict: Verdict
+) -> list[str]:
+    found = []
+    if context.source == SYNTHETIC:
+        found.append(
+            "The market is SYNTHETIC: these candles were generated, and no result on them is evidence of an edge."
+        )
+    if context.quotes_modelled > 0:
+        found.append(
+            f"Bid and ask of {context.quotes_modelled:.0%} of the bars are modelled: only their mid prices are real."
+        )
+    if done.overlapping_sessions:
+        found.append(
+            f"{done.overlapping_sessions} sessions overlap the one before: their trades are counted more than once."
+        )
+    if metrics.trades == 0:
+        found.append("The model did not trade at all.")
+    elif metrics.trades < FEW_TRADES:
+        found.append(f"{metrics.trades} trades are too few for any figure below to be stable.")
+    if history is None:
+        found.append("Trials are not counted: the deflated Sharpe ratio supposes that this is the only one.")
+    if verdict.promoted:
+        found.append("This gate is a first, simple one: passing it is not yet proof of an edge.")
+    return found
+
+
+def _trade_list(done: Rollout) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {}
+    for name in TRADE_COLUMNS:
+        values = done.trades[name]
+        columns[name] = _iso(values) if name.endswith("_time") else values.tolist()
+    return columns
+
+
+def _price_line(market: MarketArrays, done: Rollout) -> dict[str, list[Any]]:
+    first, last = int(done.starts[0]), int(done.starts[-1]) + done.session_bars
+    bars = np.unique(np.linspace(first, last - 1, min(PRICE_POINTS, last - first)).round().astype(np.int64))
+    times, prices = _iso(market.time[bars]), market.close[bars].tolist()
+    line_t: list[str] = []
+    line_p: list[float | None] = []
+    for row, (when, price) in enumerate(zip(times, prices, strict=True)):
+        if row and int(market.time[bars[row]] - market.time[bars[row - 1]]) > LINE_BREAK_NS + _span(market, bars, row):
+            line_t.append(when)
+            line_p.append(None)
+        line_t.append(when)
+        line_p.append(price)
+    return {"time": line_t, "close": line_p}
+
+
+def _span(market: MarketArrays, bars: npt.NDArray[np.int64], row: int) -> int:
+    # What the step would last without any gap: bars skipped on purpose are no gap.
+    return int(bars[row] - bars[row - 1]) * 60_000_000_000
+
+
+def _lineage(
+    market: MarketArrays, context: ReportContext, costs: CostConfig, reward: RewardConfig, seed: int
+) -> dict[str, Any]:
+    facts = {
+        item.name: getattr(context, item.name)
+        for item in dataclasses.fields(ReportContext)
+        if item.name not in ("run", "gaps")
+    }
+    return {
+        **facts,
+        "data_fingerprint": context.data_fingerprint or market.fingerprint,
+        "synthetic": context.source == SYNTHETIC,
+        "gaps": [dict(gap) for gap in context.gaps],
+        "costs": dataclasses.asdict(costs),
+        "reward": dataclasses.asdict(reward),
+        "seed": seed,
+    }
+
+
+def _iso(time_ns: npt.NDArray[np.int64]) -> list[str]:
+    stamps = np.asarray(time_ns).astype("datetime64[ns]").astype("datetime64[m]")
+    return [f"{stamp}Z" for stamp in np.datetime_as_string(stamps)]
+
+
+def _plain(value: Any) -> Any:
+    """Reduce to what JSON holds: arrays to lists, keys to strings, numbers that are not finite to null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value

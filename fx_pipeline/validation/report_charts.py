@@ -1,0 +1,191 @@
+"""The charts of the report page, as plotly figures in plain dicts (`data` and `layout`)."""
+
+from collections.abc import Mapping
+from itertools import accumulate, pairwise
+from typing import Any
+
+INK, MUTED, GRID = "#1d2733", "#66727f", "#e7ebef"
+GAIN, LOSS, ACCENT, BAND = "#0f8a5f", "#c2413a", "#2457c5", "36, 87, 197"
+# Markers beyond this make the price chart slow to open; the table and the JSON have every trade.
+CHARTED_TRADES = 1_000
+
+Chart = dict[str, Any]
+
+
+def _layout(x_title: str, y_title: str, height: int = 380, **extra: Any) -> dict[str, Any]:
+    axis = {"gridcolor": GRID, "zerolinecolor": "#b9c2cb", "tickfont": {"color": MUTED, "size": 11}, "automargin": True}
+    return {
+        "height": height,
+        "autosize": True,
+        "margin": {"l": 8, "r": 12, "t": 36, "b": 8},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "color": INK, "size": 12},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 11}},
+        "hovermode": "closest",
+        "xaxis": {**axis, "title": {"text": x_title, "font": {"size": 11, "color": MUTED}}},
+        "yaxis": {**axis, "title": {"text": y_title, "font": {"size": 11, "color": MUTED}}},
+        **extra,
+    }
+
+
+def equity_fan(figures: Mapping[str, Any]) -> Chart | None:
+    """Percentiles of the resampled equity by number of trades, and the equity as it was; None without trades."""
+    simulation = figures["monte_carlo"]
+    if simulation is None:
+        return None
+    x, fan = simulation["fan_grid"], simulation["fan_pips"]
+
+    def edge(q: int, **style: Any) -> dict[str, Any]:
+        return {"type": "scatter", "mode": "lines", "x": x, "y": _rounded(fan[str(q)]), "hoverinfo": "skip", **style}
+
+    bands = []
+    for low, high, alpha, name in ((5, 95, 0.12, "5th to 95th percentile"), (25, 75, 0.22, "25th to 75th percentile")):
+        bands.append(edge(low, line={"width": 0}, showlegend=False))
+        fill = {"fill": "tonexty", "fillcolor": f"rgba({BAND}, {alpha})"}
+        bands.append(edge(high, line={"width": 0}, name=name, **fill))
+    median = edge(50, line={"color": ACCENT, "width": 1.5, "dash": "dot"}, name="median")
+    equity = [0.0, *accumulate(figures["trade_list"]["pnl_pips"])]
+    actual = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": list(range(len(equity))),
+        "y": _rounded(equity),
+        "name": "as it happened",
+        "line": {"color": INK, "width": 2},
+        "hovertemplate": "after %{x} trades: %{y:.1f} pips<extra></extra>",
+    }
+    return {"data": [*bands, median, actual], "layout": _layout("trades closed", "cumulative pips after costs")}
+
+
+def drawdown_distribution(figures: Mapping[str, Any]) -> Chart | None:
+    """Histogram of the resampled paths' largest drawdowns with its marks; None without trades."""
+    simulation = figures["monte_carlo"]
+    if simulation is None:
+        return None
+    edges, counts = simulation["drawdown_edges"], simulation["drawdown_counts"]
+    total = sum(counts)
+    bars = {
+        "type": "bar",
+        "x": _rounded([(a + b) / 2 for a, b in pairwise(edges)]),
+        "y": [round(count / total, 5) for count in counts],
+        "width": _rounded([b - a for a, b in pairwise(edges)]),
+        "marker": {"color": f"rgba({BAND}, 0.35)"},
+        "name": "resampled histories",
+        "showlegend": False,
+        "hovertemplate": "about %{x:.0f} pips: %{y:.1%} of histories<extra></extra>",
+    }
+    top = max(counts) / total
+    marks = (
+        ("as it happened", figures["metrics"]["max_drawdown_pips"], INK, "solid"),
+        ("95th percentile", simulation["max_drawdown_pips"]["95"], LOSS, "dash"),
+        ("95th percentile if trades were independent", simulation["iid"]["max_drawdown_p95_pips"], MUTED, "dot"),
+    )
+    lines = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": [round(x, 3)] * 2,
+            "y": [0, top],
+            "name": f"{name}: {x:,.0f}",
+            "line": {"color": color, "width": 2, "dash": dash},
+            "hoverinfo": "skip",
+        }
+        for name, x, color, dash in marks
+    ]
+    layout = _layout("largest drawdown of a history, pips", "share of histories")
+    layout["yaxis"]["tickformat"] = ".0%"
+    return {"data": [bars, *lines], "layout": layout}
+
+
+def price_and_trades(figures: Mapping[str, Any]) -> Chart:
+    """The mid price over the validated span with the trades on it: each from entry to exit, coloured by result."""
+    price, trades = figures["price"], figures["trade_list"]
+    data: list[dict[str, Any]] = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": price["time"],
+            "y": price["close"],
+            "name": "mid close",
+            "line": {"color": "#9aa6b2", "width": 1},
+            "hoverinfo": "skip",
+        }
+    ]
+    rows = range(min(len(trades["pnl_pips"]), CHARTED_TRADES))
+    for name, color, wins in (("gain", GAIN, True), ("loss", LOSS, False)):
+        chosen = [row for row in rows if (trades["pnl_pips"][row] > 0) == wins]
+        data += _trade_traces(trades, chosen, name, color)
+    layout = _layout("", "price", height=420)
+    # Closed markets take room and show nothing: Saturdays (UTC) are cut out.
+    layout["xaxis"] |= {"type": "date", "rangebreaks": [{"bounds": ["sat", "sun"]}]}
+    return {"data": data, "layout": layout}
+
+
+def _trade_traces(trades: Mapping[str, Any], rows: list[int], name: str, color: str) -> list[dict[str, Any]]:
+    x: list[str | None] = []
+    y: list[float | None] = []
+    entry_x, entry_y, symbol, text = [], [], [], []
+    for row in rows:
+        x += [trades["entry_time"][row], trades["exit_time"][row], None]
+        y += [trades["entry_price"][row], trades["exit_price"][row], None]
+        entry_x.append(trades["entry_time"][row])
+        entry_y.append(trades["entry_price"][row])
+        long = trades["side"][row] > 0
+        symbol.append("triangle-up" if long else "triangle-down")
+        pnl, held = trades["pnl_pips"][row], trades["bars_held"][row]
+        text.append(f"{'long' if long else 'short'} {entry_x[-1]}<br>{pnl:+.1f} pips, {held} bars")
+    line = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": x,
+        "y": y,
+        "line": {"color": color, "width": 1.5},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    markers = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": entry_x,
+        "y": entry_y,
+        "text": text,
+        "hovertemplate": "%{text}<extra></extra>",
+        "name": f"{name} (up: long, down: short)",
+        "marker": {"symbol": symbol, "color": color, "size": 8, "line": {"color": "white", "width": 1}},
+    }
+    return [line, markers]
+
+
+def cost_sweep(figures: Mapping[str, Any]) -> Chart | None:
+    """Expectancy of the same trades by cost; None without trades."""
+    lines = figures["cost_sweep"]["lines"]
+    if not figures["trades"]:
+        return None
+    values = [line["expectancy_pips"] for line in lines]
+    bars = {
+        "type": "bar",
+        "x": [line["name"] for line in lines],
+        "y": _rounded(values),
+        "marker": {
+            "color": [GAIN if value > 0 else LOSS for value in values],
+            "opacity": [1.0 if line["as_validated"] else 0.45 for line in lines],
+        },
+        "hovertemplate": "%{x}: %{y:+.2f} pips a trade<extra></extra>",
+        "showlegend": False,
+    }
+    return {"data": [bars], "layout": _layout("", "pips a trade", height=280)}
+
+
+def charts(figures: Mapping[str, Any]) -> dict[str, Chart | None]:
+    """Build every chart of the page by the id of its place."""
+    return {
+        "fan": equity_fan(figures),
+        "drawdown": drawdown_distribution(figures),
+        "price": price_and_trades(figures),
+        "costs": cost_sweep(figures),
+    }
+
+
+def _rounded(values: list[float]) -> list[float]:
+    return [round(value, 3) for value in values]

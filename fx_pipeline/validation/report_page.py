@@ -1,0 +1,188 @@
+"""Render a validation report as one self-contained page that works offline."""
+
+import base64
+import gzip
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fx_pipeline.validation.report_charts import charts
+
+TEMPLATES = Path(__file__).parent / "templates"
+LISTED_TRADES = 1_000
+LISTED_GAPS = 50
+
+#: Metrics in the order of the table: key, title, format, definition.
+METRICS = (
+    (
+        "expectancy_pips",
+        "Expectancy",
+        "pips",
+        "Mean result of a trade after costs: win rate x average win less loss rate x average loss.",
+    ),
+    ("total_pips", "Total", "pips", "Sum of all results after costs."),
+    ("median_pips", "Median trade", "pips", "Half of the trades did better."),
+    ("win_rate", "Win rate", "percent", "Share of trades that ended above 0 pips after costs."),
+    ("avg_win_pips", "Average win", "pips", "Mean result of the winners."),
+    ("avg_loss_pips", "Average loss", "size", "Mean size of the losers, as a positive number."),
+    ("payoff", "Payoff", "number", "Average win over average loss."),
+    ("profit_factor", "Profit factor", "number", "Gross profit over gross loss; above 1 makes money."),
+    (
+        "trading_quality",
+        "Trading quality",
+        "number",
+        "expectancy x 5 + mean result x 0.5 + win rate x min(trades, 10) x 2 + min(trades x 0.1, 1).",
+    ),
+    (
+        "sharpe_per_trade",
+        "Sharpe ratio per trade",
+        "number3",
+        "Mean over standard deviation (ddof 1) of a trade's result; not annualised.",
+    ),
+    (
+        "sqn",
+        "SQN",
+        "number",
+        "Van Tharp's system quality number: square root of min(trades, 100) x Sharpe per trade. Below 1.6 "
+        "is poor, 2.5 good.",
+    ),
+    ("t_stat", "t statistic", "number", "The same without the cap at 100 trades. It supposes independent trades."),
+    (
+        "p_value",
+        "p-value",
+        "number3",
+        "Chance of such a t statistic or a larger one if the true mean were 0, one-sided.",
+    ),
+    ("std_pips", "Standard deviation", "size", "Of a trade's result."),
+    ("best_pips", "Best trade", "pips", ""),
+    ("worst_pips", "Worst trade", "pips", ""),
+    ("max_drawdown_pips", "Largest drawdown", "size", "Deepest fall of the cumulative result from its running peak."),
+    ("longest_drawdown_trades", "Longest drawdown", "trades", "Most trades in a row spent below the running peak."),
+    (
+        "trades_needed",
+        "Trades needed",
+        "trades",
+        "Trades at which this Sharpe ratio would be significant at 95 %, one-sided.",
+    ),
+)
+
+FLAGS = {
+    "no_trades": "no trade was closed",
+    "one_trade": "a single trade has no spread",
+    "few_trades": "fewer than 30 trades",
+    "no_wins": "no trade won",
+    "no_losses": "no trade lost, so ratios to losses do not exist",
+    "zero_variance": "all trades are equal, so ratios to their spread do not exist",
+}
+
+
+def number(value: float | None, style: str = "number") -> str:
+    """Format a figure for reading; a missing one is a dash."""
+    if value is None:
+        return "\u2013"
+    match style:
+        case "pips":
+            return f"{value:+,.2f} pips" if abs(value) < 100 else f"{value:+,.1f} pips"
+        case "size":
+            return f"{value:,.2f} pips" if abs(value) < 100 else f"{value:,.1f} pips"
+        case "percent":
+            return f"{value:.1%}"
+        case "probability":
+            return "below 0.01 %" if 0 <= value < 1e-4 else f"{100 * value:.3g} %"
+        case "trades" | "sessions" | "count":
+            return f"{value:,.0f}"
+        case "number3":
+            return f"{value:,.3f}"
+        case _:
+            return f"{value:,.2f}"
+
+
+def verdict_text(figures: Mapping[str, Any]) -> str:
+    """Say the verdict and what it rests on in two sentences."""
+    failed = [condition for condition in figures["conditions"] if not condition["passed"]]
+    total = len(figures["conditions"])
+    scope = f"Over {figures['sessions']:,} unseen sessions"
+    if figures["trades"]:
+        traded = f"it closed {figures['trades']:,} trades and {_made(figures['expectancy_pips'])} a trade after costs"
+    else:
+        traded = "it closed no trade at all"
+    if failed:
+        count = f"{len(failed)} of {total} conditions failed"
+        return f"This model has not earned the right to trade. {scope} {traded}; {count}."
+    return f"This model passed every condition of the gate. {scope} {traded}."
+
+
+def render_page(report: Mapping[str, Any]) -> str:
+    """Render the page.
+
+    Parameters
+    ----------
+    report : Mapping
+        From `build_report`, as `write_report` completes it.
+
+    Returns
+    -------
+    str
+        HTML without any outside reference.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    figures = report["figures"]
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        figures=figures,
+        lineage=report["lineage"],
+        run={"mlflow_url": None, "dagster_run_id": None, "validated": None, **report["run"]},
+        verdict_text=verdict_text(figures),
+        metrics=METRICS,
+        flags=[FLAGS[flag] for flag in figures["metrics"]["flags"]],
+        actions=_actions(figures),
+        baselines=_baselines(figures),
+        trades=_trades(figures),
+        listed_trades=LISTED_TRADES,
+        gaps=report["lineage"]["gaps"][:LISTED_GAPS],
+        charts=charts(figures),
+        plotly=_plotly(),
+    )
+
+
+def _made(expectancy: float) -> str:
+    return f"{'made' if expectancy > 0 else 'lost'} {abs(expectancy):.2f} pips"
+
+
+def _actions(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    total = max(figures["decisions"], 1)
+    return [{"name": name, "count": count, "share": count / total} for name, count in figures["action_counts"].items()]
+
+
+def _baselines(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    table = figures["baselines"]
+    rows = [table["model"], *table["baselines"]]
+    if table["random"] is not None:
+        rows.append(table["random"]["mean"])
+    scale = max((abs(row["total_pips"]) for row in rows), default=0.0) or 1.0
+    best = table["model"]["total_pips"]
+    return [{**row, "width": abs(row["total_pips"]) / scale, "beaten": best > row["total_pips"]} for row in rows]
+
+
+def _trades(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    columns = figures["trade_list"]
+    count = min(len(columns["pnl_pips"]), LISTED_TRADES)
+    return [{name: values[row] for name, values in columns.items()} for row in range(count)]
+
+
+@cache
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    # Compressed without a time stamp, so that one report gives one page; the browser inflates it.
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()

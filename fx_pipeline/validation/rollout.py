@@ -1,0 +1,193 @@
+"""Run a policy over sessions in lock-step and keep what it did."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from fx_pipeline.agents.base import Policy, Progress
+from fx_pipeline.environment.actions import BUY, CLOSE, NUM_ACTIONS, SELL
+from fx_pipeline.environment.lockstep import LockstepEnvironment
+from fx_pipeline.environment.rewards import RewardConfig
+from fx_pipeline.environment.trades import TRADE_DTYPE
+from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
+from fx_pipeline.market.costs import Fills
+from fx_pipeline.market.errors import DataError
+
+PROGRESS_EVERY_BARS = 20
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What a policy did in `S` sessions of `T` bars; `N` trades.
+
+    Attributes
+    ----------
+    starts : (S,) int64
+        First bar of each session, increasing.
+    actions : (S, T) int8
+        The action at each bar.
+    trades : (N,) TRADE_DTYPE
+        Closed trades by session and entry; `session` indexes `starts`.
+    reward_pips : float
+        Sum of the rewards.
+    """
+
+    starts: IntArray
+    actions: npt.NDArray[np.int8]
+    trades: npt.NDArray[np.void]
+    reward_pips: float
+
+    @property
+    def sessions(self) -> int:
+        """Number of sessions, `S`."""
+        return self.actions.shape[0]
+
+    @property
+    def session_bars(self) -> int:
+        """Bars of a session, `T`."""
+        return self.actions.shape[1]
+
+    @property
+    def decisions(self) -> int:
+        """Number of decisions, ``S * T``."""
+        return int(self.actions.size)
+
+    @property
+    def bars(self) -> int:
+        """Distinct bars of the market that the sessions cover."""
+        reach = np.minimum(np.diff(self.starts), self.session_bars)
+        return int(reach.sum()) + self.session_bars * (len(self.starts) > 0)
+
+    @property
+    def overlapping_sessions(self) -> int:
+        """Sessions that begin before the one before them has ended: their trades would be counted twice."""
+        return int((np.diff(self.starts) < self.session_bars).sum())
+
+    @property
+    def pnl_pips(self) -> npt.NDArray[np.float64]:
+        """P&L (N,) of each trade."""
+        return np.ascontiguousarray(self.trades["pnl_pips"])
+
+    @property
+    def session_pnl_pips(self) -> npt.NDArray[np.float64]:
+        """P&L (S,) of each session, 0 where nothing was traded."""
+        weights = np.asarray(self.trades["pnl_pips"], dtype=np.float64)
+        return np.bincount(self.trades["session"], weights, self.sessions).astype(np.float64)
+
+    @property
+    def action_counts(self) -> IntArray:
+        """How often each action was taken, (4,)."""
+        return np.bincount(self.actions.ravel(), minlength=NUM_ACTIONS).astype(np.int64)
+
+    @cached_property
+    def in_position(self) -> npt.NDArray[np.bool_]:
+        """Whether a position was open when each decision was taken, (S, T)."""
+        opened = (self.actions == BUY) | (self.actions == SELL)
+        change = opened.astype(np.int8) - (self.actions == CLOSE).astype(np.int8)
+        open_after = np.cumsum(change, axis=1)
+        before = np.zeros_like(self.actions, dtype=np.bool_)
+        before[:, 1:] = open_after[:, :-1] > 0
+        return before
+
+    @property
+    def exposure(self) -> float:
+        """Share of decisions taken with a position open."""
+        return float(self.in_position.mean()) if self.decisions else 0.0
+
+
+def disjoint_starts(starts: npt.ArrayLike, session_bars: int = SESSION_BARS) -> IntArray:
+    """Keep the first start and then each one that begins no earlier than the end of the session kept last.
+
+    Overlapping sessions repeat the same bars, so their trades are not independent evidence: validate on disjoint ones.
+
+    Parameters
+    ----------
+    starts : (S,) array-like
+        Increasing bar indices.
+
+    Returns
+    -------
+    (K,) int64
+    """
+    kept: list[int] = []
+    free = None
+    for start in np.asarray(starts, dtype=np.int64).tolist():
+        if free is None or start >= free:
+            kept.append(start)
+            free = start + session_bars
+    return np.array(kept, dtype=np.int64)
+
+
+def rollout(
+    market: MarketArrays,
+    fills: Fills,
+    starts: npt.ArrayLike,
+    policy: Policy,
+    reward: RewardConfig | None = None,
+    *,
+    batch: int = 64,
+    session_bars: int = SESSION_BARS,
+    window_bars: int = WINDOW_BARS,
+    progress: Progress | None = None,
+) -> Rollout:
+    """Run a policy over every session.
+
+    The result does not depend on `batch`, as far as the policy's answer to one observation does not depend on the
+    others in its batch.
+
+    Parameters
+    ----------
+    market : MarketArrays
+    fills : Fills
+        From `build_fills` on the same market.
+    starts : (S,) array-like
+        First bar of each session, strictly increasing.
+    policy : Policy
+    reward : RewardConfig, optional
+    batch : int
+        Sessions in lock-step.
+    session_bars, window_bars : int
+    progress : callable, optional
+        Called with the fraction done and the figures so far.
+
+    Returns
+    -------
+    Rollout
+
+    Raises
+    ------
+    DataError
+        If there are no sessions, or starts are not increasing.
+    """
+    bars = np.asarray(starts, dtype=np.int64)
+    if bars.ndim != 1 or not len(bars):
+        raise DataError("there are no sessions to run: the window has no valid session, choose a longer span.")
+    if (np.diff(bars) <= 0).any():
+        raise DataError("session starts must be strictly increasing: sort them and drop duplicates.")
+    environment = LockstepEnvironment(market, fills, reward or RewardConfig(), session_bars, window_bars)
+    actions = np.empty((len(bars), session_bars), dtype=np.int8)
+    trades: list[npt.NDArray[np.void]] = []
+    rewards = np.zeros(len(bars))
+    closed = 0
+    for first in range(0, len(bars), batch):
+        rows = slice(first, min(first + batch, len(bars)))
+        observation = environment.reset(bars[rows])
+        for bar in range(session_bars):
+            chosen = np.asarray(policy.act(observation))
+            step = environment.step(chosen)
+            actions[rows, bar] = chosen
+            rewards[rows] += step.rewards
+            observation = step.observation
+            if progress is not None and (bar + 1) % PROGRESS_EVERY_BARS == 0:
+                done = (first * session_bars + (rows.stop - first) * (bar + 1)) / actions.size
+                progress(done, {"sessions": float(rows.stop), "trades": float(closed)})
+        part = environment.trades()
+        part["session"] += first
+        trades.append(part)
+        closed += len(part)
+    merged = np.concatenate(trades) if trades else np.zeros(0, TRADE_DTYPE)
+    return Rollout(bars, actions, merged, float(rewards.sum()))

@@ -1,0 +1,178 @@
+"""How surely a Sharpe ratio is above a benchmark, and above the best of many lucky trials.
+
+Sources: Bailey and Lopez de Prado, "The Sharpe Ratio Efficient Frontier" (2012) for PSR and MinTRL, "The Deflated
+Sharpe Ratio" (2014) for DSR, and Bailey et al., "Pseudo-Mathematics and Financial Charlatanism" (2014) for MinBTL.
+Sharpe ratios are per period (here: per trade), with ddof 1; skew and kurtosis are population moments, and kurtosis
+is raw, 3 for a normal. These are the conventions of skfolio.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtr, ndtri
+
+EULER_GAMMA = 0.5772156649015329
+
+
+@dataclass(frozen=True)
+class SharpeMoments:
+    """What PSR needs of a return series.
+
+    Attributes
+    ----------
+    sharpe : float
+        Mean over standard deviation (ddof 1), per period.
+    periods : int
+        Length of the series.
+    skew, kurtosis : float
+        Population moments; kurtosis is raw.
+    """
+
+    sharpe: float
+    periods: int
+    skew: float = 0.0
+    kurtosis: float = 3.0
+
+    @property
+    def dispersion(self) -> float:
+        """``1 - skew * SR + (kurtosis - 1) / 4 * SR^2``, the variance of ``sqrt(T - 1) * SR``."""
+        return 1.0 - self.skew * self.sharpe + (self.kurtosis - 1.0) / 4.0 * self.sharpe**2
+
+
+def sharpe_moments(returns: npt.ArrayLike) -> SharpeMoments | None:
+    """Measure a series.
+
+    Parameters
+    ----------
+    returns : (N,) array-like
+        Returns or P&L a period.
+
+    Returns
+    -------
+    SharpeMoments or None
+        None when there are fewer than 2 values or all are equal: there is no Sharpe ratio then.
+    """
+    values = np.asarray(returns, dtype=np.float64)
+    if len(values) < 2 or float(np.ptp(values)) == 0.0:
+        return None
+    standard = (values - values.mean()) / values.std()
+    return SharpeMoments(
+        sharpe=float(values.mean() / values.std(ddof=1)),
+        periods=len(values),
+        skew=float((standard**3).mean()),
+        kurtosis=float((standard**4).mean()),
+    )
+
+
+def probabilistic_sharpe(moments: SharpeMoments, benchmark: float = 0.0) -> float | None:
+    """Probability that the true Sharpe ratio is above `benchmark` (PSR).
+
+    ``Phi((SR - SR*) sqrt(T - 1) / sqrt(1 - g3 SR + (g4 - 1) / 4 SR^2))``.
+
+    Returns
+    -------
+    float or None
+        None when the variance under the root is not positive (a strongly skewed, tiny sample).
+    """
+    if moments.periods < 2 or moments.dispersion <= 0:
+        return None
+    z = (moments.sharpe - benchmark) * math.sqrt(moments.periods - 1) / math.sqrt(moments.dispersion)
+    return float(ndtr(z))
+
+
+def expected_max_z(trials: int) -> float:
+    """Expected maximum of `trials` independent standard normals, by the approximation of the DSR paper; 0 for one."""
+    if trials < 1:
+        raise ValueError(f"the number of trials is at least 1, not {trials}.")
+    if trials == 1:
+        return 0.0
+    return float((1 - EULER_GAMMA) * ndtri(1 - 1 / trials) + EULER_GAMMA * ndtri(1 - 1 / (trials * math.e)))
+
+
+def expected_max_sharpe(trials: int, variance: float) -> float:
+    """Sharpe ratio that the best of `trials` worthless trials is expected to show (``SR0`` of the DSR paper).
+
+    Parameters
+    ----------
+    trials : int
+        Number of independent trials.
+    variance : float
+        Variance of the Sharpe ratios (per period) across trials.
+    """
+    if variance < 0:
+        raise ValueError(f"a variance is not negative: {variance}.")
+    return math.sqrt(variance) * expected_max_z(trials)
+
+
+@dataclass(frozen=True)
+class DeflatedSharpe:
+    """PSR against the best of many worthless trials.
+
+    Attributes
+    ----------
+    probability : float or None
+        The deflated Sharpe ratio, ``PSR(SR0)``.
+    benchmark : float
+        ``SR0``, per period.
+    trials : int
+        The number of trials that `benchmark` supposes.
+    variance : float
+        Variance of the trials' Sharpe ratios that was used.
+    variance_source : str
+        ``"trials"`` when measured across the trials; ``"sampling"`` when there were fewer than 2 scored trials, and
+        the sampling variance of a worthless Sharpe ratio, ``1 / (T - 1)``, stood in for it.
+    """
+
+    probability: float | None
+    benchmark: float
+    trials: int
+    variance: float
+    variance_source: str
+
+
+def deflated_sharpe(moments: SharpeMoments, trials: int, trial_sharpes: Sequence[float] = ()) -> DeflatedSharpe:
+    """Deflate a Sharpe ratio by the number of trials that were looked at.
+
+    Parameters
+    ----------
+    moments : SharpeMoments
+        The selected trial.
+    trials : int
+        Every configuration, seed and checkpoint whose score was ever computed, this one included.
+    trial_sharpes : sequence of float
+        Their Sharpe ratios per period, as far as they have one.
+
+    Returns
+    -------
+    DeflatedSharpe
+    """
+    known = np.asarray(trial_sharpes, dtype=np.float64)
+    if len(known) >= 2:
+        variance, source = float(known.var(ddof=1)), "trials"
+    else:
+        variance, source = 1.0 / max(moments.periods - 1, 1), "sampling"
+    benchmark = expected_max_sharpe(trials, variance)
+    return DeflatedSharpe(probabilistic_sharpe(moments, benchmark), benchmark, trials, variance, source)
+
+
+def min_track_record(moments: SharpeMoments, benchmark: float = 0.0, alpha: float = 0.05) -> float | None:
+    """Periods needed to call this Sharpe ratio above `benchmark` with confidence ``1 - alpha`` (MinTRL).
+
+    ``1 + (1 - g3 SR + (g4 - 1) / 4 SR^2) (Phi^-1(1 - alpha) / (SR - SR*))^2``.
+
+    Returns
+    -------
+    float or None
+        None when the Sharpe ratio is not above the benchmark: no length would do.
+    """
+    if not moments.sharpe > benchmark or moments.dispersion <= 0:
+        return None
+    return float(1 + moments.dispersion * (ndtri(1 - alpha) / (moments.sharpe - benchmark)) ** 2)
+
+
+def min_backtest_years(trials: int, target_annual_sharpe: float = 1.0) -> float:
+    """Years of data below which the best of `trials` worthless trials is expected to reach the target (MinBTL)."""
+    return (expected_max_z(trials) / target_annual_sharpe) ** 2

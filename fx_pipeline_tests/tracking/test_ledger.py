@@ -1,0 +1,109 @@
+import multiprocessing
+import sqlite3
+from dataclasses import replace
+
+import pytest
+
+from fx_pipeline.tracking.ledger import Ledger, Trial
+
+TRIAL = Trial(
+    instrument="GBP_JPY",
+    window="2016-05",
+    agent="muzero",
+    config_hash="c0ffee",
+    seed=1,
+    checkpoint_hash="aa",
+    data_fingerprint="dd",
+    costs={"kind": "fixed", "fixed_pips": 4.0},
+    trades=40,
+    expectancy_pips=1.5,
+    sharpe_per_trade=0.1,
+)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(tmp_path / "new" / "trials.sqlite", who="tester", clock=lambda: 1_700_000_000.0)
+
+
+def test_a_fresh_ledger_is_empty(ledger):
+    assert (ledger.count(), ledger.sharpes(), ledger.trials()) == (0, (), [])
+
+
+def test_a_trial_is_a_row_with_who_and_when(ledger):
+    assert ledger.record(TRIAL)
+    (row,) = ledger.trials()
+    assert (row["recorded_by"], row["recorded_at"]) == ("tester", "2023-11-14T22:13:20+00:00")
+    assert row["costs"] == TRIAL.costs and row["checkpoint_hash"] == "aa"
+
+
+def test_the_same_trial_counts_once_and_its_first_score_stands(ledger):
+    assert ledger.record(TRIAL)
+    assert not ledger.record(
+        replace(TRIAL, sharpe_per_trade=9.0, agent="renamed", costs=dict(reversed(TRIAL.costs.items())))
+    )
+    assert ledger.count() == 1
+    assert ledger.sharpes() == (0.1,)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 2},
+        {"checkpoint_hash": "bb"},
+        {"data_fingerprint": "ee"},
+        {"window": "2016-06"},
+        {"instrument": "EUR_USD"},
+        {"costs": {"kind": "fixed", "fixed_pips": 2.0}},
+    ],
+)
+def test_what_was_evaluated_makes_a_trial(ledger, change):
+    ledger.record(TRIAL)
+    assert ledger.record(replace(TRIAL, **change))
+    assert ledger.count() == 2
+
+
+def test_counts_and_scores_by_instrument_and_window(ledger):
+    ledger.record(TRIAL)
+    ledger.record(replace(TRIAL, window="2016-06", sharpe_per_trade=-0.2))
+    ledger.record(replace(TRIAL, instrument="EUR_USD", sharpe_per_trade=None, expectancy_pips=None, trades=0))
+    assert (ledger.count(), ledger.count("GBP_JPY"), ledger.count("GBP_JPY", "2016-06")) == (3, 2, 1)
+    # A trial without a Sharpe ratio counts as a trial all the same.
+    assert ledger.count(instrument="EUR_USD") == 1 and ledger.sharpes(instrument="EUR_USD") == ()
+    assert ledger.sharpes() == (0.1, -0.2)
+
+
+def test_nothing_can_be_changed_or_removed(ledger):
+    ledger.record(TRIAL)
+    connection = sqlite3.connect(ledger.path)
+    for statement in ("DELETE FROM trials", "UPDATE trials SET trades = 0"):
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            connection.execute(statement)
+    connection.close()
+    assert ledger.count() == 1
+
+
+def test_reports_are_attached_to_recorded_trials_only(ledger):
+    with pytest.raises(sqlite3.IntegrityError):
+        ledger.attach_report(TRIAL, "hash")
+    ledger.record(TRIAL)
+    for report in ("one", "one", "two"):
+        ledger.attach_report(TRIAL, report)
+    assert ledger.trials()[0]["report_hashes"] == ["one", "two"]
+
+
+def _record(path, first):
+    for seed in range(first, first + 10):
+        Ledger(path).record(replace(TRIAL, seed=seed))
+
+
+def test_processes_record_together_from_the_first_use_on(tmp_path):
+    path = tmp_path / "trials.sqlite"
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_record, args=(path, first)) for first in (0, 5, 100)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    assert Ledger(path).count() == 25

@@ -1,0 +1,219 @@
+import itertools
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from fx_pipeline.environment.rewards import RewardConfig
+from fx_pipeline.market.costs import CostConfig
+from fx_pipeline.market.errors import DataError
+from fx_pipeline.validation.baselines import Flat, RandomTrader, Turnover, buy_and_hold
+from fx_pipeline.validation.context import ReportContext, TrialHistory
+from fx_pipeline.validation.report import read_report, report_summary, write_report
+from fx_pipeline.validation.report_charts import charts
+from fx_pipeline.validation.report_page import number, render_page
+from fx_pipeline.validation.validate import validate_policy
+
+SESSION = 60
+STARTS = np.arange(40) * 70 + 200
+CONTRACT = {
+    *("instrument", "window", "bars", "sessions", "episodes", "trades", "expectancy_pips", "verdict", "reasons"),
+    *("report", "seed", "wall_s"),
+}
+
+
+@pytest.fixture(scope="module")
+def market(market_of):
+    return market_of(3_200)
+
+
+def validate(market, policy, **options):
+    context = options.pop("context", ReportContext("GBP_JPY", "2016-05", episodes=300))
+    settings = {"costs": CostConfig(), "reward": RewardConfig(), "seed": 5, "mc_runs": 300, "random_draws": 4}
+    return validate_policy(market, STARTS, policy, session_bars=SESSION, context=context, **(settings | options))
+
+
+@pytest.fixture(scope="module")
+def report(market):
+    return validate(market, RandomTrader(Turnover(0.1, 0.1, 0.5), 1))
+
+
+class Page(HTMLParser):
+    """Collects the tags and references of a page and checks that they nest."""
+
+    void = frozenset({"meta", "link", "br", "img", "hr"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.references, self.text = [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.references += [value for name, value in attributes if name in ("src", "href")]
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not {"script", "style"} & set(self.open):
+            self.text.append(data)
+
+    @property
+    def words(self):
+        return re.sub(r"\s+", " ", " ".join(self.text))
+
+
+def test_figures_depend_on_the_seed_and_not_on_the_run(market, report):
+    ticks = itertools.count()
+    context = ReportContext("GBP_JPY", "2016-05", episodes=300, run={"mlflow_url": "http://x", "validated": "now"})
+    again = validate(
+        market, RandomTrader(Turnover(0.1, 0.1, 0.5), 1), context=context, batch=3, clock=lambda: next(ticks)
+    )
+    assert again["figures"] == report["figures"]
+    assert again["figures_sha256"] == report["figures_sha256"]
+    assert again["run"]["wall_s"] == 1
+    other = validate(market, RandomTrader(Turnover(0.1, 0.1, 0.5), 1), seed=6)
+    assert other["figures_sha256"] != report["figures_sha256"]
+
+
+def test_summary_has_the_contract(report, tmp_path):
+    write_report(report, tmp_path / "new" / "folder")
+    found = read_report(tmp_path / "new" / "folder")
+    summary = report_summary(found)
+    assert set(summary) == CONTRACT
+    assert summary["report"] == str(tmp_path / "new" / "folder" / "report.html")
+    assert summary["trades"] == len(found["figures"]["trade_list"]["pnl_pips"]) > 50
+    assert summary["verdict"] == "rejected" and summary["reasons"]
+    assert found["figures"] == report["figures"]
+    assert {path.name for path in (tmp_path / "new" / "folder").iterdir()} == {"report.json", "report.html"}
+
+
+def test_a_report_that_is_none_is_named(tmp_path):
+    with pytest.raises(DataError, match="validate the window first"):
+        read_report(tmp_path)
+    (tmp_path / "report.json").write_text("{")
+    with pytest.raises(DataError, match=r"report\.json is not a validation report"):
+        read_report(tmp_path)
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(DataError, match="schema"):
+        read_report(tmp_path)
+
+
+def test_an_edge_is_promoted_and_noise_is_not(market_of, report):
+    rising = market_of(3_200, drift_pips=0.6)
+    promoted = validate(rising, buy_and_hold())
+    assert promoted["figures"]["verdict"] == "promoted"
+    assert "passed every condition" in Page(render_page(promoted)).words
+    assert report["figures"]["verdict"] == "rejected"
+
+
+def test_the_page_stands_alone_and_says_the_verdict_first(report):
+    page = render_page(report)
+    assert len(page.encode()) < 3_000_000
+    found = Page(page)
+    assert [reference for reference in found.references if not reference.startswith("data:")] == []
+    assert "This model has not earned the right to trade." in found.words
+    assert found.words.index("Rejected") < found.words.index("Where the equity could have gone")
+    for condition in report["figures"]["conditions"]:
+        assert condition["explanation"] in found.words
+    assert found.words.count(" long ") + found.words.count(" short ") > 50
+    assert render_page(report) == page
+
+
+def test_charts_are_valid_plotly(report):
+    import plotly.graph_objects as go
+
+    found = charts(report["figures"])
+    assert all(chart is not None for chart in found.values())
+    for chart in found.values():
+        go.Figure(chart)
+
+
+def test_no_trades_give_a_whole_page(market):
+    report = validate(market, Flat())
+    figures = report["figures"]
+    assert (figures["trades"], figures["expectancy_pips"], figures["monte_carlo"]) == (0, None, None)
+    assert figures["verdict"] == "rejected"
+    json.dumps(report, allow_nan=False)
+    words = Page(render_page(report)).words
+    assert "it closed no trade at all" in words
+    assert "The model did not trade at all." in words
+    assert charts(figures)["fan"] is None and charts(figures)["price"] is not None
+
+
+def test_a_synthetic_market_and_modelled_quotes_are_said_aloud(market):
+    context = ReportContext("GBP_JPY", "w", source="synthetic", quotes_modelled=1.0)
+    report = validate(market, Flat(), context=context)
+    words = Page(render_page(report)).words
+    assert "SYNTHETIC MARKET." in words and "modelled" in words
+    assert report["lineage"]["synthetic"] is True
+    assert "quoted bid and ask" not in {line["name"] for line in report["figures"]["cost_sweep"]["lines"]}
+
+
+def test_what_people_write_cannot_break_the_page(market):
+    context = ReportContext("GBP_JPY", "<script>alert(1)</script>", agent="</main>", settings={"a": "</script>"})
+    page = render_page(validate(market, Flat(), context=context))
+    Page(page)
+    assert "<script>alert" not in page
+
+
+def test_overlapping_sessions_are_refused_by_the_gate(market):
+    report = validate_policy(
+        market,
+        np.arange(40) * 30 + 200,
+        buy_and_hold(),
+        costs=CostConfig(),
+        reward=RewardConfig(),
+        seed=1,
+        context=ReportContext("GBP_JPY", "w"),
+        mc_runs=100,
+        random_draws=1,
+        session_bars=SESSION,
+    )
+    failed = {condition["name"] for condition in report["figures"]["conditions"] if not condition["passed"]}
+    assert "disjoint_sessions" in failed
+
+
+def test_the_score_is_recorded_before_it_is_judged_and_deflates(market, report):
+    seen = []
+
+    def record(score):
+        seen.append(score)
+        return TrialHistory(40, (0.1, -0.1, 0.05, 0.0))
+
+    deflated = validate(market, RandomTrader(Turnover(0.1, 0.1, 0.5), 1), record_trial=record)
+    (score,) = seen
+    assert score.trades == deflated["figures"]["trades"]
+    assert score.sharpe_per_trade == deflated["figures"]["metrics"]["sharpe_per_trade"]
+    found = deflated["figures"]["significance"]["deflated"]
+    assert (found["trials"], found["variance_source"]) == (40, "trials")
+    assert found["probability"] < report["figures"]["significance"]["deflated"]["probability"]
+    assert any("Trials are not counted" in warning for warning in report["figures"]["warnings"])
+    assert not any("Trials are not counted" in warning for warning in deflated["figures"]["warnings"])
+
+
+def test_progress_covers_the_whole_validation(market):
+    seen = []
+    validate(market, Flat(), progress=lambda fraction, figures: seen.append(fraction))
+    assert seen == sorted(seen) and seen[-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("value", "style", "text"),
+    [
+        (None, "pips", "\u2013"),
+        (1.234, "pips", "+1.23 pips"),
+        (-1234.5, "pips", "-1,234.5 pips"),
+        (0.425, "percent", "42.5%"),
+        (0.0, "probability", "below 0.01 %"),
+        (0.05, "probability", "5 %"),
+        (12345, "count", "12,345"),
+    ],
+)
+def test_numbers_read_well(value, style, text):
+    assert number(value, style) == text

@@ -1,0 +1,99 @@
+import math
+
+import numpy as np
+import pytest
+
+from fx_pipeline.validation.significance import (
+    SharpeMoments,
+    deflated_sharpe,
+    expected_max_sharpe,
+    expected_max_z,
+    min_backtest_years,
+    min_track_record,
+    probabilistic_sharpe,
+    sharpe_moments,
+)
+
+
+@pytest.fixture(scope="module")
+def series(lcg_normals):
+    return 0.0004 + 0.006 * lcg_normals(500, 20260101)
+
+
+@pytest.fixture(scope="module")
+def trials(lcg_normals):
+    return [0.006 * lcg_normals(500, 1000 + i) + 0.0001 * (i - 3) for i in range(10)]
+
+
+def test_moments(series):
+    assert series[0] == -0.006530667089298368
+    moments = sharpe_moments(series)
+    assert moments.sharpe == pytest.approx(0.1371941671392291, abs=1e-12)
+    assert moments.skew == pytest.approx(-0.10548518033474022, abs=1e-12)
+    assert moments.kurtosis == pytest.approx(3.162282965674376, abs=1e-12)
+
+
+def test_psr_agrees_with_skfolio(series):
+    assert probabilistic_sharpe(sharpe_moments(series)) == pytest.approx(0.9987674892605872, abs=1e-9)
+
+
+def test_deflated_sharpe_agrees_with_skfolio_and_nearly_with_ffn(series, trials):
+    sharpes = [sharpe_moments(trial).sharpe for trial in trials]
+    best = int(np.argmax(sharpes))
+    assert best == 5
+    of_series = deflated_sharpe(sharpe_moments(series), 10, sharpes)
+    of_best = deflated_sharpe(sharpe_moments(trials[best]), 10, sharpes)
+    assert of_series.benchmark == pytest.approx(0.04470190231047619, abs=1e-12)
+    assert of_series.probability == pytest.approx(0.9793805670793171, abs=1e-9)
+    assert of_best.probability == pytest.approx(0.9025370378163318, abs=1e-9)
+    assert of_best.probability == pytest.approx(0.9025303591751295, abs=1e-4)
+
+
+@pytest.mark.parametrize(("count", "benchmark", "dsr"), [(100, 0.1131720, 0.9003968), (46, 0.1003624, 0.9505017)])
+def test_the_example_of_the_dsr_paper(count, benchmark, dsr):
+    moments = SharpeMoments(2.5 / math.sqrt(250), 1250, -3, 10)
+    found = expected_max_sharpe(count, 0.5 / 250)
+    assert found == pytest.approx(benchmark, abs=1e-7)
+    assert probabilistic_sharpe(moments, found) == pytest.approx(dsr, abs=1e-7)
+
+
+def test_the_example_of_the_psr_paper():
+    assert probabilistic_sharpe(SharpeMoments(0.458, 24, -2.448, 10.164)) == pytest.approx(0.9133611, abs=1e-7)
+    assert probabilistic_sharpe(SharpeMoments(0.458, 24)) == pytest.approx(0.9816749, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("count", "z", "years"),
+    [(10, 1.5745983, 2.479), (45, 2.2356402, 4.998), (100, 2.5306029, 6.404), (1000, 3.2551215, 10.596)],
+)
+def test_expected_maximum_and_min_btl(count, z, years):
+    assert expected_max_z(count) == pytest.approx(z, abs=1e-7)
+    assert min_backtest_years(count) == pytest.approx(years, abs=1e-3)
+
+
+def test_min_track_record_is_where_psr_reaches_the_confidence(series):
+    moments = sharpe_moments(series)
+    length = min_track_record(moments)
+    assert 148 < length < 149
+    at_length = SharpeMoments(moments.sharpe, length, moments.skew, moments.kurtosis)
+    assert probabilistic_sharpe(at_length) == pytest.approx(0.95, abs=1e-12)
+    assert min_track_record(SharpeMoments(-0.1, 50)) is None
+
+
+def test_one_trial_is_not_deflated(series):
+    moments = sharpe_moments(series)
+    alone = deflated_sharpe(moments, 1, [moments.sharpe])
+    assert (alone.benchmark, alone.probability) == (0.0, probabilistic_sharpe(moments))
+
+
+def test_more_trials_deflate_more_even_without_scores(series):
+    moments = sharpe_moments(series)
+    few, many = deflated_sharpe(moments, 2), deflated_sharpe(moments, 200)
+    assert few.variance_source == "sampling"
+    assert many.probability < few.probability < probabilistic_sharpe(moments)
+
+
+def test_series_without_a_sharpe_ratio():
+    assert sharpe_moments([]) is None
+    assert sharpe_moments([1.0]) is None
+    assert sharpe_moments([0.1] * 9) is None
