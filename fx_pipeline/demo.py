@@ -103,7 +103,7 @@ def run_demo(
     with dg.DagsterInstance.get() as instance:
 
         def launch(name: str, partition_key: str | None, config: dict[str, Any] | None = None) -> Any:
-            quiet = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+            quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
             return defs.resolve_job_def(name).execute_in_process(
                 instance=instance, partition_key=partition_key, run_config={**quiet, **(config or {})}
             )

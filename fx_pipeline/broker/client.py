@@ -113,8 +113,9 @@ class OandaClient:
         if not token.strip():
             origin = "take that of the paper server" if environment == "paper" else "make one on OANDA's site"
             raise ConfigurationError(
-                f"{_token_setting(environment)} is not set, and {environment} at {TRADING_ENVIRONMENTS[name]['api']} needs a token: "
-                f"{origin} and set it in the environment or in .env. The embedded paper server needs none."
+                f"{_token_setting(environment)} is not set, and {environment} needs a token for "
+                f"{TRADING_ENVIRONMENTS[name]['api']}: {origin} and set it in the environment or in .env. The embedded "
+                "paper server needs none."
             )
         if not token.isascii() or not token.isprintable() or token != token.strip():
             raise ConfigurationError(
@@ -247,8 +248,9 @@ class OandaClient:
         said = _message(str(error.msg))
         if error.code in (401, 403):
             return BrokerError(
-                f"{self._host} refused the token for {what} ({error.code}: {said}). {_token_setting(self.environment)} must be "
-                f"a token of the {self.environment} environment; practice and live have different ones."
+                f"{self._host} refused the token for {what} ({error.code}: {said}). "
+                f"{_token_setting(self.environment)} must be a token of the {self.environment} environment; practice "
+                "and live have different ones."
             )
         if error.code == 429:
             return BrokerError(f"{self._host} limits the rate of requests (429): wait a minute and run again.")

@@ -48,7 +48,7 @@ def report_context(
         instrument=instrument,
         window=window.key,
         agent=agent,
-        episodes=int(record["episodes"]),
+        episodes=int(record["counters"]["episodes"]),
         # A window that mixes sources is as good as its weakest one.
         source="synthetic" if "synthetic" in sources else "+".join(sorted(sources)),
         quotes_modelled=float(modelled),

@@ -118,13 +118,13 @@ def update_features(
                 [instrument, f"{first}-01"],
             )
             connection.execute("DELETE FROM feature_months WHERE instrument = ? AND month >= ?", [instrument, first])
-            connection.register("new_features", table)
-            connection.execute(f"INSERT INTO features SELECT {', '.join(table.column_names)} FROM new_features")
-            connection.unregister("new_features")
             rows = [
                 [instrument, m.key, m.sha256, FEATURES_VERSION, count] for m, count in zip(computed, bars, strict=True)
             ]
             if rows:
+                connection.register("new_features", table)
+                connection.execute(f"INSERT INTO features SELECT {', '.join(table.column_names)} FROM new_features")
+                connection.unregister("new_features")
                 connection.executemany("INSERT INTO feature_months VALUES (?, ?, ?, ?, ?)", rows)
             connection.execute("COMMIT")
         except BaseException:

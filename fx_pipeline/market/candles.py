@@ -59,7 +59,7 @@ def bad_bar_reasons(candles: pd.DataFrame, now_ns: int | None = None) -> npt.NDA
 
     mark(np.asarray(~np.isfinite(prices).all(axis=1)), "not finite")
     with np.errstate(invalid="ignore"):
-        mark((prices <= 0).any(axis=1), "not positive")
+        mark(np.asarray((prices <= 0).any(axis=1)), "not positive")
         for number in range(len(sides)):
             open_, high, low, close = prices[:, 4 * number : 4 * number + 4].T
             mark(high < low, "high below low")

@@ -96,7 +96,7 @@ def read_starts(connection: duckdb.DuckDBPyConnection, market: MarketArrays) -> 
     bars, times = bars[inside].astype(np.int64), times[inside]
     if not np.array_equal(market.time[bars], times):
         raise DataError(
-            f"the session index of {market.instrument} does not fit its feature table: materialise valid_sessions again."
+            f"the session index of {market.instrument} does not fit its features: materialise valid_sessions again."
         )
     return bars
 

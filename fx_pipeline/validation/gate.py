@@ -155,11 +155,11 @@ def better_than_flat(figures: Mapping[str, Any], config: GateConfig) -> Conditio
         figure, text = None, "Nothing can be said against staying flat: there is no simulated total."
     else:
         text = (
-            f"The total is {total:.1f} pips, and {figure:.1%} of the resampled histories end no better than staying "
+            f"The total is {total:,.1f} pips, and {figure:.1%} of the resampled histories end no better than staying "
             f"flat; the total must be positive and at most {limit:.0%} may."
         )
         if total <= 0:
-            text = f"The total is {total:.1f} pips: staying flat would have been at least as good."
+            text = f"The total is {total:,.1f} pips: staying flat would have been at least as good."
     return _judge(
         "better_than_flat",
         "Better than not trading, and not by luck",

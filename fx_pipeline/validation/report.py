@@ -266,23 +266,19 @@ def _trade_list(done: Rollout) -> dict[str, list[Any]]:
 
 
 def _price_line(market: MarketArrays, done: Rollout) -> dict[str, list[Any]]:
+    """Thin the closes of the judged span; `breaks` are the stretches without a market, from bar to bar."""
     first, last = int(done.starts[0]), int(done.starts[-1]) + done.session_bars
-    bars = np.unique(np.linspace(first, last - 1, min(PRICE_POINTS, last - first)).round().astype(np.int64))
-    times, prices = _iso(market.time[bars]), market.close[bars].tolist()
-    line_t: list[str] = []
-    line_p: list[float | None] = []
-    for row, (when, price) in enumerate(zip(times, prices, strict=True)):
-        if row and int(market.time[bars[row]] - market.time[bars[row - 1]]) > LINE_BREAK_NS + _span(market, bars, row):
-            line_t.append(when)
-            line_p.append(None)
-        line_t.append(when)
-        line_p.append(price)
-    return {"time": line_t, "close": line_p}
-
-
-def _span(market: MarketArrays, bars: npt.NDArray[np.int64], row: int) -> int:
-    # What the step would last without any gap: bars skipped on purpose are no gap.
-    return int(bars[row] - bars[row - 1]) * 60_000_000_000
+    before = first + np.flatnonzero(np.diff(market.time[first:last]) > LINE_BREAK_NS)
+    points = np.linspace(first, last - 1, min(PRICE_POINTS, last - first)).round().astype(np.int64)
+    bars = np.unique(np.concatenate((points, before, before + 1)))
+    # A missing value after the last bar before a break keeps the line from bridging it.
+    ends = np.searchsorted(bars, before, side="right")
+    times = np.insert(market.time[bars], ends, market.time[before])
+    return {
+        "time": _iso(times),
+        "close": np.insert(market.close[bars], ends, np.nan).tolist(),
+        "breaks": [list(pair) for pair in zip(_iso(market.time[before]), _iso(market.time[before + 1]), strict=True)],
+    }
 
 
 def _lineage(

@@ -117,8 +117,8 @@ def price_and_trades(figures: Mapping[str, Any]) -> Chart:
         chosen = [row for row in rows if (trades["pnl_pips"][row] > 0) == wins]
         data += _trade_traces(trades, chosen, name, color)
     layout = _layout("", "price", height=420)
-    # Closed markets take room and show nothing: Saturdays (UTC) are cut out.
-    layout["xaxis"] |= {"type": "date", "rangebreaks": [{"bounds": ["sat", "sun"]}]}
+    # Closed markets take room and show nothing.
+    layout["xaxis"] |= {"type": "date", "rangebreaks": [{"bounds": pair} for pair in price["breaks"]]}
     return {"data": data, "layout": layout}
 
 
@@ -151,7 +151,7 @@ def _trade_traces(trades: Mapping[str, Any], rows: list[int], name: str, color: 
         "y": entry_y,
         "text": text,
         "hovertemplate": "%{text}<extra></extra>",
-        "name": f"{name} (up: long, down: short)",
+        "name": name,
         "marker": {"symbol": symbol, "color": color, "size": 8, "line": {"color": "white", "width": 1}},
     }
     return [line, markers]

@@ -63,7 +63,7 @@ METRICS = (
         "trades_needed",
         "Trades needed",
         "trades",
-        "Trades at which this Sharpe ratio would be significant at 95 %, one-sided.",
+        "Trades at which this Sharpe ratio would be significant at 95%, one-sided.",
     ),
 )
 
@@ -81,6 +81,8 @@ def number(value: float | None, style: str = "number") -> str:
     """Format a figure for reading; a missing one is a dash."""
     if value is None:
         return "\u2013"
+    if value == 0 and style == "pips":
+        return "0.00 pips"
     match style:
         case "pips":
             return f"{value:+,.2f} pips" if abs(value) < 100 else f"{value:+,.1f} pips"
@@ -89,7 +91,7 @@ def number(value: float | None, style: str = "number") -> str:
         case "percent":
             return f"{value:.1%}"
         case "probability":
-            return "below 0.01 %" if 0 <= value < 1e-4 else f"{100 * value:.3g} %"
+            return "below 0.01%" if 0 <= value < 1e-4 else f"{100 * value:.3g}%"
         case "trades" | "sessions" | "count":
             return f"{value:,.0f}"
         case "number3":

@@ -1,6 +1,7 @@
 import itertools
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -134,6 +135,15 @@ def test_charts_are_valid_plotly(report):
         go.Figure(chart)
 
 
+def test_the_price_line_breaks_where_there_was_no_market(market):
+    weekend = market.time + np.where(np.arange(len(market)) > 1_500, 49 * 3_600 * 1_000_000_000, 0)
+    price = validate(replace(market, time=weekend), Flat())["figures"]["price"]
+    hole = price["close"].index(None)
+    assert price["close"].count(None) == 1
+    assert price["close"][hole - 1] == market.close[1_500] and price["close"][hole + 1] == market.close[1_501]
+    assert price["breaks"] == [[price["time"][hole], price["time"][hole + 1]]]
+
+
 def test_no_trades_give_a_whole_page(market):
     report = validate(market, Flat())
     figures = report["figures"]
@@ -210,8 +220,8 @@ def test_progress_covers_the_whole_validation(market):
         (1.234, "pips", "+1.23 pips"),
         (-1234.5, "pips", "-1,234.5 pips"),
         (0.425, "percent", "42.5%"),
-        (0.0, "probability", "below 0.01 %"),
-        (0.05, "probability", "5 %"),
+        (0.0, "probability", "below 0.01%"),
+        (0.05, "probability", "5%"),
         (12345, "count", "12,345"),
     ],
 )

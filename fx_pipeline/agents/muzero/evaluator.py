@@ -34,7 +34,7 @@ class TorchEvaluator:
     @torch.inference_mode()
     def root(self, observation: Observation) -> RootOutput:
         """States, policy logits and values of B observations."""
-        self.networks.eval()
+        self._ready()
         rows = len(observation.static)
         states = self.networks.represent(self._tensor(observation.temporal), self._tensor(observation.static))
         logits, values = self.networks.predict(states)
@@ -45,7 +45,7 @@ class TorchEvaluator:
     @torch.inference_mode()
     def afterstate(self, states: npt.NDArray[np.float32], actions: npt.NDArray[np.int64]) -> AfterstateOutput:
         """See `fx_pipeline.search.Evaluator.afterstate`."""
-        self.networks.eval()
+        self._ready()
         rows = len(states)
         chance, values = self.networks.afterstate(self._tensor(states), self._tensor(actions))
         return AfterstateOutput(chance[:rows].numpy(), self.networks.decode(values)[:rows].numpy())
@@ -55,7 +55,7 @@ class TorchEvaluator:
         self, states: npt.NDArray[np.float32], actions: npt.NDArray[np.int64], outcomes: npt.NDArray[np.int64]
     ) -> StateOutput:
         """See `fx_pipeline.search.Evaluator.dynamics`."""
-        self.networks.eval()
+        self._ready()
         rows = len(states)
         following, rewards = self.networks.dynamics(
             self._tensor(states), self._tensor(actions), self._tensor(outcomes)
@@ -67,6 +67,11 @@ class TorchEvaluator:
             logits[:rows].numpy(),
             self.networks.decode(values)[:rows].numpy(),
         )
+
+    def _ready(self) -> None:
+        # eval() walks all modules: too slow to call it at every node of a search.
+        if self.networks.training:
+            self.networks.eval()
 
     def _tensor(self, array: npt.NDArray[Any]) -> torch.Tensor:
         missing = -len(array) % self.pad_rows

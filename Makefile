@@ -1,0 +1,59 @@
+# Verbs: make demo | test | ui | lint | bench | mlflow | clean      (make help lists them)
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+STAMP := .venv/.installed
+CANDLES ?=
+INSTRUMENT ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export DAGSTER_DISABLE_TELEMETRY := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast lint format ui mlflow bench clean
+
+help: ## Show this list.
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed."; exit 1; }
+	@echo "installing into .venv (two to three minutes the first time) ..."
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -c constraints.txt pip
+	@# torch first and by its exact version: whatever asks for it later is then content.
+	$(BIN)/pip install -c constraints.txt torch==2.13.0
+	$(BIN)/pip install -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+setup: $(STAMP) ## Create .venv and install the pinned dependencies.
+
+demo: $(STAMP) ## Run the whole chain (CANDLES=FILE for real candles, INSTRUMENT=NAME).
+	$(BIN)/fx-pipeline demo $(if $(CANDLES),--candles "$(CANDLES)") $(if $(INSTRUMENT),--instrument $(INSTRUMENT))
+
+test: $(STAMP) ## Run all tests but the slow ones.
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-slow: $(STAMP) ## Run the slow tests.
+	$(BIN)/pytest -m slow
+
+lint: $(STAMP) ## Check style, types and the walls between rooms.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Format the code.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+ui: $(STAMP) ## Open the Dagster UI and the report pages on localhost.
+	$(BIN)/fx-pipeline ui
+
+mlflow: $(STAMP) ## Open the MLflow UI on localhost.
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///data/mlflow.db --host 127.0.0.1 --port 5000
+
+bench: $(STAMP) ## Run the benchmarks.
+	$(BIN)/python -m benchmarks.features
+
+clean: ## Remove what was generated (data) and installed (.venv).
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+	find data -mindepth 1 ! -name README.md -delete 2>/dev/null || true
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

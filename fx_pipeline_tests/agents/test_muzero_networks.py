@@ -1,0 +1,64 @@
+"""Networks: shapes, sizes, determinism."""
+
+import pytest
+import torch
+
+from fx_pipeline.agents.muzero.config import load_config
+from fx_pipeline.agents.muzero.networks import ConditionedLinear, build_networks, parameter_count
+
+PARAMETERS = {"full": 2_800_707, "small": 81_079, "tiny": 5_023}
+
+
+@pytest.mark.parametrize("preset", list(PARAMETERS))
+def test_shapes_and_parameter_counts(preset: str) -> None:
+    config = load_config(preset).network
+    networks = build_networks(config, seed=0).eval()
+    assert parameter_count(networks) == PARAMETERS[preset]
+    batch, size = 3, config.hidden_size
+    temporal, static = torch.randn(batch, 32, 9), torch.randn(batch, 6)
+    actions, outcomes = torch.tensor([0, 1, 3]), torch.tensor([2, 1, 0])
+    with torch.inference_mode():
+        code = networks.encode_market(temporal)
+        state = networks.embed(code, static)
+        assert code.shape == (batch, config.channels)
+        assert state.shape == (batch, size)
+        torch.testing.assert_close(state, networks.represent(temporal, static))
+        following, reward = networks.dynamics(state, actions, outcomes)
+        chance, afterstate_value = networks.afterstate(state, actions)
+        policy, value = networks.predict(state)
+    assert following.shape == (batch, size)
+    assert reward.shape == afterstate_value.shape == value.shape == (batch, config.bins)
+    assert chance.shape == (batch, 3)
+    assert policy.shape == (batch, 4)
+    # Before anything is learned nothing is predicted.
+    torch.testing.assert_close(networks.decode(value), torch.zeros(batch), atol=1e-3, rtol=0)
+
+
+def test_weights_depend_on_the_seed_alone() -> None:
+    config = load_config("tiny").network
+    state = torch.random.get_rng_state()
+    first, second, other = (build_networks(config, seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    same = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in same)
+    assert not torch.equal(first.static[0].weight, other.static[0].weight)
+
+
+def test_a_conditioned_layer_equals_one_over_one_hot_vectors() -> None:
+    torch.manual_seed(0)
+    layer = ConditionedLinear(5, (4, 3))
+    state, action, outcome = torch.randn(6, 5), torch.arange(6) % 4, torch.arange(6) % 3
+    one_hot = [torch.nn.functional.one_hot(action, 4), torch.nn.functional.one_hot(outcome, 3)]
+    torch.testing.assert_close(layer(state, action, outcome), layer.linear(torch.cat([state, *one_hot], dim=1)))
+
+
+def test_the_convolutions_are_causal_and_the_window_sees_its_newest_bar() -> None:
+    networks = build_networks(load_config("small").network, seed=0).eval()
+    temporal = torch.randn(1, 32, 9)
+    changed = temporal.clone()
+    changed[0, 20] += 1.0
+    with torch.inference_mode():
+        before = networks.temporal.blocks(temporal.transpose(1, 2))
+        after = networks.temporal.blocks(changed.transpose(1, 2))
+    assert torch.equal(before[..., :20], after[..., :20])
+    assert not torch.equal(before[..., 20:], after[..., 20:])

@@ -1,0 +1,53 @@
+"""Value targets against a plain version."""
+
+import numpy as np
+import pytest
+
+from fx_pipeline.agents.muzero.targets import empty_targets, value_targets
+
+
+def naive(rewards, values, length, step, td_steps, discount, bootstrap_at_end):
+    if step >= length:
+        return 0.0
+    finished = length == len(rewards)
+    total, factor, now = 0.0, 1.0, step
+    for _ in range(td_steps):
+        last = now == length - 1
+        if last and (bootstrap_at_end or not finished):
+            break
+        total += factor * rewards[now]
+        factor *= discount
+        now += 1
+        if now == length:
+            return total
+    return total + factor * values[now]
+
+
+@pytest.mark.parametrize("bootstrap_at_end", [True, False])
+@pytest.mark.parametrize("td_steps", [1, 3, 50])
+def test_targets_equal_a_plain_version(td_steps: int, bootstrap_at_end: bool) -> None:
+    random = np.random.default_rng(td_steps)
+    rewards = random.normal(size=(4, 12)).astype(np.float32)
+    values = random.normal(size=(4, 12)).astype(np.float32)
+    lengths = np.array([12, 7, 1, 12])
+    episodes, steps = np.repeat(np.arange(4), 12), np.tile(np.arange(12), 4)
+    count = 4
+    targets = empty_targets(len(steps), count)
+    value_targets(rewards, values, lengths, episodes, steps, count, td_steps, 0.9, bootstrap_at_end, targets)
+    expected = [
+        [
+            naive(rewards[e], values[e], lengths[e], step + k, td_steps, 0.9, bootstrap_at_end)
+            for k in range(count)
+        ]
+        for e, step in zip(episodes, steps, strict=True)
+    ]
+    np.testing.assert_allclose(targets, expected, atol=1e-5)
+
+
+def test_a_known_case() -> None:
+    rewards = np.array([[1.0, 2.0, 4.0]], dtype=np.float32)
+    values = np.array([[100.0, 100.0, 100.0]], dtype=np.float32)
+    targets = empty_targets(1, 3)
+    zero = np.zeros(1, dtype=np.int64)
+    value_targets(rewards, values, np.array([3]), zero, zero, 3, 2, 0.5, False, targets)
+    np.testing.assert_allclose(targets[0], [1 + 1 + 25, 2 + 2, 4])

@@ -1,0 +1,232 @@
+"""Training: repeatable, resumable to the bit, and honest about what it refuses."""
+
+import hashlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fx_pipeline.agents.base import Budget, TrainingData
+from fx_pipeline.agents.muzero.bundle import BUNDLE_NAME
+from fx_pipeline.agents.muzero.checkpoint import RECORD_NAME, WEIGHTS_NAME, load_checkpoint
+from fx_pipeline.agents.muzero.config import load_config
+from fx_pipeline.agents.muzero.learner import Learner, TrainingDivergedError
+from fx_pipeline.agents.muzero.policy import MuZeroPolicy
+from fx_pipeline.agents.muzero.trainer import BUNDLE_FOLDER, MuZeroTrainer
+from fx_pipeline.environment.lockstep import LockstepEnvironment
+from fx_pipeline.market.costs import build_fills
+from fx_pipeline.market.errors import ConfigurationError, DataError
+
+# Dropout and batch norm are part of what must be resumed.
+OVERRIDES = {"network.dropout": 0.2, "learner.final_learning_rate_fraction": 0.1, "selfplay.epsilon": 0.1}
+EPISODES = 10
+
+
+class Killed(Exception):
+    """Stands for the end of a process."""
+
+
+def train(data: TrainingData, folder: Path, *, seed: int = 0, stop_after: int | None = None, **options):
+    calls = []
+
+    def progress(fraction: float, metrics) -> None:
+        calls.append((fraction, dict(metrics)))
+        if len(calls) == stop_after:
+            raise Killed
+
+    trainer = MuZeroTrainer(load_config("tiny", options.pop("overrides", OVERRIDES)))
+    checkpoint = trainer.train(data, Budget(EPISODES), seed=seed, folder=folder, progress=progress, **options)
+    return checkpoint, calls
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def trained(small_market, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    checkpoint, calls = train(small_market, folder)
+    return folder, checkpoint, calls
+
+
+def test_what_a_training_leaves(trained) -> None:
+    folder, checkpoint, calls = trained
+    assert contents(folder).keys() == {RECORD_NAME, WEIGHTS_NAME}
+    assert checkpoint.sha256 == contents(folder)[WEIGHTS_NAME]
+    assert [metrics for _, metrics in calls] == checkpoint.history
+    assert calls[-1][0] == 1.0
+    # Waves of 4, 4 and 2 episodes, six segments each.
+    assert len(calls) == 18
+    record = json.loads((folder / RECORD_NAME).read_text())
+    assert record["counters"] == {"episodes": 10, "iterations": 18, "steps": 3600, "updates": 45}
+    assert record["outcomes"] == ["UP", "NEUTRAL", "DOWN"]
+    assert all(np.isfinite(value) for value in checkpoint.metrics.values())
+
+
+def test_two_runs_give_the_same_bytes_and_another_seed_others(trained, small_market, tmp_path) -> None:
+    folder, checkpoint, _ = trained
+    train(small_market, tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(folder)
+    other, _ = train(small_market, tmp_path / "other", seed=1)
+    assert other.sha256 != checkpoint.sha256
+
+
+@pytest.mark.parametrize("stop_after", [1, 5, 12, 18])
+def test_a_training_killed_and_resumed_equals_an_uninterrupted_one(trained, small_market, tmp_path, stop_after) -> None:
+    folder, checkpoint, _ = trained
+    with pytest.raises(Killed):
+        train(small_market, tmp_path, stop_after=stop_after)
+    assert not (tmp_path / RECORD_NAME).exists()
+    resumed, calls = train(small_market, tmp_path)
+    assert len(calls) == 18 - stop_after // 2 * 2
+    assert contents(tmp_path) == contents(folder)
+    assert resumed.history == checkpoint.history
+
+
+def test_a_training_killed_by_the_system_resumes_to_the_same_bytes(trained, tmp_path) -> None:
+    folder, _, _ = trained
+    script = tmp_path / "train.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import sys
+            from pathlib import Path
+            sys.path.insert(0, {str(Path(__file__).parent)!r})
+            from conftest import reverting_market
+            from fx_pipeline.agents.base import Budget
+            from fx_pipeline.agents.muzero.config import load_config
+            from fx_pipeline.agents.muzero.trainer import MuZeroTrainer
+            def progress(fraction, metrics):
+                print(int(metrics["iterations"]), flush=True)
+            MuZeroTrainer(load_config("tiny", {OVERRIDES!r})).train(
+                reverting_market(1, 4000), Budget({EPISODES}), seed=0, folder=Path(sys.argv[1]), progress=progress)
+            """
+        )
+    )
+    target = tmp_path / "model"
+    command = [sys.executable, str(script), str(target)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) >= 7:
+                os.kill(process.pid, signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+    assert (target / BUNDLE_FOLDER / BUNDLE_NAME).is_file()
+    assert not (target / RECORD_NAME).exists()
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(finished.stdout.split()[0]) > 1, "it went on and did not start afresh"
+    assert contents(target) == contents(folder)
+
+
+@pytest.mark.parametrize("change", ["seed", "config", "data", "resume", "garbled"])
+def test_a_bundle_of_another_training_is_not_used(small_market, make_market, tmp_path, caplog, change) -> None:
+    with pytest.raises(Killed):
+        train(small_market, tmp_path, stop_after=4)
+    options: dict = {}
+    data = small_market
+    if change == "seed":
+        options["seed"] = 9
+    elif change == "config":
+        options["overrides"] = {**OVERRIDES, "learner.td_steps": 7}
+    elif change == "data":
+        data = make_market(2, 4000)
+    elif change == "resume":
+        options["resume"] = False
+    else:
+        (tmp_path / BUNDLE_FOLDER / BUNDLE_NAME).write_bytes(b"\x10garbled")
+    with caplog.at_level(logging.WARNING):
+        _, calls = train(data, tmp_path, **options)
+    assert len(calls) == 18
+    if change in ("seed", "config", "data"):
+        assert f"{change} is" in caplog.text
+    if change == "garbled":
+        assert "cannot be read" in caplog.text
+
+
+def test_divergence_keeps_the_last_good_checkpoint(trained, small_market, tmp_path, monkeypatch) -> None:
+    train(small_market, tmp_path)
+    before = contents(tmp_path)
+
+    def explode(self, batch, **options):
+        raise TrainingDivergedError("the loss is not finite")
+
+    monkeypatch.setattr(Learner, "update", explode)
+    with pytest.raises(TrainingDivergedError):
+        train(small_market, tmp_path, seed=5)
+    assert {name: digest for name, digest in contents_of_files(tmp_path).items() if name in before} == before
+    load_checkpoint(tmp_path)
+
+
+def contents_of_files(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()}
+
+
+def test_no_session_is_an_error(small_market, tmp_path) -> None:
+    empty = TrainingData(small_market.market, np.zeros(0, dtype=np.int64), small_market.costs)
+    with pytest.raises(DataError, match="no valid session of EUR_USD"):
+        train(empty, tmp_path)
+
+
+def observations(data: TrainingData, policy: MuZeroPolicy, rows: int = 24, steps: int = 30):
+    environment = LockstepEnvironment(data.market, build_fills(data.market, data.costs))
+    observation = environment.reset(data.starts[:: len(data.starts) // rows][:rows])
+    for _ in range(steps):
+        yield observation
+        observation = environment.step(policy.act(observation)).observation
+
+
+def test_a_loaded_policy_acts_legally_and_the_same_alone_or_in_a_batch(trained, small_market) -> None:
+    folder, checkpoint, _ = trained
+    policy = MuZeroPolicy.from_checkpoint(folder, instrument="EUR_USD", pip=0.0001)
+    again = MuZeroPolicy.from_checkpoint(folder)
+    head = MuZeroPolicy.from_checkpoint(folder, use_search=False)
+    again.chunk_rows = 7
+    assert checkpoint.sha256.startswith(policy.name.removeprefix("muzero-"))
+    for observation in observations(small_market, policy):
+        actions = policy.act(observation)
+        assert actions.dtype == np.int64
+        assert observation.legal[np.arange(len(actions)), actions].all()
+        np.testing.assert_array_equal(again.act(observation), actions)
+        row = 5
+        single = type(observation)(*(field[row : row + 1] for field in observation))
+        assert policy.act(single)[0] == actions[row]
+        unsearched = head.act(observation)
+        assert observation.legal[np.arange(len(actions)), unsearched].all()
+    assert policy.act(type(observation)(*(field[:0] for field in observation))).shape == (0,)
+
+
+def test_what_a_checkpoint_is_refused_for(trained, tmp_path) -> None:
+    folder, _, _ = trained
+    with pytest.raises(ConfigurationError, match="trained on EUR_USD"):
+        load_checkpoint(folder, instrument="GBP_JPY")
+    with pytest.raises(ConfigurationError, match="pip of 0.0001, not 0.01"):
+        load_checkpoint(folder, pip=0.01)
+    with pytest.raises(ConfigurationError, match="holds no checkpoint"):
+        load_checkpoint(tmp_path)
+    record = json.loads((folder / RECORD_NAME).read_text())
+    weights = (folder / WEIGHTS_NAME).read_bytes()
+    cases = [
+        ({**record, "schema": 99}, weights, "schema 99"),
+        ({**record, "agent": "ppo"}, weights, "agent 'ppo'"),
+        ({**record, "features_version": 0}, weights, "features_version 0"),
+        ({**record, "outcomes": ["DOWN", "NEUTRAL", "UP"]}, weights, "outcomes"),
+        ({**record, "config_digest": "0"}, weights, "digest"),
+        (record, weights[:-1] + b"\x01", "corrupt"),
+    ]
+    for changed, data, message in cases:
+        (tmp_path / RECORD_NAME).write_text(json.dumps(changed))
+        (tmp_path / WEIGHTS_NAME).write_bytes(data)
+        with pytest.raises(ConfigurationError, match=message):
+            load_checkpoint(tmp_path)
+    (tmp_path / RECORD_NAME).write_text("{")
+    with pytest.raises(ConfigurationError, match="not JSON"):
+        load_checkpoint(tmp_path)

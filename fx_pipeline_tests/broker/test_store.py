@@ -1,0 +1,81 @@
+"""The paper server's candle store."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from fx_pipeline.broker.months import month_bounds, month_of, months_between
+from fx_pipeline.broker.paper import store as candle_store
+from fx_pipeline.broker.paper.synthetic import synthetic_bars
+from fx_pipeline.market.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def candles() -> pa.Table:
+    start, _ = month_bounds("2024-01")
+    _, end = month_bounds("2024-02")
+    return synthetic_bars("EUR_USD", start + 20 * 86_400_000_000_000, end).table("imported")
+
+
+def changed(table: pa.Table, row: int) -> pa.Table:
+    volumes = table["volume"].to_pylist()
+    volumes[row] += 1
+    return table.set_column(table.schema.get_field_index("volume"), table.schema.field("volume"), pa.array(volumes))
+
+
+def test_candles_come_back_as_they_went_in(tmp_path: Path, candles: pa.Table) -> None:
+    done = candle_store.upsert(tmp_path, "EUR_USD", candles)
+    assert (done.added, done.unchanged, done.changed) == (len(candles), 0, 0)
+    assert candle_store.months(tmp_path, "EUR_USD") == ["2024-01", "2024-02"] == list(done.written)
+    back = pa.concat_tables([candle_store.read_month(tmp_path, "EUR_USD", month) for month in done.written])
+    assert back.equals(candles)
+    assert candle_store.instruments(tmp_path) == ["EUR_USD"]
+    assert candle_store.span(tmp_path, "EUR_USD") == (candles["time"][0].value, candles["time"][-1].value)
+    assert candle_store.row_count(tmp_path, "EUR_USD") == len(candles)
+    assert candle_store.span(tmp_path, "GBP_JPY") is None
+
+
+def test_the_same_again_touches_nothing(tmp_path: Path, candles: pa.Table) -> None:
+    candle_store.upsert(tmp_path, "EUR_USD", candles)
+    path = candle_store.month_path(tmp_path, "EUR_USD", "2024-01")
+    before = path.stat().st_mtime_ns, path.read_bytes()
+    done = candle_store.upsert(tmp_path, "EUR_USD", candles)
+    assert (done.added, done.unchanged, done.changed, done.written) == (0, len(candles), 0, ())
+    assert (path.stat().st_mtime_ns, path.read_bytes()) == before
+
+
+def test_parts_in_any_order_give_the_same_bytes(tmp_path: Path, candles: pa.Table) -> None:
+    candle_store.upsert(tmp_path / "a", "EUR_USD", candles)
+    for part in (candles.slice(9000), candles.slice(0, 4000), candles.slice(3000, 8000)):
+        candle_store.upsert(tmp_path / "b", "EUR_USD", part)
+    for month in ("2024-01", "2024-02"):
+        whole, parts = (candle_store.month_path(tmp_path / side, "EUR_USD", month) for side in "ab")
+        assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_a_changed_bar_is_reported(tmp_path: Path, candles: pa.Table) -> None:
+    candle_store.upsert(tmp_path, "EUR_USD", candles)
+    done = candle_store.upsert(tmp_path, "EUR_USD", changed(candles, 5))
+    assert (done.added, done.changed, done.unchanged) == (0, 1, len(candles) - 1)
+    assert done.changed_times == (candles["time"][5].value,)
+    assert done.written == ("2024-01",)
+
+
+def test_unsorted_candles_and_broken_files_are_refused(tmp_path: Path, candles: pa.Table) -> None:
+    with pytest.raises(DataError, match="sorted and unique"):
+        candle_store.upsert(tmp_path, "EUR_USD", candles.sort_by([("time", "descending")]))
+    candle_store.upsert(tmp_path, "EUR_USD", candles)
+    path = candle_store.month_path(tmp_path, "EUR_USD", "2024-01")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match=r"2024-01\.parquet .* import the candles again"):
+        candle_store.read_month(tmp_path, "EUR_USD", "2024-01")
+
+
+def test_months() -> None:
+    start, end = month_bounds("2023-12")
+    assert (month_of(start), month_of(end - 1), month_of(end)) == ("2023-12", "2023-12", "2024-01")
+    assert months_between(start, end + 1) == ["2023-12", "2024-01"]
+    assert months_between(end, end) == []
+    with pytest.raises(DataError, match="2024-01"):
+        month_bounds("2024-13")

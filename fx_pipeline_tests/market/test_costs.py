@@ -1,0 +1,164 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from fx_pipeline.market.calendar import MINUTE_NS
+from fx_pipeline.market.costs import (
+    DEFAULT_LONDON_SPREAD_PIPS,
+    LONDON_SPREAD_PIPS,
+    SPREAD_SHAPE,
+    CostConfig,
+    build_fills,
+    financing_days,
+    modelled_spread_pips,
+)
+from fx_pipeline.market.errors import ConfigurationError
+
+
+def ns(text: str) -> int:
+    return int(np.datetime64(text, "ns").astype(np.int64))
+
+
+@dataclass
+class Bars:
+    instrument: str
+    pip: float
+    time: np.ndarray
+    open: np.ndarray
+    close: np.ndarray
+    bid_open: np.ndarray
+    ask_open: np.ndarray
+    bid_close: np.ndarray
+    ask_close: np.ndarray
+
+
+def bars(start: str = "2024-01-03T10:00", count: int = 5) -> Bars:
+    close = 187.0 + 0.1 * np.arange(count)
+    open_ = close - 0.03
+    return Bars(
+        "GBP_JPY",
+        0.01,
+        ns(start) + MINUTE_NS * np.arange(count),
+        open_,
+        close,
+        open_ - 0.01,
+        open_ + 0.02,
+        close - 0.015,
+        close + 0.025,
+    )
+
+
+def test_fixed_costs_fill_at_the_next_open_and_charge_on_entry() -> None:
+    market = bars()
+    fills = build_fills(market, CostConfig())
+    np.testing.assert_array_equal(fills.buy, [*market.open[1:], market.close[-1]])
+    np.testing.assert_array_equal(fills.sell, fills.buy)
+    np.testing.assert_array_equal(fills.last_buy, market.close)
+    np.testing.assert_array_equal(fills.last_sell, market.close)
+    np.testing.assert_array_equal(fills.long_mark, market.close)
+    np.testing.assert_array_equal(fills.short_mark, market.close)
+    assert (fills.entry_cost_pips == 4.0).all()
+    assert not fills.at_close
+
+
+def test_fill_at_the_close() -> None:
+    market = bars()
+    fills = build_fills(market, CostConfig(fill="close"))
+    np.testing.assert_array_equal(fills.buy, market.close)
+    np.testing.assert_array_equal(fills.sell, market.close)
+    assert fills.at_close
+
+
+@pytest.mark.parametrize("slippage", [0.0, 0.5])
+def test_quoted_costs_buy_at_the_ask_and_sell_at_the_bid(slippage: float) -> None:
+    market = bars()
+    fills = build_fills(market, CostConfig(kind="quoted", slippage_pips=slippage))
+    slip = slippage * 0.01
+    np.testing.assert_array_equal(fills.buy, np.append(market.ask_open[1:], market.ask_close[-1]) + slip)
+    np.testing.assert_array_equal(fills.sell, np.append(market.bid_open[1:], market.bid_close[-1]) - slip)
+    np.testing.assert_array_equal(fills.last_buy, market.ask_close + slip)
+    np.testing.assert_array_equal(fills.last_sell, market.bid_close - slip)
+    # Marks are what liquidation is worth at the quote: slippage belongs to fills.
+    np.testing.assert_array_equal(fills.long_mark, market.bid_close)
+    np.testing.assert_array_equal(fills.short_mark, market.ask_close)
+    assert (fills.entry_cost_pips == 0.0).all()
+
+
+def test_slippage_is_always_against_the_trader() -> None:
+    market = bars()
+    plain, slipped = build_fills(market, CostConfig()), build_fills(market, CostConfig(slippage_pips=1.5))
+    np.testing.assert_allclose(slipped.buy - plain.buy, 0.015)
+    np.testing.assert_allclose(slipped.sell - plain.sell, -0.015)
+    np.testing.assert_allclose(slipped.last_buy - plain.last_buy, 0.015)
+    np.testing.assert_allclose(slipped.last_sell - plain.last_sell, -0.015)
+
+
+def test_the_profile_charges_the_spread_of_the_hour_in_which_the_order_fills() -> None:
+    # 16:58 to 17:02 New York, winter time.
+    market = bars("2024-01-03T21:58")
+    friday_hour, rollover = SPREAD_SHAPE[23] * DEFAULT_LONDON_SPREAD_PIPS, SPREAD_SHAPE[0] * DEFAULT_LONDON_SPREAD_PIPS
+    at_open = build_fills(market, CostConfig(kind="profile"))
+    np.testing.assert_allclose(at_open.entry_cost_pips, [friday_hour, rollover, rollover, rollover, rollover])
+    at_close = build_fills(market, CostConfig(kind="profile", fill="close"))
+    np.testing.assert_allclose(at_close.entry_cost_pips, [friday_hour, friday_hour, rollover, rollover, rollover])
+    np.testing.assert_array_equal(at_open.buy, [*market.open[1:], market.close[-1]])
+
+
+def test_the_spread_profile_has_an_hour_each_and_follows_new_york_through_summer_time() -> None:
+    assert len(SPREAD_SHAPE) == 24
+    for day, shift in (("2024-01-03", 22), ("2024-07-03", 21)):
+        times = ns(f"{day}T00:00") + 60 * MINUTE_NS * (shift + np.arange(24))
+        spread = modelled_spread_pips("EUR_USD", times)
+        np.testing.assert_array_equal(spread, SPREAD_SHAPE * LONDON_SPREAD_PIPS["EUR_USD"])
+
+
+@pytest.mark.parametrize(
+    ("roll", "days"),
+    [
+        ("2024-01-01T22:00", 1),  # Monday
+        ("2024-01-02T22:00", 1),
+        ("2024-01-03T22:00", 3),  # Wednesday
+        ("2024-01-04T22:00", 1),
+        ("2024-07-03T21:00", 3),  # Wednesday in summer time
+    ],
+)
+def test_financing_is_charged_when_17_new_york_is_crossed(roll: str, days: int) -> None:
+    times = ns(roll) + MINUTE_NS * np.arange(-2, 3)
+    assert financing_days(times).tolist() == [0, days, 0, 0, 0]
+
+
+def test_a_weekend_is_one_day_and_a_week_is_seven() -> None:
+    friday, sunday = ns("2024-01-05T21:59"), ns("2024-01-07T22:00")
+    assert financing_days(np.array([friday, sunday])).tolist() == [1, 0]
+    assert financing_days(np.array([ns("2024-01-03T12:00"), ns("2024-01-10T12:00")])).tolist() == [7, 0]
+    assert financing_days(np.array([ns("2024-03-06T12:00"), ns("2024-03-13T12:00")])).tolist() == [7, 0]
+
+
+def test_each_side_has_its_own_financing() -> None:
+    market = bars("2024-01-03T21:58")
+    fills = build_fills(market, CostConfig(financing_long_pips=0.5, financing_short_pips=-0.2))
+    np.testing.assert_allclose(fills.carry_long_pips, [0, 1.5, 0, 0, 0])
+    np.testing.assert_allclose(fills.carry_short_pips, [0, -0.6, 0, 0, 0], atol=1e-15)
+
+
+def test_fills_are_contiguous_doubles_of_the_market_length() -> None:
+    fills = build_fills(bars(), CostConfig(kind="quoted"))
+    for array in fills[:-1]:
+        assert array.dtype == np.float64 and array.shape == (5,) and array.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kind": "free"},
+        {"fill": "never"},
+        {"fixed_pips": -1.0},
+        {"slippage_pips": float("nan")},
+        {"fixed_pips": float("inf")},
+        {"financing_long_pips": float("nan")},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict) -> None:
+    with pytest.raises(ConfigurationError):
+        CostConfig(**settings)

@@ -1,0 +1,46 @@
+import pytest
+
+from fx_pipeline.market.errors import DataError, FxPipelineError
+from fx_pipeline.market.instrument import instrument, known_instruments
+
+
+@pytest.mark.parametrize(
+    ("name", "pip", "precision"),
+    [
+        ("GBP_JPY", 0.01, 3),
+        ("USD_JPY", 0.01, 3),
+        ("EUR_USD", 0.0001, 5),
+        ("USD_HUF", 0.01, 3),
+        ("XAU_USD", 0.01, 3),
+        ("HKD_JPY", 0.0001, 5),
+        ("BTC_USD", 1.0, 1),
+    ],
+)
+def test_pip_and_precision(name: str, pip: float, precision: int) -> None:
+    found = instrument(name)
+    assert found.pip == pip
+    assert found.display_precision == precision
+    assert f"{found.base}_{found.quote}" == name
+
+
+def test_prices_are_written_with_the_display_precision() -> None:
+    assert instrument("GBP_JPY").format_price(187.1) == "187.100"
+    assert instrument("EUR_USD").format_price(1.1) == "1.10000"
+
+
+@pytest.mark.parametrize("name", ["GBPJPY", "gbp_jpy", "GBP/JPY", "GBP-JPY", "GBP_JPX"])
+def test_a_near_miss_offers_the_right_name(name: str) -> None:
+    with pytest.raises(DataError, match="did you mean.*GBP_JPY"):
+        instrument(name)
+
+
+def test_a_far_miss_says_what_names_look_like() -> None:
+    with pytest.raises(FxPipelineError, match="names look like GBP_JPY"):
+        instrument("??")
+
+
+def test_every_known_name_builds_and_is_listed_once() -> None:
+    names = known_instruments()
+    assert len(set(names)) == len(names) and list(names) == sorted(names)
+    for name in names:
+        assert instrument(name).pip == pytest.approx(10.0 ** instrument(name).pip_location, rel=0)
