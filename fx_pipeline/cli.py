@@ -43,7 +43,9 @@ def clear_errors() -> Iterator[None]:
 @app.command("import")
 def import_(
     files: Annotated[list[Path], typer.Argument(help="Candle files of one instrument, M1 bars.")],
-    instrument: Annotated[str | None, typer.Option(help="OANDA name, such as GBP_JPY; guessed from the file name.")] = None,
+    instrument: Annotated[
+        str | None, typer.Option(help="OANDA name, such as GBP_JPY; guessed from the file name.")
+    ] = None,
     format: Annotated[
         str | None, typer.Option(help="parquet, csv, histdata, metatrader or dukascopy; guessed from the file.")
     ] = None,
@@ -132,7 +134,9 @@ def demo(
         highlight=False,
     )
     if result.report["lineage"]["source"] == "synthetic":
-        console.print("[yellow]The market is SYNTHETIC:[/] give real candles with make demo CANDLES=FILE.", highlight=False)
+        console.print(
+            "[yellow]The market is SYNTHETIC:[/] give real candles with make demo CANDLES=FILE.", highlight=False
+        )
     if result.live:
         console.print(f"dry run of live trading: {result.live['action']} after {result.live['bar']}", highlight=False)
     console.print(f"report page: {Path(result.report['run']['report']).resolve()}", soft_wrap=True, highlight=False)

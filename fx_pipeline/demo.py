@@ -163,7 +163,9 @@ def only_one(data_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise ConfigurationError(f"another demo is running on {data_dir}: wait for it, or set FX_DATA_DIR.") from error
+            raise ConfigurationError(
+                f"another demo is running on {data_dir}: wait for it, or set FX_DATA_DIR."
+            ) from error
         yield
 
 

@@ -29,7 +29,9 @@ def serving_reports(folder: Path, port: int) -> Iterator[int]:
     try:
         server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
     except OSError as error:
-        raise ConfigurationError(f"port {port} cannot be used ({error.strerror}): choose another --reports-port.") from error
+        raise ConfigurationError(
+            f"port {port} cannot be used ({error.strerror}): choose another --reports-port."
+        ) from error
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield server.server_address[1]

@@ -46,7 +46,9 @@ class Settings(BaseSettings):
     preset: Preset = Field("small", description="Size of the networks and their hyper-parameters.")
     episodes: int | None = Field(None, ge=1, description="Training episodes; absent: the preset's budget.")
     seed: int = Field(7, ge=0, lt=2**31, description="The one seed that every random source is derived from.")
-    cost_kind: Literal["fixed", "quoted", "profile"] = Field("fixed", description="Cost model of training and validation.")
+    cost_kind: Literal["fixed", "quoted", "profile"] = Field(
+        "fixed", description="Cost model of training and validation."
+    )
     cost_fixed_pips: float = Field(4.0, ge=0, description="Cost of entering a position, for the fixed cost model.")
     mc_runs: int = Field(10_000, ge=100, description="Monte Carlo runs of a validation report.")
 

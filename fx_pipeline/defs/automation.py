@@ -107,7 +107,5 @@ def weekly_retraining(context: dg.ScheduleEvaluationContext) -> list[dg.RunReque
             context.log.info(f"{instrument} has no walk-forward window yet.")
             continue
         newest = windows[-1].key
-        requests.append(
-            dg.RunRequest(run_key=f"{week}|{instrument}|{newest}", partition_key=key(instrument, newest))
-        )
+        requests.append(dg.RunRequest(run_key=f"{week}|{instrument}|{newest}", partition_key=key(instrument, newest)))
     return requests or dg.SkipReason("no instrument has a walk-forward window yet: materialise valid_sessions.")

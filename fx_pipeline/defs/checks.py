@@ -115,7 +115,9 @@ def sessions_exist(context: dg.AssetCheckExecutionContext, warehouse: Warehouse)
     counts: dict[str, int] = {}
     with warehouse.get_connection(read_only=True) as connection:
         for instrument in _keys(context):
-            row = connection.execute("SELECT count(*) FROM valid_sessions WHERE instrument = ?", [instrument]).fetchone()
+            row = connection.execute(
+                "SELECT count(*) FROM valid_sessions WHERE instrument = ?", [instrument]
+            ).fetchone()
             counts[instrument] = row[0]
     empty = [name for name, count in counts.items() if count == 0]
     return dg.AssetCheckResult(passed=not empty, metadata={"sessions": counts})

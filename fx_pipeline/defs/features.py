@@ -54,6 +54,12 @@ def feature_table(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg
 
     instrument, lake = context.partition_key, lake_folder(load_settings().data_dir)
     months = [Month.of(lake_path(lake, instrument, month)) for month in lake_months(lake, instrument)]
+    synthetic = [month for month in months if month.source == "synthetic"]
+    if synthetic and len(synthetic) < len(months):
+        context.log.warning(
+            f"{instrument} has real candles now: synthetic months are left out ({', '.join(m.key for m in synthetic)})."
+        )
+        months = [month for month in months if month.source != "synthetic"]
     with warehouse.get_connection() as connection:
         update = update_features(connection, instrument, months)
     reporter(context, "features")(1.0, {"bars": float(update.rows)})
@@ -90,14 +96,15 @@ def valid_sessions(context: dg.AssetExecutionContext, warehouse: Warehouse) -> d
     from fx_pipeline.features.table import load_market
     from fx_pipeline.sessions.index import valid_starts
     from fx_pipeline.sessions.table import Plan, thin, write_plan, write_sessions
-    from fx_pipeline.sessions.windows import fit_spans, full_days, plan_windows
+    from fx_pipeline.sessions.windows import fit_spans, full_days, plan_windows, stretches
 
     settings, instrument = load_settings(), context.partition_key
     with warehouse.get_connection() as connection:
         market = load_market(connection, instrument)
         starts = valid_starts(market)
         write_sessions(connection, market, starts)
-    days = len(full_days(market.time))
+    # What is said of days and spans is of the newest stretch without a long hole.
+    days = len((stretches(full_days(market.time)) or [[]])[-1])
     train_days, validation_days = fit_spans(days, settings.walk_forward)
     planned = tuple(plan_windows(market.time, settings.walk_forward))
     write_plan(settings.layout.windows(instrument), Plan(instrument, days, train_days, validation_days, planned))

@@ -23,7 +23,7 @@ train = dg.define_asset_job(
     "train",
     selection=[muzero_checkpoint],
     partitions_def=instrument_window,
-    description="Train the agent on a walk-forward window. The sensor `validate_new_checkpoints` validates what it makes.",
+    description="Train the agent on a walk-forward window. `validate_new_checkpoints` validates what it makes.",
 )
 validate = dg.define_asset_job(
     "validate",

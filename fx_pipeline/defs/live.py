@@ -53,7 +53,10 @@ def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: W
                 market = load_newest(connection, config.instrument, WARMUP_BARS + WINDOW_BARS)
             policy = agent(record["agent"]).load_policy(Path(record["model"]))
             decision = decide(policy, market, record["sha256"]).record()
-            decision |= {"model_version": f"{record['registered_model']} v{record['version']}", "run_id": context.run_id}
+            decision |= {
+                "model_version": f"{record['registered_model']} v{record['version']}",
+                "run_id": context.run_id,
+            }
             atomic_write_json(settings.layout.live_decision(config.instrument), decision)
     except AccountLockedError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
@@ -62,7 +65,9 @@ def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: W
         dg.AssetObservation(
             live_decisions.key,
             partition=config.instrument,
-            metadata={key: value if not isinstance(value, tuple) else ", ".join(value) for key, value in decision.items()},
+            metadata={
+                key: value if not isinstance(value, tuple) else ", ".join(value) for key, value in decision.items()
+            },
         )
     )
     return decision
@@ -76,5 +81,3 @@ def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: W
 def live_trading() -> None:
     """Trade an instrument with its champion; in this version a dry run."""
     decide_live()
-
-

@@ -88,10 +88,10 @@ def m1_candles(context: dg.AssetExecutionContext) -> None:
     from fx_pipeline.ingest.lake import build_month, read_gaps
     from fx_pipeline.ingest.layout import lake_folder
 
-    data_dir = load_settings().data_dir
+    data_dir, now_ns = load_settings().data_dir, pd.Timestamp(datetime.now(tz=UTC)).as_unit("ns").value
     for partition_key in context.partition_keys:
         instrument, month = cell(partition_key)
-        report = build_month(data_dir, instrument, month)
+        report = build_month(data_dir, instrument, month, now_ns=now_ns)
         gaps = read_gaps(lake_folder(data_dir), instrument, month).to_pylist()
         context.add_asset_metadata(_month_metadata(report, gaps), partition_key=str(partition_key))
         context.log.info(f"{instrument} {month}: {report.rows} bars, {report.missing} missing minutes.")

@@ -81,12 +81,16 @@ def muzero_checkpoint(
     parameters = {"preset": preset, "episodes": episodes, "seed": seed, "starts": len(span.starts)}
     tags = {"dagster/run_id": context.run_id, "instrument": instrument, "window": key, "code": code_digest()}
     with store.run(f"train {instrument} {key}", "training", params=parameters, tags=tags) as run:
-        checkpoint = agent(AGENT).trainer(preset).train(
-            TrainingData(span.market, span.starts, settings.costs, {"key": key, **span.window.spans()}),
-            Budget(episodes),
-            seed=seed,
-            folder=folder,
-            progress=reporter(context, f"train {key}"),
+        checkpoint = (
+            agent(AGENT)
+            .trainer(preset)
+            .train(
+                TrainingData(span.market, span.starts, settings.costs, {"key": key, **span.window.spans()}),
+                Budget(episodes),
+                seed=seed,
+                folder=folder,
+                progress=reporter(context, f"train {key}"),
+            )
         )
         for step, figures in enumerate(checkpoint.history):
             run.log_metrics(dict(figures), step=step)
@@ -164,7 +168,12 @@ def validation_report(
             reward=agent(AGENT).reward(preset),
             seed=record["seed"],
             context=report_context(
-                settings, warehouse, span, record, AGENT, run_links={"mlflow_url": run.url, "dagster_run_id": context.run_id}
+                settings,
+                warehouse,
+                span,
+                record,
+                AGENT,
+                run_links={"mlflow_url": run.url, "dagster_run_id": context.run_id},
             ),
             mc_runs=settings.mc_runs,
             record_trial=trial_recorder(tracking.ledger(), record),

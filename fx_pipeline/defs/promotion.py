@@ -28,9 +28,7 @@ def read_champion(settings: Settings, instrument: str) -> dict[str, Any] | None:
     return record
 
 
-def promote(
-    settings: Settings, tracking: Tracking, agent: str, instrument: str, window: str, run_id: str
-) -> Promotion:
+def promote(settings: Settings, tracking: Tracking, agent: str, instrument: str, window: str, run_id: str) -> Promotion:
     """Make the model of a window the champion if its report allows it; repeating it changes nothing."""
     from fx_pipeline.validation.promotion import decide_promotion
     from fx_pipeline.validation.report import read_report
@@ -47,7 +45,8 @@ def promote(
     sha256 = report["lineage"]["checkpoint_sha256"]
     if record["weights_sha256"] != sha256:
         return Promotion(
-            None, f"the checkpoint of window {window} was trained again after its report: validate it before promoting it."
+            None,
+            f"the checkpoint of window {window} was trained again after its report: validate it before promoting it.",
         )
     model = settings.layout.model(instrument, sha256)
     _freeze(checkpoint, model)

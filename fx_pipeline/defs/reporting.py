@@ -115,7 +115,9 @@ def report_metadata(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     link = f"{settings.reports_url}/{page.relative_to(settings.layout.reports).as_posix()}"
     metadata: dict[str, Any] = {
         "verdict": figures["verdict"],
-        "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in figures["reasons"]) or "every condition holds"),
+        "reasons": dg.MetadataValue.md(
+            "\n".join(f"- {reason}" for reason in figures["reasons"]) or "every condition holds"
+        ),
         "conditions": dg.MetadataValue.table(
             [
                 dg.TableRecord(
@@ -163,4 +165,3 @@ def _fan_plot(simulation: Mapping[str, Any]) -> dg.MetadataValue:
         axes.legend(fontsize=6)
 
     return picture(draw)
-

@@ -41,16 +41,19 @@ CREATE TABLE IF NOT EXISTS feature_months (
 
 @dataclass(frozen=True)
 class Month:
-    """One month of the lake: `key` YYYY-MM, the parquet file and its hash."""
+    """One month of the lake: `key` YYYY-MM, the parquet file, its hash, and the source of its candles."""
 
     key: str
     path: Path
     sha256: str
+    source: str = ""
 
     @classmethod
     def of(cls, path: Path) -> "Month":
         """Describe the file of a month, which is named YYYY-MM."""
-        return cls(path.stem, path, hashlib.sha256(path.read_bytes()).hexdigest())
+        data = path.read_bytes()
+        source = pq.read_table(pa.BufferReader(data), columns=["source"])["source"]
+        return cls(path.stem, path, hashlib.sha256(data).hexdigest(), source[0].as_py() if len(source) else "")
 
 
 @dataclass(frozen=True)
@@ -188,7 +191,7 @@ def load_market(
     Raises
     ------
     DataError
-        If there is no bar in the span.
+        If there is no bar in the span, or no feature table.
     """
     select = ["epoch_ns(time) AS time", *PRICES, *FEATURE_NAMES, "outcome_sigma"]
     where, parameters = ["instrument = ?"], [instrument]
@@ -196,7 +199,10 @@ def load_market(
         if bound is not None:
             where.append(f"epoch_ns(time) {operator} {int(bound)}")
     query = f"SELECT {', '.join(select)} FROM features WHERE {' AND '.join(where)} ORDER BY time"
-    columns = connection.execute(query, parameters).fetchnumpy()
+    try:
+        columns = connection.execute(query, parameters).fetchnumpy()
+    except duckdb.CatalogException as error:
+        raise DataError(f"there is no feature table yet: materialise feature_table of {instrument} first.") from error
     time = np.ascontiguousarray(columns["time"], dtype=np.int64)
     if len(time) == 0:
         raise DataError(f"{instrument} has no bars in the asked span: materialise feature_table first.")

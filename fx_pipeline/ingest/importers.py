@@ -22,6 +22,7 @@ from fx_pipeline.ingest.clock import NO_TIME, Clock, parse_clock
 from fx_pipeline.ingest.layout import DEFAULT_DATA_DIR, paper_store, quarantine_path
 from fx_pipeline.ingest.parsed import Parsed
 from fx_pipeline.ingest.plausible import check_clock, check_granularity, check_level
+from fx_pipeline.ingest.tables import frame_table
 from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS, SIDES, bad_bar_reasons
 from fx_pipeline.market.costs import modelled_spread_pips
 from fx_pipeline.market.errors import ConfigurationError, DataError
@@ -211,7 +212,9 @@ def read_candles(
     clock = parse_clock(utc_offset) if utc_offset is not None else parsed.clock
     rows = len(parsed.row) + len(parsed.broken)
     _check_readable(path, reader, parsed, rows)
-    known = parsed.local_ns[parsed.local_ns != NO_TIME]
+    without_tick = np.zeros(len(parsed.row), bool) if parsed.without_tick is None else parsed.without_tick
+    # Filled-in minutes run through weekends, and say nothing of the clock.
+    known = parsed.local_ns[(parsed.local_ns != NO_TIME) & ~without_tick]
     check_granularity(str(path), known)
     close = next(array for name, array in parsed.prices.items() if name.endswith("_c"))
     check_level(str(path), instrument, close)
@@ -220,14 +223,11 @@ def read_candles(
     quarantine = _quarantine_table(frame[reasons != ""], reasons[reasons != ""], parsed)
     if 2 * len(quarantine) > rows:
         raise _mostly_bad(path, reader, quarantine, rows)
-    without_tick = np.zeros(len(frame), bool) if parsed.without_tick is None else parsed.without_tick
     left_out = without_tick & (reasons == "")
     good = frame[(reasons == "") & ~left_out].sort_values("time", kind="stable")
     unique = good.drop_duplicates("time")
-    table = pa.Table.from_pandas(
-        unique.assign(volume=np.rint(unique["volume"]).astype(np.int64), source="imported")[CANDLE_SCHEMA.names],
-        preserve_index=False,
-    ).cast(CANDLE_SCHEMA)
+    volume = np.rint(unique["volume"]).astype(np.int64)
+    table = frame_table(unique.assign(volume=volume, source="imported"), CANDLE_SCHEMA)
     return FileCandles(table, quarantine, rows, len(good) - len(unique), int(left_out.sum()), checked)
 
 
@@ -367,9 +367,8 @@ def _complete_sides(
 
 def _quarantine_table(frame: pd.DataFrame, reasons: np.ndarray, parsed: Parsed) -> pa.Table:
     texts = [parsed.texts.get(int(index)) for index in frame.index]
-    refused = frame.drop(columns="quotes_modelled").assign(text=pd.Series(texts, frame.index, object), reason=reasons)
-    table = pa.Table.from_pandas(refused, preserve_index=False).select(IMPORT_QUARANTINE_SCHEMA.names)
-    table = table.cast(IMPORT_QUARANTINE_SCHEMA)
+    refused = frame.assign(text=pd.Series(texts, frame.index, object), reason=reasons)
+    table = frame_table(refused, IMPORT_QUARANTINE_SCHEMA)
     if parsed.broken:
         lines = sorted(parsed.broken)
         columns: dict[str, list[object]] = {

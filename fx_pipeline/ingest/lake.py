@@ -20,6 +20,7 @@ from fx_pipeline.broker.months import month_bounds
 from fx_pipeline.broker.paper.store import merge
 from fx_pipeline.ingest.layout import gaps_path, lake_folder, lake_path, quarantine_path, raw_folder
 from fx_pipeline.ingest.raw import candle_times, read_manifest, read_page
+from fx_pipeline.ingest.tables import frame_table
 from fx_pipeline.market.calendar import MINUTE_NS, expected_minutes, is_open
 from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS, QUARANTINE_SCHEMA, SIDES, bad_bar_reasons
 from fx_pipeline.market.errors import DataError
@@ -256,9 +257,12 @@ def _read_raw(data_dir: Path, instrument: str, month: str, now_ns: int | None) -
     good = frame[reasons == ""].sort_values("time", kind="stable")
     unique = good.drop_duplicates("time")
     refused = frame[reasons != ""].assign(reason=reasons[reasons != ""])
-    candles = pa.Table.from_pandas(unique, preserve_index=False).select(CANDLE_SCHEMA.names).cast(CANDLE_SCHEMA)
-    quarantine = pa.Table.from_pandas(refused, preserve_index=False).select(QUARANTINE_SCHEMA.names)
-    return candles, quarantine.cast(QUARANTINE_SCHEMA), len(good) - len(unique), incomplete
+    return (
+        frame_table(unique, CANDLE_SCHEMA),
+        frame_table(refused, QUARANTINE_SCHEMA),
+        len(good) - len(unique),
+        incomplete,
+    )
 
 
 def _page_frame(candles: list[dict[str, Any]], entry: dict[str, Any]) -> pd.DataFrame:

@@ -19,8 +19,8 @@ EXPECTED = "time, open, high, low, close and optionally volume, or bid_open .. a
 _TIME = ("time", "timestamp", "datetime", "date", "gmt time")
 _VOLUME = ("volume", "tick_volume", "tickvol", "ticks", "vol")
 _FIELDS = ("open", "high", "low", "close")
-_NUMBER = re.compile(r"\d+(\.\d+)?")
-_OFFSET = re.compile(r"(Z|[+-]\d\d:?\d\d)$")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_OFFSET = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
 
 
 def read_parquet(path: Path) -> Parsed:

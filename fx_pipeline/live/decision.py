@@ -74,7 +74,7 @@ def newest_observation(market: MarketArrays) -> Observation:
     window = features[-WINDOW_BARS:]
     if window.tobytes() != newest.features[-WINDOW_BARS:].tobytes():
         raise DataError(
-            f"{market.instrument}: the newest features differ from those of the feature table: materialise feature_table."
+            f"{market.instrument}: the newest features differ from those of the table: materialise feature_table again."
         )
     legal = np.zeros((1, len(Action)), dtype=np.bool_)
     legal_actions(0.0, False, legal[0])
@@ -92,6 +92,6 @@ def decide(policy: Policy, market: MarketArrays, model_sha256: str) -> LiveDecis
         action=Action(action).name,
         bar=pd.Timestamp(int(market.time[-1]), tz="UTC").isoformat(),
         close=float(market.close[-1]),
-        legal=tuple(Action(code).name for code in np.flatnonzero(observation.legal[0])),
+        legal=tuple(Action(int(code)).name for code in np.flatnonzero(observation.legal[0])),
         model_sha256=model_sha256,
     )

@@ -29,7 +29,9 @@ def account_lock(path: Path) -> Iterator[None]:
         except OSError as error:
             handle.seek(0)
             holder = handle.read().strip() or "unknown"
-            raise AccountLockedError(f"{path} is held by process {holder}: only one process may trade an account.") from error
+            raise AccountLockedError(
+                f"{path} is held by process {holder}: only one process may trade an account."
+            ) from error
         handle.truncate(0)
         handle.write(str(os.getpid()))
         handle.flush()

@@ -39,7 +39,7 @@ def week_minutes(time_ns: npt.ArrayLike) -> Int32:
         0 to 7,199 inside the trading week, 7,200 to 10,079 in the weekend that follows it.
     """
     wall = _shifted_wall_clock(time_ns)
-    return np.asarray(wall.dayofweek * DAY_MINUTES + wall.hour * 60 + wall.minute, dtype=np.int32)
+    return np.asarray(wall.day_of_week * DAY_MINUTES + wall.hour * 60 + wall.minute, dtype=np.int32)
 
 
 def trading_day(time_ns: npt.ArrayLike) -> Int64:

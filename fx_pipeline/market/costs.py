@@ -4,6 +4,7 @@ One table of fills is built per market and cost model; the environment, validati
 all read it, so that a cost cannot be charged in one of them and forgotten in another.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -77,8 +78,12 @@ class CostConfig:
             raise ConfigurationError(f"cost kind {self.kind!r} is unknown: use fixed, quoted or profile.")
         if self.fill not in ("next_open", "close"):
             raise ConfigurationError(f"cost fill {self.fill!r} is unknown: use next_open or close.")
-        if not (self.fixed_pips >= 0 and self.slippage_pips >= 0):
-            raise ConfigurationError("fixed_pips and slippage_pips must be 0 or more.")
+        pips = (self.fixed_pips, self.slippage_pips, self.financing_long_pips, self.financing_short_pips)
+        if not all(math.isfinite(value) for value in pips) or self.fixed_pips < 0 or self.slippage_pips < 0:
+            raise ConfigurationError(
+                f"fixed_pips={self.fixed_pips} and slippage_pips={self.slippage_pips} must be 0 or more, and financing "
+                f"({self.financing_long_pips} long, {self.financing_short_pips} short) a finite number of pips."
+            )
 
 
 class Fills(NamedTuple):

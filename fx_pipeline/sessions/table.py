@@ -84,12 +84,15 @@ def read_starts(connection: duckdb.DuckDBPyConnection, market: MarketArrays) -> 
     Raises
     ------
     DataError
-        If the index names a bar that the market does not have: it was made from other candles.
+        If there is no index, or it names a bar that the market does not have: it was made from other candles.
     """
-    rows = connection.execute(
-        "SELECT epoch_ns(start_time) AS start_ns FROM valid_sessions WHERE instrument = ? ORDER BY start_time",
-        [market.instrument],
-    ).fetchnumpy()["start_ns"]
+    query = "SELECT epoch_ns(start_time) AS start_ns FROM valid_sessions WHERE instrument = ? ORDER BY start_time"
+    try:
+        rows = connection.execute(query, [market.instrument]).fetchnumpy()["start_ns"]
+    except duckdb.CatalogException as error:
+        raise DataError(
+            f"there is no session index yet: materialise valid_sessions of {market.instrument} first."
+        ) from error
     times = np.asarray(rows, dtype=np.int64)
     bars = np.searchsorted(market.time, times)
     inside = (times >= market.time[0]) & (bars + SESSION_BARS <= len(market))

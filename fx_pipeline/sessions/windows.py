@@ -15,6 +15,8 @@ from fx_pipeline.market.errors import ConfigurationError
 MIN_EMBARGO_BARS = WARMUP_BARS + SESSION_BARS
 #: A trading day counts when at least this share of its minutes has a bar.
 MIN_DAY_SHARE = 0.25
+#: Days without data beyond which a stretch of trading days ends: no window reaches over such a hole.
+MAX_HOLE_DAYS = 14
 _MIN_TRAIN_DAYS, _MAX_TRAIN_DAYS = 5, 120
 _MIN_VALID_DAYS, _MAX_VALID_DAYS = 3, 20
 
@@ -81,6 +83,11 @@ def full_days(time_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return days[counts >= MIN_DAY_SHARE * DAY_MINUTES]
 
 
+def stretches(days: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    """Split trading days at holes of more than `MAX_HOLE_DAYS` calendar days, oldest stretch first."""
+    return np.split(days, np.flatnonzero(np.diff(days) > MAX_HOLE_DAYS) + 1) if len(days) else []
+
+
 def fit_spans(days: int, config: WalkForwardConfig) -> tuple[int, int]:
     """Return (training days, validation days): those configured, or what fits `days` trading days of data.
 
@@ -90,12 +97,16 @@ def fit_spans(days: int, config: WalkForwardConfig) -> tuple[int, int]:
     embargo_days = _embargo_days(config)
     validation = config.validation_days or int(np.clip(days // 5, _MIN_VALID_DAYS, _MAX_VALID_DAYS))
     windows = 2 if days >= 30 else 1
-    fitting = int(np.clip(days - windows * validation - embargo_days - 1, _MIN_TRAIN_DAYS, _MAX_TRAIN_DAYS))
+    fitting = int(np.clip(days - windows * validation - embargo_days - 1, #: Days without data beyond which a stretch of trading days ends: no window reaches over such a hole.
+MAX_HOLE_DAYS = 14
+_MIN_TRAIN_DAYS, _MAX_TRAIN_DAYS))
     return config.train_days or fitting, validation
 
 
 def plan_windows(time_ns: npt.NDArray[np.int64], config: WalkForwardConfig) -> list[WalkForwardWindow]:
     """Plan all windows that the bars allow, oldest first; each validates the days after the one before.
+
+    Every stretch of trading days without a long hole is planned by itself.
 
     Parameters
     ----------
@@ -107,19 +118,24 @@ def plan_windows(time_ns: npt.NDArray[np.int64], config: WalkForwardConfig) -> l
     list of WalkForwardWindow
         Empty when there is not enough data for one window.
     """
-    if len(time_ns) == 0:
-        return []
-    days = full_days(time_ns)
+    windows: list[WalkForwardWindow] = []
+    for days in stretches(full_days(time_ns)) if len(time_ns) else []:
+        windows += _plan_stretch(time_ns, days, config)
+    return windows
+
+
+def _plan_stretch(
+    time_ns: npt.NDArray[np.int64], days: npt.NDArray[np.int64], config: WalkForwardConfig
+) -> list[WalkForwardWindow]:
     train_days, valid_days = fit_spans(len(days), config)
+    embargo_days = _embargo_days(config)
     windows = []
     # The first trading day warms the features up.
-    first_valid = 1 + train_days + _embargo_days(config)
-    for position in range(first_valid, len(days) - valid_days + 1, valid_days):
+    for position in range(1 + train_days + embargo_days, len(days) - valid_days + 1, valid_days):
         valid_start = trading_day_start(int(days[position]))
-        end = position + valid_days
-        valid_end = trading_day_start(int(days[end - 1]) + 1)
+        valid_end = trading_day_start(int(days[position + valid_days - 1]) + 1)
         train_end_bar = int(np.searchsorted(time_ns, valid_start)) - config.embargo_bars
-        train_start = trading_day_start(int(days[position - _embargo_days(config) - train_days]))
+        train_start = trading_day_start(int(days[position - embargo_days - train_days]))
         if train_end_bar <= 0 or time_ns[train_end_bar] <= train_start:
             continue
         windows.append(

@@ -34,13 +34,18 @@ def decide_promotion(report: Mapping[str, Any], champion: Mapping[str, Any] | No
     if figures["verdict"] != "promoted":
         return Decision(False, f"the gate rejected window {window}: {'; '.join(figures['reasons'])}")
     if champion is None:
-        return Decision(True, f"window {window} passed the gate with {expectancy:.2f} pips a trade; it is the first champion.")
+        return Decision(
+            True, f"window {window} passed the gate with {expectancy:.2f} pips a trade; it is the first champion."
+        )
     if champion["sha256"] == sha256:
         return Decision(False, f"the model of window {window} is the champion already.")
     if window < champion["window"]:
         return Decision(False, f"the champion was validated on newer data (window {champion['window']}, not {window}).")
     if window == champion["window"] and expectancy <= champion["expectancy_pips"]:
         return Decision(
-            False, f"the champion made {champion['expectancy_pips']:.2f} pips a trade on window {window}, this {expectancy:.2f}."
+            False,
+            f"the champion made {champion['expectancy_pips']:.2f} pips a trade on window {window}, this {expectancy:.2f}.",
         )
-    return Decision(True, f"window {window} passed the gate with {expectancy:.2f} pips a trade; it replaces {champion['window']}.")
+    return Decision(
+        True, f"window {window} passed the gate with {expectancy:.2f} pips a trade; it replaces {champion['window']}."
+    )

@@ -66,7 +66,9 @@ def test_a_sample_is_what_was_recorded(small_market) -> None:
     expected = (steps[:, None] + np.arange(4) < SESSION - 1).astype(np.float32)
     np.testing.assert_array_equal(batch.state_mask, expected)
     middle = steps < SESSION - 3
-    np.testing.assert_allclose(batch.values[middle, 0], steps[middle] + 0.5 * (steps[middle] + 1) + 0.25 * (102 + steps[middle]))
+    np.testing.assert_allclose(
+        batch.values[middle, 0], steps[middle] + 0.5 * (steps[middle] + 1) + 0.25 * (102 + steps[middle])
+    )
 
 
 def test_an_episode_under_way_is_used_as_far_as_it_goes(small_market) -> None:

@@ -40,6 +40,10 @@ def test_typical_targets_fit_and_spread(preset: str) -> None:
     network = load_config(preset).network
     centres = bin_centres(network.bins, network.support_pips)
     random = np.random.default_rng(1)
-    for values in (random.normal(0.0, 7.0, 10_000), random.normal(0.0, 30.0, 10_000), random.normal(60.0, 40.0, 10_000)):
+    for values in (
+        random.normal(0.0, 7.0, 10_000),
+        random.normal(0.0, 30.0, 10_000),
+        random.normal(60.0, 40.0, 10_000),
+    ):
         assert (np.abs(values) < network.support_pips).mean() >= 0.99
         assert np.searchsorted(centres, values).std() >= 2.0

@@ -35,10 +35,7 @@ def test_targets_equal_a_plain_version(td_steps: int, bootstrap_at_end: bool) ->
     targets = empty_targets(len(steps), count)
     value_targets(rewards, values, lengths, episodes, steps, count, td_steps, 0.9, bootstrap_at_end, targets)
     expected = [
-        [
-            naive(rewards[e], values[e], lengths[e], step + k, td_steps, 0.9, bootstrap_at_end)
-            for k in range(count)
-        ]
+        [naive(rewards[e], values[e], lengths[e], step + k, td_steps, 0.9, bootstrap_at_end) for k in range(count)]
         for e, step in zip(episodes, steps, strict=True)
     ]
     np.testing.assert_allclose(targets, expected, atol=1e-5)

@@ -208,7 +208,7 @@ def test_what_a_checkpoint_is_refused_for(trained, tmp_path) -> None:
     folder, _, _ = trained
     with pytest.raises(ConfigurationError, match="trained on EUR_USD"):
         load_checkpoint(folder, instrument="GBP_JPY")
-    with pytest.raises(ConfigurationError, match="pip of 0.0001, not 0.01"):
+    with pytest.raises(ConfigurationError, match=r"pip of 0\.0001, not 0\.01"):
         load_checkpoint(folder, pip=0.01)
     with pytest.raises(ConfigurationError, match="holds no checkpoint"):
         load_checkpoint(tmp_path)

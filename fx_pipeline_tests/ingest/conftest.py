@@ -49,7 +49,7 @@ class FakeClient:
     now_ns: int = FAR
     fail_after: int | None = None
     quotes: str = "quoted"
-    edit: Callable[[list[dict]], list[dict]] = staticmethod(lambda candles: candles)
+    edit: Callable[[list[dict]], list[dict]] = list
     asked: list[int] = dataclasses.field(default_factory=list)
 
     def candles_page(self, instrument: str, start_ns: int, count: int = MAXIMUM_COUNT) -> CandlesPage:
@@ -60,15 +60,13 @@ class FakeClient:
         found = self.bars.between(start_ns, self.now_ns).part(0, count)
         reply = orjson.loads(candles_body(instrument, found, "BMA", self.now_ns))
         reply["candles"] = self.edit(reply["candles"])
-        return CandlesPage(
-            orjson.dumps(reply), {}, reply["candles"], start_ns, count, self.environment, self.quotes
-        )
+        return CandlesPage(orjson.dumps(reply), {}, reply["candles"], start_ns, count, self.environment, self.quotes)
 
 
 @pytest.fixture(scope="session")
 def february() -> Bars:
-    """EUR_USD bars from 20 January to 10 March 2024."""
-    return synthetic_bars("EUR_USD", nanoseconds("2024-01-20"), nanoseconds("2024-03-10"))
+    """EUR_USD bars from 20 February to 6 March 2024."""
+    return synthetic_bars("EUR_USD", nanoseconds("2024-02-20"), nanoseconds("2024-03-06"))
 
 
 @pytest.fixture
@@ -82,6 +80,8 @@ def tree() -> Callable[[Path], dict[str, bytes]]:
     """A function that returns every file below a folder, by relative path."""
 
     def read(folder: Path) -> dict[str, bytes]:
-        return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+        return {
+            str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+        }
 
     return read

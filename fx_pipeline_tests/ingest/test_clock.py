@@ -43,7 +43,9 @@ def test_new_york_follows_daylight_saving() -> None:
 
 
 def test_hours_that_a_clock_change_repeats_or_skips_have_no_time() -> None:
-    local = np.array([nanoseconds("2024-11-03T01:30"), nanoseconds("2024-03-10T02:30"), nanoseconds("2024-11-03T02:30")])
+    local = np.array(
+        [nanoseconds("2024-11-03T01:30"), nanoseconds("2024-03-10T02:30"), nanoseconds("2024-11-03T02:30")]
+    )
     assert NEW_YORK.to_utc(local).tolist() == [NO_TIME, NO_TIME, nanoseconds("2024-11-03T07:30")]
 
 

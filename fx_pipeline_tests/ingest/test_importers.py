@@ -94,7 +94,7 @@ def test_every_format_gives_the_same_bars(
     for name in ("open", "high", "low", "close"):
         np.testing.assert_allclose(table[f"{side}_{name[0]}"], mids[name], atol=1e-9)
     spread = np.round((table["ask_c"] - table["bid_c"]) / 1e-4, 6)
-    times = table["time"].to_numpy().astype("datetime64[ns]").astype(np.int64)
+    times = np.asarray(pd.DatetimeIndex(table["time"]).as_unit("ns").asi8)
     np.testing.assert_allclose(spread, modelled_spread_pips("EUR_USD", times), atol=0.11)
     assert table["quotes_modelled"].all()
     assert set(table["source"]) == {"imported"}
@@ -182,7 +182,9 @@ def test_each_impossible_row_is_quarantined_with_its_reason_and_the_rest_importe
 
     def row(minute: str, **cells: str) -> str:
         names = ["time", "open", "high", "low", "close", "volume"]
-        return ",".join({**dict(zip(names, good, strict=True)), "time": f"2024-02-27 {minute}", **cells}[n] for n in names)
+        return ",".join(
+            {**dict(zip(names, good, strict=True)), "time": f"2024-02-27 {minute}", **cells}[n] for n in names
+        )
 
     bad = {
         row("10:00:00", open="nan"): "not finite",
@@ -253,9 +255,7 @@ def cut(path: Path, size: int) -> Path:
         ("parquet", b"", "not a whole parquet file"),
     ],
 )
-def test_garbled_files_are_refused_naming_file_and_row(
-    tmp_path: Path, format: str, content: bytes, words: str
-) -> None:
+def test_garbled_files_are_refused_naming_file_and_row(tmp_path: Path, format: str, content: bytes, words: str) -> None:
     path = tmp_path / "garbled.dat"
     path.write_bytes(content)
     with pytest.raises(DataError, match=words) as refused:

@@ -77,7 +77,7 @@ def test_duplicate_times_with_other_prices_are_all_refused_and_equal_ones_are_no
     frame = good(5)
     frame.loc[1, "time"] = frame.loc[0, "time"]  # the same bar said twice
     frame.loc[3, "time"] = frame.loc[2, "time"]
-    frame.loc[3, "mid_c"] = 187.16
+    frame.loc[3, "mid_c"] = 187.11
     frame.loc[4, "time"] = frame.loc[2, "time"]
     refused = "duplicate time with other prices"
     assert reasons(frame) == ["", "", refused, refused, refused]

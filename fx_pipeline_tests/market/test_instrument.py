@@ -30,7 +30,7 @@ def test_prices_are_written_with_the_display_precision() -> None:
 
 @pytest.mark.parametrize("name", ["GBPJPY", "gbp_jpy", "GBP/JPY", "GBP-JPY", "GBP_JPX"])
 def test_a_near_miss_offers_the_right_name(name: str) -> None:
-    with pytest.raises(DataError, match="did you mean.*GBP_JPY"):
+    with pytest.raises(DataError, match=r"did you mean.*GBP_JPY"):
         instrument(name)
 
 

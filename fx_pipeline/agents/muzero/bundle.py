@@ -39,9 +39,7 @@ def write_bundle(path: Path, header: Mapping[str, Any], learner: Learner, replay
     """
     from safetensors.torch import save
 
-    tensors: dict[str, Tensor] = {
-        f"weights/{name}": tensor for name, tensor in learner.networks.state_dict().items()
-    }
+    tensors: dict[str, Tensor] = {f"weights/{name}": tensor for name, tensor in learner.networks.state_dict().items()}
     for index, state in learner.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": state[name] for name in _MOMENTS}
     tensors |= {f"replay/{name}": torch.from_numpy(array) for name, array in replay.arrays.items()}

@@ -148,14 +148,14 @@ def load_checkpoint(folder: Path, *, instrument: str | None = None, pip: float |
     if instrument is not None and record["instrument"] != instrument:
         raise ConfigurationError(f"{folder} was trained on {record['instrument']}, it cannot be used on {instrument}.")
     if pip is not None and record["pip"] != pip:
-        raise ConfigurationError(f"{folder} was trained with a pip of {record['pip']}, not {pip}: prices are of another scale.")
+        raise ConfigurationError(f"{folder} was trained with a pip of {record['pip']}, not {pip}: another price scale.")
     path = folder / WEIGHTS_NAME
     try:
         weights = path.read_bytes()
     except FileNotFoundError as error:
         raise ConfigurationError(f"{path} is missing: train again or restore the file.") from error
     if hashlib.sha256(weights).hexdigest() != record["weights_sha256"]:
-        raise ConfigurationError(f"{path} does not have the hash that {RECORD_NAME} names: it is corrupt or of another run.")
+        raise ConfigurationError(f"{path} does not have the hash in {RECORD_NAME}: it is corrupt or of another run.")
     config = config_from_dict(record["config"])
     if config.digest() != record["config_digest"]:
         raise ConfigurationError(f"{folder / RECORD_NAME}: the configuration does not have the digest that it names.")

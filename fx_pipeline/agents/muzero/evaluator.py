@@ -38,9 +38,7 @@ class TorchEvaluator:
         rows = len(observation.static)
         states = self.networks.represent(self._tensor(observation.temporal), self._tensor(observation.static))
         logits, values = self.networks.predict(states)
-        return RootOutput(
-            states[:rows].numpy(), logits[:rows].numpy(), self.networks.decode(values)[:rows].numpy()
-        )
+        return RootOutput(states[:rows].numpy(), logits[:rows].numpy(), self.networks.decode(values)[:rows].numpy())
 
     @torch.inference_mode()
     def afterstate(self, states: npt.NDArray[np.float32], actions: npt.NDArray[np.int64]) -> AfterstateOutput:
@@ -57,9 +55,7 @@ class TorchEvaluator:
         """See `fx_pipeline.search.Evaluator.dynamics`."""
         self._ready()
         rows = len(states)
-        following, rewards = self.networks.dynamics(
-            self._tensor(states), self._tensor(actions), self._tensor(outcomes)
-        )
+        following, rewards = self.networks.dynamics(self._tensor(states), self._tensor(actions), self._tensor(outcomes))
         logits, values = self.networks.predict(following)
         return StateOutput(
             following[:rows].numpy(),

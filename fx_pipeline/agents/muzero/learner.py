@@ -1,7 +1,7 @@
 """Fitting the networks: K-step unroll through dynamics and afterstates.
 
 Losses as in Stochastic MuZero (Antonoglou et al. 2022, section 4), with the outcome of the market as the chance code:
-it is observed, so there is no encoder to learn. At the first state weights are 1, over the K unrolled ones they sum to 1.
+it is observed, so there is no encoder to learn. The first state's weight is 1, those of the K unrolled ones sum to 1.
 """
 
 import math
@@ -83,7 +83,7 @@ class Learner:
             + config.outcome_weight * losses["outcome"]
         )
         self.optimizer.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.networks.parameters(), config.clip_norm).item()
         metrics = {"loss": total.item(), "gradient_norm": norm}
         metrics |= {f"loss_{name}": loss.item() for name, loss in losses.items()}
@@ -92,8 +92,8 @@ class Learner:
                 for buffer, before in zip(self.networks.buffers(), buffers, strict=True):
                     buffer.copy_(before)
             raise TrainingDivergedError(
-                f"update {self.updates}: {metrics} is not finite. The weights are those before it; lower the learning rate "
-                "or look for values beyond the support."
+                f"update {self.updates}: {metrics} is not finite. The weights are those before it: lower the "
+                "learning rate or look for observations that are not finite."
             )
         fraction = 1.0 + min(max(progress, 0.0), 1.0) * (config.final_learning_rate_fraction - 1.0)
         for group in self.optimizer.param_groups:
@@ -118,9 +118,7 @@ class Learner:
         # Time comes first: row k * B + b is step k of sample b.
         every = torch.cat(states)
         policy_logits, value_logits = networks.predict(every)
-        chance_logits, afterstate_logits = networks.afterstate(
-            torch.cat(states[:-1]), actions.t().reshape(-1)
-        )
+        chance_logits, afterstate_logits = networks.afterstate(torch.cat(states[:-1]), actions.t().reshape(-1))
         values = self._two_hot(batch.values)
         weights = torch.from_numpy(_weights(batch.state_mask))
         step_weights = torch.from_numpy(_time_first(batch.step_mask)) / (unroll * len(batch.step_mask))

@@ -66,8 +66,9 @@ class MuZeroPolicy:
             return np.zeros(0, dtype=np.int64)
         parts = []
         for first in range(0, rows, self.chunk_rows):
-            chunk = Observation(*(field[first : first + self.chunk_rows] for field in observations))
-            parts.append(self._act(chunk))
+            part = slice(first, first + self.chunk_rows)
+            temporal, static, legal, bar = observations
+            parts.append(self._act(Observation(temporal[part], static[part], legal[part], bar[part])))
         return np.concatenate(parts)
 
     def _act(self, observation: Observation) -> npt.NDArray[np.int64]:
@@ -76,7 +77,5 @@ class MuZeroPolicy:
             return np.where(observation.legal, root.prior_logits, -np.inf).argmax(axis=1).astype(np.int64)
         # The same counter for all: with sampled outcomes, too, a row does not depend on its place in the batch.
         counters = np.zeros(len(observation.static), dtype=np.uint64)
-        result = self._search.run(
-            root, observation.legal, self._evaluator, seed=0, counters=counters, add_noise=False
-        )
+        result = self._search.run(root, observation.legal, self._evaluator, seed=0, counters=counters, add_noise=False)
         return select_actions(result.visits, 0.0, seed=0, counters=counters)

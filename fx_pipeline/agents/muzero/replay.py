@@ -1,7 +1,7 @@
 """Replay of whole episodes in preallocated arrays.
 
-Feature windows are not stored: they are gathered from the market when a sample is drawn. Which steps a batch starts from
-is decided in `Replay._choose` alone.
+Feature windows are not stored: they are gathered from the market when a sample is drawn. Which steps a batch starts
+from is decided in `Replay._choose` alone, which episode goes in `Replay.begin`.
 """
 
 from dataclasses import dataclass
@@ -62,7 +62,8 @@ class Replay:
     ----------
     arrays : dict
         All state, by name, over E episodes of T steps: `starts` (E,) bar of the first decision, `lengths` (E,) steps
-        recorded so far, `static` (E, T, 6), `actions`, `outcomes`, `rewards`, `root_values` (E, T), `policies` (E, T, A).
+        recorded so far, `static` (E, T, 6), `actions`, `outcomes`, `rewards`, `root_values` (E, T) and `policies`
+        (E, T, A).
     written : int
         Episodes begun so far.
     """

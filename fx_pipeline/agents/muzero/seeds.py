@@ -1,7 +1,7 @@
 """Random numbers by purpose and place: no generator is carried along, so there is none to save or to lose.
 
-Each use of randomness in a training asks for a fresh generator that depends on (seed, purpose, counter) alone. A resumed
-training therefore draws what the uninterrupted one would have drawn.
+Each use of randomness in a training asks for a fresh generator that depends on (seed, purpose, counter) alone. A
+resumed training therefore draws what the uninterrupted one would have drawn.
 """
 
 from enum import IntEnum

@@ -77,16 +77,17 @@ class SelfPlay:
         Returns
         -------
         dict
-            `reward_per_step`, `share_<action>`, `search_depth` and `policy_entropy` (nats; both absent in the warm-up), and at the
-            end of the wave `pips_per_episode`, `trades_per_episode`, `win_rate`, all of play with exploration.
+            `reward_per_step`, `share_<action>`, `search_depth` and `policy_entropy` (nats; both absent in the
+            warm-up), and at the end of the wave `pips_per_episode`, `trades_per_episode`, `win_rate`, all of play with
+            exploration.
         """
-        if self._observation is None:
-            raise RuntimeError("no wave is under way: call begin.")
         settings = self.config.selfplay
         counts = np.zeros(NUM_ACTIONS)
         rewards, depths, entropies = [], [], []
         for _ in range(settings.segment_bars):
             observation = self._observation
+            if observation is None:
+                raise RuntimeError("no wave is under way: call begin.")
             step = self._environment.steps_done
             # Bars that one environment has played before: the waves follow one another in the same environments.
             played = self._first_episode // settings.environments * settings.session_bars + step

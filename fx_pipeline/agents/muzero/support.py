@@ -1,9 +1,9 @@
 """Two-hot values: a scalar in pips as a distribution over fixed bins.
 
-The bins are equally spaced on MuZero's transformed axis h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x (Pohlen et al. 2018,
-"Observe and look further"), so they are fine near zero, where most rewards lie, and reach far. A value is split over its
-two neighbours in pips, not on the transformed axis, and read back as the mean of the bins in pips, as in DreamerV3
-(Hafner et al. 2023): the mean of a noisy target is then learned without bias.
+The bins are equally spaced on MuZero's transformed axis h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x (Pohlen et al.
+2018, "Observe and look further"), so they are fine near zero, where most rewards lie, and reach far. A value is split
+over its two neighbours in pips, not on the transformed axis, and read back as the mean of the bins in pips, as in
+DreamerV3 (Hafner et al. 2023): the mean of a noisy target is then learned without bias.
 """
 
 from typing import Any

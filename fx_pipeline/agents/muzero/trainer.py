@@ -52,8 +52,8 @@ class MuZeroTrainer:
         """Train and write a checkpoint into `folder`.
 
         The same configuration, data, budget, seed and code give the same bytes on the same machine, whether or not the
-        training was killed in between. While it runs, `folder/bundle` holds what a resumed training needs; a bundle of another training
-        is ignored.
+        training was killed in between. While it runs, `folder/bundle` holds what a resumed training needs; a bundle of
+        another training is ignored.
 
         Parameters
         ----------
@@ -106,9 +106,7 @@ class _Training:
     def __init__(self, config: MuZeroConfig, data: TrainingData, budget: Budget, seed: int, bundle: Path) -> None:
         self.config, self.data, self.budget, self.seed, self.bundle = config, data, budget, seed, bundle
         settings = config.selfplay
-        self.networks = build_networks(
-            config.network, derived_seed(seed, Purpose.WEIGHTS), settings.window_bars
-        )
+        self.networks = build_networks(config.network, derived_seed(seed, Purpose.WEIGHTS), settings.window_bars)
         self.learner = Learner(self.networks, config.learner)
         self.evaluator = TorchEvaluator(self.networks)
         self.replay = Replay(config.replay, settings.session_bars)
@@ -218,14 +216,15 @@ def _closing_metrics(history: list[Mapping[str, float]], iterations: int = 10) -
 def _torch_settings(threads: int) -> Iterator[None]:
     """Fixed threads and deterministic algorithms, and afterwards what was before."""
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    fills = torch.utils.deterministic.fill_uninitialized_memory
+    deterministic: Any = torch.utils.deterministic
+    fills = deterministic.fill_uninitialized_memory
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     # Nothing here reads memory before writing it, and filling it costs a sixth of an update.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    deterministic.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = fills
+        deterministic.fill_uninitialized_memory = fills

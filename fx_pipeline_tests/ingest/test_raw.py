@@ -1,0 +1,200 @@
+"""Raw pages: complete, resumable at any page, and the same bytes however they came."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fx_pipeline.broker.months import month_bounds
+from fx_pipeline.broker.paper import store as candle_store
+from fx_pipeline.broker.paper.bars import Bars
+from fx_pipeline.broker.paper.embedded import embedded_server
+from fx_pipeline.broker.paper.synthetic import synthetic_candles
+from fx_pipeline.ingest.raw import download_month, read_manifest, read_page
+from fx_pipeline.market.errors import BrokerError, DataError
+
+FAR = 2**62
+MONTH = "2024-02"
+START, END = month_bounds(MONTH)
+
+
+def inside(bars: Bars) -> int:
+    return len(bars.between(START, END).time)
+
+
+def test_a_month_is_whole_and_bounded(tmp_path: Path, client, february: Bars) -> None:
+    lines: list[str] = []
+    raw = download_month(client, "EUR_USD", MONTH, tmp_path, FAR, lines.append)
+    expected = february.between(START, END)
+    assert (raw.candles, raw.complete, raw.changed) == (len(expected.time), True, True)
+    assert (raw.first, raw.last) == (int(expected.time[0]), int(expected.time[-1]))
+    assert (raw.source, raw.quotes) == ("practice", "quoted")
+    assert len(lines) == raw.pages == raw.downloaded == len(client.asked)
+    found = [candle for path in sorted(tmp_path.glob("page-*")) for candle in read_page(path)]
+    times = [candle["time"] for candle in found]
+    assert times == sorted(set(times))
+    assert len(times) >= raw.candles
+
+
+def test_a_finished_month_is_not_asked_for_again(tmp_path: Path, client, tree) -> None:
+    download_month(client, "EUR_USD", MONTH, tmp_path, FAR)
+    before, asked = tree(tmp_path), len(client.asked)
+    again = download_month(client, "EUR_USD", MONTH, tmp_path, FAR)
+    assert (again.downloaded, again.changed, len(client.asked)) == (0, False, asked)
+    forced = download_month(client, "EUR_USD", MONTH, tmp_path, FAR, force=True)
+    assert (forced.downloaded, forced.changed) == (forced.pages, False)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("killed_after", [0, 1, 4, 8])
+def test_a_killed_download_goes_on_and_ends_with_the_same_bytes(
+    tmp_path: Path, client, tree, killed_after: int
+) -> None:
+    download_month(client, "EUR_USD", MONTH, tmp_path / "whole", FAR)
+    killed = dataclasses.replace(client, fail_after=killed_after, asked=[])
+    with pytest.raises(ConnectionError):
+        download_month(killed, "EUR_USD", MONTH, tmp_path / "killed", FAR)
+    resumed = dataclasses.replace(client, asked=[])
+    done = download_month(resumed, "EUR_USD", MONTH, tmp_path / "killed", FAR)
+    assert tree(tmp_path / "killed") == tree(tmp_path / "whole")
+    assert done.downloaded == done.pages - killed_after
+
+
+def test_a_page_written_before_its_manifest_is_fetched_again(tmp_path: Path, client, tree) -> None:
+    download_month(client, "EUR_USD", MONTH, tmp_path / "whole", FAR)
+    download_month(client, "EUR_USD", MONTH, tmp_path / "torn", FAR)
+    manifest = json.loads((tmp_path / "torn" / "manifest.json").read_text())
+    manifest["pages"], manifest["complete"] = manifest["pages"][:3], False
+    (tmp_path / "torn" / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "torn" / "page-00001.json.gz").write_bytes(b"torn")
+    (tmp_path / "torn" / "page-00099.json.gz").write_bytes(b"stale")
+    download_month(client, "EUR_USD", MONTH, tmp_path / "torn", FAR)
+    assert tree(tmp_path / "torn") == tree(tmp_path / "whole")
+
+
+def test_sigkill_at_random_moments_loses_and_doubles_nothing(tmp_path: Path, tree) -> None:
+    store = tmp_path / "paper"
+    start, end = month_bounds("2024-01")
+    candle_store.upsert(store, "EUR_USD", synthetic_candles("EUR_USD", start, end))
+    script = textwrap.dedent("""
+        import sys
+        from pathlib import Path
+        from fx_pipeline.broker.client import OandaClient
+        from fx_pipeline.ingest.raw import download_month
+        url, token, folder = sys.argv[1:]
+        client = OandaClient("paper", token, url=url)
+        client._page_limit = 1500
+        download_month(client, "EUR_USD", "2024-01", Path(folder), 2 ** 62,
+                       progress=lambda line: print(line, flush=True))
+        print("done", flush=True)
+    """)
+    with embedded_server(store) as (url, token):
+
+        def run(folder: Path, lines: int | None) -> bool:
+            command = [sys.executable, "-c", script, url, token, str(folder)]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ}) as process:
+                assert process.stdout is not None
+                for number, line in enumerate(process.stdout, start=1):
+                    if number == lines:
+                        process.send_signal(signal.SIGKILL)
+                        return False
+                    if line == "done\n":
+                        return True
+            return False
+
+        assert run(tmp_path / "whole", None)
+        for killed_after in (3, 9):
+            assert not run(tmp_path / "killed", killed_after)
+        assert run(tmp_path / "killed", None)
+    leftovers = [name for name in tree(tmp_path / "killed") if Path(name).name.startswith(".tmp-")]
+    files = {name: data for name, data in tree(tmp_path / "killed").items() if name not in leftovers}
+    assert files == tree(tmp_path / "whole")
+    assert json.loads(files["manifest.json"])["candles"] == candle_store.row_count(store, "EUR_USD")
+
+
+def test_a_running_month_is_continued_and_ends_as_if_downloaded_once(tmp_path: Path, client, tree) -> None:
+    for part in (0.1, 0.75, 0.76, 0.9):
+        now = START + int(part * (END - START)) // 60_000_000_000 * 60_000_000_000 + 30_000_000_000
+        early = dataclasses.replace(client, now_ns=now, asked=[])
+        raw = download_month(early, "EUR_USD", MONTH, tmp_path / "grown", now)
+        assert not raw.complete
+        assert raw.candles == int((early.bars.between(START, now).time + 60_000_000_000 <= now).sum())
+    download_month(client, "EUR_USD", MONTH, tmp_path / "grown", FAR)
+    download_month(client, "EUR_USD", MONTH, tmp_path / "whole", FAR)
+    assert tree(tmp_path / "grown") == tree(tmp_path / "whole")
+
+
+def test_candles_completed_late_are_waited_for_but_not_for_ever(tmp_path: Path, client) -> None:
+    def unfinished(candles: list[dict]) -> list[dict]:
+        return [{**candle, "complete": candle["time"] < "2024-02-29T23:58"} for candle in candles]
+
+    late = dataclasses.replace(client, edit=unfinished, asked=[])
+    hour = 3_600_000_000_000
+    assert not download_month(late, "EUR_USD", MONTH, tmp_path / "a", END + hour).complete
+    assert download_month(client, "EUR_USD", MONTH, tmp_path / "a", END + 2 * hour).complete
+    assert download_month(late, "EUR_USD", MONTH, tmp_path / "b", END + 100 * hour).complete
+
+
+def test_a_month_without_candles_has_a_manifest_and_no_page(tmp_path: Path, client) -> None:
+    raw = download_month(client, "EUR_USD", "2023-05", tmp_path, FAR, None)
+    # The first candles after that month are not stored with it.
+    assert (raw.pages, raw.candles, raw.complete, raw.source, raw.first) == (0, 0, True, None, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_other_data_of_the_paper_server_are_downloaded_again(tmp_path: Path) -> None:
+    from fx_pipeline.broker.client import connection
+
+    start, end = month_bounds("2024-01")
+    real = synthetic_candles("EUR_USD", start, end, seed=9)
+    with connection(paper_store=tmp_path / "paper") as paper:
+        synthetic = download_month(paper, "EUR_USD", "2024-01", tmp_path / "raw", FAR)
+        assert download_month(paper, "EUR_USD", "2024-01", tmp_path / "raw", FAR).downloaded == 0
+        candle_store.upsert(tmp_path / "paper", "EUR_USD", real)
+        replaced = download_month(paper, "EUR_USD", "2024-01", tmp_path / "raw", FAR)
+        assert download_month(paper, "EUR_USD", "2024-01", tmp_path / "raw", FAR).downloaded == 0
+    assert (synthetic.source, replaced.source, replaced.changed) == ("synthetic", "imported", True)
+    assert replaced.candles == len(real)
+    assert synthetic.candles != replaced.candles
+
+
+def test_another_environment_starts_afresh(tmp_path: Path, client) -> None:
+    download_month(client, "EUR_USD", MONTH, tmp_path, FAR)
+    live = dataclasses.replace(client, environment="live", asked=[])
+    raw = download_month(live, "EUR_USD", MONTH, tmp_path, FAR)
+    assert (raw.source, raw.downloaded) == ("live", raw.pages)
+
+
+def test_a_broker_that_answers_out_of_order_is_refused(tmp_path: Path, client) -> None:
+    reversed_ = dataclasses.replace(client, edit=lambda candles: candles[::-1], asked=[])
+    with pytest.raises(BrokerError, match="out of order"):
+        download_month(reversed_, "EUR_USD", MONTH, tmp_path, FAR)
+
+
+def test_broken_files_are_named(tmp_path: Path, client) -> None:
+    download_month(client, "EUR_USD", MONTH, tmp_path, FAR)
+    page = tmp_path / "page-00000.json.gz"
+    page.write_bytes(page.read_bytes()[:500])
+    with pytest.raises(DataError, match=r"page-00000\.json\.gz .* downloaded again"):
+        read_page(page)
+    # It no longer is what the manifest says, and is fetched again.
+    assert download_month(client, "EUR_USD", MONTH, tmp_path, FAR).downloaded > 0
+    assert len(read_page(page)) == 1000
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(DataError, match=r"manifest\.json"):
+        read_manifest(tmp_path)
+
+
+def test_pages_are_deterministic(tmp_path: Path, client, tree) -> None:
+    for name in "ab":
+        download_month(dataclasses.replace(client, asked=[]), "EUR_USD", MONTH, tmp_path / name, FAR)
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+    sizes = np.array([len(data) for data in tree(tmp_path / "a").values()])
+    assert sizes.min() > 0
