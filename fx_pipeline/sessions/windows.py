@@ -97,9 +97,7 @@ def fit_spans(days: int, config: WalkForwardConfig) -> tuple[int, int]:
     embargo_days = _embargo_days(config)
     validation = config.validation_days or int(np.clip(days // 5, _MIN_VALID_DAYS, _MAX_VALID_DAYS))
     windows = 2 if days >= 30 else 1
-    fitting = int(np.clip(days - windows * validation - embargo_days - 1, #: Days without data beyond which a stretch of trading days ends: no window reaches over such a hole.
-MAX_HOLE_DAYS = 14
-_MIN_TRAIN_DAYS, _MAX_TRAIN_DAYS))
+    fitting = int(np.clip(days - windows * validation - embargo_days - 1, _MIN_TRAIN_DAYS, _MAX_TRAIN_DAYS))
     return config.train_days or fitting, validation
 
 

@@ -227,7 +227,7 @@ sys.stdin.read()
 
 @pytest.mark.parametrize("read_only", [False, True])
 def test_a_second_process_is_told_that_the_file_is_locked(tmp_path: Path, read_only: bool) -> None:
-    """The error that the warehouse resource waits on and explains: an IOException that says lock and names the holder."""
+    """What the warehouse resource waits on and explains: an IOException that says lock and names the holder."""
     database = str(tmp_path / "w.duckdb")
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, database], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ)
