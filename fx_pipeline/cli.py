@@ -96,6 +96,7 @@ def demo(
     ] = None,
     instrument: Annotated[str | None, typer.Option(help="OANDA name; guessed from the file name.")] = None,
     format: Annotated[str | None, typer.Option(help="Format of the file; guessed.")] = None,
+    utc_offset: Annotated[str | None, typer.Option(help="Clock of the file, as for import.")] = None,
     windows: Annotated[int, typer.Option(min=1, help="Newest walk-forward windows to train and validate.")] = 1,
 ) -> None:
     """Run the whole chain: candles, features, sessions, training, Monte Carlo validation, gate."""
@@ -120,7 +121,7 @@ def demo(
         with only_one(settings.data_dir):
             for leftover in remove_leftovers(settings.data_dir):
                 console.print(f"removed what a killed process left: {leftover}")
-            result = run_demo(settings, name, Display(console), files, format, windows)
+            result = run_demo(settings, name, Display(console), files, format, windows, utc_offset)
     figures, verdict = result.report["figures"], result.report["figures"]["verdict"]
     console.rule()
     colour = "green" if verdict == "promoted" else "yellow"

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fx_pipeline.market.errors import ConfigurationError, DataError
 from fx_pipeline.progress_display import Display
 from fx_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from fx_pipeline.sessions.table import Plan
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,13 @@ def find_project(start: Path | None = None) -> Path:
 
 
 def run_demo(
-    settings: Settings, instrument: str, display: Display, candles: list[Path], format_: str | None, windows: int
+    settings: Settings,
+    instrument: str,
+    display: Display,
+    candles: list[Path],
+    format_: str | None,
+    windows: int,
+    utc_offset: str | None = None,
 ) -> DemoResult:
     """Import (when files are given), ingest, prepare, train, validate, and promote if the gate says so.
 
@@ -68,45 +77,80 @@ def run_demo(
         Their format; guessed from the name when absent.
     windows : int
         How many of the newest walk-forward windows to train and validate.
+    utc_offset : str, optional
+        Clock of the files, where they do not name it.
 
     Raises
     ------
     DataError
-        If there is not enough data for a window.
+        If there is not enough data for a window, or a check refuses what was made.
+    ConfigurationError
+        If the settings do not offer the instrument or the months of its candles.
+    BrokerError
+        If OANDA, or the server at FX_PAPER_URL, cannot be reached.
     """
-    from fx_pipeline.broker.months import months_between
+    from fx_pipeline.broker.months import month_bounds, months_between
     from fx_pipeline.broker.paper.store import span as imported_span
     from fx_pipeline.broker.paper.synthetic import SPAN_NS
     from fx_pipeline.ingest.importers import guess_format, import_files
 
     if candles:
         with display.stage("import") as say:
-            report = import_files(candles, instrument, format_ or guess_format(candles[0]), settings.data_dir)
-            say(f"{report.imported:,} candles of {instrument}, {report.quarantined} quarantined")
+            imported = import_files(
+                candles,
+                instrument,
+                format_ or guess_format(candles[0]),  # type: ignore[arg-type]
+                settings.data_dir,
+                utc_offset=utc_offset,
+            )
+            say(f"{imported.imported:,} candles of {instrument}, {imported.quarantined} quarantined")
     span = imported_span(settings.layout.paper_store, instrument)
     months = months_between(*(span or SPAN_NS))
 
     # The code location lists the instruments that were imported, so it is loaded after the import.
     with display.stage("load the pipeline"):
         import dagster as dg
+        from dagster._core.errors import DagsterAssetCheckFailedError
 
         from fx_pipeline.definitions import defs
         from fx_pipeline.defs.jobs import ingest, prepare, promote, train, validate
         from fx_pipeline.defs.models import AGENT, champion
-        from fx_pipeline.defs.partitions import key
+        from fx_pipeline.defs.partitions import INSTRUMENTS, key
         from fx_pipeline.defs.progress import listening
         from fx_pipeline.defs.promotion import read_champion
+        from fx_pipeline.defs.resources import Broker
         from fx_pipeline.sessions.table import read_plan
         from fx_pipeline.validation.promotion import decide_promotion
         from fx_pipeline.validation.report import read_report
+
+    if instrument not in INSTRUMENTS:
+        raise ConfigurationError(
+            f"{instrument} is neither among FX_INSTRUMENTS ({', '.join(settings.instruments)}) nor imported: add it "
+            "there, or give candles of it."
+        )
+    if months[0] < settings.history_start:
+        raise ConfigurationError(
+            f"the candles of {instrument} begin in {months[0]}, before FX_HISTORY_START={settings.history_start}: set "
+            "that to their first month."
+        )
+    if settings.oanda_environment != "paper" or settings.paper_url:
+        # The asset tries again and again, which suits a schedule; who sits and waits is told at once.
+        with display.stage("reach the broker"), Broker().client() as client:
+            client.candles_page(instrument, month_bounds(months[0])[0], 1)
 
     with dg.DagsterInstance.get() as instance:
 
         def launch(name: str, partition_key: str | None, config: dict[str, Any] | None = None) -> Any:
             quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-            return defs.resolve_job_def(name).execute_in_process(
-                instance=instance, partition_key=partition_key, run_config={**quiet, **(config or {})}
-            )
+            try:
+                return defs.resolve_job_def(name).execute_in_process(
+                    instance=instance, partition_key=partition_key, run_config={**quiet, **(config or {})}
+                )
+            except DagsterAssetCheckFailedError as error:
+                raise DataError(
+                    f"{name} of {partition_key} was stopped by a check ({' '.join(str(error).split())}): make ui shows "
+                    "on the asset's page what it found."
+                ) from error
 
         with listening(display.report):
             with display.stage("raw candles and M1 parquet") as say:
@@ -115,15 +159,16 @@ def run_demo(
                     launch(ingest.name, key(instrument, month))
                 say(f"{len(months)} months of {instrument}")
             with display.stage("features, sessions, windows") as say:
-                launch(prepare.name, instrument)
+                try:
+                    launch(prepare.name, instrument)
+                except DataError:
+                    # Too little data for a session is too little for a window, which says more.
+                    if settings.layout.windows(instrument).exists():
+                        _require_windows(read_plan(settings.layout.windows(instrument)))
+                    raise
                 plan = read_plan(settings.layout.windows(instrument))
+                _require_windows(plan)
                 say(f"{plan.days} trading days, {len(plan.windows)} walk-forward windows")
-            if not plan.windows:
-                raise DataError(
-                    f"{instrument} has {plan.days} trading days: a window of {plan.train_days} days of training and "
-                    f"{plan.validation_days} of validation with an embargo between them needs more (three weeks do), "
-                    "or smaller FX_TRAIN_DAYS and FX_VALIDATION_DAYS."
-                )
             chosen = plan.windows[-windows:]
             for window in chosen:
                 with display.stage(f"train {window.key}"):
@@ -133,7 +178,7 @@ def run_demo(
             folder = settings.layout.report(AGENT, instrument, chosen[-1].key)
             if not (folder / "report.json").exists():
                 raise DataError(
-                    f"window {chosen[-1].key} of {instrument} was skipped for want of valid sessions: give it more data."
+                    f"window {chosen[-1].key} of {instrument} was skipped for want of valid sessions: give more of it."
                 )
             report = read_report(folder)
             decision = decide_promotion(report, read_champion(settings, instrument))
@@ -145,6 +190,15 @@ def run_demo(
                     config = {"ops": {"decide_live": {"config": {"instrument": instrument}}}}
                     live = launch("live_trading", None, config).output_for_node("decide_live")
     return DemoResult(instrument, tuple(window.key for window in chosen), report, decision.reason, live)
+
+
+def _require_windows(plan: "Plan") -> None:
+    if not plan.windows:
+        raise DataError(
+            f"{plan.instrument} has {plan.days} trading days: a window of {plan.train_days} days of training and "
+            f"{plan.validation_days} of validation with an embargo between them needs more (three weeks do), "
+            "or smaller FX_TRAIN_DAYS and FX_VALIDATION_DAYS."
+        )
 
 
 @contextmanager

@@ -79,6 +79,14 @@ class Settings(BaseSettings):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if self.data_dir.exists() and not self.data_dir.is_dir():
+            raise ValueError(f"FX_DATA_DIR={self.data_dir} is a file: name a folder.")
+        # Spans that cannot be used are refused here, not after an hour of downloads.
+        WalkForwardConfig(self.train_days, self.validation_days, self.embargo_bars)
+        return self
+
     @cached_property
     def layout(self) -> Layout:
         """Where each kind of file lives."""

@@ -10,6 +10,7 @@ from fx_pipeline.defs.live import live_trading
 from fx_pipeline.defs.models import AGENT, champion, muzero_checkpoint, validation_report
 from fx_pipeline.defs.partitions import INSTRUMENTS, cell, key
 from fx_pipeline.defs.promotion import read_champion
+from fx_pipeline.market.errors import FxPipelineError
 from fx_pipeline.settings import load_settings
 
 _BATCH = 100
@@ -21,7 +22,12 @@ def _new(instance: dg.DagsterInstance, asset: dg.AssetsDefinition, after: int) -
     return instance.fetch_materializations(records, limit=_BATCH, ascending=True).records
 
 
-@dg.sensor(job=validate, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    job=validate,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Validates every checkpoint that was made, once.",
+)
 def validate_new_checkpoints(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Validate every checkpoint that was made, once."""
     records = _new(context.instance, muzero_checkpoint, int(context.cursor or 0))
@@ -36,7 +42,15 @@ def validate_new_checkpoints(context: dg.SensorEvaluationContext) -> dg.SensorRe
     )
 
 
-@dg.sensor(jobs=[promote, live_trading], minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    jobs=[promote, live_trading],
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Promotes a model whose report passed the gate, and hands a new champion to the live job (a dry run here). A "
+        "report that does not pass is skipped, and the tick says why."
+    ),
+)
 def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Promote a model whose report passed the gate, and hand a new champion to the live job (a dry run here).
 
@@ -56,7 +70,12 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
         if not (folder / "report.json").exists():
             said.append(f"{instrument} {window}: its report is gone.")
             continue
-        decision = decide_promotion(read_report(folder), read_champion(settings, instrument))
+        try:
+            decision = decide_promotion(read_report(folder), read_champion(settings, instrument))
+        except FxPipelineError as error:
+            # Raised, it would come again on every tick and hold up all that lies behind it.
+            said.append(f"{instrument} {window}: {error}")
+            continue
         said.append(f"{instrument} {window}: {decision.reason}")
         if decision.promote:
             requests.append(
@@ -92,6 +111,7 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
     cron_schedule="0 18 * * 5",
     execution_timezone="America/New_York",
     default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Trains the newest window of every instrument on Friday after the market closes. Off until switched on.",
 )
 def weekly_retraining(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
     """Train the newest window of every instrument on Friday after the market closes. Off until switched on."""

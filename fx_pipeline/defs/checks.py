@@ -9,6 +9,7 @@ from fx_pipeline.defs.market_data import m1_candles
 from fx_pipeline.defs.models import AGENT, read_checkpoint, validation_report
 from fx_pipeline.defs.partitions import cell
 from fx_pipeline.defs.resources import Warehouse
+from fx_pipeline.market.errors import DataError
 from fx_pipeline.settings import load_settings
 
 #: Missing minutes of the FX week beyond this share are worth a look.
@@ -17,11 +18,11 @@ MAX_MISSING_PERCENT = 10.0
 CAUSALITY_BARS = 20
 
 
-def _keys(context: dg.AssetCheckExecutionContext) -> list[str]:
-    """Partitions of this run; a check launched by hand without one looks at nothing in particular."""
-    if not context.has_partition_key and not context.has_partition_key_range:
-        return []
-    return [str(key) for key in context.partition_keys]
+def _keys(context: dg.AssetCheckExecutionContext, asset: dg.AssetsDefinition) -> list[str]:
+    """Partitions of this run; a check launched by hand without one looks at all that were ever materialised."""
+    if context.has_partition_key or context.has_partition_key_range:
+        return [str(key) for key in context.partition_keys]
+    return sorted(context.instance.get_materialized_partitions(asset.key))
 
 
 @dg.asset_check(asset=m1_candles, blocking=True)
@@ -33,11 +34,16 @@ def candles_are_sane(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckRes
     from fx_pipeline.ingest.layout import lake_folder
 
     problems: list[str] = []
-    for key in _keys(context):
+    keys = _keys(context, m1_candles)
+    for key in keys:
         instrument, month = cell(key)
-        table = read_candles(lake_folder(load_settings().data_dir), instrument, *month_bounds(month))
+        try:
+            table = read_candles(lake_folder(load_settings().data_dir), instrument, *month_bounds(month))
+        except DataError as error:
+            problems.append(f"{key}: {error}")
+            continue
         problems += [f"{key}: {problem}" for problem in check_candles(table)]
-    return dg.AssetCheckResult(passed=not problems, metadata={"problems": problems, "partitions": _keys(context)})
+    return dg.AssetCheckResult(passed=not problems, metadata={"problems": problems, "partitions": keys})
 
 
 @dg.asset_check(asset=m1_candles)
@@ -49,7 +55,7 @@ def gaps_are_few(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
 
     lake = lake_folder(load_settings().data_dir)
     rows: list[dict[str, Any]] = []
-    for key in _keys(context):
+    for key in _keys(context, m1_candles):
         instrument, month = cell(key)
         bars = read_candles(lake, instrument, *month_bounds(month)).num_rows
         minutes = {"missing": 0, "unexpected": 0}
@@ -74,7 +80,7 @@ def features_are_finite(context: dg.AssetCheckExecutionContext, warehouse: Wareh
     bad: dict[str, int] = {}
     outside = " OR ".join(f"{name} IS NULL OR NOT isfinite({name}) OR abs({name}) > 1.000001" for name in FEATURE_NAMES)
     with warehouse.get_connection(read_only=True) as connection:
-        for instrument in _keys(context):
+        for instrument in _keys(context, feature_table):
             wrong, cold, bars = connection.execute(
                 f"SELECT count(*) FILTER (warm AND ({outside})), count(*) FILTER (NOT warm), count(*) FROM features "
                 "WHERE instrument = ?",
@@ -94,7 +100,7 @@ def features_are_causal(context: dg.AssetCheckExecutionContext, warehouse: Wareh
     from fx_pipeline.features.table import load_market
 
     settings, different, tested = load_settings(), [], 0
-    for instrument in _keys(context):
+    for instrument in _keys(context, feature_table):
         with warehouse.get_connection(read_only=True) as connection:
             market = load_market(connection, instrument)
         if len(market) < WARMUP_BARS:
@@ -114,7 +120,7 @@ def sessions_exist(context: dg.AssetCheckExecutionContext, warehouse: Warehouse)
     """There is at least one session that can be traded."""
     counts: dict[str, int] = {}
     with warehouse.get_connection(read_only=True) as connection:
-        for instrument in _keys(context):
+        for instrument in _keys(context, valid_sessions):
             row = connection.execute(
                 "SELECT count(*) FROM valid_sessions WHERE instrument = ?", [instrument]
             ).fetchone()
@@ -133,7 +139,7 @@ def windows_do_not_leak(context: dg.AssetCheckExecutionContext, warehouse: Wareh
     from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS
 
     leaks: list[str] = []
-    for instrument in _keys(context):
+    for instrument in _keys(context, valid_sessions):
         plan = read_plan(load_settings().layout.windows(instrument))
         with warehouse.get_connection(read_only=True) as connection:
             time = load_market(connection, instrument).time
@@ -150,7 +156,7 @@ def report_is_complete(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckR
     from fx_pipeline.validation.report import read_report, report_summary
 
     settings, problems = load_settings(), []
-    for key in _keys(context):
+    for key in _keys(context, validation_report):
         instrument, window = cell(key)
         folder = settings.layout.report(AGENT, instrument, window)
         if not (folder / "report.json").exists():

@@ -104,7 +104,7 @@ def valid_sessions(context: dg.AssetExecutionContext, warehouse: Warehouse) -> d
         starts = valid_starts(market)
         write_sessions(connection, market, starts)
     # What is said of days and spans is of the newest stretch without a long hole.
-    days = len((stretches(full_days(market.time)) or [[]])[-1])
+    days = sum(len(stretch) for stretch in stretches(full_days(market.time))[-1:])
     train_days, validation_days = fit_spans(days, settings.walk_forward)
     planned = tuple(plan_windows(market.time, settings.walk_forward))
     write_plan(settings.layout.windows(instrument), Plan(instrument, days, train_days, validation_days, planned))

@@ -5,36 +5,30 @@ import dagster as dg
 from fx_pipeline.defs.features import feature_table, valid_sessions
 from fx_pipeline.defs.market_data import m1_candles, raw_candles
 from fx_pipeline.defs.models import champion, muzero_checkpoint, validation_report
-from fx_pipeline.defs.partitions import instrument_month, instrument_window, instruments
 
 ingest = dg.define_asset_job(
     "ingest",
     selection=[raw_candles, m1_candles],
-    partitions_def=instrument_month,
     description="Download a month of candles and build its M1 parquet.",
 )
 prepare = dg.define_asset_job(
     "prepare",
     selection=[feature_table, valid_sessions],
-    partitions_def=instruments,
     description="Bring an instrument's features, sessions and walk-forward windows up to date.",
 )
 train = dg.define_asset_job(
     "train",
     selection=[muzero_checkpoint],
-    partitions_def=instrument_window,
     description="Train the agent on a walk-forward window. `validate_new_checkpoints` validates what it makes.",
 )
 validate = dg.define_asset_job(
     "validate",
     selection=[validation_report],
-    partitions_def=instrument_window,
     description="Validate the checkpoint of a walk-forward window.",
 )
 promote = dg.define_asset_job(
     "promote",
     selection=[champion],
-    partitions_def=instruments,
     description="Register a validated model and make it the champion of its instrument, if its report allows it.",
 )
 

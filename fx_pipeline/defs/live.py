@@ -30,7 +30,7 @@ class LiveConfig(dg.Config):
 
 
 @dg.op(out=dg.Out(dagster_type=dict))
-def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: Warehouse) -> dict:  # type: ignore[type-arg]
+def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: Warehouse) -> dict:
     """Load the champion, take one decision on the newest bars, record it. No order is sent."""
     from pathlib import Path
 
@@ -55,7 +55,7 @@ def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: W
             decision = decide(policy, market, record["sha256"]).record()
             decision |= {
                 "model_version": f"{record['registered_model']} v{record['version']}",
-                "run_id": context.run_id,
+                "run_id": context.run.run_id,
             }
             atomic_write_json(settings.layout.live_decision(config.instrument), decision)
     except AccountLockedError as error:

@@ -1,6 +1,7 @@
 """Candles: raw pages as the broker sent them, and the typed M1 parquet of each month."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from fx_pipeline.defs.partitions import cell, instrument_month
 from fx_pipeline.defs.progress import reporter
 from fx_pipeline.defs.resources import Broker
 from fx_pipeline.market.candles import CANDLE_SCHEMA
+from fx_pipeline.market.errors import BrokerError, FxPipelineError
 from fx_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -46,11 +48,12 @@ def raw_candles(context: dg.AssetExecutionContext, broker: Broker) -> None:
     from fx_pipeline.ingest.layout import raw_folder
     from fx_pipeline.ingest.raw import download_month
 
-    data_dir = load_settings().data_dir
+    with _retrying_only_the_broker():
+        data_dir = load_settings().data_dir
     now_ns = pd.Timestamp(datetime.now(tz=UTC)).as_unit("ns").value
     report = reporter(context, "download")
     keys = context.partition_keys
-    with broker.client() as client:
+    with _retrying_only_the_broker(), broker.client() as client:
         for number, partition_key in enumerate(keys):
             instrument, month = cell(partition_key)
             raw = download_month(client, instrument, month, raw_folder(data_dir, instrument, month), now_ns=now_ns)
@@ -67,6 +70,17 @@ def raw_candles(context: dg.AssetExecutionContext, broker: Broker) -> None:
                 partition_key=str(partition_key),
             )
             report((number + 1) / len(keys), {"candles": float(raw.candles)})
+
+
+@contextmanager
+def _retrying_only_the_broker() -> Iterator[None]:
+    """Let the retry policy see failures of the broker only: a setting or a file does not mend itself."""
+    try:
+        yield
+    except BrokerError:
+        raise
+    except FxPipelineError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
 
 
 @dg.asset(

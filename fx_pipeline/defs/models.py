@@ -49,6 +49,7 @@ def muzero_checkpoint(
     """
     from fx_pipeline.agents.base import Budget, TrainingData
     from fx_pipeline.agents.registry import agent
+    from fx_pipeline.broker.files import clear_disk_errors
     from fx_pipeline.reuse import code_digest, identity, stamp, stands
 
     settings = load_settings()
@@ -79,8 +80,9 @@ def muzero_checkpoint(
         return
     store = tracking.mlflow()
     parameters = {"preset": preset, "episodes": episodes, "seed": seed, "starts": len(span.starts)}
-    tags = {"dagster/run_id": context.run_id, "instrument": instrument, "window": key, "code": code_digest()}
-    with store.run(f"train {instrument} {key}", "training", params=parameters, tags=tags) as run:
+    tags = {"dagster/run_id": context.run.run_id, "instrument": instrument, "window": key, "code": code_digest()}
+    name = f"train {instrument} {key}"
+    with clear_disk_errors(folder), store.run(name, "training", params=parameters, tags=tags) as run:
         checkpoint = (
             agent(AGENT)
             .trainer(preset)
@@ -122,6 +124,7 @@ def validation_report(
     validation is a row of the trial ledger.
     """
     from fx_pipeline.agents.registry import agent
+    from fx_pipeline.broker.files import clear_disk_errors
     from fx_pipeline.defs.reporting import report_context, report_metadata, trial_recorder
     from fx_pipeline.reuse import identity, stamp, stands
     from fx_pipeline.validation.report import read_report, write_report
@@ -154,12 +157,15 @@ def validation_report(
         yield dg.MaterializeResult(metadata=report_metadata(read_report(folder), folder))
         return
     preset = record["preset"]
-    with tracking.mlflow().run(
-        f"validate {instrument} {key}",
-        "validation",
-        params={"mc_runs": settings.mc_runs, "seed": record["seed"], "preset": preset},
-        tags={"dagster/run_id": context.run_id, "instrument": instrument, "window": key},
-    ) as run:
+    with (
+        clear_disk_errors(folder),
+        tracking.mlflow().run(
+            f"validate {instrument} {key}",
+            "validation",
+            params={"mc_runs": settings.mc_runs, "seed": record["seed"], "preset": preset},
+            tags={"dagster/run_id": context.run.run_id, "instrument": instrument, "window": key},
+        ) as run,
+    ):
         report = validate_policy(
             span.market,
             span.starts,
@@ -173,7 +179,7 @@ def validation_report(
                 span,
                 record,
                 AGENT,
-                run_links={"mlflow_url": run.url, "dagster_run_id": context.run_id},
+                run_links={"mlflow_url": run.url, "dagster_run_id": context.run.run_id},
             ),
             mc_runs=settings.mc_runs,
             record_trial=trial_recorder(tracking.ledger(), record),
@@ -214,7 +220,7 @@ def champion(
     from fx_pipeline.defs.promotion import promote
 
     instrument = context.partition_key
-    outcome = promote(load_settings(), tracking, AGENT, instrument, config.window, context.run_id)
+    outcome = promote(load_settings(), tracking, AGENT, instrument, config.window, context.run.run_id)
     if outcome.champion is None:
         context.log.warning(f"not promoted: {outcome.reason}")
         return

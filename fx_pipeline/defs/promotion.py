@@ -8,6 +8,7 @@ from typing import Any
 
 from fx_pipeline.defs.resources import Tracking
 from fx_pipeline.market.atomic import atomic_write_json
+from fx_pipeline.market.errors import DataError
 from fx_pipeline.settings import Settings
 
 
@@ -20,11 +21,22 @@ class Promotion:
 
 
 def read_champion(settings: Settings, instrument: str) -> dict[str, Any] | None:
-    """Return the record of an instrument's champion, or None."""
+    """Return the record of an instrument's champion, or None.
+
+    Raises
+    ------
+    DataError
+        If the record cannot be read.
+    """
     path = settings.layout.champion(instrument)
     if not path.exists():
         return None
-    record: dict[str, Any] = json.loads(path.read_text())
+    try:
+        record: dict[str, Any] = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(
+            f"{path} is not the record of a champion ({error}): delete it, and promote the window again."
+        ) from error
     return record
 
 

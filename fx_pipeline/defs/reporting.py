@@ -34,7 +34,8 @@ def report_context(
     parameters = [instrument, window.valid_start, window.valid_end]
     with warehouse.get_connection(read_only=True) as connection:
         bars, modelled, sources = connection.execute(
-            f"SELECT count(*), avg(CAST(quotes_modelled AS DOUBLE)), list(DISTINCT source) FROM features WHERE {inside}",
+            "SELECT count(*), avg(CAST(quotes_modelled AS DOUBLE)), list(DISTINCT source) FROM features "
+            f"WHERE {inside}",
             parameters,
         ).fetchone()
     start, end = pd.Timestamp(window.valid_start, tz="UTC"), pd.Timestamp(window.valid_end, tz="UTC")

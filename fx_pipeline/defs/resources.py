@@ -4,13 +4,14 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import duckdb
 from dagster_duckdb import DuckDBResource
 
-from fx_pipeline.market.errors import FxPipelineError
+from fx_pipeline.market.errors import DataError, FxPipelineError
 from fx_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -37,9 +38,15 @@ class Warehouse(DuckDBResource):
 
         Raises
         ------
+        DataError
+            If it is to be read and does not exist, or is not a DuckDB file.
         WarehouseLockedError
             If the lock is not free in time; the message names the process that holds it.
         """
+        path = Path(self.database)
+        if read_only and not path.exists():
+            raise DataError(f"{path} does not exist: materialise feature_table first.")
+        path.parent.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + self.lock_wait_s
         # The jitter only spreads processes over time; no result depends on it.
         jitter = random.Random(time.monotonic_ns())
@@ -48,11 +55,14 @@ class Warehouse(DuckDBResource):
                 connection = duckdb.connect(self.database, read_only=read_only)
                 break
             except duckdb.IOException as error:
-                if "lock" not in str(error):
-                    raise
+                if "Could not set lock" not in str(error):
+                    raise DataError(
+                        f"{path} cannot be opened: move it away and materialise feature_table and valid_sessions, all "
+                        f"of it is made again from the lake. DuckDB says: {str(error).splitlines()[0]}"
+                    ) from error
                 if time.monotonic() > deadline:
                     raise WarehouseLockedError(
-                        f"{self.database} is held by another process for {self.lock_wait_s:.0f} s: close it (a DuckDB "
+                        f"{path} is held by another process for {self.lock_wait_s:.0f} s: close it (a DuckDB "
                         f"shell or a notebook?) and run again. DuckDB says: {str(error).splitlines()[0]}"
                     ) from error
                 time.sleep(jitter.uniform(0.05, 0.3))
@@ -62,7 +72,7 @@ class Warehouse(DuckDBResource):
             connection.close()
 
 
-class Broker(dg.ConfigurableResource):  # type: ignore[type-arg]
+class Broker(dg.ConfigurableResource):
     """Where candles come from. Credentials are read from the environment and never enter Dagster's storage."""
 
     @contextmanager
@@ -82,7 +92,7 @@ class Broker(dg.ConfigurableResource):  # type: ignore[type-arg]
             yield client
 
 
-class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
+class Tracking(dg.ConfigurableResource):
     """MLflow and the trial ledger, below the data folder."""
 
     def mlflow(self) -> "MlflowTracking":

@@ -235,14 +235,16 @@ def legal_actions(side: float, last: bool, out: npt.NDArray[np.bool_]) -> None:
     out[CLOSE] = not flat
 
 
-@numba.njit(cache=True, nogil=True)
+# The two kernels below call those of other files. They are not cached on disk: numba's cache looks at the file of the
+# caller alone and would go on with the old arithmetic after `position` has changed.
+@numba.njit(nogil=True)
 def _describe(positions, last, static, legal):  # type: ignore[no-untyped-def]
     for row in range(len(positions)):
         pk.write_static(positions[row], static[row])
         legal_actions(positions[row, pk.SIDE], last, legal[row])
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(nogil=True)
 def step_sessions(  # type: ignore[no-untyped-def]
     bars,
     actions,

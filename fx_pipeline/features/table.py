@@ -230,10 +230,13 @@ def load_newest(connection: duckdb.DuckDBPyConnection, instrument: str, bars: in
     DataError
         If there are none.
     """
-    row = connection.execute(
-        "SELECT min(t) FROM (SELECT epoch_ns(time) AS t FROM features WHERE instrument = ? ORDER BY time DESC LIMIT ?)",
-        [instrument, bars],
-    ).fetchone()
+    query = (
+        "SELECT min(t) FROM (SELECT epoch_ns(time) AS t FROM features WHERE instrument = ? ORDER BY time DESC LIMIT ?)"
+    )
+    try:
+        row = connection.execute(query, [instrument, bars]).fetchone()
+    except duckdb.CatalogException as error:
+        raise DataError(f"there is no feature table yet: materialise feature_table of {instrument} first.") from error
     return load_market(connection, instrument, row[0] if row else None)
 
 

@@ -44,7 +44,8 @@ def decide_promotion(report: Mapping[str, Any], champion: Mapping[str, Any] | No
     if window == champion["window"] and expectancy <= champion["expectancy_pips"]:
         return Decision(
             False,
-            f"the champion made {champion['expectancy_pips']:.2f} pips a trade on window {window}, this {expectancy:.2f}.",
+            f"the champion made {champion['expectancy_pips']:.2f} pips a trade on window {window}, this one "
+            f"{expectancy:.2f}.",
         )
     return Decision(
         True, f"window {window} passed the gate with {expectancy:.2f} pips a trade; it replaces {champion['window']}."

@@ -1,12 +1,16 @@
 """Networks: shapes, sizes, determinism."""
 
+import numpy as np
 import pytest
 import torch
 
 from fx_pipeline.agents.muzero.config import load_config
+from fx_pipeline.agents.muzero.evaluator import TorchEvaluator
 from fx_pipeline.agents.muzero.networks import ConditionedLinear, build_networks, parameter_count
+from fx_pipeline.agents.muzero.policy import TILE_ROWS
+from fx_pipeline.environment.lockstep import Observation
 
-PARAMETERS = {"full": 2_800_707, "small": 81_079, "tiny": 5_023}
+PARAMETERS = {"full": 2_800_707, "small": 81_079, "tiny": 15_447}
 
 
 @pytest.mark.parametrize("preset", list(PARAMETERS))
@@ -62,3 +66,30 @@ def test_the_convolutions_are_causal_and_the_window_sees_its_newest_bar() -> Non
         after = networks.temporal.blocks(changed.transpose(1, 2))
     assert torch.equal(before[..., :20], after[..., :20])
     assert not torch.equal(before[..., 20:], after[..., 20:])
+
+
+@pytest.mark.parametrize("preset", ["small", "tiny"])
+def test_a_row_of_the_evaluator_does_not_depend_on_the_batch_around_it(preset: str) -> None:
+    networks = build_networks(load_config(preset).network, seed=0)
+    with torch.no_grad():
+        for parameter in networks.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    evaluator = TorchEvaluator(networks, pad_rows=TILE_ROWS)
+    random = np.random.default_rng(0)
+    rows = 100
+    temporal = random.normal(size=(rows, 32, 9)).astype(np.float32)
+    static = random.normal(size=(rows, 6)).astype(np.float32)
+    actions, outcomes = random.integers(4, size=rows), random.integers(3, size=rows)
+    legal, bar = np.ones((rows, 4), dtype=np.bool_), np.arange(rows)
+    root = evaluator.root(Observation(temporal, static, legal, bar))
+    following = evaluator.dynamics(root.states, actions, outcomes)
+    after = evaluator.afterstate(root.states, actions)
+    for count in (1, 7, 33):
+        some = random.choice(rows, count, replace=False)
+        observation = Observation(temporal[some], static[some], legal[some], bar[some])
+        pairs = [(evaluator.root(observation), root)]
+        pairs.append((evaluator.dynamics(root.states[some], actions[some], outcomes[some]), following))
+        pairs.append((evaluator.afterstate(root.states[some], actions[some]), after))
+        for part, whole in pairs:
+            for found, expected in zip(part, whole, strict=True):
+                np.testing.assert_array_equal(found, expected[some])

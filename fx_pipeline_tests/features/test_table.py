@@ -13,7 +13,7 @@ import pytest
 
 import fx_pipeline.features.table as table_module
 from fx_pipeline.features.kernel import FEATURE_NAMES, WARMUP_BARS, compute_features
-from fx_pipeline.features.table import Month, load_market, update_features
+from fx_pipeline.features.table import Month, load_market, load_newest, update_features
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS
 from fx_pipeline.market.errors import DataError
@@ -151,10 +151,29 @@ def test_a_span_is_half_open(months: list[Month]) -> None:
     assert load_market(connection, "GBP_JPY", first, last).fingerprint == part.fingerprint
 
 
+def test_the_newest_bars(months: list[Month]) -> None:
+    connection = duckdb.connect()
+    update_features(connection, "GBP_JPY", months)
+    market = load_market(connection, "GBP_JPY")
+    newest = load_newest(connection, "GBP_JPY", 40)
+    assert newest.time.tolist() == market.time[-40:].tolist()
+    assert newest.features.tobytes() == market.features[-40:].tobytes()
+    assert len(load_newest(connection, "GBP_JPY", 10**6)) == len(market)
+    with pytest.raises(DataError, match="EUR_USD has no bars"):
+        load_newest(connection, "EUR_USD", 40)
+
+
+def test_a_month_describes_its_file(months: list[Month]) -> None:
+    described = Month.of(months[0].path)
+    assert (described.key, described.sha256, described.source) == (KEYS[0], months[0].sha256, "synthetic")
+
+
 def test_what_is_missing_is_named(months: list[Month]) -> None:
     connection = duckdb.connect()
     with pytest.raises(DataError, match="materialise feature_table"):
         load_market(connection, "GBP_JPY")
+    with pytest.raises(DataError, match="materialise feature_table"):
+        load_newest(connection, "GBP_JPY", 10)
     with pytest.raises(DataError, match="materialise m1_candles"):
         update_features(connection, "GBP_JPY", [])
     update_features(connection, "GBP_JPY", months)

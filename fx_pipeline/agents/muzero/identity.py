@@ -11,8 +11,8 @@ import numpy as np
 
 from fx_pipeline.agents.base import TrainingData
 
-#: Rooms whose code decides what a training computes.
-_ROOMS = ("market", "features", "environment", "search", "agents")
+#: Code that decides what a training computes: folders and files of the package.
+_SOURCES = ("market", "features/kernel.py", "environment", "search", "agents/base.py", "agents/muzero")
 
 
 def data_fingerprint(data: TrainingData) -> str:
@@ -37,8 +37,9 @@ def code_version() -> str:
     """Version of the package and a hash of the code that trains, such as `0.1.0+3f2a9c0b71de`."""
     package = Path(__file__).resolve().parents[2]
     digest = hashlib.sha256()
-    for room in _ROOMS:
-        for path in sorted((package / room).rglob("*.py")):
+    for source in _SOURCES:
+        place = package / source
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
             digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
     try:
         release = version("fx-pipeline")

@@ -12,16 +12,15 @@ from fx_pipeline.agents.muzero.networks import MuZeroNetworks
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.search import RootOutput, StochasticSearch, select_actions
 
-#: Rows are computed in multiples of this, so that one decision and a batch use the same kernels of the matrix library.
+#: Rows of a tile; see `evaluator`.
 TILE_ROWS = 16
 
 
 class MuZeroPolicy:
     """Implements `fx_pipeline.agents.base.Policy`.
 
-    A decision depends on its own observation only. Sums of the matrix library can round differently with the number of
-    rows; rows are padded to tiles so that a live decision equals the one of a batch, which the tests check bit by
-    bit on the machine that they run on, and which no library promises for every machine.
+    A decision depends on its own observation only, so that a live decision equals the one of a batch; `evaluator` says
+    how far that goes with a matrix library underneath, and the tests check it on the machine that they run on.
 
     Parameters
     ----------

@@ -138,14 +138,12 @@ class _Training:
         played = self.selfplay.collect(self.evaluator)
         self.steps += self.selfplay.wave_size * settings.segment_bars
         learned = self._learn()
-        metrics: dict[str, float] = {
-            **{name: float(count) for name, count in self.counters().items()},
-            "temperature": settings.temperature(self.episodes - self.selfplay.wave_size),
-            "replay_steps": float(self.replay.steps),
-            **played,
-            **learned,
-        }
+        metrics: dict[str, float] = {}
         self.history.append(metrics)
+        metrics |= {name: float(count) for name, count in self.counters().items()}
+        metrics["temperature"] = settings.temperature(self.episodes - self.selfplay.wave_size)
+        metrics["replay_steps"] = float(self.replay.steps)
+        metrics |= played | learned
         if len(self.history) % self.config.runtime.bundle_every == 0:
             self._keep()
         return metrics

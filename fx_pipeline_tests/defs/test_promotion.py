@@ -1,0 +1,129 @@
+"""Promotion: a model version, the alias, a frozen copy and a record; repeated or interrupted, it ends the same."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from fx_pipeline_tests.defs.conftest import Chain
+
+
+@pytest.fixture
+def place(copy: "Chain") -> Iterator["Chain"]:
+    """A copy of the chain whose report passed the gate."""
+    report = json.loads((copy.report / "report.json").read_text())
+    report["figures"] |= {"verdict": "promoted", "expectancy_pips": 3.2, "trades": 44}
+    (copy.report / "report.json").write_text(json.dumps(report))
+    with copy.environment():
+        yield copy
+
+
+def promote(chain: "Chain") -> Any:
+    from fx_pipeline.defs.promotion import promote
+    from fx_pipeline.defs.resources import Tracking
+    from fx_pipeline.settings import load_settings
+
+    return promote(load_settings(), Tracking(), "muzero", chain.instrument, chain.window, "a-run")
+
+
+def registry() -> Any:
+    from fx_pipeline.defs.resources import Tracking
+
+    return Tracking().mlflow()
+
+
+def test_model_is_registered_and_named_champion(place: "Chain") -> None:
+    done = promote(place)
+    record = json.loads((place.checkpoint / "checkpoint.json").read_text())
+    version = registry().champion("EUR_USD-muzero")
+    assert version.version == done.champion["version"] == "1"
+    assert version.checkpoint_sha256 == record["weights_sha256"] == done.champion["sha256"]
+    assert version.tags["window"] == place.window and version.tags["dagster/run_id"] == "a-run"
+    model = Path(done.champion["model"])
+    assert version.path == model
+    for name in ("weights.safetensors", "checkpoint.json"):
+        assert (model / name).read_bytes() == (place.checkpoint / name).read_bytes()
+    champion = json.loads((place.data_dir / "champion" / "EUR_USD.json").read_text())
+    assert champion.items() <= done.champion.items()
+    assert champion["expectancy_pips"] == 3.2
+
+
+def test_frozen_model_is_what_the_live_job_loads(place: "Chain") -> None:
+    from fx_pipeline.agents.registry import agent
+
+    done = promote(place)
+    agent("muzero").load_policy(Path(done.champion["model"]))
+
+
+def test_repeated_promotion_changes_nothing(place: "Chain") -> None:
+    done = promote(place)
+    files = {path: path.stat().st_mtime_ns for path in (place.data_dir / "models").rglob("*") if path.is_file()}
+    again = promote(place)
+    assert again.champion is None and "is the champion already" in again.reason
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    assert len(registry().versions("EUR_USD-muzero")) == 1
+    assert registry().champion("EUR_USD-muzero").version == done.champion["version"]
+
+
+@pytest.mark.parametrize("step", ["register_model_version", "set_champion", "record"])
+def test_interrupted_promotion_is_completed(place: "Chain", monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    from fx_pipeline.tracking.mlflow_store import Tracking
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if step == "record":
+            patch.setattr("fx_pipeline.defs.promotion.atomic_write_json", killed)
+        else:
+            patch.setattr(Tracking, step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            promote(place)
+    done = promote(place)
+    assert done.champion is not None and done.champion["version"] == "1"
+    assert len(registry().versions("EUR_USD-muzero")) == 1
+
+
+def test_interrupted_copy_is_completed(place: "Chain") -> None:
+    sha256 = json.loads((place.checkpoint / "checkpoint.json").read_text())["weights_sha256"]
+    model = place.data_dir / "models" / "EUR_USD" / sha256[:16]
+    model.mkdir(parents=True)
+    (model / "weights.safetensors").write_bytes(b"half of i")
+    done = promote(place)
+    assert Path(done.champion["model"]) == model
+    assert (model / "weights.safetensors").read_bytes() == (place.checkpoint / "weights.safetensors").read_bytes()
+
+
+def test_checkpoint_trained_again_since_its_report_is_refused(place: "Chain") -> None:
+    record = json.loads((place.checkpoint / "checkpoint.json").read_text())
+    record["weights_sha256"] = "0" * 64
+    (place.checkpoint / "checkpoint.json").write_text(json.dumps(record))
+    done = promote(place)
+    assert done.champion is None and "was trained again after its report" in done.reason
+    assert not (place.data_dir / "champion").exists()
+
+
+def test_rejected_report_is_refused_by_the_asset_too(copy: "Chain") -> None:
+    """A run launched by hand gets no further than the sensor would."""
+    config = {"ops": {"champion": {"config": {"window": copy.window}}}}
+    result = copy.job("promote", copy.instrument, config)
+    assert result.success and result.get_asset_materialization_events() == []
+    assert not (copy.data_dir / "champion").exists() and not (copy.data_dir / "models").exists()
+
+
+def test_asset_shows_the_champion(place: "Chain") -> None:
+    config = {"ops": {"champion": {"config": {"window": place.window}}}}
+    (event,) = place.job("promote", place.instrument, config).asset_materializations_for_node("champion")
+    shown = {name: value.value for name, value in event.metadata.items()}
+    assert shown["registered_model"] == "EUR_USD-muzero" and shown["version"] == "1"
+    assert shown["window"] == place.window and "it is the first champion" in shown["reason"]
+
+
+def test_weights_swapped_under_the_record_are_not_registered(place: "Chain") -> None:
+    (place.checkpoint / "weights.safetensors").write_bytes(b"something else")
+    done = promote(place)
+    assert done.champion is None and "weights" in done.reason
+    assert not (place.data_dir / "champion").exists()

@@ -1,0 +1,71 @@
+"""A window that cannot be had is skipped, and says so; nothing fails and nothing is materialised."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from fx_pipeline_tests.defs.conftest import Chain
+
+
+def warnings(chain: "Chain", run_id: str) -> list[str]:
+    return [
+        entry.user_message for entry in chain.instance.all_logs(run_id) if getattr(entry, "level", 0) == 30
+    ]
+
+
+def run_skipped(chain: "Chain", job: str, key: str) -> str:
+    """Run a job that should skip; return its warning."""
+    result = chain.job(job, key)
+    assert result.success
+    assert result.get_asset_materialization_events() == []
+    assert result.get_asset_check_evaluations() == []
+    (warning,) = warnings(chain, result.run_id)
+    return warning
+
+
+@pytest.mark.parametrize("job", ["train", "validate"])
+def test_window_that_was_not_planned(copy: "Chain", job: str) -> None:
+    copy.instance.add_dynamic_partitions("walk_forward_window", ["2024-05-01"])
+    said = run_skipped(copy, job, copy.key("2024-05-01"))
+    assert "EUR_USD has no window 2024-05-01" in said and copy.window in said
+
+
+@pytest.mark.parametrize("job", ["train", "validate"])
+def test_window_of_another_instrument(copy: "Chain", job: str) -> None:
+    said = run_skipped(copy, job, copy.key(instrument="GBP_USD"))
+    assert "GBP_USD.json does not exist: materialise valid_sessions of GBP_USD first" in said
+
+
+def test_window_without_a_checkpoint(copy: "Chain") -> None:
+    first = copy.instance.get_dynamic_partitions("walk_forward_window")[0]
+    said = run_skipped(copy, "validate", copy.key(first))
+    assert "there is no checkpoint" in said and "materialise muzero_checkpoint first" in said
+
+
+def test_window_with_too_few_sessions(copy: "Chain") -> None:
+    import duckdb
+
+    with duckdb.connect(str(copy.data_dir / "warehouse.duckdb")) as connection:
+        connection.execute("DELETE FROM valid_sessions WHERE start_time > '2024-01-10'")
+    said = run_skipped(copy, "validate", copy.key())
+    assert f"window {copy.window} of EUR_USD has 0 valid sessions to valid, at least 5 are needed" in said
+
+
+def test_too_little_data_for_any_window(chain: "Chain", tmp_path: Path) -> None:
+    with chain.copied(tmp_path / "data", FX_TRAIN_DAYS="60") as short:
+        result = short.job("prepare", short.instrument)
+        assert result.success
+        (warning,) = warnings(short, result.run_id)
+        assert "not enough for a window of 60 days of training, 1860 bars of embargo" in warning
+        said = run_skipped(short, "train", short.key())
+        assert "allow none" in said
+
+
+def test_promotion_without_a_report(copy: "Chain") -> None:
+    first = copy.instance.get_dynamic_partitions("walk_forward_window")[0]
+    result = copy.job("promote", copy.instrument, {"ops": {"champion": {"config": {"window": first}}}})
+    assert result.success and result.get_asset_materialization_events() == []
+    (warning,) = warnings(copy, result.run_id)
+    assert warning.startswith("not promoted: there is no report in")
