@@ -71,7 +71,7 @@ def import_(
             load_settings().data_dir,
             utc_offset=utc_offset,
             side=side,  # type: ignore[arg-type]
-            progress=lambda line: errors.print(f"  {line}", highlight=False),
+            progress=lambda line: errors.print(f"  {line}", highlight=False, soft_wrap=True),
         )
         table = Table(show_header=False, box=None)
         for label, value in (
@@ -86,7 +86,7 @@ def import_(
             table.add_row(label, value)
         console.print(table)
         for path in report.quarantine_files:
-            console.print(f"quarantined rows, with reasons: {path}")
+            console.print(f"quarantined rows, with reasons: {path}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -194,6 +194,7 @@ def ui(
 ) -> None:
     """Open the pipeline: the Dagster UI with its daemon, and the report pages, on loopback."""
     with clear_errors():
+        import signal
         import subprocess
 
         from fx_pipeline.demo import find_project, use_project
@@ -208,10 +209,14 @@ def ui(
             console.print(f"Dagster UI: http://127.0.0.1:{port}   reports: http://127.0.0.1:{reports_port}")
             command = [str(dagster), "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
             process = subprocess.Popen(command)
-            try:
-                code = process.wait()
-            except KeyboardInterrupt:
-                code = process.wait()
+            # A terminal sends Ctrl-C to both processes; a supervisor's SIGTERM reaches this one only, so it is passed on.
+            signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
+            while True:
+                try:
+                    code = process.wait()
+                    break
+                except KeyboardInterrupt:
+                    continue
     raise typer.Exit(code)
 
 

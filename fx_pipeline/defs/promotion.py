@@ -1,5 +1,6 @@
 """Promotion: copy the model to where it never changes, register it, move the alias, write the champion's record."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ def promote(settings: Settings, tracking: Tracking, agent: str, instrument: str,
             None,
             f"the checkpoint of window {window} was trained again after its report: validate it before promoting it.",
         )
+    if hashlib.sha256((checkpoint / "weights.safetensors").read_bytes()).hexdigest() != sha256:
+        return Promotion(None, f"the weights in {checkpoint} are not those that were validated: train the window again.")
     model = settings.layout.model(instrument, sha256)
     _freeze(checkpoint, model)
     name = f"{instrument}-{agent}"

@@ -184,7 +184,8 @@ def trade_metrics(pnl_pips: npt.ArrayLike) -> TradeMetrics:
     std = sharpe = sqn = t_stat = p_value = skew = kurtosis = None
     if n >= 2:
         # A constant list has a standard deviation of rounding noise: compare the values themselves.
-        if float(np.ptp(pnl)) == 0.0:
+        # (A spread so small that its square is 0 is no variance either.)
+        if float(np.ptp(pnl)) == 0.0 or float(pnl.std()) == 0.0:
             flags.append("zero_variance")
             std = 0.0
         else:

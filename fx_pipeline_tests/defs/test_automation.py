@@ -23,7 +23,10 @@ def place(copy: "Chain") -> Iterator["Chain"]:
 
 
 def tick(sensor: dg.SensorDefinition, chain: "Chain", cursor: str | None = None) -> Any:
-    with dg.build_sensor_context(instance=chain.instance, cursor=cursor, definitions=chain.definitions()) as context:
+    with (
+        dg.build_sensor_context(instance=chain.instance, cursor=cursor, definitions=chain.definitions()) as context,
+        dg.partition_loading_context(dynamic_partitions_store=chain.instance),
+    ):
         return sensor.evaluate_tick(context)
 
 
@@ -133,11 +136,14 @@ def test_unreadable_file_does_not_hold_up_the_others(place: "Chain", garbled: st
 
 
 def retraining(chain: "Chain") -> Any:
-    with dg.build_schedule_context(
-        instance=chain.instance,
-        scheduled_execution_time=datetime(2024, 2, 2, 23, tzinfo=UTC),
-        repository_def=chain.definitions().get_repository_def(),
-    ) as context:
+    with (
+        dg.build_schedule_context(
+            instance=chain.instance,
+            scheduled_execution_time=datetime(2024, 2, 2, 23, tzinfo=UTC),
+            repository_def=chain.definitions().get_repository_def(),
+        ) as context,
+        dg.partition_loading_context(dynamic_partitions_store=chain.instance),
+    ):
         return weekly_retraining.evaluate_tick(context)
 
 

@@ -9,6 +9,7 @@ from fx_pipeline.agents.muzero.checkpoint import load_checkpoint
 from fx_pipeline.agents.muzero.config import MuZeroConfig
 from fx_pipeline.agents.muzero.evaluator import TorchEvaluator
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks
+from fx_pipeline.agents.muzero.torch_settings import torch_settings
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.search import RootOutput, StochasticSearch, select_actions
 
@@ -30,6 +31,8 @@ class MuZeroPolicy:
         False takes the most likely legal action of the policy head alone.
     chunk_rows : int
         Greatest number of rows searched at once.
+    threads : int
+        Threads of torch.
     name : str
     """
 
@@ -40,12 +43,14 @@ class MuZeroPolicy:
         *,
         use_search: bool = True,
         chunk_rows: int = 256,
+        threads: int = 1,
         name: str = "muzero",
     ) -> None:
         self.name = name
         self.config = config
         self.use_search = use_search
         self.chunk_rows = chunk_rows
+        self.threads = threads
         self._evaluator = TorchEvaluator(networks, pad_rows=TILE_ROWS)
         self._search = StochasticSearch(config.search)
 
@@ -67,7 +72,8 @@ class MuZeroPolicy:
         for first in range(0, rows, self.chunk_rows):
             part = slice(first, first + self.chunk_rows)
             temporal, static, legal, bar = observations
-            parts.append(self._act(Observation(temporal[part], static[part], legal[part], bar[part])))
+            with torch_settings(self.threads):
+                parts.append(self._act(Observation(temporal[part], static[part], legal[part], bar[part])))
         return np.concatenate(parts)
 
     def _act(self, observation: Observation) -> npt.NDArray[np.int64]:

@@ -1,14 +1,12 @@
 """Training: self-play and learning in turns, exactly repeatable and exactly resumable."""
 
-import contextlib
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from fx_pipeline.agents.base import Budget, Checkpoint, Progress, TrainingData
 from fx_pipeline.agents.muzero.bundle import BUNDLE_NAME, read_bundle, write_bundle
@@ -21,6 +19,7 @@ from fx_pipeline.agents.muzero.networks import build_networks
 from fx_pipeline.agents.muzero.replay import Replay
 from fx_pipeline.agents.muzero.seeds import Purpose, derived_seed, generator
 from fx_pipeline.agents.muzero.selfplay import SelfPlay
+from fx_pipeline.agents.muzero.torch_settings import torch_settings
 from fx_pipeline.market.errors import DataError
 
 BUNDLE_FOLDER = "bundle"
@@ -83,7 +82,7 @@ class MuZeroTrainer:
         if len(data.starts) == 0:
             raise DataError(f"there is no valid session of {data.market.instrument} to train on: give it more data.")
         folder = Path(folder)
-        with _torch_settings(self.config.runtime.threads):
+        with torch_settings(self.config.runtime.threads):
             training = _Training(self.config, data, budget, seed, folder / BUNDLE_FOLDER / BUNDLE_NAME)
             if resume:
                 training.restore()
@@ -208,21 +207,3 @@ def _closing_metrics(history: list[Mapping[str, float]], iterations: int = 10) -
     for name in sorted(names):
         metrics[name] = float(np.mean([entry[name] for entry in recent if name in entry]))
     return metrics
-
-
-@contextlib.contextmanager
-def _torch_settings(threads: int) -> Iterator[None]:
-    """Fixed threads and deterministic algorithms, and afterwards what was before."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    deterministic: Any = torch.utils.deterministic
-    fills = deterministic.fill_uninitialized_memory
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    # Nothing here reads memory before writing it, and filling it costs a sixth of an update.
-    deterministic.fill_uninitialized_memory = False
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
-        deterministic.fill_uninitialized_memory = fills

@@ -1,0 +1,218 @@
+"""The command line: bad input ends with status 2 and one line that says what to do."""
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from fx_pipeline.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+HEADER = "time,open,high,low,close,volume\n"
+
+
+@pytest.fixture(autouse=True)
+def project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A project folder of its own, as the working directory."""
+    for name in [name for name in os.environ if name.startswith("FX_")]:
+        monkeypatch.delenv(name)
+    # The demo sets it for its process.
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    for name in ("dagster.yaml", "workspace.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run() -> Callable[..., Result]:
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def one_error(done: Result) -> str:
+    """The one line that a person gets to see."""
+    assert done.exit_code == 2, done.output
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("  reading")]
+    assert len(lines) == 1 and lines[0].startswith("error: "), done.stderr
+    assert "Traceback" not in done.output
+    return lines[0]
+
+
+def test_help_of_every_command(run: Callable[..., Result]) -> None:
+    done = run("--help")
+    assert done.exit_code == 0
+    for command in ("import", "demo", "summary", "broker", "ui"):
+        assert command in done.stdout
+        told = run(command, "--help")
+        assert told.exit_code == 0 and "Usage" in told.stdout and "--help" in told.stdout
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def truncated(folder: Path) -> Path:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = folder / "EUR_USD.parquet"
+    pq.write_table(pa.table({"time": pa.array(range(10_000))}), path)
+    path.write_bytes(path.read_bytes()[:-500])
+    return path
+
+
+@pytest.mark.parametrize("command", ["import", "demo"])
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda folder: folder / "EUR_USD.csv", "EUR_USD.csv is not a file"),
+        (truncated, "EUR_USD.parquet"),
+        (lambda folder: write(folder / "EUR_USD.parquet", b"\x00garbled" * 50), "EUR_USD.parquet"),
+        (lambda folder: write(folder / "EUR_USD.csv", "a,b,c\n1,2,3\n"), "EUR_USD.csv"),
+        (lambda folder: write(folder / "EUR_USD.csv", ""), "EUR_USD.csv"),
+        (lambda folder: write(folder / "EUR_USD.txt", HEADER), "give --format"),
+        (lambda folder: write(folder / "candles.csv", HEADER), "names no known instrument: give --instrument"),
+    ],
+)
+def test_bad_file(
+    run: Callable[..., Result], project: Path, command: str, make: Callable[[Path], Path], says: str
+) -> None:
+    path = make(project)
+    done = run("import", path) if command == "import" else run("demo", "--candles", path)
+    assert says in one_error(done)
+    assert not list((project / "data").rglob("*.parquet")), "nothing half-imported"
+
+
+@pytest.mark.parametrize("arguments", [("import", "x.csv"), ("demo",)])
+def test_unknown_instrument(run: Callable[..., Result], project: Path, arguments: tuple[str, ...]) -> None:
+    write(project / "x.csv", HEADER)
+    assert "GBP_XXX" in one_error(run(*arguments, "--instrument", "GBP_XXX"))
+
+
+def test_instrument_that_the_settings_do_not_offer(run: Callable[..., Result]) -> None:
+    said = one_error(run("demo", "--instrument", "AUD_USD"))
+    assert "AUD_USD is neither among FX_INSTRUMENTS" in said and "nor imported" in said
+
+
+def test_unknown_format(run: Callable[..., Result], project: Path) -> None:
+    path = write(project / "EUR_USD.csv", HEADER)
+    assert "--format 'xml' is unknown" in one_error(run("import", path, "--format", "xml"))
+
+
+def test_clock_that_cannot_be_right(run: Callable[..., Result], project: Path) -> None:
+    path = write(project / "EUR_USD.csv", HEADER)
+    assert "--utc-offset" in one_error(run("import", path, "--format", "metatrader"))
+    assert "--utc-offset" in one_error(run("demo", "--candles", path, "--format", "metatrader"))
+    assert "Mars/Base" in one_error(
+        run("import", write(path, HEADER + "2024-01-02T00:00:00,1,1,1,1,1\n"), "--utc-offset", "Mars/Base")
+    )
+
+
+def test_report_that_is_not_there(run: Callable[..., Result]) -> None:
+    assert "there is no validation report yet: run make demo" in one_error(run("summary", "--json"))
+
+
+def test_report_that_is_garbled(run: Callable[..., Result], project: Path) -> None:
+    folder = project / "data" / "reports" / "muzero" / "EUR_USD" / "2024-01-02"
+    folder.mkdir(parents=True)
+    write(folder / "report.json", "{")
+    assert "report.json is not a validation report" in one_error(run("summary", "--json"))
+
+
+def test_bad_setting(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FX_MC_RUNS", "many")
+    assert "FX_MC_RUNS: Input should be a valid integer" in one_error(run("demo"))
+
+
+def test_practice_without_a_token(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FX_OANDA_ENVIRONMENT", "practice")
+    assert "FX_OANDA_ENVIRONMENT=practice needs FX_OANDA_TOKEN" in one_error(run("demo"))
+
+
+def test_practice_that_cannot_be_reached(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    from oandapyV20.oandapyV20 import TRADING_ENVIRONMENTS
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setitem(TRADING_ENVIRONMENTS, "practice", {"api": f"http://{host}", "stream": f"http://{host}"})
+    monkeypatch.setattr("urllib3.util.retry.Retry.sleep", lambda *_: None)
+    monkeypatch.setenv("FX_OANDA_ENVIRONMENT", "practice")
+    monkeypatch.setenv("FX_OANDA_TOKEN", "the-secret-token")
+    monkeypatch.setenv("FX_OANDA_ACCOUNT", "101-001-1234567-001")
+    done = run("demo", "--instrument", "EUR_USD")
+    said = one_error(done)
+    assert f"{host} could not be reached" in said and "FX_OANDA_ENVIRONMENT=practice" in said
+    assert "the-secret-token" not in done.output
+
+
+def test_two_demos_at_once(run: Callable[..., Result], project: Path) -> None:
+    from fx_pipeline.demo import only_one
+
+    with only_one(project / "data"):
+        assert "another demo is running on data: wait for it, or set FX_DATA_DIR" in one_error(run("demo"))
+
+
+def test_demo_outside_of_the_project(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert "is not inside the project: run this where dagster.yaml" in one_error(run("demo"))
+
+
+def test_broker_needs_a_free_port(run: Callable[..., Result]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run("broker", "--token", "t", "--port", port)
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error: port {port} of 127.0.0.1 cannot be used")
+
+
+def test_import_says_what_it_did_and_what_it_set_aside(run: Callable[..., Result], project: Path) -> None:
+    rows = [f"2024-01-02T{k // 60:02}:{k % 60:02}:00Z,1.1,1.2,1.0,1.1,5" for k in range(120)]
+    rows[7] = "2024-01-02T00:07:00Z,1.1,0.9,1.0,1.1,5"
+    path = write(project / "EUR_USD.csv", HEADER + "\n".join(rows) + "\n")
+    done = run("import", path)
+    assert done.exit_code == 0, done.output
+    assert "119 (119 new, 0 changed)" in done.stdout and "quarantined rows, with reasons:" in done.stdout
+    (kept,) = (project / "data" / "quarantine").rglob("*.parquet")
+    assert str(kept.name) in done.stdout.replace("\n", "")
+    again = run("import", path)
+    assert "119 (0 new, 0 changed)" in again.stdout
+
+
+def test_errors_that_are_not_ours_keep_their_traceback(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: Any, **__: Any) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("fx_pipeline.settings.load_settings", bug)
+    done = run("summary")
+    assert done.exit_code == 1 and isinstance(done.exception, KeyError)
+
+
+def test_newest_report_is_shown(run: Callable[..., Result], project: Path) -> None:
+    from fx_pipeline.validation.report import SCHEMA
+
+    names = ("instrument", "bars", "sessions", "episodes", "trades", "expectancy_pips", "verdict", "reasons", "seed")
+    for window, moment in (("2024-01-02", "2026-01-02T00:00:00+00:00"), ("2024-02-01", "2026-01-01T00:00:00+00:00")):
+        folder = project / "data" / "reports" / "muzero" / "EUR_USD" / window
+        folder.mkdir(parents=True)
+        figures = {**dict.fromkeys(names, 1), "window": window, "reasons": ["a"]}
+        report = {"schema": SCHEMA, "figures": figures, "lineage": {}, "run": {"validated": moment, "wall_s": 1.0}}
+        write(folder / "report.json", json.dumps(report))
+    done = run("summary", "--json")
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert summary["window"] == "2024-01-02"
+    assert summary["report"] == str(project / "data/reports/muzero/EUR_USD/2024-01-02/report.html")

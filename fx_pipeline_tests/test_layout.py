@@ -1,0 +1,35 @@
+"""The places of files: each below the data folder, and none twice."""
+
+from pathlib import Path
+
+from fx_pipeline.ingest import layout as ingest
+from fx_pipeline.layout import Layout
+
+
+def test_all_places_are_below_the_data_folder_and_distinct() -> None:
+    data = Path("/somewhere/data")
+    layout = Layout(data)
+    places = [
+        layout.paper_store,
+        layout.warehouse,
+        layout.mlflow_artifacts,
+        layout.ledger,
+        layout.live_lock,
+        layout.windows("EUR_USD"),
+        layout.checkpoint("muzero", "EUR_USD", "2024-01-02"),
+        layout.report("muzero", "EUR_USD", "2024-01-02"),
+        layout.model("EUR_USD", "ab" * 32),
+        layout.champion("EUR_USD"),
+        layout.live_decision("EUR_USD"),
+        ingest.raw_folder(data, "EUR_USD", "2024-01"),
+        ingest.lake_folder(data),
+        ingest.quarantine_path(data, "EUR_USD", "2024-01"),
+    ]
+    assert len(set(places)) == len(places)
+    assert all(place.is_relative_to(data) for place in places)
+    assert layout.report("muzero", "EUR_USD", "w").is_relative_to(layout.reports)
+    assert layout.paper_store == ingest.paper_store(data)
+
+
+def test_mlflow_store_does_not_move_with_the_working_directory() -> None:
+    assert Layout(Path("data")).mlflow_uri == f"sqlite:///{Path.cwd() / 'data' / 'mlflow.db'}"

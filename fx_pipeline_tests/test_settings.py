@@ -1,0 +1,130 @@
+"""Settings: what may be set, what is refused, and that a token never shows."""
+
+from pathlib import Path
+
+import pytest
+
+from fx_pipeline.market.errors import ConfigurationError
+from fx_pipeline.settings import Settings, load_settings
+
+TOKEN = "0123456789abcdef-a-token-that-must-not-show"
+ACCOUNT = "101-001-1234567-001"
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither the user's variables nor a `.env` decide."""
+    import os
+
+    for name in [name for name in os.environ if name.startswith("FX_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_defaults_need_nothing() -> None:
+    settings = load_settings()
+    assert settings.oanda_environment == "paper" and settings.paper_url is None
+    assert settings.data_dir == Path("data") and settings.preset == "small"
+    assert settings.costs.kind == "fixed" and settings.costs.fixed_pips == 4.0
+    assert settings.walk_forward.embargo_bars == 1_860 and settings.walk_forward.train_days is None
+
+
+def test_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    values = {
+        "FX_DATA_DIR": str(tmp_path / "elsewhere"),
+        "FX_INSTRUMENTS": " GBP_JPY, EUR_USD ,,GBP_JPY",
+        "FX_SEED": "3",
+        "FX_EPISODES": "12",
+        "FX_TRAIN_DAYS": "30",
+        "FX_EMBARGO_BARS": "2000",
+        "FX_COST_KIND": "quoted",
+        "FX_MC_RUNS": "500",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert settings.instruments == ("GBP_JPY", "EUR_USD")
+    assert (settings.seed, settings.episodes, settings.mc_runs) == (3, 12, 500)
+    assert (settings.walk_forward.train_days, settings.walk_forward.embargo_bars) == (30, 2_000)
+    assert settings.costs.kind == "quoted"
+    assert settings.layout.warehouse == tmp_path / "elsewhere" / "warehouse.duckdb"
+
+
+def test_dotenv_works_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(
+        f"FX_OANDA_ENVIRONMENT=practice\nFX_OANDA_TOKEN={TOKEN}\nFX_OANDA_ACCOUNT={ACCOUNT}\nFX_SEED=5\nOTHER=1\n"
+    )
+    monkeypatch.setenv("FX_SEED", "6")
+    settings = load_settings()
+    assert settings.oanda_environment == "practice" and settings.oanda_account == ACCOUNT
+    assert settings.oanda_token is not None and settings.oanda_token.get_secret_value() == TOKEN
+    assert settings.seed == 6
+
+
+def test_token_never_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FX_OANDA_TOKEN", TOKEN)
+    monkeypatch.setenv("FX_PAPER_TOKEN", TOKEN)
+    settings = load_settings()
+    for text in (repr(settings), str(settings), settings.model_dump_json(), f"{settings.model_dump()}"):
+        assert TOKEN not in text
+
+
+@pytest.mark.parametrize("environment", ["practice", "live"])
+@pytest.mark.parametrize("missing", ["FX_OANDA_TOKEN", "FX_OANDA_ACCOUNT"])
+def test_credentials_are_asked_for(monkeypatch: pytest.MonkeyPatch, environment: str, missing: str) -> None:
+    monkeypatch.setenv("FX_OANDA_ENVIRONMENT", environment)
+    for name, value in {"FX_OANDA_TOKEN": TOKEN, "FX_OANDA_ACCOUNT": ACCOUNT}.items():
+        # An empty value, as `FX_OANDA_TOKEN=` in a .env gives, is a missing one.
+        monkeypatch.setenv(name, "" if name == missing else value)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    said = str(caught.value)
+    assert f"FX_OANDA_ENVIRONMENT={environment} needs {missing}" in said and ".env" in said
+    assert TOKEN not in said and caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("FX_OANDA_ENVIRONMENT", "demo", "FX_OANDA_ENVIRONMENT: Input should be 'paper', 'practice' or 'live'"),
+        ("FX_INSTRUMENTS", "GBP_JPY,GBP_XXX", "FX_INSTRUMENTS: .*GBP_XXX"),
+        ("FX_INSTRUMENTS", " , ", "FX_INSTRUMENTS: name at least one instrument"),
+        ("FX_HISTORY_START", "2005-13", "FX_HISTORY_START: "),
+        ("FX_PRESET", "huge", "FX_PRESET: Input should be 'full', 'small' or 'tiny'"),
+        ("FX_EPISODES", "0", "FX_EPISODES: Input should be greater than or equal to 1"),
+        ("FX_SEED", "minus", "FX_SEED: Input should be a valid integer"),
+        ("FX_MC_RUNS", "10", "FX_MC_RUNS: Input should be greater than or equal to 100"),
+        ("FX_TRAIN_DAYS", "0", "FX_TRAIN_DAYS: "),
+        ("FX_COST_FIXED_PIPS", "-1", "FX_COST_FIXED_PIPS: "),
+        ("FX_EMBARGO_BARS", "100", "FX_EMBARGO_BARS=100 is too small: 1500 bars of feature warm-up .* 1860 in all"),
+    ],
+)
+def test_what_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        load_settings()
+    assert "\n" not in str(caught.value)
+
+
+def test_several_mistakes_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FX_PRESET", "huge")
+    monkeypatch.setenv("FX_SEED", "x")
+    with pytest.raises(ConfigurationError, match="FX_PRESET: .*; FX_SEED: "):
+        load_settings()
+
+
+def test_data_folder_that_is_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FX_DATA_DIR", str(tmp_path / "file"))
+    with pytest.raises(ConfigurationError, match="file is a file: name a folder"):
+        load_settings()
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().seed = 3
+
+
+def test_every_setting_is_described() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description and field.description.endswith("."), name
