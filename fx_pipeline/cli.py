@@ -208,8 +208,10 @@ def ui(
         with serving_reports(load_settings().layout.reports, reports_port):
             console.print(f"Dagster UI: http://127.0.0.1:{port}   reports: http://127.0.0.1:{reports_port}")
             command = [str(dagster), "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
+            # A shell starts background jobs with SIGINT ignored, which Dagster's processes would inherit and not stop.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             process = subprocess.Popen(command)
-            # A terminal sends Ctrl-C to both processes; a supervisor's SIGTERM reaches this one only, so it is passed on.
+            # A terminal sends Ctrl-C to both processes; a supervisor's SIGTERM reaches this one only: pass it on.
             signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
             while True:
                 try:

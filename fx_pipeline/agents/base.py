@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.environment.lockstep import Observation
-from fx_pipeline.environment.market_arrays import MarketArrays
+from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import CostConfig
 
 #: Called with (fraction done 0..1, metrics of the latest iteration).

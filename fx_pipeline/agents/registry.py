@@ -63,7 +63,7 @@ def _muzero_policy(folder: Path) -> Policy:
 
 
 def _muzero_episodes(preset: str) -> int:
-    return {"full": 20_000, "small": 1_536, "tiny": 8}[preset]
+    return {"full": 20_000, "small": 768, "tiny": 8}[preset]
 
 
 def _muzero_reward(preset: str) -> Any:
@@ -73,7 +73,5 @@ def _muzero_reward(preset: str) -> Any:
 
 
 _AGENTS: Mapping[str, Agent] = {
-    "muzero": Agent(
-        "muzero", "Stochastic MuZero", _muzero_trainer, _muzero_policy, _muzero_episodes, _muzero_reward
-    ),
+    "muzero": Agent("muzero", "Stochastic MuZero", _muzero_trainer, _muzero_policy, _muzero_episodes, _muzero_reward),
 }

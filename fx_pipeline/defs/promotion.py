@@ -62,7 +62,9 @@ def promote(settings: Settings, tracking: Tracking, agent: str, instrument: str,
             f"the checkpoint of window {window} was trained again after its report: validate it before promoting it.",
         )
     if hashlib.sha256((checkpoint / "weights.safetensors").read_bytes()).hexdigest() != sha256:
-        return Promotion(None, f"the weights in {checkpoint} are not those that were validated: train the window again.")
+        return Promotion(
+            None, f"the weights in {checkpoint} are not those that were validated: train the window again."
+        )
     model = settings.layout.model(instrument, sha256)
     _freeze(checkpoint, model)
     name = f"{instrument}-{agent}"

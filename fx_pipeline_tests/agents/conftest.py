@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fx_pipeline.agents.base import TrainingData
-from fx_pipeline.environment.market_arrays import MarketArrays
 from fx_pipeline.features.kernel import WARMUP_BARS, compute_features
+from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import CostConfig
 
 PIP = 0.0001

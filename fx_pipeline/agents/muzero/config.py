@@ -275,7 +275,7 @@ _SECTIONS = {
 
 @cache
 def _document() -> Mapping[str, Any]:
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     return MappingProxyType(yaml.safe_load(CONFIG_PATH.read_text(encoding="utf-8")))
 

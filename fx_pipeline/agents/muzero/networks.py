@@ -17,8 +17,8 @@ from torch.nn import functional
 from fx_pipeline.agents.muzero.config import NetworkConfig
 from fx_pipeline.agents.muzero.support import bin_centres
 from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
-from fx_pipeline.environment.market_arrays import NUM_FEATURES, WINDOW_BARS
 from fx_pipeline.environment.position import NUM_STATIC
+from fx_pipeline.market.arrays import NUM_FEATURES, WINDOW_BARS
 
 #: At first, attention falls off by a factor e every so many bars back: the newest bars matter most.
 ATTENTION_DECAY_BARS = 4.0

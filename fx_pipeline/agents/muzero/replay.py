@@ -13,8 +13,8 @@ import numpy.typing as npt
 from fx_pipeline.agents.muzero.config import LearnerConfig, ReplayConfig
 from fx_pipeline.agents.muzero.targets import empty_targets, value_targets
 from fx_pipeline.environment.actions import NUM_ACTIONS
-from fx_pipeline.environment.market_arrays import MarketArrays
 from fx_pipeline.environment.position import NUM_STATIC
+from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.errors import FxPipelineError
 
 
