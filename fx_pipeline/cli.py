@@ -197,11 +197,12 @@ def ui(
         import signal
         import subprocess
 
-        from fx_pipeline.demo import find_project, use_project
+        from fx_pipeline.demo import clear_killed_demos, find_project, use_project
         from fx_pipeline.reports_server import serving_reports
         from fx_pipeline.settings import load_settings
 
         use_project(find_project())
+        clear_killed_demos(load_settings().data_dir)
         # The file list of the code location depends on these, so they are set before it loads.
         os.environ["FX_REPORTS_URL"] = f"http://127.0.0.1:{reports_port}"
         dagster = Path(sys.executable).with_name("dagster")

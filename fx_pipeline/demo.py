@@ -1,9 +1,8 @@
 """The whole chain in one go: the very jobs of the Dagster UI, run one after another in this process."""
 
 import os
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +65,8 @@ def run_demo(
 ) -> DemoResult:
     """Import (when files are given), ingest, prepare, train, validate, and promote if the gate says so.
 
+    The caller holds the lock of `only_one` on the data folder.
+
     Parameters
     ----------
     settings : Settings
@@ -114,6 +115,7 @@ def run_demo(
 
         from fx_pipeline.definitions import defs
         from fx_pipeline.defs.jobs import ingest, prepare, promote, train, validate
+        from fx_pipeline.defs.killed_runs import demo_tags, end_killed_runs
         from fx_pipeline.defs.models import AGENT, champion
         from fx_pipeline.defs.partitions import INSTRUMENTS, key
         from fx_pipeline.defs.progress import listening
@@ -139,12 +141,16 @@ def run_demo(
             client.candles_page(instrument, month_bounds(months[0])[0], 1)
 
     with dg.DagsterInstance.get() as instance:
+        end_killed_runs(instance, settings.data_dir)
 
         def launch(name: str, partition_key: str | None, config: dict[str, Any] | None = None) -> Any:
             quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
             try:
                 return defs.resolve_job_def(name).execute_in_process(
-                    instance=instance, partition_key=partition_key, run_config={**quiet, **(config or {})}
+                    instance=instance,
+                    partition_key=partition_key,
+                    run_config={**quiet, **(config or {})},
+                    tags=demo_tags(settings.data_dir),
                 )
             except DagsterAssetCheckFailedError as error:
                 raise DataError(
@@ -223,13 +229,19 @@ def only_one(data_dir: Path) -> Iterator[None]:
         yield
 
 
+def clear_killed_demos(data_dir: Path) -> None:
+    """Free what a killed demo holds in Dagster, unless a demo runs: then nothing is dead."""
+    with suppress(ConfigurationError), only_one(data_dir):
+        import dagster as dg
+
+        from fx_pipeline.defs.killed_runs import end_killed_runs
+
+        with dg.DagsterInstance.get() as instance:
+            end_killed_runs(instance, data_dir)
+
+
 def use_project(project: Path) -> None:
     """Make `project` Dagster's home and the working directory: the paths of dagster.yaml are relative to it."""
     os.chdir(project)
     os.environ["DAGSTER_HOME"] = str(project)
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
-
-
-def elapsed(since: float) -> float:
-    """Seconds since a `time.perf_counter` reading."""
-    return time.perf_counter() - since

@@ -117,7 +117,8 @@ def test_killed_at_three_stages_it_ends_as_if_it_had_not_been(
     stages: dict[str, Callable[[], bool]] = {
         "raw candles": lambda: any((data / "raw").rglob("page-00002.json.gz")),
         "train": lambda: any(data.rglob("bundle.safetensors")),
-        "validate": lambda: any((data / "dagster" / "history" / "runs").glob("*.db")),
+        # A score is in the ledger before anything is judged.
+        "validate": lambda: (data / "ledger.db").exists(),
     }
     for stage, begun in stages.items():
         kill_in(demo(broken, candles), stage, begun)
@@ -182,9 +183,7 @@ def test_no_project_is_said(tmp_path: Path) -> None:
         find_project(tmp_path)
 
 
-def test_project_becomes_dagsters_home(
-    new_project: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_project_becomes_dagsters_home(new_project: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_HOME", "/elsewhere")
     monkeypatch.chdir(Path.cwd())
     project = new_project("project")
@@ -193,8 +192,8 @@ def test_project_becomes_dagsters_home(
 
 
 def test_lock_is_free_after_the_demo(tmp_path: Path) -> None:
-    with only_one(tmp_path / "data"):
-        with pytest.raises(ConfigurationError, match="another demo is running"), only_one(tmp_path / "data"):
-            pass
-    with only_one(tmp_path / "data"):
+    data_dir = tmp_path / "data"
+    with only_one(data_dir), pytest.raises(ConfigurationError, match="another demo is running"), only_one(data_dir):
+        pass
+    with only_one(data_dir):
         pass

@@ -109,7 +109,7 @@ def test_what_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, name: str
 def test_several_mistakes_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FX_PRESET", "huge")
     monkeypatch.setenv("FX_SEED", "x")
-    with pytest.raises(ConfigurationError, match="FX_PRESET: .*; FX_SEED: "):
+    with pytest.raises(ConfigurationError, match=r"FX_PRESET: .*; FX_SEED: "):
         load_settings()
 
 

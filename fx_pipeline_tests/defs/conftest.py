@@ -62,9 +62,7 @@ class Chain:
 
         with self.environment():
             resources = build_resources(load_settings())
-        return dg.Definitions(
-            assets=defs.assets, asset_checks=defs.asset_checks, jobs=defs.jobs, resources=resources
-        )
+        return dg.Definitions(assets=defs.assets, asset_checks=defs.asset_checks, jobs=defs.jobs, resources=resources)
 
     def job(
         self, name: str, key: str | None = None, config: Mapping[str, Any] | None = None, fails: bool = False

@@ -155,7 +155,9 @@ def test_blocking_check_stops_what_lies_downstream(copy: "Chain") -> None:
     looks_ahead(copy)
     result = copy.job("prepare", copy.instrument, fails=True)
     assert not result.success
-    assert [event.asset_key.to_user_string() for event in result.get_asset_materialization_events()] == ["feature_table"]
+    assert [event.asset_key.to_user_string() for event in result.get_asset_materialization_events()] == [
+        "feature_table"
+    ]
     failed = {evaluation.check_name for evaluation in result.get_asset_check_evaluations() if not evaluation.passed}
     assert failed == {"features_are_causal"}
     assert (copy.data_dir / "windows" / "EUR_USD.json").stat().st_mtime_ns == before

@@ -22,7 +22,8 @@ def describe() -> dict[str, Any]:
             "deps": sorted(parent.to_user_string() for parent in node.parent_keys),
             "partitions": describe_partitions(node.partitions_def),
             "checks": sorted(
-                f"{check.name}{' (blocking)' if graph.get_check_spec(check).blocking else ''}" for check in node.check_keys
+                f"{check.name}{' (blocking)' if graph.get_check_spec(check).blocking else ''}"
+                for check in node.check_keys
             ),
             "pools": sorted(node.pools or ()) if node.is_executable else [],
         }

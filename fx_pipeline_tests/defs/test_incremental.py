@@ -128,6 +128,6 @@ def test_range_of_months_in_one_run(empty: "Chain") -> None:
         )
     assert result.success
     events = result.asset_materializations_for_node("raw_candles")
-    assert [event.partition for event in events] == [str(key) for key in keys]
+    assert sorted(str(event.partition) for event in events) == [str(key) for key in keys]
     # The synthetic market begins in 2024.
     assert all(event.metadata["dagster/row_count"].value == 0 for event in events)

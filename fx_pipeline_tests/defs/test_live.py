@@ -97,8 +97,6 @@ def test_features_that_differ_stop_the_decision(place: "Chain") -> None:
     import duckdb
 
     with duckdb.connect(str(place.data_dir / "warehouse.duckdb")) as connection:
-        connection.execute(
-            "UPDATE features SET price_change_pips = 0.5 WHERE time = (SELECT max(time) FROM features)"
-        )
+        connection.execute("UPDATE features SET price_change_pips = 0.5 WHERE time = (SELECT max(time) FROM features)")
     result = place.job("live_trading", config=CONFIG, fails=True)
     assert not result.success and "the newest features differ from those of the table" in failure(result)

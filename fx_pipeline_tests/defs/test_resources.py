@@ -30,7 +30,10 @@ connection.close()
 
 def holding(path: Path, seconds: float) -> subprocess.Popen[str]:
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path), str(seconds)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-c", HOLDER, str(path), str(seconds)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     assert holder.stdout is not None and holder.stdout.readline() == "held\n"
     return holder
@@ -73,18 +76,24 @@ def test_connection_is_closed_whatever_happens(tmp_path: Path) -> None:
 
 def test_missing_file_is_not_made_by_reading(tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb"
-    with pytest.raises(DataError, match="does not exist: materialise feature_table first"):
-        with Warehouse(database=str(path)).get_connection(read_only=True):
-            pass
+    warehouse = Warehouse(database=str(path))
+    with (
+        pytest.raises(DataError, match="does not exist: materialise feature_table first"),
+        warehouse.get_connection(read_only=True),
+    ):
+        pass
     assert not path.exists()
 
 
 def test_garbled_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb"
     path.write_bytes(b"this is no database" * 1_000)
-    with pytest.raises(DataError, match="cannot be opened: move it away and materialise"):
-        with Warehouse(database=str(path)).get_connection():
-            pass
+    warehouse = Warehouse(database=str(path))
+    with (
+        pytest.raises(DataError, match="cannot be opened: move it away and materialise"),
+        warehouse.get_connection(),
+    ):
+        pass
 
 
 def test_features_without_candles_say_what_to_do(empty: "Chain") -> None:
@@ -171,7 +180,7 @@ def test_full_disk_is_named_and_leaves_nothing_half_written(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
-        with pytest.raises(FxPipelineError, match="the disk is full: .* Free some space and run again"):
+        with pytest.raises(FxPipelineError, match=r"the disk is full: .* Free some space and run again"):
             copy.job(job, copy.key())
     assert not list(copy.data_dir.rglob(".tmp-*"))
     assert not (folder / name).exists() and not (folder / "made_from.json").exists()

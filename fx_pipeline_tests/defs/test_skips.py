@@ -10,9 +10,7 @@ if TYPE_CHECKING:
 
 
 def warnings(chain: "Chain", run_id: str) -> list[str]:
-    return [
-        entry.user_message for entry in chain.instance.all_logs(run_id) if getattr(entry, "level", 0) == 30
-    ]
+    return [entry.user_message for entry in chain.instance.all_logs(run_id) if getattr(entry, "level", 0) == 30]
 
 
 def run_skipped(chain: "Chain", job: str, key: str) -> str:

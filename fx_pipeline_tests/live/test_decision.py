@@ -62,7 +62,7 @@ def test_features_of_other_code_or_bars_are_refused() -> None:
     bars = market()
     features = bars.features.copy()
     features[-1, 4] = np.nextafter(features[-1, 4], np.float32(2))
-    with pytest.raises(DataError, match="GBP_JPY: the newest features differ .* materialise feature_table again"):
+    with pytest.raises(DataError, match=r"GBP_JPY: the newest features differ .* materialise feature_table again"):
         newest_observation(dataclasses.replace(bars, features=features))
 
 

@@ -25,7 +25,10 @@ def test_second_process_is_told_who_holds_it(tmp_path: Path) -> None:
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        with pytest.raises(AccountLockedError, match=f"held by process {holder.pid}: only one process"), account_lock(path):
+        with (
+            pytest.raises(AccountLockedError, match=f"held by process {holder.pid}: only one process"),
+            account_lock(path),
+        ):
             pass
     finally:
         os.kill(holder.pid, signal.SIGKILL)
