@@ -38,13 +38,11 @@ def report(title: str, times: Mapping[str, list[float]], figures: Mapping[str, A
     import numpy
 
     if not as_json:
-        print(
-            f"{title}   ({platform.machine()}, {os.cpu_count()} cores, numpy {numpy.__version__}, numba {numba.__version__})"
-        )
+        versions = f"numpy {numpy.__version__}, numba {numba.__version__}"
+        print(f"{title}   ({platform.machine()}, {os.cpu_count()} cores, {versions})")
         for name, values in times.items():
-            print(
-                f"  {name:<24} median {statistics.median(values):.4f} s   min {min(values):.4f}   max {max(values):.4f}"
-            )
+            median = statistics.median(values)
+            print(f"  {name:<24} median {median:.4f} s   min {min(values):.4f}   max {max(values):.4f}")
     print(json.dumps(dict(figures)))
 
 

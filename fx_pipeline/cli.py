@@ -148,16 +148,17 @@ def demo(
 def summary(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
-    """Show the newest validation report."""
+    """Show the validation report that was materialised last."""
     with clear_errors():
         from fx_pipeline.market.errors import DataError
         from fx_pipeline.settings import load_settings
         from fx_pipeline.validation.report import read_report, report_summary
 
-        reports = [read_report(path.parent) for path in load_settings().layout.reports.glob("*/*/*/report.json")]
-        if not reports:
+        pointer = load_settings().layout.newest_report
+        folder = Path(json.loads(pointer.read_text())["folder"]) if pointer.exists() else None
+        if folder is None or not (folder / "report.json").exists():
             raise DataError("there is no validation report yet: run make demo, or materialise validation_report.")
-        newest: dict[str, Any] = report_summary(max(reports, key=lambda report: str(report["run"]["validated"])))
+        newest: dict[str, Any] = report_summary(read_report(folder))
         newest["report"] = str(Path(newest["report"]).resolve())
     if json_:
         # Plain print: rich would wrap the line.

@@ -50,6 +50,11 @@ class Layout:
         """All validation reports."""
         return self.data_dir / "reports"
 
+    @property
+    def newest_report(self) -> Path:
+        """Which report was materialised last."""
+        return self.data_dir / "newest_report.json"
+
     def windows(self, instrument: str) -> Path:
         """The walk-forward plan of an instrument."""
         return self.data_dir / "windows" / f"{instrument}.json"

@@ -126,6 +126,7 @@ def validation_report(
     from fx_pipeline.agents.registry import agent
     from fx_pipeline.broker.files import clear_disk_errors
     from fx_pipeline.defs.reporting import report_context, report_metadata, trial_recorder
+    from fx_pipeline.market.atomic import atomic_write_json
     from fx_pipeline.reuse import identity, stamp, stands
     from fx_pipeline.validation.report import read_report, write_report
     from fx_pipeline.validation.validate import validate_policy
@@ -154,6 +155,7 @@ def validation_report(
     if stands(folder, made_from, *files):
         context.log.info(f"{folder} stands: the same checkpoint, data and settings made it.")
         reporter(context, f"validate {key} (stands)")(1.0, {})
+        atomic_write_json(settings.layout.newest_report, {"folder": str(folder)})
         yield dg.MaterializeResult(metadata=report_metadata(read_report(folder), folder))
         return
     preset = record["preset"]
@@ -190,6 +192,7 @@ def validation_report(
         run.log_metrics({name: value for name, value in metadata.items() if isinstance(value, float)}, step=0)
         run.log_artifact(folder / "report.html")
     stamp(folder, made_from, *files)
+    atomic_write_json(settings.layout.newest_report, {"folder": str(folder)})
     yield dg.MaterializeResult(metadata=metadata)
 
 

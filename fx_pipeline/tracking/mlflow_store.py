@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fx_pipeline.market.atomic import TEMPORARY_PREFIX
 from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
 
 if TYPE_CHECKING:
@@ -345,10 +346,10 @@ def _initialise(database: Path) -> None:
     from mlflow.store.db.utils import _initialize_tables
     from sqlalchemy import create_engine
 
-    temporary = database.with_name(f".tmp-{database.name}")
-    # Left by a process that was killed here; the lock is ours, so nobody is writing it.
-    for leftover in (temporary, temporary.with_name(f"{temporary.name}-journal")):
+    # Named as `market.atomic` names its files. What others left here is of killed processes: the lock is ours.
+    for leftover in database.parent.glob(f"{TEMPORARY_PREFIX}*-{database.name}*"):
         leftover.unlink(missing_ok=True)
+    temporary = database.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{database.name}")
     engine = create_engine(f"{SQLITE}{temporary}")
     try:
         _initialize_tables(engine)

@@ -122,7 +122,7 @@ def test_processes_may_use_a_fresh_store_at_the_same_time(tmp_path):
 @pytest.mark.slow
 def test_a_process_killed_while_it_makes_the_store_leaves_it_usable(tmp_path):
     worker = start(tmp_path)
-    half_made = tmp_path / ".tmp-mlflow.db"
+    half_made = tmp_path / f".tmp-{worker.pid}-mlflow.db"
     while not half_made.exists() and worker.poll() is None:
         time.sleep(0.01)
     time.sleep(0.05)
