@@ -4,17 +4,20 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 CANDLES ?=
 INSTRUMENT ?=
+FORMAT ?=
+UTC_OFFSET ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format ui mlflow bench clean
+.PHONY: help setup demo test test-slow lint format ui mlflow bench clean clean-all
 
 help: ## Show this list.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed."; exit 1; }
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: install it, or name it with PYTHON=/path/to/python3.11."; exit 1; }
 	@echo "installing into .venv (two to three minutes the first time) ..."
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@# torch first and by its exact version: whatever asks for it later is then content.
@@ -24,8 +27,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 setup: $(STAMP) ## Create .venv and install the pinned dependencies.
 
-demo: $(STAMP) ## Run the whole chain (CANDLES=FILE for real candles, INSTRUMENT=NAME).
-	$(BIN)/fx-pipeline demo $(if $(CANDLES),--candles "$(CANDLES)") $(if $(INSTRUMENT),--instrument $(INSTRUMENT))
+demo: $(STAMP) ## Run the whole chain (CANDLES=FILE for real candles; INSTRUMENT=, FORMAT=, UTC_OFFSET=).
+	$(BIN)/fx-pipeline demo $(if $(CANDLES),--candles "$(CANDLES)") $(if $(INSTRUMENT),--instrument $(INSTRUMENT)) \
+	  $(if $(FORMAT),--format $(FORMAT)) $(if $(UTC_OFFSET),--utc-offset "$(UTC_OFFSET)")
 
 test: $(STAMP) ## Run all tests but the slow ones.
 	$(BIN)/pytest -n 2 -m "not slow"
@@ -47,12 +51,15 @@ ui: $(STAMP) ## Open the Dagster UI and the report pages on localhost.
 	$(BIN)/fx-pipeline ui
 
 mlflow: $(STAMP) ## Open the MLflow UI on localhost.
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///data/mlflow.db --host 127.0.0.1 --port 5000
+	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$${FX_DATA_DIR:-data}/mlflow.db" --host 127.0.0.1 --port 5000
 
 bench: $(STAMP) ## Run the benchmarks.
 	$(BIN)/python -m benchmarks.features
 
-clean: ## Remove what was generated (data) and installed (.venv).
+clean: ## Remove what can be made again; keeps imported candles, models, tracking and the trial ledger.
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
-	find data -mindepth 1 ! -name README.md -delete 2>/dev/null || true
+	cd data && rm -rf raw lake quarantine warehouse.duckdb* windows checkpoints reports newest_report.json dagster ci
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-all: clean ## Remove everything below data/ too: imported candles, models and the trial ledger are lost.
+	find data -mindepth 1 ! -name README.md -delete

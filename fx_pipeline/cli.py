@@ -32,9 +32,12 @@ def clear_errors() -> Iterator[None]:
         yield
     except Exception as error:
         cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, FxPipelineError):
+        # Dagster raises a user's exception from one that it was the cause of: the chain can be a circle.
+        seen: set[int] = set()
+        while cause is not None and not isinstance(cause, FxPipelineError) and id(cause) not in seen:
+            seen.add(id(cause))
             cause = cause.__cause__ or cause.__context__
-        if cause is None:
+        if not isinstance(cause, FxPipelineError):
             raise
         errors.print(f"[red]error:[/] {cause}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from error
@@ -71,6 +74,7 @@ def import_(
             load_settings().data_dir,
             utc_offset=utc_offset,
             side=side,  # type: ignore[arg-type]
+            now_ns=time.time_ns(),
             progress=lambda line: errors.print(f"  {line}", highlight=False, soft_wrap=True),
         )
         table = Table(show_header=False, box=None)

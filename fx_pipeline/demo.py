@@ -1,6 +1,7 @@
 """The whole chain in one go: the very jobs of the Dagster UI, run one after another in this process."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ from fx_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from fx_pipeline.sessions.table import Plan
+
+
+#: How far back the demo asks a real broker for candles: nine weeks.
+LIVE_HISTORY_NS = 63 * 86_400 * 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -91,10 +96,17 @@ def run_demo(
         If OANDA, or the server at FX_PAPER_URL, cannot be reached.
     """
     from fx_pipeline.broker.months import month_bounds, months_between
-    from fx_pipeline.broker.paper.store import span as imported_span
+    from fx_pipeline.broker.paper.store import months as imported_months
     from fx_pipeline.broker.paper.synthetic import SPAN_NS
     from fx_pipeline.ingest.importers import guess_format, import_files
 
+    served = settings.oanda_environment == "paper" and not settings.paper_url
+    if candles and not served:
+        raise ConfigurationError(
+            "candle files are served by the demo's own paper server: unset FX_PAPER_URL and set "
+            f"FX_OANDA_ENVIRONMENT=paper (it is {settings.oanda_environment})."
+        )
+    now_ns = time.time_ns()
     if candles:
         with display.stage("import") as say:
             imported = import_files(
@@ -103,10 +115,13 @@ def run_demo(
                 format_ or guess_format(candles[0]),  # type: ignore[arg-type]
                 settings.data_dir,
                 utc_offset=utc_offset,
+                now_ns=now_ns,
             )
             say(f"{imported.imported:,} candles of {instrument}, {imported.quarantined} quarantined")
-    span = imported_span(settings.layout.paper_store, instrument)
-    months = months_between(*(span or SPAN_NS))
+    if served:
+        months = imported_months(settings.layout.paper_store, instrument) or months_between(*SPAN_NS)
+    else:
+        months = months_between(now_ns - LIVE_HISTORY_NS, now_ns)
 
     # The code location lists the instruments that were imported, so it is loaded after the import.
     with display.stage("load the pipeline"):
@@ -135,7 +150,7 @@ def run_demo(
             f"the candles of {instrument} begin in {months[0]}, before FX_HISTORY_START={settings.history_start}: set "
             "that to their first month."
         )
-    if settings.oanda_environment != "paper" or settings.paper_url:
+    if not served:
         # The asset tries again and again, which suits a schedule; who sits and waits is told at once.
         with display.stage("reach the broker"), Broker().client() as client:
             client.candles_page(instrument, month_bounds(months[0])[0], 1)

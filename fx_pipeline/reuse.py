@@ -36,11 +36,16 @@ def stands(folder: Path, identity_: str, *names: str) -> bool:
     stamp = folder / "made_from.json"
     if not stamp.exists():
         return False
-    record = json.loads(stamp.read_text())
+    try:
+        record = json.loads(stamp.read_bytes())
+        made_of, hashes = record["identity"], dict(record["files"])
+    except (ValueError, KeyError, TypeError):
+        # A damaged stamp vouches for nothing: what it lies beside is made again.
+        return False
     return (
-        record.get("identity") == identity_
-        and set(names) <= set(record["files"])
-        and all((folder / name).exists() and _sha256(folder / name) == value for name, value in record["files"].items())
+        made_of == identity_
+        and set(names) <= set(hashes)
+        and all((folder / name).exists() and _sha256(folder / name) == value for name, value in hashes.items())
     )
 
 

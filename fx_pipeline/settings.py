@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     instruments: Annotated[tuple[str, ...], NoDecode] = Field(
         ("GBP_JPY", "EUR_USD", "GBP_USD", "USD_JPY"), description="Instruments, separated by commas."
     )
-    history_start: str = Field("2005-01", pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="First month offered.")
+    history_start: str = Field("2000-01", pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="First month offered.")
 
     train_days: int | None = Field(None, ge=1, description="Trading days of a training span; absent: fitted.")
     validation_days: int | None = Field(None, ge=1, description="Trading days of a validation span; absent: fitted.")

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from fx_pipeline.cli import app
+from fx_pipeline.cli import app, clear_errors
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = "time,open,high,low,close,volume\n"
@@ -201,6 +201,27 @@ def test_errors_that_are_not_ours_keep_their_traceback(
     monkeypatch.setattr("fx_pipeline.settings.load_settings", bug)
     done = run("summary")
     assert done.exit_code == 1 and isinstance(done.exception, KeyError)
+
+
+def test_an_exception_chain_that_is_a_circle_ends() -> None:
+    # Dagster raises the user's exception from its own, whose cause it is.
+    inner, outer = ValueError("not ours"), RuntimeError("Dagster's")
+    inner.__cause__, outer.__cause__ = outer, inner
+    with pytest.raises(ValueError, match="not ours"), clear_errors():
+        raise inner
+
+
+def test_bars_of_the_future_do_not_enter_the_store(run: Callable[..., Result], project: Path) -> None:
+    rows = [f"2024-01-02T{k // 60:02}:{k % 60:02}:00Z,1.1,1.2,1.0,1.1,5" for k in range(120)]
+    path = write(project / "EUR_USD.csv", HEADER + "\n".join([*rows, "2050-01-03T10:00:00Z,1.1,1.2,1.0,1.1,5"]) + "\n")
+    done = run("import", path)
+    assert done.exit_code == 0 and "2024-01 to 2024-01" in done.stdout and "in the future" in done.stdout
+
+
+def test_candle_files_are_for_the_paper_server(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FX_PAPER_URL", "http://127.0.0.1:1")
+    path = write(Path("EUR_USD.csv"), HEADER + "2024-01-02T00:00:00Z,1.1,1.2,1.0,1.1,5\n")
+    assert "served by the demo's own paper server" in one_error(run("demo", "--candles", path))
 
 
 def test_newest_report_is_shown(run: Callable[..., Result], project: Path) -> None:

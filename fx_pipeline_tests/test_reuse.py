@@ -37,6 +37,12 @@ def test_changed_or_missing_files_do_not(folder: Path, damage: str) -> None:
     assert not stands(folder, identity(seed=1), "weights", "record")
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"identity": "x", "files": 3}', "\x00"])
+def test_a_damaged_stamp_vouches_for_nothing(folder: Path, text: str) -> None:
+    (folder / "made_from.json").write_text(text)
+    assert not stands(folder, identity(seed=1), "weights")
+
+
 def test_nothing_stands_without_a_stamp(tmp_path: Path) -> None:
     assert not stands(tmp_path, identity(seed=1))
 

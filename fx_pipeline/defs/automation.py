@@ -111,7 +111,10 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
     cron_schedule="0 18 * * 5",
     execution_timezone="America/New_York",
     default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Trains the newest window of every instrument on Fridays after the close. Off until switched on.",
+    description=(
+        "Trains the newest window of every instrument on Fridays after the close, on what `ingest` and `prepare` have "
+        "brought in by then. Off until switched on."
+    ),
 )
 def weekly_retraining(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
     """Train the newest window of every instrument on Friday after the market closes. Off until switched on."""

@@ -94,8 +94,7 @@ def muzero_checkpoint(
                 progress=reporter(context, f"train {key}"),
             )
         )
-        for step, figures in enumerate(checkpoint.history):
-            run.log_metrics(dict(figures), step=step)
+        run.log_history(checkpoint.history)
         write_history(folder, checkpoint.history)
         run.log_artifact(folder / "checkpoint.json")
         run.log_artifact(folder / "weights.safetensors")
@@ -142,6 +141,11 @@ def validation_report(
         context.log.warning(f"skipped: there is no checkpoint in {checkpoint}: materialise muzero_checkpoint first.")
         return
     record = read_checkpoint(checkpoint)
+    if record["window"] != {"key": key, **span.window.spans()}:
+        context.log.warning(
+            f"skipped: the checkpoint in {checkpoint} was trained on other spans than window {key} has: train again."
+        )
+        return
     made_from = identity(
         checkpoint=record["weights_sha256"],
         data=span.market.fingerprint,
@@ -243,10 +247,12 @@ def load_span(warehouse: Warehouse, instrument: str, key: str, part: str) -> Spa
 
     Nothing after the span's end is loaded; before its start come the bars that the first observation looks back on.
     """
+    from fx_pipeline.features.kernel import causal_mismatches
     from fx_pipeline.features.table import load_market
     from fx_pipeline.market.errors import DataError
     from fx_pipeline.sessions.index import starts_inside
     from fx_pipeline.sessions.table import read_plan, read_starts, thin
+    from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS
 
     try:
         plan = read_plan(load_settings().layout.windows(instrument))
@@ -264,24 +270,46 @@ def load_span(warehouse: Warehouse, instrument: str, key: str, part: str) -> Spa
         # A few days earlier: the window of the first observation may reach over a weekend.
         market = load_market(connection, instrument, start - LOOK_BACK_NS, end)
         starts = starts_inside(market, read_starts(connection, market), start, end)
+        between = connection.execute(
+            "SELECT count(*) FROM features WHERE instrument = ? AND epoch_ns(time) >= ? AND epoch_ns(time) < ?",
+            [instrument, window.train_end, window.valid_start],
+        ).fetchone()[0]
+    # The asset checks say the same of everything, but they stop only what runs with them; nothing may train on a leak.
+    if between < MIN_EMBARGO_BARS or window.train_end > window.valid_start:
+        raise DataError(
+            f"window {key} of {instrument} has {between} bars between training and validation, {MIN_EMBARGO_BARS} are "
+            "needed: materialise valid_sessions again."
+        )
+    leaks = causal_mismatches(market.close, market.time, market.features, market.pip, GUARD_BARS, load_settings().seed)
+    if leaks:
+        raise DataError(
+            f"{instrument}: rows of the feature table are not those of the bars up to them (bars {leaks[:3]} of window "
+            f"{key}): remove {load_settings().layout.warehouse} and materialise feature_table again."
+        )
     if part == "valid":
         starts = thin(starts)
     needed = MIN_TRAIN_STARTS if part == "train" else MIN_VALIDATION_SESSIONS
     if len(starts) < needed:
-        return f"window {key} of {instrument} has {len(starts)} valid sessions to {part}, at least {needed} are needed."
+        purpose = "train on" if part == "train" else "validate"
+        return f"window {key} of {instrument} has {len(starts)} sessions to {purpose}, at least {needed} are needed."
     return Span(window, market, starts)
 
 
+#: Bars at which every span is tested for rows that depend on later bars.
+GUARD_BARS = 20
 #: Four days: the bars behind the first observation may lie before a weekend and a holiday.
 LOOK_BACK_NS = 4 * 86_400 * 1_000_000_000
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:
-    """Read the record of a checkpoint."""
-    import json
+    """Read the record of a checkpoint.
 
-    record: dict[str, Any] = json.loads((folder / "checkpoint.json").read_text())
-    return record
+    Raises
+    ------
+    DataError
+        If it is damaged.
+    """
+    return _read_json(folder / "checkpoint.json")
 
 
 def write_history(folder: Path, history: Any) -> None:
@@ -291,11 +319,20 @@ def write_history(folder: Path, history: Any) -> None:
     atomic_write_json(folder / "history.json", [dict(row) for row in history])
 
 
-def _checkpoint_metadata(folder: Path, mlflow_uri: str, reused: bool) -> dict[str, Any]:
+def _read_json(path: Path) -> Any:
     import json
 
+    from fx_pipeline.market.errors import DataError
+
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"{path} is damaged ({error}): materialise muzero_checkpoint again.") from error
+
+
+def _checkpoint_metadata(folder: Path, mlflow_uri: str, reused: bool) -> dict[str, Any]:
     record = read_checkpoint(folder)
-    history = json.loads((folder / "history.json").read_text())
+    history = _read_json(folder / "history.json")
     metadata: dict[str, Any] = {
         "sha256": record["weights_sha256"],
         "seed": record["seed"],

@@ -92,6 +92,8 @@ def promote(settings: Settings, tracking: Tracking, agent: str, instrument: str,
         "registered_model": name,
         "version": str(version),
         "expectancy_pips": float(report["figures"]["expectancy_pips"]),
+        "source": report["lineage"]["source"],
+        "costs": dict(report["lineage"]["costs"]),
         "figures_sha256": report["figures_sha256"],
         "report": str(folder / "report.html"),
     }

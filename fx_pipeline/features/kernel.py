@@ -134,6 +134,39 @@ def _features(close, minutes, pip, clock):  # type: ignore[no-untyped-def]
     return features, sigma
 
 
+def causal_mismatches(
+    close: Float64, time_ns: npt.NDArray[np.int64], features: Float32, pip: float, bars: int, seed: int
+) -> list[int]:
+    """Compute rows anew on data cut after them, at bars drawn at random, and list those that differ by a bit.
+
+    Parameters
+    ----------
+    close : (T,) float64
+    time_ns : (T,) int64
+    features : (T, 9) float32
+        What is to be tested.
+    pip : float
+    bars : int
+        How many bars to draw, among those with a whole warm-up behind them.
+    seed : int
+
+    Returns
+    -------
+    list of int
+        Bars whose row depends on something else than the bars up to it.
+    """
+    if len(close) < WARMUP_BARS:
+        return []
+    drawn = np.random.default_rng(seed).integers(WARMUP_BARS - 1, len(close), bars)
+    different = []
+    for bar in np.unique(drawn).tolist():
+        part = slice(bar + 1 - WARMUP_BARS, bar + 1)
+        row = compute_features(close[part], time_ns[part], pip)[0][-1]
+        if row.tobytes() != features[bar].tobytes():
+            different.append(bar)
+    return different
+
+
 class IncrementalFeatures:
     """Features of a stream of bars, one bar at a time, by the kernel of the table.
 

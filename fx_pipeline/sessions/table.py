@@ -130,8 +130,11 @@ def read_plan(path: Path) -> Plan:
     """
     if not path.exists():
         raise DataError(f"{path} does not exist: materialise valid_sessions of {path.stem} first.")
-    record = json.loads(path.read_text())
-    windows: Sequence[dict[str, object]] = record.pop("windows")
+    try:
+        record = json.loads(path.read_bytes())
+        windows: Sequence[dict[str, object]] = record.pop("windows")
+    except (ValueError, KeyError, AttributeError) as error:
+        raise DataError(f"{path} is damaged ({error}): materialise valid_sessions of {path.stem} again.") from error
     return Plan(
         **record,
         windows=tuple(

@@ -42,13 +42,35 @@ def test_window_without_a_checkpoint(copy: "Chain") -> None:
     assert "there is no checkpoint" in said and "materialise muzero_checkpoint first" in said
 
 
+def test_checkpoint_of_other_spans_is_not_validated_under_new_ones(copy: "Chain") -> None:
+    import json
+
+    path = copy.data_dir / "windows" / "EUR_USD.json"
+    plan = json.loads(path.read_text())
+    plan["windows"][-1]["train_start"] += 60_000_000_000
+    path.write_text(json.dumps(plan))
+    assert "trained on other spans than window" in run_skipped(copy, "validate", copy.key())
+
+
+@pytest.mark.parametrize("job", ["train", "validate"])
+def test_nothing_trains_or_validates_on_a_leak(copy: "Chain", job: str) -> None:
+    import json
+
+    path = copy.data_dir / "windows" / "EUR_USD.json"
+    plan = json.loads(path.read_text())
+    plan["windows"][-1]["train_end"] = plan["windows"][-1]["valid_start"]
+    path.write_text(json.dumps(plan))
+    result = copy.job(job, copy.key(), fails=True)
+    assert not result.success and result.get_asset_materialization_events() == []
+
+
 def test_window_with_too_few_sessions(copy: "Chain") -> None:
     import duckdb
 
     with duckdb.connect(str(copy.data_dir / "warehouse.duckdb")) as connection:
         connection.execute("DELETE FROM valid_sessions WHERE start_time > '2024-01-10'")
     said = run_skipped(copy, "validate", copy.key())
-    assert f"window {copy.window} of EUR_USD has 0 valid sessions to valid, at least 5 are needed" in said
+    assert f"window {copy.window} of EUR_USD has 0 sessions to validate, at least 5 are needed" in said
 
 
 def test_too_little_data_for_any_window(chain: "Chain", tmp_path: Path) -> None:

@@ -7,12 +7,29 @@ import pytest
 from fx_pipeline.validation.promotion import decide_promotion
 
 
-def report(window: str = "2024-02-01", expectancy: float = 3.0, verdict: str = "promoted", sha: str = "new") -> Any:
+COSTS = {"kind": "fixed", "fixed_pips": 4.0}
+
+
+def report(
+    window: str = "2024-02-01",
+    expectancy: float = 3.0,
+    verdict: str = "promoted",
+    sha: str = "new",
+    source: str = "imported",
+    costs: Any = COSTS,
+) -> Any:
     figures = {"window": window, "expectancy_pips": expectancy, "verdict": verdict, "reasons": ["one", "two"]}
-    return {"figures": figures, "lineage": {"checkpoint_sha256": sha}}
+    return {"figures": figures, "lineage": {"checkpoint_sha256": sha, "source": source, "costs": costs}}
 
 
-CHAMPION = {"window": "2024-02-01", "sha256": "old", "expectancy_pips": 2.0}
+CHAMPION = {
+    "window": "2024-02-01",
+    "sha256": "old",
+    "expectancy_pips": 2.0,
+    "source": "imported",
+    "costs": COSTS,
+}
+TOY = CHAMPION | {"source": "synthetic", "window": "2024-03-01"}
 
 
 @pytest.mark.parametrize(
@@ -28,6 +45,10 @@ CHAMPION = {"window": "2024-02-01", "sha256": "old", "expectancy_pips": 2.0}
         (report(window="2024-01-01", expectancy=9.0), CHAMPION, False, "validated on newer data"),
         (report(sha="old"), CHAMPION, False, "is the champion already"),
         (report(sha="old", window="2024-03-01"), CHAMPION, False, "is the champion already"),
+        (report(window="2024-05-01", source="synthetic"), CHAMPION, False, "validated on real candles"),
+        (report(window="2016-06-14"), TOY, True, "the champion knew a synthetic market only"),
+        (report(window="2024-05-01", source="synthetic"), TOY, True, "it replaces 2024-03-01"),
+        (report(costs={"kind": "fixed", "fixed_pips": 0.0}, expectancy=9.0), CHAMPION, False, "under other costs"),
     ],
 )
 def test_decision(candidate: Any, champion: Any, promote: bool, says: str) -> None:
