@@ -6,7 +6,6 @@ import pytest
 
 from fx_pipeline.validation.promotion import decide_promotion
 
-
 COSTS = {"kind": "fixed", "fixed_pips": 4.0}
 
 
