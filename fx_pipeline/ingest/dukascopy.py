@@ -3,6 +3,7 @@
 The publisher fills minutes without a tick with flat bars of volume 0; they are no candles and are left out.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from fx_pipeline.ingest.text import read_text, split_rows, to_times
 from fx_pipeline.market.errors import DataError
 
 EXPECTED = "22.04.2016 16:53:00.000,160.532,160.536,160.512,160.516,115.3"
+_TIME = re.compile(r"\d\d\.\d\d\.\d{4} ")
 _NAMES = ("time", "open", "high", "low", "close", "volume")
 
 
 def read(path: Path) -> Parsed:
-    """Read a Dukascopy M1 export.
+    """Read a Dukascopy M1 export, with its header or without.
 
     Raises
     ------
@@ -29,10 +31,11 @@ def read(path: Path) -> Parsed:
     data = read_text(path)
     header = data.split(b"\n", 1)[0].decode().strip()
     names = [name.strip().lower() for name in header.split(",")]
-    if names != ["gmt time", *_NAMES[1:]]:
+    headless = _TIME.match(header) is not None
+    if not headless and names != ["gmt time", *_NAMES[1:]]:
         hint = " Export it again with GMT times." if names[0] == "local time" else ""
         raise DataError(f"{path}, row 1: the columns are {header!r}, not 'Gmt time,Open,High,Low,Close,Volume'.{hint}")
-    rows = split_rows(path, data, ",", _NAMES, skip_lines=1)
+    rows = split_rows(path, data, ",", _NAMES, skip_lines=0 if headless else 1)
     cells = rows.columns["time"]
     seconds, rest = pc.utf8_slice_codeunits(cells, 0, 19), pc.utf8_slice_codeunits(cells, 19)
     whole = pc.is_in(rest, value_set=pa.array(["", ".000"])).to_numpy(zero_copy_only=False)

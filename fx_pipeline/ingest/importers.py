@@ -18,10 +18,12 @@ import pyarrow.compute as pc
 from fx_pipeline.broker.files import write_table
 from fx_pipeline.broker.paper import store as candle_store
 from fx_pipeline.ingest import dukascopy, histdata, metatrader, named
-from fx_pipeline.ingest.clock import NO_TIME, Clock, parse_clock
+from fx_pipeline.ingest.clock import NO_TIME, parse_clock
 from fx_pipeline.ingest.layout import DEFAULT_DATA_DIR, paper_store, quarantine_path
 from fx_pipeline.ingest.parsed import Parsed
 from fx_pipeline.ingest.plausible import check_clock, check_granularity, check_level
+from fx_pipeline.ingest.sniff import FORMATS, Format
+from fx_pipeline.ingest.sniff import guess_format as guess_format
 from fx_pipeline.ingest.tables import frame_table
 from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS, SIDES, bad_bar_reasons
 from fx_pipeline.market.costs import modelled_spread_pips
@@ -29,8 +31,10 @@ from fx_pipeline.market.errors import ConfigurationError, DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
 from fx_pipeline.market.instrument import known_instruments
 
-Format = Literal["parquet", "csv", "histdata", "metatrader", "dukascopy"]
 Side = Literal["bid", "mid", "ask"]
+
+#: Nobody has one-minute retail quotes of before: such a time is mistyped, and would make decades of empty months.
+EARLIEST_NS = int(np.datetime64("1990-01-01", "ns").astype(np.int64))
 
 #: Rows of a file that were refused, as they came; prices that cannot be read are NaN, times null.
 IMPORT_QUARANTINE_SCHEMA = pa.schema(
@@ -61,7 +65,6 @@ _READERS: dict[str, _Reader] = {
     "metatrader": _Reader(metatrader.read, metatrader.EXPECTED, "bid", clock_needed=True),
     "dukascopy": _Reader(dukascopy.read, dukascopy.EXPECTED, "bid"),
 }
-FORMATS = tuple(_READERS)
 
 
 @dataclass(frozen=True)
@@ -153,24 +156,6 @@ def guess_instrument(path: Path) -> str:
     return found[0]
 
 
-def guess_format(path: Path) -> Format:
-    """Return "parquet" or "csv" by the file's suffix.
-
-    Raises
-    ------
-    ConfigurationError
-        If the suffix is another one.
-    """
-    suffix = path.suffix.lower()
-    if suffix in (".parquet", ".pq"):
-        return "parquet"
-    if suffix == ".csv":
-        return "csv"
-    raise ConfigurationError(
-        f"the format of {path.name} does not show in its name: give --format ({', '.join(FORMATS)})."
-    )
-
-
 def read_candles(
     path: Path,
     format: Format,
@@ -189,7 +174,7 @@ def read_candles(
         Which price a file with a single one holds. By default "mid" for named columns, else "bid". The other sides
         then come from the modelled spread of the hour, and `quotes_modelled` says so.
     now_ns : int, optional
-        Bars that open at or after it are quarantined.
+        Bars that open at or after it are quarantined, as are those before 1990 in any case.
 
     Raises
     ------
@@ -204,8 +189,8 @@ def read_candles(
         raise ConfigurationError(f"--format {format!r} is unknown: use one of {', '.join(FORMATS)}.")
     if reader.clock_needed and utc_offset is None:
         raise ConfigurationError(
-            f"{path}: {format} files are on the broker's clock and do not name it. Give --utc-offset, for many "
-            "brokers America/New_York+7."
+            f"{path}: {format} files are on the broker's clock and do not name it. Give --utc-offset: hours ahead of "
+            "UTC (+3), a zone (Europe/Athens), or a zone and hours (America/New_York+7, that of many brokers)."
         )
     find_instrument(instrument)
     parsed = reader.read(path)
@@ -213,13 +198,16 @@ def read_candles(
     rows = len(parsed.row) + len(parsed.broken)
     _check_readable(path, reader, parsed, rows)
     without_tick = np.zeros(len(parsed.row), bool) if parsed.without_tick is None else parsed.without_tick
+    utc_ns = clock.to_utc(parsed.local_ns)
+    # Mistyped years add weekends without bars, which would hide a wrong clock.
+    possible = (utc_ns >= EARLIEST_NS) & (utc_ns < (np.iinfo(np.int64).max if now_ns is None else now_ns))
     # Filled-in minutes run through weekends, and say nothing of the clock.
-    known = parsed.local_ns[(parsed.local_ns != NO_TIME) & ~without_tick]
-    check_granularity(str(path), known)
+    known = parsed.local_ns[possible & ~without_tick]
+    _check_granularity(path, parsed, known)
     close = next(array for name, array in parsed.prices.items() if name.endswith("_c"))
     check_level(str(path), instrument, close)
     checked = check_clock(str(path), instrument, known, clock)
-    frame, reasons = _judge(parsed, clock, instrument, side or reader.side, path, now_ns)
+    frame, reasons = _judge(parsed, utc_ns, instrument, side or reader.side, path, now_ns)
     quarantine = _quarantine_table(frame[reasons != ""], reasons[reasons != ""], parsed)
     if 2 * len(quarantine) > rows:
         raise _mostly_bad(path, reader, quarantine, rows)
@@ -291,6 +279,22 @@ def import_files(
     )
 
 
+def _check_granularity(path: Path, parsed: Parsed, known_ns: np.ndarray) -> None:
+    try:
+        check_granularity(str(path), known_ns)
+    except DataError as error:
+        lost = np.flatnonzero(parsed.local_ns == NO_TIME).tolist()
+        if not lost:
+            raise
+        # Rows without a time leave holes that look like longer bars: they are what to mend first.
+        text = parsed.texts.get(lost[0])
+        raise DataError(
+            f"{path}: the times of {len(lost):,} of {len(parsed.row):,} rows cannot be read, the first in row "
+            f"{parsed.row[lost[0]]}{'' if text is None else f' ({text[:80]!r})'}: write all times alike. Without those "
+            f"rows, {error}"
+        ) from error
+
+
 def _check_readable(path: Path, reader: _Reader, parsed: Parsed, rows: int) -> None:
     broken = dict(parsed.broken)
     for index in parsed.unreadable:
@@ -305,6 +309,8 @@ def _check_readable(path: Path, reader: _Reader, parsed: Parsed, rows: int) -> N
             f"{path}, row {max(broken)}: the last row is cut short ({broken[max(broken)][:80]!r}). The file is "
             "truncated: export or download it again."
         )
+    if not rows:
+        raise DataError(f"{path} holds a header and no rows: export or download it again.")
     if 2 * len(broken) > rows or not len(parsed.row):
         first = min(broken, default=1)
         raise DataError(
@@ -321,11 +327,11 @@ def _mostly_bad(path: Path, reader: _Reader, quarantine: pa.Table, rows: int) ->
 
 
 def _judge(
-    parsed: Parsed, clock: Clock, instrument: str, side: Side, path: Path, now_ns: int | None
+    parsed: Parsed, utc_ns: np.ndarray, instrument: str, side: Side, path: Path, now_ns: int | None
 ) -> tuple[pd.DataFrame, np.ndarray]:
     # All rows of the file with the twelve prices, and the reason to refuse each ("" for none).
-    utc_ns = clock.to_utc(parsed.local_ns)
     reasons = np.full(len(utc_ns), "", dtype=object)
+    reasons[utc_ns < EARLIEST_NS] = "before 1990"
     reasons[utc_ns == NO_TIME] = "local time falls into a clock change"
     for index, reason in parsed.unreadable.items():
         reasons[index] = reason
@@ -354,7 +360,7 @@ def _complete_sides(
     elif len(given) == 1:
         known = given.pop()
         held: str = side if known == "one" else known
-        spread = modelled_spread_pips(instrument, np.where(utc_ns == NO_TIME, 0, utc_ns)) * pair.pip
+        spread = modelled_spread_pips(instrument, np.where(utc_ns < EARLIEST_NS, 0, utc_ns)) * pair.pip
         for field in "ohlc":
             price = prices.pop(f"{known}_{field}")
             for target in SIDES:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from fx_pipeline.ingest.clock import NO_TIME, UTC
 from fx_pipeline.ingest.parsed import Parsed, parsed_text, unreadable_rows
-from fx_pipeline.ingest.text import read_text, split_rows
+from fx_pipeline.ingest.text import file_error, read_text, split_rows, to_nanoseconds
 from fx_pipeline.market.candles import SIDES
 from fx_pipeline.market.errors import DataError
 
@@ -36,12 +36,12 @@ def read_parquet(path: Path) -> Parsed:
         table = pq.read_table(pa.BufferReader(path.read_bytes()))
     except OSError as error:
         if error.errno:
-            raise DataError(f"{path} cannot be read ({error.strerror}): check the path.") from error
+            raise file_error(path, error) from error
         raise _not_parquet(path, error) from error
     except pa.ArrowException as error:
         raise _not_parquet(path, error) from error
     if not len(table):
-        raise DataError(f"{path} is empty: it has no rows.")
+        raise DataError(f"{path} holds columns and no rows: export or download it again.")
     table = table.rename_columns([name.lower().strip() for name in table.column_names])
     time, prices, volume = _columns(path, table.column_names)
     column = table[time]
@@ -85,6 +85,12 @@ def read_csv(path: Path) -> Parsed:
     return parsed_text(rows, local_ns, prices, volume, UTC)
 
 
+def is_header(names: list[str]) -> bool:
+    """Whether a first line's cells, in lower case, name columns rather than hold values."""
+    fields = {f"{side}{field}" for side in ("", *(f"{side}_" for side in SIDES)) for field in _FIELDS}
+    return bool(({*_TIME, *_VOLUME} | fields) & set(names))
+
+
 def _not_parquet(path: Path, error: Exception) -> DataError:
     reason = str(error).splitlines()[0]
     return DataError(f"{path} is not a whole parquet file ({reason}): download it again, or check --format.")
@@ -123,22 +129,25 @@ def _floats(path: Path, table: pa.Table, name: str) -> npt.NDArray[np.float64]:
 
 
 def _datetimes(times: pd.Series) -> npt.NDArray[np.int64]:
-    return np.asarray(pd.DatetimeIndex(times).as_unit("ns").asi8)
+    index = pd.DatetimeIndex(times)
+    return to_nanoseconds(np.asarray(index.asi8), {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[index.unit])
 
 
 def _epochs(values: npt.NDArray[np.float64] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    # Seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by their size.
-    finite = np.isfinite(values)
-    largest = float(np.abs(values[finite]).max()) if finite.any() else 0.0
+    # Seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by the size of most.
+    finite = np.isfinite(values) & (np.abs(values) < 2**62)
+    typical = float(np.median(np.abs(values[finite]))) if finite.any() else 0.0
     scale = next(
-        scale for limit, scale in ((1e11, 10**9), (1e14, 10**6), (1e17, 10**3), (np.inf, 1)) if largest < limit
+        scale for limit, scale in ((1e11, 10**9), (1e14, 10**6), (1e17, 10**3), (np.inf, 1)) if typical < limit
     )
-    return np.where(finite, np.where(finite, values, 0).astype(np.int64) * scale, NO_TIME)
+    return to_nanoseconds(np.where(finite, np.where(finite, values, 0).astype(np.int64), NO_TIME), scale)
 
 
 def _time_texts(path: Path, texts: pd.Series) -> npt.NDArray[np.int64]:
     with_offset = texts.fillna("").str.contains(_OFFSET)
-    parsed = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce")
+    # Among ISO times a number is an epoch, even where its digits would make a date (1512120700).
+    dates = texts.where(~texts.fillna("").str.fullmatch(_NUMBER))
+    parsed = pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce")
     readable = parsed.notna()
     if with_offset[readable].any() and not with_offset[readable].all():
         raise DataError(f"{path}: some times carry a zone and others do not: make them alike.")

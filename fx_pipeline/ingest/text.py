@@ -44,6 +44,11 @@ class TextRows:
         return ",".join(str(column[index]) for column in self.columns.values())
 
 
+def file_error(path: Path, error: OSError) -> DataError:
+    """Return what to raise when the operating system does not give a file."""
+    return DataError(f"{path} cannot be read ({error.strerror}): check the path.")
+
+
 def read_text(path: Path) -> bytes:
     """Return a text file's bytes as UTF-8.
 
@@ -55,7 +60,7 @@ def read_text(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): check the path.") from error
+        raise file_error(path, error) from error
     if not data.strip():
         raise DataError(f"{path} is empty: export or download it again.")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -92,6 +97,8 @@ def split_rows(path: Path, data: bytes, delimiter: str, names: Sequence[str], sk
     DataError
         If there is no row at all.
     """
+    if data.count(b"\n") < skip_lines:
+        raise DataError(f"{path} holds a header and no rows: export or download it again.")
     broken: dict[int, str] = {}
     blank: set[int] = set()
 
@@ -135,4 +142,12 @@ def to_times(cells: pa.StringArray, form: str) -> npt.NDArray[np.int64]:
     parsed = pc.strptime(cells, format=form, unit="s", error_is_null=True)
     seconds = parsed.cast(pa.int64())
     known = np.asarray(pc.is_valid(seconds).to_numpy(zero_copy_only=False))
-    return np.where(known, np.asarray(pc.fill_null(seconds, 0).to_numpy()) * 1_000_000_000, NO_TIME)
+    return to_nanoseconds(np.where(known, np.asarray(pc.fill_null(seconds, 0).to_numpy()), NO_TIME), 1_000_000_000)
+
+
+def to_nanoseconds(values: npt.NDArray[np.int64], unit_ns: int) -> npt.NDArray[np.int64]:
+    """Return times in units of `unit_ns` as nanoseconds, `NO_TIME` where 64 bits do not hold them (year 2924)."""
+    # A margin of days, so that no clock moves a time out of range later.
+    limit = (2**63 - 2**50) // unit_ns
+    inside = (values > -limit) & (values < limit)
+    return np.where(inside, np.where(inside, values, 0) * unit_ns, NO_TIME)

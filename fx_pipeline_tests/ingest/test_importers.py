@@ -198,6 +198,9 @@ def test_each_impossible_row_is_quarantined_with_its_reason_and_the_rest_importe
         row("10:08:00", volume="many"): "volume cannot be read",
         row("10:09:00") + ",7": "wrong number of cells",
         row("10:10:00", time="2031-01-01 00:00:00"): "time in the future",
+        row("10:10:01", time="2025-01-01 00:00:00"): "time in the future",
+        row("10:10:02", time="1989-12-31 23:59:00"): "before 1990",
+        row("10:10:03", time="0024-02-27 10:10:00"): "time cannot be read",
         row("10:11:00"): "duplicate time with other prices",
         row("10:11:00", close=good[2], open=good[2]): "duplicate time with other prices",
     }
@@ -212,6 +215,38 @@ def test_each_impossible_row_is_quarantined_with_its_reason_and_the_rest_importe
     assert {item["row"]: item["reason"] for item in refused} == dict(enumerate(bad.values(), start=62))
     assert next(item["text"] for item in refused if item["reason"] == "wrong number of cells").endswith(",7")
     assert sum(report.reasons.values()) == len(bad)
+
+
+def test_the_bar_before_now_and_the_first_of_1990_are_kept(tmp_path: Path, mids: pd.DataFrame) -> None:
+    frame = mids.head(3).copy()
+    frame["time"] = pd.DatetimeIndex(["1990-01-01 00:00", "2024-12-31 23:59", "2025-01-01 00:00"], tz="UTC")
+    path, now = write_parquet(frame, tmp_path), pd.Timestamp("2025-01-01T00:00Z").as_unit("ns").value
+    found = read_candles(path, "parquet", "EUR_USD", now_ns=now)
+    assert found.candles["time"].to_pylist() == frame["time"].tolist()[:2]
+    assert found.quarantine["reason"].to_pylist() == ["time in the future"]
+    assert len(read_candles(path, "parquet", "EUR_USD").quarantine) == 0
+
+
+def test_mistyped_years_make_no_months(tmp_path: Path, mids: pd.DataFrame) -> None:
+    frame = mids.head(300).copy()
+    frame.loc[frame.index[[7, 8]], "time"] = pd.DatetimeIndex(["1924-02-26 00:07", "1970-01-01 00:00"], tz="UTC")
+    report = import_files([write_histdata(frame, tmp_path)], "EUR_USD", "histdata", tmp_path / "data")
+    assert (report.imported, report.reasons, report.months) == (298, {"before 1990": 2}, ("2024-02",))
+    early = mids.head(300).assign(time=mids["time"].head(300) - pd.Timedelta(days=40 * 364))
+    with pytest.raises(DataError, match=r"300 of 300 rows are bad, the first in row 1 \(before 1990\)"):
+        read_candles(write_histdata(early, tmp_path), "histdata", "EUR_USD")
+
+
+@pytest.mark.parametrize("year", ["1700", "1970", "2924"])
+@pytest.mark.parametrize(("write", "format"), [(write_histdata, "histdata"), (write_csv, "csv")])
+def test_a_mistyped_year_does_not_hide_a_wrong_clock(
+    tmp_path: Path, mids: pd.DataFrame, write: Writer, format: str, year: str
+) -> None:
+    path, now = write(mids, tmp_path, "Etc/GMT-9"), pd.Timestamp("2025-01-01T00:00Z").as_unit("ns").value
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join([*rows[:50], rows[50].replace("2024", year, 1), *rows[51:]]) + "\n")
+    with pytest.raises(DataError, match=r"FX weekends have bars"):
+        read_candles(path, format, "EUR_USD", "0", now_ns=now)  # type: ignore[arg-type]
 
 
 def test_a_second_import_of_the_same_file_changes_nothing(tmp_path: Path, mids: pd.DataFrame, tree) -> None:
@@ -242,7 +277,10 @@ def cut(path: Path, size: int) -> Path:
     ("format", "content", "words"),
     [
         ("csv", b"", "is empty"),
-        ("csv", b"time,open,high,low,close\n", "0 of 0 rows"),
+        ("csv", b"time,open,high,low,close\n", "holds a header and no rows"),
+        ("csv", b"time,open,high,low,close", "holds a header and no rows"),
+        ("dukascopy", b"Gmt time,Open,High,Low,Close,Volume\n", "holds a header and no rows"),
+        ("metatrader", b"<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\n", "holds a header and no rows"),
         ("csv", b"when,open,high,low,close\n1,1,1,1,1\n", r"row 1: no time column in when, open"),
         ("csv", b"time,bid_open,bid_high,bid_low\n1,1,1,1\n", r"row 1: incomplete bid columns"),
         ("csv", b"time,open,high,low,close\nx,y,z,u,v\n", r"1 of 1 rows cannot be read, the first in row 2"),
@@ -288,6 +326,28 @@ def test_other_granularities_are_refused(tmp_path: Path, mids: pd.DataFrame, ste
     times = pd.date_range("2024-01-02", periods=200, freq=f"{step}min", tz="UTC")
     with pytest.raises(DataError, match=f"holds {found} bars"):
         read_candles(write_csv(mids.head(200).assign(time=times), tmp_path), "csv", "EUR_USD")
+
+
+def test_unreadable_times_are_said_before_the_granularity(tmp_path: Path, mids: pd.DataFrame) -> None:
+    frame = mids.head(300)
+    epochs = pd.DatetimeIndex(frame["time"]).as_unit("s").asi8.astype(str)
+    iso = local(frame, "UTC").strftime("%Y-%m-%d %H:%M:%S").to_numpy(dtype=object)
+    frame = frame.assign(time=np.where(np.arange(300) % 2, epochs.astype(object), iso))
+    frame.to_csv(tmp_path / "mixed.csv", index=False)
+    frame.to_parquet(tmp_path / "mixed.parquet")
+    with pytest.raises(DataError, match=r"mixed\.csv: the times of 150 of 300 rows cannot be read, .* row 3 \('170"):
+        read_candles(tmp_path / "mixed.csv", "csv", "EUR_USD")
+    with pytest.raises(DataError, match=r"mixed\.parquet: the times of 150 of 300 .* row 2: write all times alike"):
+        read_candles(tmp_path / "mixed.parquet", "parquet", "EUR_USD")
+
+
+def test_an_epoch_with_digits_too_many_does_not_move_the_others(tmp_path: Path, mids: pd.DataFrame) -> None:
+    epochs = pd.DatetimeIndex(mids["time"].head(60)).as_unit("s").asi8.astype(str).tolist()
+    epochs[9] += "0000"
+    path = tmp_path / "epochs.csv"
+    mids.head(60).assign(time=epochs).to_csv(path, index=False)
+    found = read_candles(path, "csv", "EUR_USD")
+    assert (len(found.candles), found.quarantine["reason"].to_pylist()) == (59, ["time cannot be read"])
 
 
 def test_another_instruments_file_is_refused_when_the_level_is_impossible(tmp_path: Path, mids: pd.DataFrame) -> None:
@@ -336,10 +396,25 @@ def test_a_name_that_does_not_say_it_is_refused(name: str) -> None:
         guess_instrument(Path(name))
 
 
-def test_the_format_is_in_the_suffix() -> None:
-    assert (guess_format(Path("a.parquet")), guess_format(Path("a.CSV"))) == ("parquet", "csv")
-    with pytest.raises(ConfigurationError, match="--format"):
-        guess_format(Path("a.zip"))
+def test_the_format_shows_in_the_content(tmp_path: Path) -> None:
+    path = tmp_path / "EURUSD.csv"
+    for text, name in (
+        ("20170102 020000;1.05;1.05;1.05;1.05;0\n", "histdata"),
+        ("2016.04.22,19:53,1.1,1.1,1.1,1.1,5\n", "metatrader"),
+        ("<DATE>\t<TIME>\t<OPEN>\n", "metatrader"),
+        ("Gmt time,Open,High,Low,Close,Volume\n", "dukascopy"),
+        ("04.01.2017 00:00:00.000,1.0,1.0,1.0,1.0,5\n", "dukascopy"),
+        ("time,open,high,low,close\n", "csv"),
+    ):
+        path.write_text(text)
+        assert guess_format(path) == name
+        path.write_text(text, encoding="utf-16")
+        assert guess_format(path) == name
+    path.write_bytes(b"PAR1 and more")
+    assert guess_format(path) == "parquet"
+    path.write_bytes(b"PK\x03\x04\x00")
+    with pytest.raises(DataError, match="--format"):
+        guess_format(path)
 
 
 def test_an_exported_store_file_keeps_what_it_says_of_its_quotes(tmp_path: Path, mids: pd.DataFrame) -> None:
