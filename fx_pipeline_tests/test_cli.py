@@ -78,7 +78,7 @@ def truncated(folder: Path) -> Path:
         (lambda folder: write(folder / "EUR_USD.parquet", b"\x00garbled" * 50), "EUR_USD.parquet"),
         (lambda folder: write(folder / "EUR_USD.csv", "a,b,c\n1,2,3\n"), "EUR_USD.csv"),
         (lambda folder: write(folder / "EUR_USD.csv", ""), "EUR_USD.csv"),
-        (lambda folder: write(folder / "EUR_USD.txt", HEADER), "give --format"),
+        (lambda folder: write(folder / "EUR_USD.txt", "words, and no candles\nat all\n"), "give --format"),
         (lambda folder: write(folder / "candles.csv", HEADER), "names no known instrument: give --instrument"),
     ],
 )
