@@ -95,10 +95,10 @@ def run_demo(
     BrokerError
         If OANDA, or the server at FX_PAPER_URL, cannot be reached.
     """
-    from fx_pipeline.broker.months import month_bounds, months_between
     from fx_pipeline.broker.paper.store import months as imported_months
     from fx_pipeline.broker.paper.synthetic import SPAN_NS
     from fx_pipeline.ingest.importers import guess_format, import_files
+    from fx_pipeline.market.months import month_bounds, months_between
 
     served = settings.oanda_environment == "paper" and not settings.paper_url
     if candles and not served:

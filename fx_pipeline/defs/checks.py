@@ -28,10 +28,10 @@ def _keys(context: dg.AssetCheckExecutionContext, asset: dg.AssetsDefinition) ->
 @dg.asset_check(asset=m1_candles, blocking=True)
 def candles_are_sane(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Schema, order, uniqueness and prices of the M1 parquet."""
-    from fx_pipeline.broker.months import month_bounds
     from fx_pipeline.ingest.checks import check_candles
     from fx_pipeline.ingest.lake import read_candles
     from fx_pipeline.ingest.layout import lake_folder
+    from fx_pipeline.market.months import month_bounds
 
     problems: list[str] = []
     keys = _keys(context, m1_candles)
@@ -49,9 +49,9 @@ def candles_are_sane(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckRes
 @dg.asset_check(asset=m1_candles)
 def gaps_are_few(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Missing minutes against the FX calendar. A warning: quiet minutes have no candle, and none is invented."""
-    from fx_pipeline.broker.months import month_bounds
     from fx_pipeline.ingest.lake import read_candles, read_gaps
     from fx_pipeline.ingest.layout import lake_folder
+    from fx_pipeline.market.months import month_bounds
 
     lake = lake_folder(load_settings().data_dir)
     rows: list[dict[str, Any]] = []

@@ -49,7 +49,7 @@ def muzero_checkpoint(
     """
     from fx_pipeline.agents.base import Budget, TrainingData
     from fx_pipeline.agents.registry import agent
-    from fx_pipeline.broker.files import clear_disk_errors
+    from fx_pipeline.market.files import clear_disk_errors
     from fx_pipeline.reuse import code_digest, identity, stamp, stands
 
     settings = load_settings()
@@ -123,9 +123,9 @@ def validation_report(
     validation is a row of the trial ledger.
     """
     from fx_pipeline.agents.registry import agent
-    from fx_pipeline.broker.files import clear_disk_errors
     from fx_pipeline.defs.reporting import report_context, report_metadata, trial_recorder
     from fx_pipeline.market.atomic import atomic_write_json
+    from fx_pipeline.market.files import clear_disk_errors
     from fx_pipeline.reuse import identity, stamp, stands
     from fx_pipeline.validation.report import read_report, write_report
     from fx_pipeline.validation.validate import validate_policy

@@ -15,7 +15,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fx_pipeline.broker.files import write_table
 from fx_pipeline.broker.paper import store as candle_store
 from fx_pipeline.ingest import dukascopy, histdata, metatrader, named
 from fx_pipeline.ingest.clock import NO_TIME, parse_clock
@@ -28,6 +27,7 @@ from fx_pipeline.ingest.tables import frame_table
 from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS, SIDES, bad_bar_reasons
 from fx_pipeline.market.costs import modelled_spread_pips
 from fx_pipeline.market.errors import ConfigurationError, DataError
+from fx_pipeline.market.files import write_table
 from fx_pipeline.market.instrument import instrument as find_instrument
 from fx_pipeline.market.instrument import known_instruments
 

@@ -15,8 +15,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fx_pipeline.broker.files import read_table, remove_file, table_bytes, write_bytes, write_table
-from fx_pipeline.broker.months import month_bounds
 from fx_pipeline.broker.paper.store import merge
 from fx_pipeline.ingest.layout import gaps_path, lake_folder, lake_path, quarantine_path, raw_folder
 from fx_pipeline.ingest.raw import candle_times, read_manifest, read_page
@@ -24,6 +22,8 @@ from fx_pipeline.ingest.tables import frame_table
 from fx_pipeline.market.calendar import MINUTE_NS, expected_minutes, is_open
 from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS, QUARANTINE_SCHEMA, SIDES, bad_bar_reasons
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.files import read_table, remove_file, table_bytes, write_bytes, write_table
+from fx_pipeline.market.months import month_bounds
 
 Int64 = np.typing.NDArray[np.int64]
 

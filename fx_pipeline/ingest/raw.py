@@ -19,10 +19,10 @@ import numpy as np
 import orjson
 
 from fx_pipeline.broker.client import MAXIMUM_COUNT, CandlesPage
-from fx_pipeline.broker.files import remove_file, write_bytes
-from fx_pipeline.broker.months import month_bounds
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.errors import BrokerError, DataError
+from fx_pipeline.market.files import remove_file, write_bytes
+from fx_pipeline.market.months import month_bounds
 
 MANIFEST = "manifest.json"
 _FORMAT = 1

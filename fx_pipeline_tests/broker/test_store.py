@@ -5,10 +5,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from fx_pipeline.broker.months import month_bounds, month_of, months_between
 from fx_pipeline.broker.paper import store as candle_store
 from fx_pipeline.broker.paper.synthetic import synthetic_bars
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.months import month_bounds, month_of, months_between
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fx_pipeline.broker.months import month_bounds
 from fx_pipeline.broker.paper.bars import Bars
 from fx_pipeline.ingest import layout
 from fx_pipeline.ingest.checks import check_candles
@@ -27,6 +26,7 @@ from fx_pipeline.ingest.raw import download_month
 from fx_pipeline.market.calendar import MINUTE_NS, expected_minutes
 from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS, QUARANTINE_SCHEMA
 from fx_pipeline.market.errors import DataError, FxPipelineError
+from fx_pipeline.market.months import month_bounds
 
 FAR = 2**62
 MONTH = "2024-02"

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fx_pipeline.broker.months import month_bounds
 from fx_pipeline.broker.paper import store as candle_store
 from fx_pipeline.broker.paper.bars import Bars
 from fx_pipeline.broker.paper.embedded import embedded_server
 from fx_pipeline.broker.paper.synthetic import synthetic_candles
 from fx_pipeline.ingest.raw import download_month, read_manifest, read_page
 from fx_pipeline.market.errors import BrokerError, DataError
+from fx_pipeline.market.months import month_bounds
 
 FAR = 2**62
 MONTH = "2024-02"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fx_pipeline.broker.months import month_bounds, month_of
 from fx_pipeline.broker.paper import store as candle_store
 from fx_pipeline.broker.paper.bars import Bars
 from fx_pipeline.broker.paper.synthetic import REVISION, SPAN_NS, synthetic_week
 from fx_pipeline.market.calendar import trading_week
+from fx_pipeline.market.months import month_bounds, month_of
 
 
 class PaperMarket:

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fx_pipeline.broker.files import read_table, write_table
-from fx_pipeline.broker.months import month_bounds, month_of
 from fx_pipeline.market.candles import CANDLE_SCHEMA
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.files import read_table, write_table
+from fx_pipeline.market.months import month_bounds, month_of
 
 _REMEDY = "Remove it and import the candles again."
 _VALUES = [name for name in CANDLE_SCHEMA.names if name != "time"]
