@@ -1,0 +1,280 @@
+"""The networks of `networks.py` as compiled loops over packed weights, for up to R rows at a time.
+
+Inputs of matrix products are low precision; everything between them (norms, residual sums, softmax) is float32.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from fx_pipeline.agents.muzero.engine import pack as pk
+from fx_pipeline.agents.muzero.engine.vectors import (
+    LANES,
+    add,
+    add_relu,
+    add_scaled,
+    copy,
+    dot,
+    expectation,
+    join_relu,
+    layer_norm,
+    lower,
+    matmul,
+    normalise,
+    relu,
+)
+
+class Scratch(NamedTuple):
+    """Room for R rows and one window; every array starts on a cache line and belongs to one thread.
+
+    ``states, hidden`` (R, H) and ``heads`` (R, max(H, bins)) are float32, ``low_a, low_b`` (R, H) low precision. The
+    encoder has ``sums, skips, codes`` (T, channels) float32 and ``inputs, features, between`` (P + T, ...) low
+    precision, whose first P rows stay zero: the bars before the window.
+    """
+
+    states: npt.NDArray[np.float32]
+    hidden: npt.NDArray[np.float32]
+    heads: npt.NDArray[np.float32]
+    low_a: npt.NDArray[Any]
+    low_b: npt.NDArray[Any]
+    sums: npt.NDArray[np.float32]
+    skips: npt.NDArray[np.float32]
+    codes: npt.NDArray[np.float32]
+    features: npt.NDArray[Any]
+    inputs: npt.NDArray[Any]
+    between: npt.NDArray[Any]
+
+
+def allocate_scratch(packed: pk.Packed, rows: int) -> Scratch:
+    """Room for `rows` rows of the networks of `packed`."""
+    sizes = packed.sizes
+    hidden, channels, window = int(sizes[pk.HIDDEN]), int(sizes[pk.CHANNELS]), int(sizes[pk.WINDOW])
+    low = packed.low.dtype
+    widest = max(hidden, int(sizes[pk.BINS]))
+    padded = window + int(sizes[pk.KERNEL] - 1) * 2 ** int(sizes[pk.TEMPORAL_BLOCKS] - 1)
+    return Scratch(
+        states=pk.aligned((rows, hidden), np.float32),
+        hidden=pk.aligned((rows, hidden), np.float32),
+        heads=pk.aligned((rows, widest), np.float32),
+        low_a=pk.aligned((rows, hidden), low),
+        low_b=pk.aligned((rows, hidden), low),
+        sums=pk.aligned((window, channels), np.float32),
+        skips=pk.aligned((window, channels), np.float32),
+        codes=pk.aligned((window, channels), np.float32),
+        features=pk.aligned((padded, int(sizes[pk.FEATURES])), low),
+        inputs=pk.aligned((padded, channels), low),
+        between=pk.aligned((padded, channels), low),
+    )
+
+
+@njit(nogil=True, cache=True)
+def _row(packed, place):  # type: ignore[no-untyped-def]
+    return packed.floats.ctypes.data + 4 * packed.rows[place]
+
+
+@njit(nogil=True, cache=True)
+def encode(packed, scratch, window, out):  # type: ignore[no-untyped-def]
+    """Market code ``out`` (channels,) of one feature window (T, F) float32: the TCN and its attention pooling."""
+    sizes, low, base, layers = packed.sizes, packed.low, packed.weights.ctypes.data, packed.layers
+    length, channels, kernel = sizes[pk.WINDOW], sizes[pk.CHANNELS], sizes[pk.KERNEL]
+    lanes = channels // LANES
+    zeros = _row(packed, pk.ZEROS)
+    sums, skips, codes = scratch.sums.ctypes.data, scratch.skips.ctypes.data, scratch.codes.ctypes.data
+    ld, ld_low = scratch.sums.strides[0], scratch.inputs.strides[0]
+    ahead = scratch.inputs.shape[0] - length
+    between, inputs = scratch.between.ctypes.data, scratch.inputs.ctypes.data
+    source, ld_source = scratch.features.ctypes.data, scratch.features.strides[0]
+    # The features pass through floats, for the conversion of a whole row.
+    staged = scratch.heads.ctypes.data
+    for bar in range(length):
+        for feature in range(scratch.features.shape[1]):
+            scratch.heads[0, feature] = window[bar, feature] if feature < window.shape[1] else np.float32(0.0)
+        lower(low, staged, source + (ahead + bar) * ld_source, scratch.features.shape[1] // LANES)
+    layer = sizes[pk.TEMPORAL_LAYERS]
+    dilation = 1
+    for block in range(sizes[pk.TEMPORAL_BLOCKS]):
+        reach = (kernel - 1) * dilation
+        matmul(low, base, layers[layer], source + (ahead - reach) * ld_source, ld_source, length, zeros, 0,
+               between + ahead * ld_low, ld_low, 1, dilation * ld_source)  # fmt: skip
+        matmul(low, base, layers[layer + 1], between + (ahead - reach) * ld_low, ld_low, length, zeros, 0,
+               sums, ld, 0, dilation * ld_low)  # fmt: skip
+        layer += 2
+        skip = codes
+        if block == 0:
+            matmul(low, base, layers[layer], source + ahead * ld_source, ld_source, length, zeros, 0,
+                   skips, ld, 0, 0)  # fmt: skip
+            layer += 1
+            skip = skips
+        for bar in range(length):
+            join_relu(low, sums + bar * ld, skip + bar * ld, codes + bar * ld, inputs + (ahead + bar) * ld_low, lanes)
+        source, ld_source = inputs, ld_low
+        dilation *= 2
+    _pool(packed, scratch, out)
+
+
+@njit(nogil=True, cache=True)
+def _pool(packed, scratch, out):  # type: ignore[no-untyped-def]
+    length, lanes = packed.sizes[pk.WINDOW], packed.sizes[pk.CHANNELS] // LANES
+    codes, ld = scratch.codes.ctypes.data, scratch.codes.strides[0]
+    place = packed.rows[pk.PLACE]
+    scores = np.empty(length, dtype=np.float32)
+    best = np.float32(-np.inf)
+    for bar in range(length):
+        scores[bar] = dot(codes + bar * ld, _row(packed, pk.ATTENTION), lanes) + packed.floats[place + bar]
+        best = max(best, scores[bar])
+    total = np.float32(0.0)
+    for bar in range(length):
+        scores[bar] = math.exp(scores[bar] - best)
+        total += scores[bar]
+    pooled = scratch.sums.ctypes.data
+    scratch.sums[0] = 0.0
+    for bar in range(length):
+        add_scaled(pooled, np.float32(scores[bar] / total), codes + bar * ld, lanes)
+    out[:] = scratch.sums[0]
+
+
+@njit(nogil=True, cache=True)
+def embed(packed, code, static, out):  # type: ignore[no-untyped-def]
+    """State ``out`` (H,) of a market code (channels,) and position features (6,)."""
+    floats, rows = packed.floats, packed.rows
+    channels, size, inputs = packed.sizes[pk.CHANNELS], packed.sizes[pk.STATIC], len(static)
+    out[:channels] = code
+    mean = np.float32(0.0)
+    for unit in range(size):
+        total = floats[rows[pk.STATIC_BIAS] + unit]
+        for place in range(inputs):
+            total += floats[rows[pk.STATIC_WEIGHT] + unit * inputs + place] * static[place]
+        out[channels + unit] = total
+        mean += total / np.float32(size)
+    variance = np.float32(0.0)
+    for unit in range(size):
+        variance += (out[channels + unit] - mean) ** 2 / np.float32(size)
+    scale = np.float32(1.0) / np.sqrt(variance + np.float32(1e-5))
+    for unit in range(size):
+        value = (out[channels + unit] - mean) * scale * floats[rows[pk.STATIC_SCALE] + unit]
+        value += floats[rows[pk.STATIC_SHIFT] + unit]
+        # A comparison that lets NaN through.
+        out[channels + unit] = np.float32(0.0) if value < 0.0 else value
+    layer_norm(
+        out.ctypes.data,
+        _row(packed, pk.STATE_SCALE),
+        _row(packed, pk.STATE_SHIFT),
+        out.ctypes.data,
+        packed.sizes[pk.HIDDEN] // LANES,
+    )
+
+
+@njit(nogil=True, cache=True)
+def _blocks(packed, scratch, rows, layer, count):  # type: ignore[no-untyped-def]
+    """Run `count` residual blocks over ``scratch.hidden``, then write its norm to ``scratch.low_a``."""
+    low, base, layers = packed.low, packed.weights.ctypes.data, packed.layers
+    lanes = packed.sizes[pk.HIDDEN] // LANES
+    x, ld = scratch.hidden.ctypes.data, scratch.hidden.strides[0]
+    a, b, ld_low = scratch.low_a.ctypes.data, scratch.low_b.ctypes.data, scratch.low_a.strides[0]
+    zeros = _row(packed, pk.ZEROS)
+    for _ in range(count):
+        for row in range(rows):
+            normalise(low, x + row * ld, a + row * ld_low, lanes)
+        matmul(low, base, layers[layer], a, ld_low, rows, zeros, 0, b, ld_low, 1, 0)
+        matmul(low, base, layers[layer + 1], b, ld_low, rows, x, ld, x, ld, 0, 0)
+        layer += 2
+    for row in range(rows):
+        normalise(low, x + row * ld, a + row * ld_low, lanes)
+
+
+@njit(nogil=True, cache=True)
+def _values(packed, scratch, rows, layer, out):  # type: ignore[no-untyped-def]
+    """Two-hot head on ``scratch.low_a``: pips to ``out`` (rows,)."""
+    heads, ld = scratch.heads.ctypes.data, scratch.heads.strides[0]
+    a, ld_low = scratch.low_a.ctypes.data, scratch.low_a.strides[0]
+    zeros, centres = _row(packed, pk.ZEROS), _row(packed, pk.CENTRES)
+    matmul(packed.low, packed.weights.ctypes.data, packed.layers[layer], a, ld_low, rows, zeros, 0, heads, ld, 0, 0)
+    for row in range(rows):
+        out[row] = expectation(heads + row * ld, centres, packed.sizes[pk.BINS] // LANES)
+
+
+@njit(nogil=True, cache=True)
+def _logits(packed, scratch, rows, layer, out):  # type: ignore[no-untyped-def]
+    """Linear head on ``scratch.low_a``: logits to ``out`` (rows, width)."""
+    heads, ld = scratch.heads.ctypes.data, scratch.heads.strides[0]
+    a, ld_low = scratch.low_a.ctypes.data, scratch.low_a.strides[0]
+    zeros = _row(packed, pk.ZEROS)
+    matmul(packed.low, packed.weights.ctypes.data, packed.layers[layer], a, ld_low, rows, zeros, 0, heads, ld, 0, 0)
+    for row in range(rows):
+        for column in range(out.shape[1]):
+            out[row, column] = scratch.heads[row, column]
+
+
+@njit(nogil=True, cache=True)
+def predict(packed, scratch, states, logits, values):  # type: ignore[no-untyped-def]
+    """Policy ``logits`` (R, A) and ``values`` (R,) of ``states`` (R, H), which are left as they are."""
+    rows, sizes = len(states), packed.sizes
+    lanes = sizes[pk.HIDDEN] // LANES
+    layer, count = sizes[pk.POLICY_LAYERS], sizes[pk.POLICY_BLOCKS]
+    x, ld = scratch.hidden.ctypes.data, scratch.hidden.strides[0]
+    for row in range(rows):
+        copy(states[row].ctypes.data, x + row * ld, lanes)
+    _blocks(packed, scratch, rows, layer, count)
+    _logits(packed, scratch, rows, layer + 2 * count, logits)
+    layer, count = sizes[pk.VALUE_LAYERS], sizes[pk.VALUE_BLOCKS]
+    for row in range(rows):
+        copy(states[row].ctypes.data, x + row * ld, lanes)
+    _blocks(packed, scratch, rows, layer, count)
+    _values(packed, scratch, rows, layer + 2 * count, values)
+
+
+@njit(nogil=True, cache=True)
+def _condition(packed, scratch, rows, layer):  # type: ignore[no-untyped-def]
+    """``scratch.hidden`` += the state part of a conditioned linear layer of ``scratch.states``."""
+    low, lanes = packed.low, packed.sizes[pk.HIDDEN] // LANES
+    x, ld = scratch.hidden.ctypes.data, scratch.hidden.strides[0]
+    a, ld_low = scratch.low_a.ctypes.data, scratch.low_a.strides[0]
+    states = scratch.states.ctypes.data
+    for row in range(rows):
+        lower(low, states + row * ld, a + row * ld_low, lanes)
+    matmul(low, packed.weights.ctypes.data, packed.layers[layer], a, ld_low, rows, x, ld, x, ld, 0, 0)
+
+
+@njit(nogil=True, cache=True)
+def afterstate(packed, scratch, actions, logits, values):  # type: ignore[no-untyped-def]
+    """Chance ``logits`` (R, C) and ``values`` (R,) of the rows of ``scratch.states`` under ``actions`` (R,)."""
+    rows, sizes = len(actions), packed.sizes
+    lanes, layer = sizes[pk.HIDDEN] // LANES, sizes[pk.AFTERSTATE_LAYERS]
+    x, ld = scratch.hidden.ctypes.data, scratch.hidden.strides[0]
+    table = _row(packed, pk.AFTERSTATE_ACTIONS)
+    for row in range(rows):
+        copy(table + actions[row] * ld, x + row * ld, lanes)
+    _condition(packed, scratch, rows, layer)
+    for row in range(rows):
+        relu(x + row * ld, lanes)
+    _blocks(packed, scratch, rows, layer + 1, sizes[pk.AFTERSTATE_BLOCKS])
+    layer += 1 + 2 * sizes[pk.AFTERSTATE_BLOCKS]
+    _logits(packed, scratch, rows, layer, logits)
+    _values(packed, scratch, rows, layer + 1, values)
+
+
+@njit(nogil=True, cache=True)
+def dynamics(packed, scratch, actions, outcomes, states, rewards, logits, values):  # type: ignore[no-untyped-def]
+    """What follows the rows of ``scratch.states``: next ``states`` (R, H), ``rewards`` and the heads of `predict`."""
+    rows, sizes, low = len(actions), packed.sizes, packed.low
+    lanes, layer, count = sizes[pk.HIDDEN] // LANES, sizes[pk.DYNAMICS_LAYERS], sizes[pk.DYNAMICS_BLOCKS]
+    x, ld = scratch.hidden.ctypes.data, scratch.hidden.strides[0]
+    a, ld_low = scratch.low_a.ctypes.data, scratch.low_a.strides[0]
+    by_action, by_outcome = _row(packed, pk.DYNAMICS_ACTIONS), _row(packed, pk.DYNAMICS_OUTCOMES)
+    for row in range(rows):
+        add(by_action + actions[row] * ld, by_outcome + outcomes[row] * ld, x + row * ld, lanes)
+    _condition(packed, scratch, rows, layer)
+    source = scratch.states.ctypes.data
+    for row in range(rows):
+        add_relu(source + row * ld, x + row * ld, x + row * ld, lanes)
+    _blocks(packed, scratch, rows, layer + 1, count)
+    scale, shift = _row(packed, pk.NEXT_SCALE), _row(packed, pk.NEXT_SHIFT)
+    for row in range(rows):
+        address = states[row].ctypes.data
+        layer_norm(x + row * ld, scale, shift, address, lanes)
+        lower(low, address, a + row * ld_low, lanes)
+    _values(packed, scratch, rows, layer + 1 + 2 * count, rewards)
+    predict(packed, scratch, states, logits, values)
