@@ -77,8 +77,45 @@ class Step(NamedTuple):
     observation: Observation
 
 
+class Game(NamedTuple):
+    """What the step kernel reads: the market, its fills and the rules of the reward; see the classes behind them."""
+
+    close: Float64
+    sigma: Float64
+    pip: float
+    fills: Fills
+    drawdown_kind: int
+    dense: bool
+    drawdown_weight: float
+    idle_reward: float
+    entry_reward: float
+    profit_floor: float
+
+
+class Seats(NamedTuple):
+    """What the step kernel writes, of B sessions.
+
+    ``starts`` (B,) bar of each session's first decision, ``positions`` (B, POSITION_SIZE), ``static`` (B, 6) and
+    ``legal`` (B, 4) as in `Observation`, ``trades`` (B, M, 11) closed trades and ``trade_counts`` (B,) of them.
+    """
+
+    starts: npt.NDArray[np.int64]
+    positions: Float64
+    static: npt.NDArray[np.float32]
+    legal: npt.NDArray[np.bool_]
+    trades: Float64
+    trade_counts: npt.NDArray[np.int64]
+
+    def part(self, rows: slice) -> "Seats":
+        """Views of some of the sessions."""
+        return Seats(*(array[rows] for array in self))
+
+
 class LockstepEnvironment:
     """B sessions of one market in lock-step.
+
+    Compiled loops may play in its place: they call `step_sessions` and `describe` on parts of `seats`, and count in
+    `steps_done` what they have played.
 
     A session has `session_bars` decisions. At its last bar a flat account can only HOLD and an open position only
     CLOSE, filled at that bar's close: nothing is carried out of a session.
@@ -107,7 +144,18 @@ class LockstepEnvironment:
         self.reward = reward or RewardConfig()
         self.session_bars = session_bars
         self.window_bars = window_bars
-        self._drawdown_kind = DRAWDOWNS.index(self.reward.drawdown)
+        self.game = Game(
+            np.ascontiguousarray(market.close),
+            np.ascontiguousarray(market.outcome_sigma),
+            market.pip,
+            fills,
+            DRAWDOWNS.index(self.reward.drawdown),
+            self.reward.kind == "dense",
+            self.reward.drawdown_weight,
+            self.reward.idle_reward,
+            self.reward.entry_reward,
+            self.reward.profit_floor,
+        )
         self.steps_done = session_bars
 
     def reset(self, starts: npt.NDArray[np.int64]) -> Observation:
@@ -131,32 +179,34 @@ class LockstepEnvironment:
         bars = np.unique(first[:, None] + np.arange(self.window_bars + self.session_bars - 1))
         if not np.isfinite(self.market.features[bars]).all():
             raise DataError("a session touches bars whose features are not finite: take starts from the session index.")
-        self._starts = starts
         self.steps_done = 0
         batch = len(starts)
-        self._positions = np.zeros((batch, pk.POSITION_SIZE))
-        self._static = np.zeros((batch, pk.NUM_STATIC), dtype=np.float32)
-        self._legal = np.zeros((batch, NUM_ACTIONS), dtype=np.bool_)
-        self._trades = np.zeros((batch, self.session_bars // 2 + 1, len(_COLUMNS)))
-        self._trade_counts = np.zeros(batch, dtype=np.int64)
-        _describe(self._positions, self.session_bars == 1, self._static, self._legal)
+        self.seats = Seats(
+            starts=starts,
+            positions=np.zeros((batch, pk.POSITION_SIZE)),
+            static=np.zeros((batch, pk.NUM_STATIC), dtype=np.float32),
+            legal=np.zeros((batch, NUM_ACTIONS), dtype=np.bool_),
+            trades=np.zeros((batch, self.session_bars // 2 + 1, len(_COLUMNS))),
+            trade_counts=np.zeros(batch, dtype=np.int64),
+        )
+        describe(self.seats.positions, self.session_bars == 1, self.seats.static, self.seats.legal)
         return self.observation()
 
     @property
     def bar(self) -> npt.NDArray[np.int64]:
         """Bar index (B,) of each session's next decision."""
-        return self._starts + min(self.steps_done, self.session_bars - 1)
+        return self.seats.starts + min(self.steps_done, self.session_bars - 1)
 
     @property
     def positions(self) -> Float64:
         """A copy of the position rows (B, POSITION_SIZE)."""
-        return self._positions.copy()
+        return self.seats.positions.copy()
 
     def observation(self) -> Observation:
         """Return what policies see now."""
         bar = self.bar
         return Observation(
-            self.market.windows(bar, self.window_bars), self._static.copy(), self._legal.copy(), bar.copy()
+            self.market.windows(bar, self.window_bars), self.seats.static.copy(), self.seats.legal.copy(), bar.copy()
         )
 
     def step(self, actions: npt.NDArray[np.integer]) -> Step:
@@ -180,41 +230,25 @@ class LockstepEnvironment:
         if self.steps_done >= self.session_bars:
             raise RuntimeError("the sessions have ended: call reset.")
         actions = np.ascontiguousarray(actions, dtype=np.int64)
-        if actions.shape != self._starts.shape:
-            raise ValueError(f"actions have shape {actions.shape}, expected {self._starts.shape}.")
+        if actions.shape != self.seats.starts.shape:
+            raise ValueError(f"actions have shape {actions.shape}, expected {self.seats.starts.shape}.")
         in_range = (actions >= 0) & (actions < NUM_ACTIONS)
-        allowed = in_range & self._legal[np.arange(len(actions)), np.where(in_range, actions, 0)]
+        allowed = in_range & self.seats.legal[np.arange(len(actions)), np.where(in_range, actions, 0)]
         if not allowed.all():
             row = int(np.flatnonzero(~allowed)[0])
-            legal = np.flatnonzero(self._legal[row]).tolist()
+            legal = np.flatnonzero(self.seats.legal[row]).tolist()
             raise IllegalActionError(f"session {row}: action {actions[row]} is illegal, legal are {legal}.")
         last = self.steps_done == self.session_bars - 1
-        rewards, outcomes = step_sessions(
-            self.bar,
-            actions,
-            last,
-            self._positions,
-            self.market.close,
-            self.market.outcome_sigma,
-            self.market.pip,
-            self.fills,
-            self._drawdown_kind,
-            self.reward.kind == "dense",
-            self.reward.drawdown_weight,
-            self.reward.idle_reward,
-            self.reward.entry_reward,
-            self.reward.profit_floor,
-            self._trades,
-            self._trade_counts,
-        )
+        seats = self.seats
+        rewards, outcomes = step_sessions(self.game, seats, self.bar, actions, last)
         self.steps_done += 1
-        _describe(self._positions, self.steps_done >= self.session_bars - 1, self._static, self._legal)
+        describe(seats.positions, self.steps_done >= self.session_bars - 1, seats.static, seats.legal)
         return Step(rewards, outcomes, self.steps_done == self.session_bars, self.observation())
 
     def trades(self) -> npt.NDArray[np.void]:
         """Closed trades so far, sorted by session and entry, with dtype `TRADE_DTYPE`."""
-        recorded = np.arange(self._trades.shape[1]) < self._trade_counts[:, None]
-        rows = self._trades[recorded]
+        recorded = np.arange(self.seats.trades.shape[1]) < self.seats.trade_counts[:, None]
+        rows = self.seats.trades[recorded]
         trades = np.zeros(len(rows), dtype=TRADE_DTYPE)
         for number, name in enumerate(_COLUMNS):
             trades[name] = rows[:, number]
@@ -235,38 +269,24 @@ def legal_actions(side: float, last: bool, out: npt.NDArray[np.bool_]) -> None:
     out[CLOSE] = not flat
 
 
-# The two kernels below call those of other files. They are not cached on disk: numba's cache looks at the file of the
-# caller alone and would go on with the old arithmetic after `position` has changed.
-@numba.njit(nogil=True)
-def _describe(positions, last, static, legal):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, nogil=True)
+def describe(positions, last, static, legal):  # type: ignore[no-untyped-def]
+    """Write what policies see of the positions (B, POSITION_SIZE) into `static` (B, 6) and `legal` (B, 4)."""
     for row in range(len(positions)):
         pk.write_static(positions[row], static[row])
         legal_actions(positions[row, pk.SIDE], last, legal[row])
 
 
-@numba.njit(nogil=True)
-def step_sessions(  # type: ignore[no-untyped-def]
-    bars,
-    actions,
-    last,
-    positions,
-    close,
-    sigma,
-    pip,
-    fills,
-    drawdown_kind,
-    dense,
-    drawdown_weight,
-    idle_reward,
-    entry_reward,
-    profit_floor,
-    trades,
-    trade_counts,
-):
+@numba.njit(cache=True, nogil=True)
+def step_sessions(game, seats, bars, actions, last):  # type: ignore[no-untyped-def]
     """Move B sessions by one bar, in place; return rewards (B,) float64 and outcomes (B,) int8.
 
-    `positions` (B, POSITION_SIZE), `trades` (B, M, 11) and `trade_counts` (B,) are updated. Actions are legal.
+    ``seats.positions, trades, trade_counts`` are updated; `describe` writes the rest. Actions are legal.
     """
+    close, sigma, pip, fills = game.close, game.sigma, game.pip, game.fills
+    drawdown_kind, dense, drawdown_weight = game.drawdown_kind, game.dense, game.drawdown_weight
+    idle_reward, entry_reward, profit_floor = game.idle_reward, game.entry_reward, game.profit_floor
+    positions, trades, trade_counts = seats.positions, seats.trades, seats.trade_counts
     batch = len(bars)
     rewards = np.zeros(batch)
     outcomes = np.full(batch, NEUTRAL, dtype=np.int8)

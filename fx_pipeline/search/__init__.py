@@ -29,13 +29,12 @@ What holds
 Where it stops: legal actions are known at the root only, there is one discount for all steps, and no terminal node.
 
 Files: `types` (what goes in and out), `random` (counter-based numbers), `tree` (arrays and numba kernels),
-`stochastic` (the search), `actions` (visit counts to actions). Kernels are cached on disk per file: after an edit of
-`random`, touch `tree` and `actions` too, or their cached code keeps the old functions.
+`stochastic` (the search), `actions` (visit counts to actions).
 """
 
 from fx_pipeline.search.actions import select_actions, visit_policy
 from fx_pipeline.search.random import dirichlet_noise
-from fx_pipeline.search.stochastic import StochasticSearch
+from fx_pipeline.search.stochastic import StochasticSearch, exploration_weights
 from fx_pipeline.search.types import (
     AfterstateOutput,
     Evaluator,
@@ -54,6 +53,7 @@ __all__ = [
     "StateOutput",
     "StochasticSearch",
     "dirichlet_noise",
+    "exploration_weights",
     "select_actions",
     "visit_policy",
 ]

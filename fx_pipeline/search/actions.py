@@ -73,7 +73,7 @@ def select_actions(
     if not (np.isfinite(temperatures) & (temperatures >= 0.0)).all():
         raise ValueError("temperature must be finite and not negative")
     actions = np.empty(batch, dtype=np.int64)
-    _draw_actions(
+    draw_actions(
         actions,
         counts,
         np.ascontiguousarray(np.broadcast_to(temperatures, (batch,))),
@@ -84,7 +84,8 @@ def select_actions(
 
 
 @njit(nogil=True, cache=True)
-def _draw_actions(actions, counts, temperatures, seed, counters):  # type: ignore[no-untyped-def]
+def draw_actions(actions, counts, temperatures, seed, counters):  # type: ignore[no-untyped-def]
+    """Write the drawn action of each row of ``counts`` (B, A) float64 into ``actions`` (B,); see `select_actions`."""
     batch, num_actions = counts.shape
     weights = np.empty(num_actions)
     for row in range(batch):

@@ -50,7 +50,7 @@ class StochasticSearch:
         self.config = config
         self.num_actions = num_actions
         self.num_outcomes = num_outcomes
-        self._exploration = _exploration_weights(config)
+        self._exploration = exploration_weights(config)
         self._tree: trees.Tree | None = None
         self._leaves = trees.allocate_leaves(0)
 
@@ -205,7 +205,7 @@ class StochasticSearch:
         return self._tree, self._leaves
 
 
-def _exploration_weights(config: SearchConfig) -> npt.NDArray[np.float64]:
+def exploration_weights(config: SearchConfig) -> npt.NDArray[np.float64]:
     """sqrt(N) * (c1 + log((N + c2 + 1) / c2)) for N = 0 ... simulations + 1; a node counts itself, so N >= 1 in use."""
     base = config.pb_c_base
     return np.array(

@@ -23,15 +23,10 @@ def fill(replay: Replay, rows: np.ndarray, steps: int, first: int = 0, in_trade_
     for step in range(first, first + steps):
         static = np.zeros((len(rows), 6), dtype=np.float32)
         static[:, 0] = step >= in_trade_after
-        replay.append(
-            rows,
-            static=static,
-            actions=np.full(len(rows), step % 4),
-            rewards=np.full(len(rows), float(step)),
-            outcomes=np.full(len(rows), step % 3, dtype=np.int8),
-            policies=np.full((len(rows), 4), 0.25),
-            root_values=np.full(len(rows), 100.0 + step),
-        )
+        recorded = {"static": static, "actions": step % 4, "rewards": step, "outcomes": step % 3}
+        for name, values in (recorded | {"policies": 0.25, "root_values": 100.0 + step}).items():
+            replay.arrays[name][rows, step] = values
+        replay.arrays["lengths"][rows] += 1
 
 
 def draw(replay: Replay, market, batch_size: int = 256, seed: int = 0):

@@ -1,12 +1,10 @@
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
-from numba.core.caching import NullCache
 
 from fx_pipeline.environment.actions import BUY, CLOSE, DOWN, HOLD, NEUTRAL, SELL, UP, Action, Outcome, outcomes
-from fx_pipeline.environment.lockstep import IllegalActionError, LockstepEnvironment, _describe, step_sessions
+from fx_pipeline.environment.lockstep import IllegalActionError, LockstepEnvironment
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import CostConfig, build_fills
 from fx_pipeline.market.errors import DataError
@@ -208,9 +206,3 @@ def test_a_random_policy_pays_the_spread_on_a_driftless_market(make_market: Make
     assert not environment.positions.any()
     # Entries and exits pair off: whatever was opened has been closed.
     assert taken[BUY] + taken[SELL] == taken[CLOSE] == len(pnl)
-
-
-@pytest.mark.parametrize("kernel", [step_sessions, _describe])
-def test_kernels_that_call_other_files_are_not_cached_on_disk(kernel: Any) -> None:
-    """Numba's cache looks at the caller's file alone: after a change of `position` it would keep the old arithmetic."""
-    assert isinstance(kernel._cache, NullCache)

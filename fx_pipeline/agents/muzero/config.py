@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.errors import ConfigurationError
@@ -210,16 +210,26 @@ class RuntimeConfig:
     ----------
     threads : int
         Threads of torch. Weights depend on it in their last bits, so it is a setting and not the machine's.
+    engine : str
+        Who plays: "fp32" or "bf16", compiled loops; "torch", the oracle, many times slower; or "auto", the best
+        precision that the processor has. Weights depend on it.
+    workers : int
+        Threads of self-play; 0 for all cores. Nothing depends on it but the time.
     bundle_every : int
         Iterations between two bundles, from which a killed training is taken up.
     """
 
     threads: int
+    engine: Literal["auto", "torch", "fp32", "bf16"]
+    workers: int
     bundle_every: int
 
     def __post_init__(self) -> None:
         for name in ("threads", "bundle_every"):
             _require(getattr(self, name) >= 1, f"runtime.{name} must be at least 1, not {getattr(self, name)}.")
+        _require(self.workers >= 0, f"runtime.workers must be 0 or more, not {self.workers}.")
+        engines = ("auto", "torch", "fp32", "bf16")
+        _require(self.engine in engines, f"runtime.engine must be one of {', '.join(engines)}, not {self.engine!r}.")
 
 
 @dataclass(frozen=True)
@@ -256,9 +266,9 @@ class MuZeroConfig:
         return dataclasses.asdict(self)
 
     def digest(self) -> str:
-        """SHA-256 of the tree without the preset's name: equal settings have equal digests."""
+        """SHA-256 of the tree without the preset's name and what no result depends on."""
         tree = self.to_dict()
-        del tree["preset"]
+        del tree["preset"], tree["runtime"]["workers"]
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 

@@ -7,11 +7,12 @@ import numpy.typing as npt
 
 from fx_pipeline.agents.muzero.checkpoint import load_checkpoint
 from fx_pipeline.agents.muzero.config import MuZeroConfig
-from fx_pipeline.agents.muzero.evaluator import TorchEvaluator
+from fx_pipeline.agents.muzero.engine.pack import unsupported
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks
+from fx_pipeline.agents.muzero.planner import EngineName, make_planner
 from fx_pipeline.agents.muzero.torch_settings import torch_settings
 from fx_pipeline.environment.lockstep import Observation
-from fx_pipeline.search import RootOutput, StochasticSearch, select_actions
+from fx_pipeline.search import select_actions
 
 #: Rows of a tile; see `evaluator`.
 TILE_ROWS = 16
@@ -20,8 +21,8 @@ TILE_ROWS = 16
 class MuZeroPolicy:
     """Implements `fx_pipeline.agents.base.Policy`.
 
-    A decision depends on its own observation only, so that a live decision equals the one of a batch; `evaluator` says
-    how far that goes with a matrix library underneath, and the tests check it on the machine that they run on.
+    A decision depends on its own observation only, so that a live decision equals the one of a batch, to the bit with
+    the engine; `evaluator` says how far that goes with a matrix library underneath.
 
     Parameters
     ----------
@@ -33,6 +34,11 @@ class MuZeroPolicy:
         Greatest number of rows searched at once.
     threads : int
         Threads of torch.
+    engine : str
+        "fp32", "bf16" or "torch"; by default float32 by the engine, or torch for networks that it cannot run.
+        Decisions are not made in bfloat16 unless asked for: a search in float32 takes about a millisecond.
+    workers : int
+        Threads of the engine; 0 for all cores.
     name : str
     """
 
@@ -44,6 +50,8 @@ class MuZeroPolicy:
         use_search: bool = True,
         chunk_rows: int = 256,
         threads: int = 1,
+        engine: EngineName | None = None,
+        workers: int = 0,
         name: str = "muzero",
     ) -> None:
         self.name = name
@@ -51,8 +59,8 @@ class MuZeroPolicy:
         self.use_search = use_search
         self.chunk_rows = chunk_rows
         self.threads = threads
-        self._evaluator = TorchEvaluator(networks, pad_rows=TILE_ROWS)
-        self._search = StochasticSearch(config.search)
+        chosen: EngineName = engine or ("torch" if unsupported(networks) else "fp32")
+        self._planner = make_planner(chosen, networks, config.search, workers=workers, pad_rows=TILE_ROWS)
 
     @classmethod
     def from_checkpoint(
@@ -77,10 +85,10 @@ class MuZeroPolicy:
         return np.concatenate(parts)
 
     def _act(self, observation: Observation) -> npt.NDArray[np.int64]:
-        root: RootOutput = self._evaluator.root(observation)
         if not self.use_search:
-            return np.where(observation.legal, root.prior_logits, -np.inf).argmax(axis=1).astype(np.int64)
+            logits = self._planner.priors(observation)
+            return np.where(observation.legal, logits, -np.inf).argmax(axis=1).astype(np.int64)
         # The same counter for all: with sampled outcomes, too, a row does not depend on its place in the batch.
         counters = np.zeros(len(observation.static), dtype=np.uint64)
-        result = self._search.run(root, observation.legal, self._evaluator, seed=0, counters=counters, add_noise=False)
+        result = self._planner.plan(observation, seed=0, counters=counters, add_noise=False)
         return select_actions(result.visits, 0.0, seed=0, counters=counters)

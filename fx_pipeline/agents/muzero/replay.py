@@ -58,6 +58,8 @@ class Replay:
     session_bars : int
         Steps of an episode.
 
+    Self-play writes its steps straight into the arrays.
+
     Attributes
     ----------
     arrays : dict
@@ -99,31 +101,6 @@ class Replay:
         self.arrays["lengths"][rows] = 0
         self.written += len(starts)
         return rows
-
-    def append(
-        self,
-        rows: npt.NDArray[np.int64],
-        *,
-        static: npt.NDArray[np.float32],
-        actions: npt.NDArray[np.int64],
-        rewards: npt.NDArray[np.float64],
-        outcomes: npt.NDArray[np.int8],
-        policies: npt.NDArray[np.floating[Any]],
-        root_values: npt.NDArray[np.floating[Any]],
-    ) -> None:
-        """Record one step of each of the episodes `rows` (B,); every array has B rows."""
-        step = self.arrays["lengths"][rows]
-        recorded = {
-            "static": static,
-            "actions": actions,
-            "rewards": rewards,
-            "outcomes": outcomes,
-            "policies": policies,
-            "root_values": root_values,
-        }
-        for name, values in recorded.items():
-            self.arrays[name][rows, step] = values
-        self.arrays["lengths"][rows] += 1
 
     def sample(
         self,

@@ -15,10 +15,9 @@ class Purpose(IntEnum):
     WEIGHTS = 0
     STARTS = 1
     SEARCH = 2
-    WARMUP = 3
-    EPSILON = 4
-    BATCH = 5
-    DROPOUT = 6
+    EXPLORATION = 3
+    BATCH = 4
+    DROPOUT = 5
 
 
 def _sequence(seed: int, purpose: Purpose, counter: int) -> np.random.SeedSequence:

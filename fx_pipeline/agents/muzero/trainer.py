@@ -12,10 +12,10 @@ from fx_pipeline.agents.base import Budget, Checkpoint, Progress, TrainingData
 from fx_pipeline.agents.muzero.bundle import BUNDLE_NAME, read_bundle, write_bundle
 from fx_pipeline.agents.muzero.checkpoint import write_checkpoint
 from fx_pipeline.agents.muzero.config import MuZeroConfig
-from fx_pipeline.agents.muzero.evaluator import TorchEvaluator
 from fx_pipeline.agents.muzero.identity import code_version, data_fingerprint
 from fx_pipeline.agents.muzero.learner import Learner
 from fx_pipeline.agents.muzero.networks import build_networks
+from fx_pipeline.agents.muzero.planner import make_planner, resolve_engine
 from fx_pipeline.agents.muzero.replay import Replay
 from fx_pipeline.agents.muzero.seeds import Purpose, derived_seed, generator
 from fx_pipeline.agents.muzero.selfplay import SelfPlay
@@ -107,7 +107,9 @@ class _Training:
         settings = config.selfplay
         self.networks = build_networks(config.network, derived_seed(seed, Purpose.WEIGHTS), settings.window_bars)
         self.learner = Learner(self.networks, config.learner)
-        self.evaluator = TorchEvaluator(self.networks)
+        # Weights depend on the precision of self-play, so it belongs to what a training is.
+        self.engine = resolve_engine(config.runtime.engine, self.networks)
+        self.planner = make_planner(self.engine, self.networks, config.search, workers=config.runtime.workers)
         self.replay = Replay(config.replay, settings.session_bars)
         self.selfplay = SelfPlay(config, data, self.replay, seed)
         self.episodes = 0
@@ -134,7 +136,8 @@ class _Training:
             episodes = min(settings.environments, self.budget.episodes - self.episodes)
             self.selfplay.begin(self.episodes, episodes)
             self.episodes += episodes
-        played = self.selfplay.collect(self.evaluator)
+        self.planner.refresh()
+        played = self.selfplay.collect(self.planner)
         self.steps += self.selfplay.wave_size * settings.segment_bars
         learned = self._learn()
         metrics: dict[str, float] = {}
@@ -176,6 +179,7 @@ class _Training:
             "seed": self.seed,
             "episodes": self.budget.episodes,
             "code": code_version(),
+            "engine": self.engine,
         }
 
     def _keep(self) -> None:

@@ -27,6 +27,7 @@ from fx_pipeline.agents.muzero.engine.vectors import (
     relu,
 )
 
+
 class Scratch(NamedTuple):
     """Room for R rows and one window; every array starts on a cache line and belongs to one thread.
 
@@ -278,3 +279,25 @@ def dynamics(packed, scratch, actions, outcomes, states, rewards, logits, values
         lower(low, address, a + row * ld_low, lanes)
     _values(packed, scratch, rows, layer + 1 + 2 * count, rewards)
     predict(packed, scratch, states, logits, values)
+
+
+@njit(nogil=True, cache=True)
+def encode_windows(packed, scratch, windows, out):  # type: ignore[no-untyped-def]
+    """Market codes ``out`` (B, channels) of feature windows (B, T, F)."""
+    for row in range(len(windows)):
+        encode(packed, scratch, windows[row], out[row])
+
+
+@njit(nogil=True, cache=True)
+def encode_bars(packed, scratch, features, bars, out):  # type: ignore[no-untyped-def]
+    """Market codes ``out`` (K, channels) of the windows of ``features`` (T, F) that end at each of ``bars`` (K,)."""
+    length = packed.sizes[pk.WINDOW]
+    for row in range(len(bars)):
+        encode(packed, scratch, features[bars[row] - length + 1 : bars[row] + 1], out[row])
+
+
+@njit(nogil=True, cache=True)
+def embed_rows(packed, codes, static, out):  # type: ignore[no-untyped-def]
+    """States ``out`` (B, H) of market codes (B, channels) and position features (B, 6)."""
+    for row in range(len(codes)):
+        embed(packed, codes[row], static[row], out[row])

@@ -14,7 +14,7 @@ from torch import nn
 
 from fx_pipeline.agents.muzero.engine.vectors import LANES, MAX_VECTORS
 from fx_pipeline.agents.muzero.networks import CausalBlock, ConditionedLinear, MuZeroNetworks, ResidualBlock
-from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
+from fx_pipeline.environment.actions import NUM_ACTIONS
 
 Precision = Literal["fp32", "bf16"]
 

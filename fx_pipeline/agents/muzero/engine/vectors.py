@@ -27,7 +27,6 @@ HAS_AVX512 = bool(_FEATURES.get("avx512f", False))
 HAS_BF16 = HAS_AVX512 and bool(_FEATURES.get("avx512bf16", False))
 #: Widest tile, in vectors: all sums of a tile, its weights and a broadcast input must fit into the registers.
 MAX_VECTORS = 3 if HAS_AVX512 else 1
-_TALL = HAS_AVX512
 
 
 class _BFloat(ir.Type):
@@ -143,7 +142,9 @@ def _tile(typingctx, low, rows, vectors, a, lda, taps, tap_stride, depth, b, bia
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Sequence[Any]) -> Any:
         a, lda, taps, tap_stride, depth, b, bias, start, start_stride, c, ldc, narrow = args[3:]
-        product = _function(builder, "llvm.x86.avx512bf16.dpbf16ps.512", _FLOATS, [_FLOATS, _PAIRS, _PAIRS]) if bf16 else None
+        product = (
+            _function(builder, "llvm.x86.avx512bf16.dpbf16ps.512", _FLOATS, [_FLOATS, _PAIRS, _PAIRS]) if bf16 else None
+        )
         places = [(r, z) for r in range(height) for z in range(width)]
         biases = [_at(builder, _offset(builder, bias, _I64(64 * z)), _FLOATS) for z in range(width)]
         first = []
@@ -363,7 +364,11 @@ def copy(typingctx, x, out, vectors):  # type: ignore[no-untyped-def]
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Sequence[Any]) -> Any:
         x, out, vectors = args
-        _each(builder, vectors, lambda i: _put(builder, _float_at(builder, x, i), _offset(builder, out, builder.mul(i, _I64(64)))))
+        _each(
+            builder,
+            vectors,
+            lambda i: _put(builder, _float_at(builder, x, i), _offset(builder, out, builder.mul(i, _I64(64)))),
+        )
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), codegen

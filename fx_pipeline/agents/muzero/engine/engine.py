@@ -1,0 +1,293 @@
+"""The engine as Python sees it: weights, threads, and batches of any size."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fx_pipeline.agents.muzero.engine import forward, pack
+from fx_pipeline.agents.muzero.engine.pack import Packed, Precision
+from fx_pipeline.agents.muzero.engine.play import Manner, Record, play
+from fx_pipeline.agents.muzero.engine.search import Rules, Trees, allocate_trees, grow
+from fx_pipeline.agents.muzero.engine.vectors import HAS_BF16
+from fx_pipeline.agents.muzero.networks import MuZeroNetworks
+from fx_pipeline.environment.actions import NUM_ACTIONS
+from fx_pipeline.environment.lockstep import LockstepEnvironment, Observation
+from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
+from fx_pipeline.search import SearchConfig, SearchResult, exploration_weights
+
+#: Most sessions of a group: more buys nothing, and a group's trees should stay in the cache.
+GROUP_ROWS = 48
+#: Market codes that are kept for one version of the weights (126 MB at 240 channels).
+KEPT_CODES = 131_072
+
+Float32 = npt.NDArray[np.float32]
+
+
+def workers_available() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def best_precision() -> Precision:
+    """bfloat16 where the processor multiplies it, else float32."""
+    return "bf16" if HAS_BF16 else "fp32"
+
+
+class Engine:
+    """Search and self-play without Python in the loop, on all cores.
+
+    Results depend neither on the number of threads nor on how rows are grouped: a row sees its own numbers only.
+
+    Parameters
+    ----------
+    networks : MuZeroNetworks
+        Their weights are taken over now and at every `refresh`.
+    search : SearchConfig
+    precision : str
+        "fp32", or "bf16" where the processor has it.
+    workers : int
+        Threads; 0 for all cores.
+
+    Raises
+    ------
+    ConfigurationError
+        If the processor or the shape of the networks does not allow it.
+    """
+
+    def __init__(self, networks: MuZeroNetworks, search: SearchConfig, precision: Precision, workers: int = 0) -> None:
+        reason = pack.unsupported(networks)
+        if reason is not None:
+            raise ConfigurationError(f"the fast engine cannot run these networks: {reason}. Set runtime.engine: torch.")
+        if precision == "bf16" and not HAS_BF16:
+            raise ConfigurationError("this processor has no bfloat16 products (AVX512_BF16): use fp32.")
+        self.networks = networks
+        self.search = search
+        self.precision = precision
+        self.workers = workers or workers_available()
+        self._exploration = exploration_weights(search)
+        self._rooms: list[tuple[forward.Scratch, Trees]] = []
+        self._pool: ThreadPoolExecutor | None = None
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take over the networks' present weights."""
+        self.packed: Packed = pack.pack(self.networks, self.precision)
+        self._codes = np.zeros((0, int(self.packed.sizes[pack.CHANNELS])), dtype=np.float32)
+        self._known = 0
+        self._slots: npt.NDArray[np.int32] | None = None
+        self._features: Float32 | None = None
+
+    def priors(self, observation: Observation) -> npt.NDArray[np.float64]:
+        """Policy logits (B, A), without a search."""
+        states = self._states(observation)
+        logits, values = np.zeros((len(states), NUM_ACTIONS)), np.zeros(len(states))
+
+        def run(group: int, rows: slice) -> None:
+            scratch, _ = self._room(group)
+            forward.predict(self.packed, scratch, states[rows], logits[rows], values[rows])
+
+        self._each_group(len(states), run)
+        return logits
+
+    def plan(
+        self, observation: Observation, *, seed: int, counters: npt.NDArray[np.uint64], add_noise: bool
+    ) -> SearchResult:
+        """Search from each observation; see `fx_pipeline.search.StochasticSearch.run`.
+
+        Raises
+        ------
+        FxPipelineError
+            If the model gives a number that is not finite.
+        """
+        states = self._states(observation)
+        batch = len(states)
+        rules = self._rules(seed, add_noise)
+        result = SearchResult(
+            visits=np.zeros((batch, NUM_ACTIONS), dtype=np.int32),
+            values=np.zeros(batch),
+            q_values=np.zeros((batch, NUM_ACTIONS)),
+            prior_probs=np.zeros((batch, NUM_ACTIONS)),
+            max_depth=np.zeros(batch, dtype=np.int32),
+        )
+        finite = np.ones(batch, dtype=bool)
+
+        def run(group: int, rows: slice) -> None:
+            scratch, room = self._room(group)
+            count = rows.stop - rows.start
+            room.states[:count] = states[rows]
+            finite[rows] = grow(self.packed, scratch, room, rules, observation.legal[rows], counters[rows])
+            result.visits[rows] = room.visits[:count]
+            result.values[rows] = room.values[:count]
+            result.q_values[rows] = room.q_values[:count]
+            result.prior_probs[rows] = room.tree.probs[:count, 0, :NUM_ACTIONS]
+            result.max_depth[rows] = room.depths[:count]
+
+        self._each_group(batch, run)
+        if not finite.all():
+            raise _not_finite()
+        return result
+
+    def play(
+        self,
+        environment: LockstepEnvironment,
+        record: Record,
+        manner: Manner,
+        counters: npt.NDArray[np.uint64],
+        seed: int,
+        steps: int,
+    ) -> int:
+        """Play `steps` bars of all sessions of an environment, and record them.
+
+        Parameters
+        ----------
+        environment : LockstepEnvironment
+            Moved on in place.
+        record : Record
+            Where to record; `rows` has one entry a session.
+        counters : (B,) uint64
+            Those of each session's first decision.
+        seed : int
+            Of the search.
+
+        Returns
+        -------
+        int
+            Sum of the search depths over sessions and steps.
+
+        Raises
+        ------
+        FxPipelineError
+            If the model gives a number that is not finite.
+        """
+        seats = environment.seats
+        batch, first = len(seats.starts), environment.steps_done
+        bars = seats.starts[:, None] + np.arange(first, first + steps)
+        codes, places = self._market_codes(environment.market.features, bars)
+        rules = self._rules(seed, add_noise=True)
+        depths = np.zeros(batch, dtype=np.int64)
+
+        def run(group: int, rows: slice) -> None:
+            scratch, room = self._room(group)
+            depths[rows.start] = play(
+                self.packed,
+                scratch,
+                room,
+                rules,
+                environment.game,
+                seats.part(rows),
+                record._replace(rows=record.rows[rows]),
+                manner,
+                codes,
+                places[rows],
+                counters[rows],
+                environment.session_bars,
+                first,
+                steps,
+            )
+
+        self._each_group(batch, run)
+        if (depths < 0).any():
+            raise _not_finite()
+        environment.steps_done += steps
+        return int(depths.sum())
+
+    def _rules(self, seed: int, add_noise: bool) -> Rules:
+        search = self.search
+        return Rules(
+            search.simulations,
+            self._exploration,
+            search.discount,
+            search.dirichlet_fraction if add_noise else 0.0,
+            search.dirichlet_alpha,
+            search.chance_selection == "sample",
+            np.uint64(seed),
+        )
+
+    def _states(self, observation: Observation) -> Float32:
+        temporal = np.ascontiguousarray(observation.temporal, dtype=np.float32)
+        static = np.ascontiguousarray(observation.static, dtype=np.float32)
+        sizes = self.packed.sizes
+        codes = np.zeros((len(static), int(sizes[pack.CHANNELS])), dtype=np.float32)
+        states = pack.aligned((len(static), int(sizes[pack.HIDDEN])), np.float32)
+
+        def run(group: int, rows: slice) -> None:
+            scratch, _ = self._room(group)
+            forward.encode_windows(self.packed, scratch, temporal[rows], codes[rows])
+            forward.embed_rows(self.packed, codes[rows], static[rows], states[rows])
+
+        self._each_group(len(static), run)
+        return states
+
+    def _market_codes(self, features: Float32, bars: npt.NDArray[np.int64]) -> tuple[Float32, npt.NDArray[np.int64]]:
+        """Codes (K, channels), and which of them each of `bars` (B, S) has; each bar is encoded once."""
+        if self._features is not features or self._slots is None:
+            self._features, self._known = features, 0
+            self._slots = np.full(len(features), -1, dtype=np.int32)
+        wanted = np.unique(bars)
+        missing = wanted[self._slots[wanted] < 0]
+        if self._known + len(missing) > KEPT_CODES and self._known:
+            self._known = 0
+            self._slots[:] = -1
+            missing = wanted
+        needed = self._known + len(missing)
+        if needed > len(self._codes):
+            grown = np.zeros((max(needed, 2 * len(self._codes)), self._codes.shape[1]), dtype=np.float32)
+            grown[: self._known] = self._codes[: self._known]
+            self._codes = grown
+        fresh = self._codes[self._known : needed]
+
+        def run(group: int, rows: slice) -> None:
+            scratch, _ = self._room(group)
+            forward.encode_bars(self.packed, scratch, features, missing[rows], fresh[rows])
+
+        self._each_group(len(missing), run, whole=True)
+        self._slots[missing] = np.arange(self._known, needed)
+        self._known = needed
+        return self._codes, self._slots[bars].astype(np.int64)
+
+    def _room(self, group: int) -> tuple[forward.Scratch, Trees]:
+        return self._rooms[group]
+
+    def _each_group(self, rows: int, run: Callable[[int, slice], Any], whole: bool = False) -> None:
+        """Call `run` with a room's number and a slice of `rows` for each group; groups of one worker share a room."""
+        if rows == 0:
+            return
+        groups = self.workers if whole else max(self.workers, -(-rows // GROUP_ROWS))
+        size = -(-rows // groups)
+        slices = [slice(first, min(first + size, rows)) for first in range(0, rows, size)]
+        workers = min(self.workers, len(slices))
+        hidden = int(self.packed.sizes[pack.HIDDEN])
+        while len(self._rooms) < workers:
+            self._rooms.append(
+                (
+                    forward.allocate_scratch(self.packed, GROUP_ROWS),
+                    allocate_trees(GROUP_ROWS, self.search.simulations, hidden),
+                )
+            )
+
+        def work(worker: int) -> None:
+            for rows in slices[worker::workers]:
+                run(worker, rows)
+
+        if workers == 1:
+            work(0)
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="engine")
+        # All are waited for before the first error is raised: none may go on writing.
+        pending = [self._pool.submit(work, worker) for worker in range(workers)]
+        errors = [future.exception() for future in pending]
+        for error in errors:
+            if error is not None:
+                raise error
+
+
+def _not_finite() -> FxPipelineError:
+    return FxPipelineError(
+        "the model gave a value, reward or logit that is not finite: its weights are broken, or an observation is not "
+        "finite. Train again with a lower learning rate."
+    )

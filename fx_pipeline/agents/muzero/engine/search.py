@@ -1,0 +1,138 @@
+"""A whole search in compiled code: the kernels of `fx_pipeline.search` with the networks of `forward` between them."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from fx_pipeline.agents.muzero.engine import pack as pk
+from fx_pipeline.agents.muzero.engine.forward import afterstate, dynamics, predict
+from fx_pipeline.agents.muzero.engine.vectors import LANES, copy
+from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
+from fx_pipeline.search import tree as trees
+
+
+class Trees(NamedTuple):
+    """Trees of R environments and what passes between them and the networks, of one thread.
+
+    ``states, next_states`` (R, H) float32; ``prior_logits, next_logits`` (R, A), ``chance_logits`` (R, C),
+    ``values, rewards`` (R,) and ``q_values`` (R, A) float64; ``visits`` (R, A), ``depths`` (R,) int32.
+    """
+
+    tree: trees.Tree
+    leaves: trees.Leaves
+    states: npt.NDArray[np.float32]
+    next_states: npt.NDArray[np.float32]
+    prior_logits: npt.NDArray[np.float64]
+    chance_logits: npt.NDArray[np.float64]
+    values: npt.NDArray[np.float64]
+    rewards: npt.NDArray[np.float64]
+    visits: npt.NDArray[np.int32]
+    q_values: npt.NDArray[np.float64]
+    depths: npt.NDArray[np.int32]
+
+
+class Rules(NamedTuple):
+    """Settings of a search, as numbers; ``exploration`` is (simulations + 2,) float64."""
+
+    simulations: int
+    exploration: npt.NDArray[np.float64]
+    discount: float
+    noise_fraction: float
+    noise_alpha: float
+    samples_chance: bool
+    seed: np.uint64
+
+
+def allocate_trees(rows: int, simulations: int, hidden: int) -> Trees:
+    """Room for `rows` searches of `simulations` simulations."""
+    width = max(NUM_ACTIONS, NUM_OUTCOMES)
+    return Trees(
+        tree=trees.allocate_tree(rows, simulations + 1, width, hidden),
+        leaves=trees.allocate_leaves(rows),
+        states=pk.aligned((rows, hidden), np.float32),
+        next_states=pk.aligned((rows, hidden), np.float32),
+        prior_logits=np.zeros((rows, NUM_ACTIONS)),
+        chance_logits=np.zeros((rows, NUM_OUTCOMES)),
+        values=np.zeros(rows),
+        rewards=np.zeros(rows),
+        visits=np.zeros((rows, NUM_ACTIONS), dtype=np.int32),
+        q_values=np.zeros((rows, NUM_ACTIONS)),
+        depths=np.zeros(rows, dtype=np.int32),
+    )
+
+
+@njit(nogil=True, cache=True)
+def grow(packed, scratch, room, rules, legal, counters):  # type: ignore[no-untyped-def]
+    """Search from the first rows of ``room.states``; the results lie in ``room``. False if a number is not finite.
+
+    ``legal`` (B, A) bool and ``counters`` (B,) uint64 say how many rows there are.
+    """
+    batch = len(legal)
+    tree, leaves = room.tree, room.leaves
+    lanes = packed.sizes[pk.HIDDEN] // LANES
+    predict(packed, scratch, room.states[:batch], room.prior_logits[:batch], room.values[:batch])
+    for row in range(batch):
+        finite = np.isfinite(room.values[row])
+        for action in range(NUM_ACTIONS):
+            finite = finite and np.isfinite(room.prior_logits[row, action])
+        if not finite:
+            return False
+    trees.plant_roots(
+        tree,
+        room.states[:batch],
+        room.prior_logits[:batch],
+        room.values[:batch],
+        legal,
+        rules.noise_fraction,
+        rules.noise_alpha,
+        rules.seed,
+        counters,
+    )
+    for simulation in range(rules.simulations):
+        split = trees.descend(
+            tree,
+            leaves,
+            legal,
+            NUM_OUTCOMES,
+            rules.exploration,
+            rules.samples_chance,
+            rules.seed,
+            counters,
+            simulation,
+        )
+        if split > 0:
+            for i in range(split):
+                source = tree.states[leaves.rows[i], leaves.decisions[i]]
+                copy(source.ctypes.data, scratch.states[i].ctypes.data, lanes)
+            chance_logits, values = room.chance_logits[:split], room.values[:split]
+            afterstate(packed, scratch, leaves.actions[:split], chance_logits, values)
+            if trees.graft_chance(tree, leaves, 0, simulation + 1, chance_logits, values, rules.discount) >= 0:
+                return False
+        if split < batch:
+            count = batch - split
+            for i in range(count):
+                source = tree.states[leaves.rows[split + i], leaves.decisions[split + i]]
+                copy(source.ctypes.data, scratch.states[i].ctypes.data, lanes)
+            states, rewards = room.next_states[:count], room.rewards[:count]
+            logits, values = room.prior_logits[:count], room.values[:count]
+            dynamics(
+                packed,
+                scratch,
+                leaves.actions[split:batch],
+                leaves.edges[split:batch],
+                states,
+                rewards,
+                logits,
+                values,
+            )
+            bad = trees.graft_decision(
+                tree, leaves, split, simulation + 1, states, rewards, logits, values, rules.discount
+            )
+            if bad >= 0:
+                return False
+    trees.harvest(tree, room.visits[:batch], room.q_values[:batch], room.depths[:batch])
+    for row in range(batch):
+        room.values[row] = tree.values[row, trees.ROOT]
+    return True
