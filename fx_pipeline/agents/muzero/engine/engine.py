@@ -264,7 +264,7 @@ class Engine:
         while len(self._rooms) < workers:
             self._rooms.append(
                 (
-                    forward.allocate_scratch(self.packed, GROUP_ROWS),
+                    forward.allocate_scratch(self.packed, self.precision, GROUP_ROWS),
                     allocate_trees(GROUP_ROWS, self.search.simulations, hidden),
                 )
             )

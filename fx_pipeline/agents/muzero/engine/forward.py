@@ -4,7 +4,7 @@ Inputs of matrix products are low precision; everything between them (norms, res
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,43 +31,43 @@ from fx_pipeline.agents.muzero.engine.vectors import (
 class Scratch(NamedTuple):
     """Room for R rows and one window; every array starts on a cache line and belongs to one thread.
 
-    ``states, hidden`` (R, H) and ``heads`` (R, max(H, bins)) are float32, ``low_a, low_b`` (R, H) low precision. The
+    ``states, hidden`` (R, H) and ``heads`` (R, max(H, bins)) are float32; ``low_a, low_b`` (R, H) low precision. The
     encoder has ``sums, skips, codes`` (T, channels) float32 and ``inputs, features, between`` (P + T, ...) low
-    precision, whose first P rows stay zero: the bars before the window.
+    precision, whose first P rows stay zero: the bars before the window. What is low precision is held as bytes.
     """
 
     states: npt.NDArray[np.float32]
     hidden: npt.NDArray[np.float32]
     heads: npt.NDArray[np.float32]
-    low_a: npt.NDArray[Any]
-    low_b: npt.NDArray[Any]
+    low_a: npt.NDArray[np.uint8]
+    low_b: npt.NDArray[np.uint8]
     sums: npt.NDArray[np.float32]
     skips: npt.NDArray[np.float32]
     codes: npt.NDArray[np.float32]
-    features: npt.NDArray[Any]
-    inputs: npt.NDArray[Any]
-    between: npt.NDArray[Any]
+    features: npt.NDArray[np.uint8]
+    inputs: npt.NDArray[np.uint8]
+    between: npt.NDArray[np.uint8]
 
 
-def allocate_scratch(packed: pk.Packed, rows: int) -> Scratch:
+def allocate_scratch(packed: pk.Packed, precision: pk.Precision, rows: int) -> Scratch:
     """Room for `rows` rows of the networks of `packed`."""
     sizes = packed.sizes
     hidden, channels, window = int(sizes[pk.HIDDEN]), int(sizes[pk.CHANNELS]), int(sizes[pk.WINDOW])
-    low = packed.low.dtype
+    low = 2 if precision == "bf16" else 4
     widest = max(hidden, int(sizes[pk.BINS]))
     padded = window + int(sizes[pk.KERNEL] - 1) * 2 ** int(sizes[pk.TEMPORAL_BLOCKS] - 1)
     return Scratch(
         states=pk.aligned((rows, hidden), np.float32),
         hidden=pk.aligned((rows, hidden), np.float32),
         heads=pk.aligned((rows, widest), np.float32),
-        low_a=pk.aligned((rows, hidden), low),
-        low_b=pk.aligned((rows, hidden), low),
+        low_a=pk.aligned((rows, hidden * low), np.uint8),
+        low_b=pk.aligned((rows, hidden * low), np.uint8),
         sums=pk.aligned((window, channels), np.float32),
         skips=pk.aligned((window, channels), np.float32),
         codes=pk.aligned((window, channels), np.float32),
-        features=pk.aligned((padded, int(sizes[pk.FEATURES])), low),
-        inputs=pk.aligned((padded, channels), low),
-        between=pk.aligned((padded, channels), low),
+        features=pk.aligned((padded, int(sizes[pk.FEATURES]) * low), np.uint8),
+        inputs=pk.aligned((padded, channels * low), np.uint8),
+        between=pk.aligned((padded, channels * low), np.uint8),
     )
 
 
@@ -79,7 +79,7 @@ def _row(packed, place):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def encode(packed, scratch, window, out):  # type: ignore[no-untyped-def]
     """Market code ``out`` (channels,) of one feature window (T, F) float32: the TCN and its attention pooling."""
-    sizes, low, base, layers = packed.sizes, packed.low, packed.weights.ctypes.data, packed.layers
+    sizes = packed.sizes
     length, channels, kernel = sizes[pk.WINDOW], sizes[pk.CHANNELS], sizes[pk.KERNEL]
     lanes = channels // LANES
     zeros = _row(packed, pk.ZEROS)
@@ -91,26 +91,25 @@ def encode(packed, scratch, window, out):  # type: ignore[no-untyped-def]
     # The features pass through floats, for the conversion of a whole row.
     staged = scratch.heads.ctypes.data
     for bar in range(length):
-        for feature in range(scratch.features.shape[1]):
+        for feature in range(sizes[pk.FEATURES]):
             scratch.heads[0, feature] = window[bar, feature] if feature < window.shape[1] else np.float32(0.0)
-        lower(low, staged, source + (ahead + bar) * ld_source, scratch.features.shape[1] // LANES)
+        lower(packed, staged, 0, source + (ahead + bar) * ld_source, 0, 1, sizes[pk.FEATURES] // LANES)
     layer = sizes[pk.TEMPORAL_LAYERS]
     dilation = 1
     for block in range(sizes[pk.TEMPORAL_BLOCKS]):
         reach = (kernel - 1) * dilation
-        matmul(low, base, layers[layer], source + (ahead - reach) * ld_source, ld_source, length, zeros, 0,
+        matmul(packed, layer, source + (ahead - reach) * ld_source, ld_source, length, zeros, 0,
                between + ahead * ld_low, ld_low, 1, dilation * ld_source)  # fmt: skip
-        matmul(low, base, layers[layer + 1], between + (ahead - reach) * ld_low, ld_low, length, zeros, 0,
+        matmul(packed, layer + 1, between + (ahead - reach) * ld_low, ld_low, length, zeros, 0,
                sums, ld, 0, dilation * ld_low)  # fmt: skip
         layer += 2
         skip = codes
         if block == 0:
-            matmul(low, base, layers[layer], source + ahead * ld_source, ld_source, length, zeros, 0,
+            matmul(packed, layer, source + ahead * ld_source, ld_source, length, zeros, 0,
                    skips, ld, 0, 0)  # fmt: skip
             layer += 1
             skip = skips
-        for bar in range(length):
-            join_relu(low, sums + bar * ld, skip + bar * ld, codes + bar * ld, inputs + (ahead + bar) * ld_low, lanes)
+        join_relu(packed, sums, skip, codes, ld, inputs + ahead * ld_low, ld_low, length, lanes)
         source, ld_source = inputs, ld_low
         dilation *= 2
     _pool(packed, scratch, out)
@@ -171,19 +170,16 @@ def embed(packed, code, static, out):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def _blocks(packed, scratch, rows, layer, count):  # type: ignore[no-untyped-def]
     """Run `count` residual blocks over ``scratch.hidden``, then write its norm to ``scratch.low_a``."""
-    low, base, layers = packed.low, packed.weights.ctypes.data, packed.layers
     lanes = packed.sizes[pk.HIDDEN] // LANES
     x, ld = scratch.hidden.ctypes.data, scratch.hidden.strides[0]
     a, b, ld_low = scratch.low_a.ctypes.data, scratch.low_b.ctypes.data, scratch.low_a.strides[0]
     zeros = _row(packed, pk.ZEROS)
     for _ in range(count):
-        for row in range(rows):
-            normalise(low, x + row * ld, a + row * ld_low, lanes)
-        matmul(low, base, layers[layer], a, ld_low, rows, zeros, 0, b, ld_low, 1, 0)
-        matmul(low, base, layers[layer + 1], b, ld_low, rows, x, ld, x, ld, 0, 0)
+        normalise(packed, x, ld, a, ld_low, rows, lanes)
+        matmul(packed, layer, a, ld_low, rows, zeros, 0, b, ld_low, 1, 0)
+        matmul(packed, layer + 1, b, ld_low, rows, x, ld, x, ld, 0, 0)
         layer += 2
-    for row in range(rows):
-        normalise(low, x + row * ld, a + row * ld_low, lanes)
+    normalise(packed, x, ld, a, ld_low, rows, lanes)
 
 
 @njit(nogil=True, cache=True)
@@ -192,7 +188,7 @@ def _values(packed, scratch, rows, layer, out):  # type: ignore[no-untyped-def]
     heads, ld = scratch.heads.ctypes.data, scratch.heads.strides[0]
     a, ld_low = scratch.low_a.ctypes.data, scratch.low_a.strides[0]
     zeros, centres = _row(packed, pk.ZEROS), _row(packed, pk.CENTRES)
-    matmul(packed.low, packed.weights.ctypes.data, packed.layers[layer], a, ld_low, rows, zeros, 0, heads, ld, 0, 0)
+    matmul(packed, layer, a, ld_low, rows, zeros, 0, heads, ld, 0, 0)
     for row in range(rows):
         out[row] = expectation(heads + row * ld, centres, packed.sizes[pk.BINS] // LANES)
 
@@ -203,7 +199,7 @@ def _logits(packed, scratch, rows, layer, out):  # type: ignore[no-untyped-def]
     heads, ld = scratch.heads.ctypes.data, scratch.heads.strides[0]
     a, ld_low = scratch.low_a.ctypes.data, scratch.low_a.strides[0]
     zeros = _row(packed, pk.ZEROS)
-    matmul(packed.low, packed.weights.ctypes.data, packed.layers[layer], a, ld_low, rows, zeros, 0, heads, ld, 0, 0)
+    matmul(packed, layer, a, ld_low, rows, zeros, 0, heads, ld, 0, 0)
     for row in range(rows):
         for column in range(out.shape[1]):
             out[row, column] = scratch.heads[row, column]
@@ -230,13 +226,12 @@ def predict(packed, scratch, states, logits, values):  # type: ignore[no-untyped
 @njit(nogil=True, cache=True)
 def _condition(packed, scratch, rows, layer):  # type: ignore[no-untyped-def]
     """``scratch.hidden`` += the state part of a conditioned linear layer of ``scratch.states``."""
-    low, lanes = packed.low, packed.sizes[pk.HIDDEN] // LANES
+    lanes = packed.sizes[pk.HIDDEN] // LANES
     x, ld = scratch.hidden.ctypes.data, scratch.hidden.strides[0]
     a, ld_low = scratch.low_a.ctypes.data, scratch.low_a.strides[0]
     states = scratch.states.ctypes.data
-    for row in range(rows):
-        lower(low, states + row * ld, a + row * ld_low, lanes)
-    matmul(low, packed.weights.ctypes.data, packed.layers[layer], a, ld_low, rows, x, ld, x, ld, 0, 0)
+    lower(packed, states, ld, a, ld_low, rows, lanes)
+    matmul(packed, layer, a, ld_low, rows, x, ld, x, ld, 0, 0)
 
 
 @njit(nogil=True, cache=True)
@@ -260,7 +255,7 @@ def afterstate(packed, scratch, actions, logits, values):  # type: ignore[no-unt
 @njit(nogil=True, cache=True)
 def dynamics(packed, scratch, actions, outcomes, states, rewards, logits, values):  # type: ignore[no-untyped-def]
     """What follows the rows of ``scratch.states``: next ``states`` (R, H), ``rewards`` and the heads of `predict`."""
-    rows, sizes, low = len(actions), packed.sizes, packed.low
+    rows, sizes = len(actions), packed.sizes
     lanes, layer, count = sizes[pk.HIDDEN] // LANES, sizes[pk.DYNAMICS_LAYERS], sizes[pk.DYNAMICS_BLOCKS]
     x, ld = scratch.hidden.ctypes.data, scratch.hidden.strides[0]
     a, ld_low = scratch.low_a.ctypes.data, scratch.low_a.strides[0]
@@ -276,7 +271,7 @@ def dynamics(packed, scratch, actions, outcomes, states, rewards, logits, values
     for row in range(rows):
         address = states[row].ctypes.data
         layer_norm(x + row * ld, scale, shift, address, lanes)
-        lower(low, address, a + row * ld_low, lanes)
+        lower(packed, address, 0, a + row * ld_low, 0, 1, lanes)
     _values(packed, scratch, rows, layer + 1 + 2 * count, rewards)
     predict(packed, scratch, states, logits, values)
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from fx_pipeline.agents.muzero.engine.vectors import LANES, MAX_VECTORS
+from fx_pipeline.agents.muzero.engine.vectors import LANES, MAX_VECTORS, kernel_addresses
 from fx_pipeline.agents.muzero.networks import CausalBlock, ConditionedLinear, MuZeroNetworks, ResidualBlock
 from fx_pipeline.environment.actions import NUM_ACTIONS
 
@@ -42,8 +42,8 @@ class Packed(NamedTuple):
         Vectors that are used as they are; `rows` says where each starts.
     rows, sizes : (15,), (17,) int64
         Places are named above.
-    low : (0,) uint16 or float32
-        The type of the low precision: bfloat16 bits, or floats.
+    kernels : (4,) int64
+        Addresses of what depends on the precision; see `vectors`.
     """
 
     weights: npt.NDArray[np.uint8]
@@ -51,7 +51,7 @@ class Packed(NamedTuple):
     floats: npt.NDArray[np.float32]
     rows: npt.NDArray[np.int64]
     sizes: npt.NDArray[np.int64]
-    low: npt.NDArray[Any]
+    kernels: npt.NDArray[np.int64]
 
 
 def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -60,11 +60,6 @@ def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     raw = np.zeros(size + _CACHE_LINE, dtype=np.uint8)
     start = -raw.ctypes.data % _CACHE_LINE
     return raw[start : start + size].view(dtype).reshape(shape)
-
-
-def low_type(precision: Precision) -> type[np.generic]:
-    """Numpy type that stands for a precision."""
-    return np.uint16 if precision == "bf16" else np.float32
 
 
 def unsupported(networks: MuZeroNetworks) -> str | None:
@@ -135,7 +130,7 @@ class _Packer:
             floats,
             np.array(self.starts, dtype=np.int64),
             np.array(sizes, dtype=np.int64),
-            np.empty(0, dtype=low_type(self.precision)),
+            kernel_addresses(self.precision),
         )
 
     def _vectors(self) -> None:

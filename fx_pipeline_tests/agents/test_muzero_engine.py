@@ -1,0 +1,197 @@
+"""The compiled engine against the torch oracle."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from fx_pipeline.agents.muzero.config import load_config
+from fx_pipeline.agents.muzero.engine import forward, pack
+from fx_pipeline.agents.muzero.engine.engine import Engine, best_precision
+from fx_pipeline.agents.muzero.engine.vectors import HAS_BF16
+from fx_pipeline.agents.muzero.evaluator import TorchEvaluator
+from fx_pipeline.agents.muzero.networks import MuZeroNetworks, build_networks
+from fx_pipeline.agents.muzero.planner import TorchPlanner, make_planner, resolve_engine
+from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
+from fx_pipeline.environment.lockstep import Observation
+from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
+from fx_pipeline.search import SearchConfig
+
+needs_bf16 = pytest.mark.skipif(not HAS_BF16, reason="this processor has no bfloat16 products")
+
+
+def networks_of(preset: str, seed: int = 0, **overrides: object) -> MuZeroNetworks:
+    """Networks whose every number has moved away from its initial value, as after a training."""
+    config = load_config(preset, {f"network.{name}": value for name, value in overrides.items()}).network
+    networks = build_networks(config, seed).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in networks.named_parameters():
+            scale = 0.1 if "head" in name else 0.05 if parameter.dim() == 1 else 0.0
+            parameter.add_(scale * torch.randn(parameter.shape, generator=generator))
+        for name, buffer in networks.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.copy_(0.1 * torch.randn(buffer.shape, generator=generator))
+            elif name.endswith("running_var"):
+                buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
+    return networks
+
+
+def observations(rows: int, seed: int = 0) -> Observation:
+    draw = np.random.default_rng(seed)
+    legal = np.zeros((rows, NUM_ACTIONS), dtype=np.bool_)
+    flat = draw.random(rows) < 0.5
+    legal[flat, :3] = True
+    legal[~flat, 0] = legal[~flat, 3] = True
+    temporal = draw.standard_normal((rows, 32, 9)).astype(np.float32)
+    static = np.where(flat[:, None], 0.0, draw.standard_normal((rows, 6))).astype(np.float32)
+    return Observation(temporal, static, legal, np.arange(rows))
+
+
+def counters_of(rows: int) -> np.ndarray:
+    return np.arange(rows, dtype=np.uint64)
+
+
+@pytest.mark.parametrize(("preset", "rows"), [("tiny", 1), ("tiny", 7), ("small", 13), ("full", 1), ("full", 29)])
+def test_every_head_equals_the_oracle(preset: str, rows: int) -> None:
+    networks, seen = networks_of(preset), observations(rows)
+    oracle = TorchEvaluator(networks)
+    root = oracle.root(seen)
+    packed = pack.pack(networks, "fp32")
+    scratch = forward.allocate_scratch(packed, "fp32", rows)
+    codes = np.zeros((rows, networks.config.channels), dtype=np.float32)
+    states = pack.aligned(root.states.shape, np.float32)
+    forward.encode_windows(packed, scratch, seen.temporal, codes)
+    forward.embed_rows(packed, codes, seen.static, states)
+    np.testing.assert_allclose(states, root.states, atol=1e-4)
+    logits, values = np.zeros((rows, NUM_ACTIONS)), np.zeros(rows)
+    forward.predict(packed, scratch, states, logits, values)
+    np.testing.assert_allclose(logits, root.prior_logits, atol=1e-4)
+    np.testing.assert_allclose(values, root.values, rtol=1e-5, atol=1e-4)
+    draw = np.random.default_rng(1)
+    actions, outcomes = draw.integers(NUM_ACTIONS, size=rows), draw.integers(NUM_OUTCOMES, size=rows)
+    scratch.states[:] = root.states
+    chance, values = np.zeros((rows, NUM_OUTCOMES)), np.zeros(rows)
+    forward.afterstate(packed, scratch, actions, chance, values)
+    expected = oracle.afterstate(root.states, actions)
+    np.testing.assert_allclose(chance, expected.chance_logits, atol=1e-4)
+    np.testing.assert_allclose(values, expected.values, rtol=1e-5, atol=1e-4)
+    following, rewards = pack.aligned(root.states.shape, np.float32), np.zeros(rows)
+    forward.dynamics(packed, scratch, actions, outcomes, following, rewards, logits, values)
+    after = oracle.dynamics(root.states, actions, outcomes)
+    np.testing.assert_allclose(following, after.states, atol=1e-4)
+    np.testing.assert_allclose(rewards, after.rewards, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(logits, after.prior_logits, atol=1e-4)
+    np.testing.assert_allclose(values, after.values, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("selection", ["quota", "sample"])
+def test_searches_equal_those_of_the_oracle(selection: str) -> None:
+    networks, seen = networks_of("small"), observations(50)
+    search = SearchConfig(chance_selection=selection)
+    expected = TorchPlanner(networks, search).plan(seen, seed=3, counters=counters_of(50), add_noise=True)
+    result = Engine(networks, search, "fp32", workers=2).plan(seen, seed=3, counters=counters_of(50), add_noise=True)
+    # A rounding in the seventh digit can tip a near tie, in one search of a hundred at most.
+    same = (result.visits == expected.visits).all(axis=1)
+    assert same.mean() > 0.97
+    np.testing.assert_allclose(result.values[same], expected.values[same], atol=1e-3)
+    np.testing.assert_allclose(result.prior_probs, expected.prior_probs, atol=1e-5)
+    np.testing.assert_array_equal(result.max_depth[same], expected.max_depth[same])
+
+
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16)])
+def test_a_batch_of_64_equals_64_single_searches(precision) -> None:
+    networks, seen, search = networks_of("small"), observations(64), SearchConfig()
+    together = Engine(networks, search, precision, workers=2)
+    alone = Engine(networks, search, precision, workers=1)
+    whole = together.plan(seen, seed=3, counters=counters_of(64), add_noise=True)
+    priors = together.priors(seen)
+    for row in range(64):
+        part = slice(row, row + 1)
+        one = Observation(*(array[part] for array in seen))
+        single = alone.plan(one, seed=3, counters=counters_of(64)[part], add_noise=True)
+        for name, array in whole._asdict().items():
+            np.testing.assert_array_equal(array[part], getattr(single, name), err_msg=name)
+        np.testing.assert_array_equal(priors[part], alone.priors(one))
+
+
+@needs_bf16
+def test_bfloat16_moves_a_search_less_than_other_outcomes_do() -> None:
+    networks, rows = networks_of("small"), 200
+    seen, search = observations(rows), SearchConfig(chance_selection="sample")
+
+    def visits(precision, seed: int) -> np.ndarray:
+        # Without noise the seed decides the outcomes alone.
+        result = Engine(networks, search, precision).plan(seen, seed=seed, counters=counters_of(rows), add_noise=False)
+        return result.visits / search.simulations
+
+    def distance(a: np.ndarray, b: np.ndarray) -> float:
+        return float(0.5 * np.abs(a - b).sum(axis=1).mean())
+
+    exact = visits("fp32", 3)
+    redrawn = distance(exact, visits("fp32", 4))
+    assert 0.0 < distance(exact, visits("bf16", 3)) < 0.5 * redrawn
+
+
+def test_new_weights_reach_the_engine_with_refresh() -> None:
+    networks, seen = networks_of("tiny"), observations(3)
+    engine = Engine(networks, SearchConfig(simulations=4), "fp32", workers=1)
+    before = engine.priors(seen)
+    with torch.no_grad():
+        networks.policy_head.bias.add_(1.0)
+    np.testing.assert_array_equal(engine.priors(seen), before)
+    engine.refresh()
+    np.testing.assert_allclose(engine.priors(seen), before + 1.0, atol=1e-5)
+
+
+def test_a_bar_is_encoded_once_and_as_its_window_says(small_market) -> None:
+    networks = networks_of("tiny")
+    engine = Engine(networks, SearchConfig(simulations=4), best_precision(), workers=2)
+    features = small_market.market.features
+    bars = np.array([[2000, 2001, 2002], [2001, 2002, 2003]])
+    codes, places = engine._market_codes(features, bars)
+    assert engine._known == 4
+    again = engine._market_codes(features, bars + 1)[1]
+    assert engine._known == 5
+    np.testing.assert_array_equal(again[0, :2], places[0, 1:])
+    windows = small_market.market.windows(bars.ravel())
+    expected = np.zeros((6, networks.config.channels), dtype=np.float32)
+    forward.encode_windows(
+        engine.packed, forward.allocate_scratch(engine.packed, engine.precision, 1), windows, expected
+    )
+    np.testing.assert_array_equal(codes[places.ravel()], expected)
+
+
+def test_weights_that_are_not_finite_are_an_error() -> None:
+    networks = networks_of("tiny")
+    with torch.no_grad():
+        networks.value_head.bias[0] = float("nan")
+    engine = Engine(networks, SearchConfig(simulations=4), "fp32", workers=1)
+    with pytest.raises(FxPipelineError, match="not finite"):
+        engine.plan(observations(3), seed=0, counters=counters_of(3), add_noise=False)
+
+
+def test_shapes_that_the_engine_cannot_run_go_to_torch() -> None:
+    networks = networks_of("tiny", channels=20)
+    assert resolve_engine("auto", networks) == "torch"
+    with pytest.raises(ConfigurationError, match=r"network\.channels is 20"):
+        make_planner("fp32", networks, SearchConfig())
+    assert resolve_engine("auto", networks_of("tiny")) == best_precision()
+
+
+_OTHER_PROCESSOR = """
+import numpy as np
+from fx_pipeline.agents.muzero.engine.vectors import HAS_AVX512, HAS_BF16, MAX_VECTORS
+from fx_pipeline_tests.agents.test_muzero_engine import test_every_head_equals_the_oracle
+assert not HAS_AVX512 and not HAS_BF16 and MAX_VECTORS == 1
+test_every_head_equals_the_oracle("small", 13)
+"""
+
+
+@pytest.mark.slow
+def test_a_processor_with_avx2_only_gives_the_same() -> None:
+    environment = {**os.environ, "NUMBA_CPU_NAME": "haswell", "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", _OTHER_PROCESSOR], check=True, env=environment)
