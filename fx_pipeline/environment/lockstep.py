@@ -108,7 +108,7 @@ class Seats(NamedTuple):
 
     def part(self, rows: slice) -> "Seats":
         """Views of some of the sessions."""
-        return Seats(*(array[rows] for array in self))
+        return self._replace(**{name: array[rows] for name, array in self._asdict().items()})
 
 
 class LockstepEnvironment:

@@ -87,7 +87,7 @@ class Engine:
         logits, values = np.zeros((len(states), NUM_ACTIONS)), np.zeros(len(states))
 
         def run(group: int, rows: slice) -> None:
-            scratch, _ = self._room(group)
+            scratch, _ = self.room(group)
             forward.predict(self.packed, scratch, states[rows], logits[rows], values[rows])
 
         self._each_group(len(states), run)
@@ -116,7 +116,7 @@ class Engine:
         finite = np.ones(batch, dtype=bool)
 
         def run(group: int, rows: slice) -> None:
-            scratch, room = self._room(group)
+            scratch, room = self.room(group)
             count = rows.stop - rows.start
             room.states[:count] = states[rows]
             finite[rows] = grow(self.packed, scratch, room, rules, observation.legal[rows], counters[rows])
@@ -171,7 +171,7 @@ class Engine:
         depths = np.zeros(batch, dtype=np.int64)
 
         def run(group: int, rows: slice) -> None:
-            scratch, room = self._room(group)
+            scratch, room = self.room(group)
             depths[rows.start] = play(
                 self.packed,
                 scratch,
@@ -215,7 +215,7 @@ class Engine:
         states = pack.aligned((len(static), int(sizes[pack.HIDDEN])), np.float32)
 
         def run(group: int, rows: slice) -> None:
-            scratch, _ = self._room(group)
+            scratch, _ = self.room(group)
             forward.encode_windows(self.packed, scratch, temporal[rows], codes[rows])
             forward.embed_rows(self.packed, codes[rows], static[rows], states[rows])
 
@@ -241,7 +241,7 @@ class Engine:
         fresh = self._codes[self._known : needed]
 
         def run(group: int, rows: slice) -> None:
-            scratch, _ = self._room(group)
+            scratch, _ = self.room(group)
             forward.encode_bars(self.packed, scratch, features, missing[rows], fresh[rows])
 
         self._each_group(len(missing), run, whole=True)
@@ -249,8 +249,17 @@ class Engine:
         self._known = needed
         return self._codes, self._slots[bars].astype(np.int64)
 
-    def _room(self, group: int) -> tuple[forward.Scratch, Trees]:
-        return self._rooms[group]
+    def room(self, worker: int) -> tuple[forward.Scratch, Trees]:
+        """Scratch and trees of one worker, for `GROUP_ROWS` rows."""
+        hidden = int(self.packed.sizes[pack.HIDDEN])
+        while len(self._rooms) <= worker:
+            self._rooms.append(
+                (
+                    forward.allocate_scratch(self.packed, self.precision, GROUP_ROWS),
+                    allocate_trees(GROUP_ROWS, self.search.simulations, hidden),
+                )
+            )
+        return self._rooms[worker]
 
     def _each_group(self, rows: int, run: Callable[[int, slice], Any], whole: bool = False) -> None:
         """Call `run` with a room's number and a slice of `rows` for each group; groups of one worker share a room."""
@@ -260,14 +269,7 @@ class Engine:
         size = -(-rows // groups)
         slices = [slice(first, min(first + size, rows)) for first in range(0, rows, size)]
         workers = min(self.workers, len(slices))
-        hidden = int(self.packed.sizes[pack.HIDDEN])
-        while len(self._rooms) < workers:
-            self._rooms.append(
-                (
-                    forward.allocate_scratch(self.packed, self.precision, GROUP_ROWS),
-                    allocate_trees(GROUP_ROWS, self.search.simulations, hidden),
-                )
-            )
+        self.room(workers - 1)
 
         def work(worker: int) -> None:
             for rows in slices[worker::workers]:
