@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmarks.measure import copy_bandwidth, interleaved, report, wants_json
 from fx_pipeline.features.kernel import CLOCK_TABLE, FEATURE_NAMES, WARMUP_BARS, compute_features
-from fx_pipeline.market.calendar import MINUTE_NS, expected_minutes, week_minutes
+from fx_pipeline.market.calendar import MINUTE_NS, open_minutes, week_minutes
 
 BARS = 1_000_000
 PIP = 0.01
@@ -41,7 +41,7 @@ def main() -> None:
     """Run the benchmark."""
     generator = np.random.default_rng(0)
     start = pd.Timestamp("2020-01-05T22:00Z").as_unit("ns").value
-    time_ns = expected_minutes(start, start + int(BARS * 1.45) * MINUTE_NS)[:BARS]
+    time_ns = open_minutes(start, start + int(BARS * 1.45) * MINUTE_NS)[:BARS]
     close = np.round(150.0 + np.cumsum(generator.normal(0.0, 0.02, BARS)), 3)
     ours, _ = compute_features(close, time_ns, PIP)
     theirs = with_pandas(close, time_ns)

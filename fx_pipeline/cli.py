@@ -4,13 +4,15 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from fx_pipeline.market.errors import FxPipelineError
@@ -43,6 +45,18 @@ def clear_errors() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
+@contextmanager
+def import_progress(title: str) -> Iterator[Callable[[float], None] | None]:
+    """Show a bar on a terminal, and nothing elsewhere."""
+    if not errors.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True) as bar:
+        task = bar.add_task(title, total=1.0)
+        yield lambda share: bar.update(task, completed=share)
+
+
 @app.command("import")
 def import_(
     files: Annotated[list[Path], typer.Argument(help="Candle files of one instrument, M1 bars.")],
@@ -67,28 +81,40 @@ def import_(
             if not path.is_file():
                 raise DataError(f"{path} is not a file.")
         name = instrument or guess_instrument(files[0])
-        report = import_files(
-            files,
-            name,
-            format or guess_format(files[0]),  # type: ignore[arg-type]
-            load_settings().data_dir,
-            utc_offset=utc_offset,
-            side=side,  # type: ignore[arg-type]
-            now_ns=time.time_ns(),
-            progress=lambda line: errors.print(f"  {line}", highlight=False, soft_wrap=True),
-        )
+        with import_progress(", ".join(path.name for path in files)) as progress:
+            report = import_files(
+                files,
+                name,
+                format or guess_format(files[0]),  # type: ignore[arg-type]
+                load_settings().data_dir,
+                utc_offset=utc_offset,
+                side=side,  # type: ignore[arg-type]
+                now_ns=time.time_ns(),
+                progress=progress,
+            )
         table = Table(show_header=False, box=None)
         for label, value in (
             ("instrument", name),
             ("rows read", f"{report.rows:,}"),
             ("candles", f"{report.imported:,} ({report.added:,} new, {report.changed:,} changed)"),
             ("left out", f"{report.duplicates:,} duplicates, {report.without_tick:,} filled in by the publisher"),
+            *([("superseded", f"{report.superseded:,} by a later file")] if report.superseded else []),
             ("quarantined", f"{report.quarantined:,} {report.reasons or ''}"),
             ("months", f"{report.months[0]} to {report.months[-1]}" if report.months else "none"),
             ("clock", "checked against the FX weekend" if report.clock_checked else "not checkable: no weekend inside"),
         ):
             table.add_row(label, value)
         console.print(table)
+        if report.changed:
+            shown = ", ".join(
+                f"{datetime.fromtimestamp(at // 10**9, UTC):%Y-%m-%d %H:%M}" for at in report.changed_times[:5]
+            )
+            console.print(
+                f"[yellow]changed[/]: {report.changed:,} candles stood in the store with other values and were "
+                f"replaced, at {shown}{' ...' if report.changed > 5 else ''} UTC",
+                highlight=False,
+                soft_wrap=True,
+            )
         for path in report.quarantine_files:
             console.print(f"quarantined rows, with reasons: {path}", highlight=False, soft_wrap=True)
 
@@ -175,21 +201,122 @@ def summary(
 
 
 @app.command()
+def gaps(
+    instrument: Annotated[
+        str | None, typer.Argument(help="OANDA name: month by month; without it, a line for each instrument.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
+) -> None:
+    """Show what the lake lacks against the FX calendar: expected, present, missing and unexpected minutes."""
+    with clear_errors():
+        from fx_pipeline.ingest.lake import lake_instruments
+        from fx_pipeline.ingest.layout import lake_folder
+        from fx_pipeline.ingest.overview import month_gaps, total
+        from fx_pipeline.market.errors import DataError
+        from fx_pipeline.settings import load_settings
+
+        settings = load_settings()
+        lake = lake_folder(settings.data_dir)
+        names = lake_instruments(lake)
+        if not names:
+            raise DataError(f"{lake} has no candles yet: run make demo, or materialise raw_candles and m1_candles.")
+        if instrument is not None and instrument not in names:
+            raise DataError(f"the lake has no candles of {instrument}: it has {', '.join(names)}.")
+        found = {name: month_gaps(lake, name, settings.calendar) for name in ([instrument] if instrument else names)}
+    if json_:
+        records = {name: [month.record() for month in of] for name, of in found.items()}
+        sys.stdout.write(json.dumps({"months": records}, allow_nan=False) + "\n")
+        return
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for heading in (*(() if instrument else ("instrument",)), "month" if instrument else "months"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("expected", "present", "missing", "%", "unexpected", "longest"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, months in found.items():
+        for month in months if instrument else [total(months)]:
+            gap = month.gaps
+            minutes = (gap.expected, gap.present, gap.missing, gap.unexpected, gap.longest_gap_minutes)
+            shown = [f"{count:,}" for count in minutes]
+            shown.insert(3, f"{gap.missing_percent:.2f}")
+            table.add_row(*(() if instrument else (name,)), month.month, *shown)
+    console.print(table)
+    console.print("minutes, against the FX calendar; longest is the longest gap", style="dim")
+
+
+@app.command()
 def broker(
     token: Annotated[str, typer.Option(help="Bearer token that clients must show.", envvar="FX_PAPER_TOKEN")],
     candles: Annotated[
-        Path | None, typer.Option(help="Store of imported candles; absent: that of the data folder.")
+        Path | None,
+        typer.Option(
+            help="Store of imported candles, a data folder that has one, or a folder of M1 candle files; absent: the "
+            "store of the data folder, and where that is empty, a synthetic market."
+        ),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port on loopback.")] = 8700,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any free one.")] = 8700,
+    speed: Annotated[
+        float | None,
+        typer.Option(min=0, help="Market seconds in a second, 1 by default; 0: the control surface steps the clock."),
+    ] = None,
+    control_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of the control surface: clock, price jumps, halts, faults."),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Market time at which a new account begins, such as 2024-01-09T14:30:00Z; absent: a day before the "
+            "newest candles end."
+        ),
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Folder of the account's journal; absent: one for each --candles.")
+    ] = None,
+    new: Annotated[bool, typer.Option("--new", help="Put the old account aside and open a fresh one.")] = False,
+    account: Annotated[str | None, typer.Option(help="Id of a new account, such as 101-001-1000000-001.")] = None,
+    home_currency: Annotated[str | None, typer.Option(help="Currency of a new account; USD by default.")] = None,
+    balance: Annotated[str | None, typer.Option(help="First deposit of a new account; 100000 by default.")] = None,
+    conversion_charge: Annotated[
+        str | None,
+        typer.Option(help="Share by which gains and losses are converted worse than at mid; 0.005 by default."),
+    ] = None,
+    hedging: Annotated[
+        bool | None, typer.Option("--hedging/--netting", help="Whether long and short trades stand side by side.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; another than loopback needs --public.")
+    ] = "127.0.0.1",
+    public: Annotated[bool, typer.Option("--public", help="Let other machines reach the broker.")] = False,
+    wall_clock: Annotated[
+        bool, typer.Option("--wall-clock", help="Serve all candles at the machine's time: history only, no trading.")
+    ] = False,
 ) -> None:
-    """Serve the OANDA v20 candles endpoint on loopback until interrupted."""
+    """Serve a paper broker that speaks OANDA's v20 API, and replays stored candles, until it is interrupted.
+
+    The account survives: started again on the same candles, it goes on where it was.
+    """
     with clear_errors():
-        from fx_pipeline.broker.paper.embedded import serve
+        from fx_pipeline.paper_desk import BrokerOptions, account_terms, run_broker
         from fx_pipeline.settings import load_settings
 
-        store = candles or load_settings().layout.paper_store
-        errors.print(f"serving {store} on http://127.0.0.1:{port} (FX_PAPER_URL); Ctrl-C stops", highlight=False)
-        serve(store, token, port=port)
+        run_broker(
+            BrokerOptions(
+                token=token,
+                candles=candles,
+                host=host,
+                port=port,
+                control_port=control_port,
+                public=public,
+                speed=speed,
+                start=start,
+                state=state,
+                new=new,
+                terms=account_terms(account, home_currency, balance, conversion_charge, hedging),
+                wall_clock=wall_clock,
+            ),
+            load_settings(),
+            lambda line: errors.print(line, highlight=False, markup=False, soft_wrap=True),
+        )
 
 
 @app.command()
@@ -202,12 +329,12 @@ def ui(
         import signal
         import subprocess
 
-        from fx_pipeline.demo import clear_killed_demos, find_project, use_project
+        from fx_pipeline.demo import clear_killed_runs, find_project, use_project
         from fx_pipeline.reports_server import serving_reports
         from fx_pipeline.settings import load_settings
 
         use_project(find_project())
-        clear_killed_demos(load_settings().data_dir)
+        clear_killed_runs()
         # The file list of the code location depends on these, so they are set before it loads.
         os.environ["FX_REPORTS_URL"] = f"http://127.0.0.1:{reports_port}"
         dagster = Path(sys.executable).with_name("dagster")

@@ -4,7 +4,8 @@
         -> muzero_checkpoint -> validation_report -> champion -> live_decisions
 
 Assets per month load and clean candles, assets per instrument compute features and sessions, assets per walk-forward
-window train and validate. Sensors validate each new checkpoint and promote what passes the gate.
+window train and validate. A schedule keeps the candles current and a sensor prepares what came in; others validate
+each new checkpoint and promote what passes the gate.
 """
 
 import warnings
@@ -15,7 +16,17 @@ import dagster as dg
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 warnings.filterwarnings("ignore", message="Non-compliant tag keys")
 
-from fx_pipeline.defs import automation, checks, features, jobs, live, market_data, models  # noqa: E402
+from fx_pipeline.defs import (  # noqa: E402
+    automation,
+    checks,
+    features,
+    freshness,
+    jobs,
+    keeping_current,
+    live,
+    market_data,
+    models,
+)
 from fx_pipeline.defs.resources import build_resources  # noqa: E402
 from fx_pipeline.defs.settings import SETTINGS  # noqa: E402
 
@@ -32,8 +43,13 @@ defs = dg.Definitions(
     ],
     asset_checks=checks.CHECKS,
     jobs=[*jobs.JOBS, live.live_trading],
-    sensors=[automation.validate_new_checkpoints, automation.promote_best],
-    schedules=[automation.weekly_retraining],
+    sensors=[
+        keeping_current.prepare_new_candles,
+        freshness.watch_freshness,
+        automation.validate_new_checkpoints,
+        automation.promote_best,
+    ],
+    schedules=[keeping_current.keep_current, automation.weekly_retraining],
     resources=build_resources(SETTINGS),
     executor=dg.in_process_executor,
 )

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,7 +130,7 @@ def run_demo(
 
         from fx_pipeline.definitions import defs
         from fx_pipeline.defs.jobs import ingest, prepare, promote, train, validate
-        from fx_pipeline.defs.killed_runs import demo_tags, end_killed_runs
+        from fx_pipeline.defs.killed_runs import end_killed_runs
         from fx_pipeline.defs.models import AGENT, champion
         from fx_pipeline.defs.partitions import INSTRUMENTS, key
         from fx_pipeline.defs.progress import listening
@@ -156,7 +156,7 @@ def run_demo(
             client.candles_page(instrument, month_bounds(months[0])[0], 1)
 
     with dg.DagsterInstance.get() as instance:
-        end_killed_runs(instance, settings.data_dir)
+        end_killed_runs(instance)
 
         def launch(name: str, partition_key: str | None, config: dict[str, Any] | None = None) -> Any:
             quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -165,7 +165,6 @@ def run_demo(
                     instance=instance,
                     partition_key=partition_key,
                     run_config={**quiet, **(config or {})},
-                    tags=demo_tags(settings.data_dir),
                 )
             except DagsterAssetCheckFailedError as error:
                 raise DataError(
@@ -244,15 +243,14 @@ def only_one(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def clear_killed_demos(data_dir: Path) -> None:
-    """Free what a killed demo holds in Dagster, unless a demo runs: then nothing is dead."""
-    with suppress(ConfigurationError), only_one(data_dir):
-        import dagster as dg
+def clear_killed_runs() -> None:
+    """Free what runs hold in Dagster whose process is gone."""
+    import dagster as dg
 
-        from fx_pipeline.defs.killed_runs import end_killed_runs
+    from fx_pipeline.defs.killed_runs import end_killed_runs
 
-        with dg.DagsterInstance.get() as instance:
-            end_killed_runs(instance, data_dir)
+    with dg.DagsterInstance.get() as instance:
+        end_killed_runs(instance)
 
 
 def use_project(project: Path) -> None:

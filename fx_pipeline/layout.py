@@ -1,5 +1,6 @@
 """Where everything that the pipeline makes lives, below one data folder."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,10 @@ class Layout:
     def newest_report(self) -> Path:
         """Which report was materialised last."""
         return self.data_dir / "newest_report.json"
+
+    def desk(self, candles: Path) -> Path:
+        """State of the paper broker's account on candles of that path: other candles are another account."""
+        return self.data_dir / "desk" / hashlib.sha256(str(candles.resolve()).encode()).hexdigest()[:16]
 
     def windows(self, instrument: str) -> Path:
         """The walk-forward plan of an instrument."""

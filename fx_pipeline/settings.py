@@ -8,8 +8,10 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from fx_pipeline.layout import Layout
+from fx_pipeline.market.calendar import FxCalendar, parse_break
 from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.market.errors import ConfigurationError
+from fx_pipeline.market.holidays import holidays_with
 from fx_pipeline.market.instrument import instrument
 from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS, WalkForwardConfig
 
@@ -38,6 +40,23 @@ class Settings(BaseSettings):
         ("GBP_JPY", "EUR_USD", "GBP_USD", "USD_JPY"), description="Instruments, separated by commas."
     )
     history_start: str = Field("2000-01", pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="First month offered.")
+
+    ingest_cron: str = Field(
+        "7 * * * *",
+        pattern=r"^\s*[\d*/,-]+(\s+[\w*/,-]+){4}\s*$",
+        description="When new candles are asked for, as cron in UTC; by default seven minutes past each hour.",
+    )
+    stale_minutes: int = Field(
+        180, ge=1, description="Expected minutes without a new bar after which an instrument counts as stale."
+    )
+    holidays: str = Field(
+        "",
+        description="Closed days besides 25 December and 1 January, as ISO dates separated by commas; a minus before a "
+        "date opens that day.",
+    )
+    daily_break: str = Field(
+        "16:58-17:03", description="Daily break in New York time, when no candle is expected; empty for none."
+    )
 
     train_days: int | None = Field(None, ge=1, description="Trading days of a training span; absent: fitted.")
     validation_days: int | None = Field(None, ge=1, description="Trading days of a validation span; absent: fitted.")
@@ -68,6 +87,18 @@ class Settings(BaseSettings):
             raise ValueError("name at least one instrument.")
         return value
 
+    @field_validator("holidays")
+    @classmethod
+    def _dates(cls, value: str) -> str:
+        holidays_with(value)
+        return value
+
+    @field_validator("daily_break")
+    @classmethod
+    def _times(cls, value: str) -> str:
+        parse_break(value)
+        return value
+
     @model_validator(mode="after")
     def _credentials(self) -> Self:
         if self.oanda_environment != "paper":
@@ -91,6 +122,20 @@ class Settings(BaseSettings):
     def layout(self) -> Layout:
         """Where each kind of file lives."""
         return Layout(self.data_dir)
+
+    @cached_property
+    def calendar(self) -> FxCalendar:
+        """When candles are expected."""
+        start, end = parse_break(self.daily_break)
+        return FxCalendar(start, end, holidays_with(self.holidays))
+
+    @property
+    def has_moving_source(self) -> bool:
+        """Whether the source gets new candles by itself: OANDA does, and a paper server that runs elsewhere.
+
+        The embedded paper server has what was imported, or the synthetic market, and nothing after it.
+        """
+        return self.oanda_environment != "paper" or self.paper_url is not None
 
     @cached_property
     def walk_forward(self) -> WalkForwardConfig:

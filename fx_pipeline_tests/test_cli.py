@@ -1,5 +1,6 @@
 """The command line: bad input ends with status 2 and one line that says what to do."""
 
+import io
 import json
 import os
 import shutil
@@ -48,10 +49,27 @@ def one_error(done: Result) -> str:
 def test_help_of_every_command(run: Callable[..., Result]) -> None:
     done = run("--help")
     assert done.exit_code == 0
-    for command in ("import", "demo", "summary", "broker", "ui"):
+    for command in ("import", "demo", "summary", "gaps", "broker", "ui"):
         assert command in done.stdout
         told = run(command, "--help")
         assert told.exit_code == 0 and "Usage" in told.stdout and "--help" in told.stdout
+
+
+def test_gaps_are_shown_by_month_and_by_instrument(run: Callable[..., Result], project: Path) -> None:
+    from fx_pipeline.market.calendar import FxCalendar
+    from fx_pipeline_tests.ingest.test_gaps import ns, store
+
+    assert "has no candles yet: run make demo" in one_error(run("gaps"))
+    times = FxCalendar().expected_minutes(ns("2024-01-29"), ns("2024-02-02"))
+    lake, february = project / "data" / "lake", times >= ns("2024-02-01")
+    store(lake, "2024-01", times[~february])
+    store(lake, "2024-02", times[february][5:])
+    assert "the lake has no candles of GBP_USD: it has EUR_USD" in one_error(run("gaps", "GBP_USD"))
+    (months,) = json.loads(run("gaps", "--json").stdout.splitlines()[-1])["months"].values()
+    assert [(month["month"], month["missing"]) for month in months] == [("2024-01", 0), ("2024-02", 5)]
+    assert months[1]["longest_gap_start"] == "2024-02-01T00:00Z"
+    assert "EUR_USD    2024-01..2024-02" in run("gaps").stdout
+    assert run("gaps", "EUR_USD").stdout.count("2024-0") >= 2
 
 
 def write(path: Path, text: str | bytes) -> Path:
@@ -189,7 +207,36 @@ def test_import_says_what_it_did_and_what_it_set_aside(run: Callable[..., Result
     (kept,) = (project / "data" / "quarantine").rglob("*.parquet")
     assert str(kept.name) in done.stdout.replace("\n", "")
     again = run("import", path)
-    assert "119 (0 new, 0 changed)" in again.stdout
+    assert "119 (0 new, 0 changed)" in again.stdout and "stood in the store" not in again.stdout
+
+
+def test_import_says_which_stored_candles_it_changed(run: Callable[..., Result], project: Path) -> None:
+    rows = [f"2024-01-02T{k // 60:02}:{k % 60:02}:00Z,1.1,1.2,1.0,1.1,5" for k in range(120)]
+    path = write(project / "EUR_USD.csv", HEADER + "\n".join(rows) + "\n")
+    assert run("import", path).exit_code == 0
+    for k in range(60, 70):
+        rows[k] = rows[k].replace("1.2", "1.3")
+    done = run("import", write(path, HEADER + "\n".join(rows) + "\n"))
+    said = done.stdout.replace("\n", " ")
+    assert done.exit_code == 0 and "120 (0 new, 10 changed)" in said
+    assert "changed: 10 candles stood in the store with other values and were replaced, at 2024-01-02 01:00, " in said
+    assert "2024-01-02 01:04 ... UTC" in said
+
+
+def test_import_shows_a_bar_on_a_terminal(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    from fx_pipeline import cli
+
+    screen = io.StringIO()
+    monkeypatch.setattr(cli, "errors", Console(file=screen, force_terminal=True, width=100))
+    with cli.import_progress("EUR_USD.csv") as progress:
+        assert progress is not None
+        progress(0.5)
+    assert "EUR_USD.csv" in screen.getvalue()
+    monkeypatch.setattr(cli, "errors", Console(file=io.StringIO()))
+    with cli.import_progress("EUR_USD.csv") as progress:
+        assert progress is None
 
 
 def test_errors_that_are_not_ours_keep_their_traceback(

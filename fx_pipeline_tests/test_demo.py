@@ -115,7 +115,7 @@ def test_killed_at_three_stages_it_ends_as_if_it_had_not_been(
     broken = new_project("broken")
     data = broken / "data"
     stages: dict[str, Callable[[], bool]] = {
-        "raw candles": lambda: any((data / "raw").rglob("page-00002.json.gz")),
+        "raw candles": lambda: any((data / "raw").rglob("page-00002.json.zst")),
         "train": lambda: any(data.rglob("bundle.safetensors")),
         # A score is in the ledger before anything is judged.
         "validate": lambda: (data / "ledger.db").exists(),

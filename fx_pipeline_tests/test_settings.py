@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from fx_pipeline.market.calendar import FxCalendar
 from fx_pipeline.market.errors import ConfigurationError
+from fx_pipeline.market.holidays import holidays_with
 from fx_pipeline.settings import Settings, load_settings
 
 TOKEN = "0123456789abcdef-a-token-that-must-not-show"
@@ -96,6 +98,10 @@ def test_credentials_are_asked_for(monkeypatch: pytest.MonkeyPatch, environment:
         ("FX_MC_RUNS", "10", "FX_MC_RUNS: Input should be greater than or equal to 100"),
         ("FX_TRAIN_DAYS", "0", "FX_TRAIN_DAYS: "),
         ("FX_COST_FIXED_PIPS", "-1", "FX_COST_FIXED_PIPS: "),
+        ("FX_INGEST_CRON", "hourly", "FX_INGEST_CRON: "),
+        ("FX_HOLIDAYS", "24.12.2026", "FX_HOLIDAYS: '24.12.2026' is not a holiday: write 2026-12-24 to close a day"),
+        ("FX_DAILY_BREAK", "noon", "FX_DAILY_BREAK: 'noon' is not a daily break: write it as 16:58-17:03"),
+        ("FX_STALE_MINUTES", "0", "FX_STALE_MINUTES: "),
         ("FX_EMBARGO_BARS", "100", "FX_EMBARGO_BARS=100 is too small: 1500 bars of feature warm-up .* 1860 in all"),
     ],
 )
@@ -104,6 +110,29 @@ def test_what_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, name: str
     with pytest.raises(ConfigurationError, match=says) as caught:
         load_settings()
     assert "\n" not in str(caught.value)
+
+
+def test_calendar_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().calendar == FxCalendar()
+    monkeypatch.setenv("FX_HOLIDAYS", "2026-12-24")
+    monkeypatch.setenv("FX_DAILY_BREAK", "")
+    calendar = load_settings().calendar
+    assert calendar.holidays == holidays_with("2026-12-24")
+    assert calendar.break_start_minute == calendar.break_end_minute
+
+
+@pytest.mark.parametrize(
+    ("values", "moves"),
+    [
+        ({}, False),
+        ({"FX_PAPER_URL": "http://127.0.0.1:8700", "FX_PAPER_TOKEN": TOKEN}, True),
+        ({"FX_OANDA_ENVIRONMENT": "live", "FX_OANDA_TOKEN": TOKEN, "FX_OANDA_ACCOUNT": ACCOUNT}, True),
+    ],
+)
+def test_source_that_gets_new_candles(monkeypatch: pytest.MonkeyPatch, values: dict[str, str], moves: bool) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().has_moving_source is moves
 
 
 def test_several_mistakes_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

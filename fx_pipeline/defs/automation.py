@@ -16,7 +16,9 @@ from fx_pipeline.settings import load_settings
 _BATCH = 100
 
 
-def _new(instance: dg.DagsterInstance, asset: dg.AssetsDefinition, after: int) -> Sequence[dg.EventLogRecord]:
+def new_materializations(
+    instance: dg.DagsterInstance, asset: dg.AssetsDefinition, after: int
+) -> Sequence[dg.EventLogRecord]:
     """Materialisations since a storage id, oldest first. (`@asset_sensor` delivers only the newest of several.)"""
     records = dg.AssetRecordsFilter(asset_key=asset.key, after_storage_id=after)
     return instance.fetch_materializations(records, limit=_BATCH, ascending=True).records
@@ -30,7 +32,7 @@ def _new(instance: dg.DagsterInstance, asset: dg.AssetsDefinition, after: int) -
 )
 def validate_new_checkpoints(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Validate every checkpoint that was made, once."""
-    records = _new(context.instance, muzero_checkpoint, int(context.cursor or 0))
+    records = new_materializations(context.instance, muzero_checkpoint, int(context.cursor or 0))
     if not records:
         return dg.SkipReason("no new checkpoint.")
     return dg.SensorResult(
@@ -63,7 +65,7 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
     cursor = json.loads(context.cursor or '{"reports": 0, "champions": 0}')
     requests: list[dg.RunRequest] = []
     said: list[str] = []
-    for record in _new(context.instance, validation_report, cursor["reports"]):
+    for record in new_materializations(context.instance, validation_report, cursor["reports"]):
         cursor["reports"] = record.storage_id
         instrument, window = cell(record.partition_key or "")
         folder = settings.layout.report(AGENT, instrument, window)
@@ -86,7 +88,7 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
                     run_config={"ops": {champion.op.name: {"config": {"window": window}}}},
                 )
             )
-    for record in _new(context.instance, champion, cursor["champions"]):
+    for record in new_materializations(context.instance, champion, cursor["champions"]):
         cursor["champions"] = record.storage_id
         instrument = record.partition_key or ""
         said.append(f"{instrument}: the new champion goes to the live job.")
@@ -112,8 +114,8 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
     execution_timezone="America/New_York",
     default_status=dg.DefaultScheduleStatus.STOPPED,
     description=(
-        "Trains the newest window of every instrument on Fridays after the close, on what `ingest` and `prepare` have "
-        "brought in by then. Off until switched on."
+        "Trains the newest window of every instrument on Fridays after the close, on what `keep_current` and "
+        "`prepare_new_candles` have brought in by then. Off until switched on."
     ),
 )
 def weekly_retraining(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:

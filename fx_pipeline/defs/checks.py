@@ -1,10 +1,10 @@
 """Asset checks. Those that block stop what lies downstream in the same run."""
 
-from typing import Any
-
 import dagster as dg
 
 from fx_pipeline.defs.features import feature_table, valid_sessions
+from fx_pipeline.defs.freshness import candles_are_current
+from fx_pipeline.defs.gaps import overview_metadata
 from fx_pipeline.defs.market_data import m1_candles
 from fx_pipeline.defs.models import AGENT, read_checkpoint, validation_report
 from fx_pipeline.defs.partitions import cell
@@ -49,26 +49,24 @@ def candles_are_sane(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckRes
 @dg.asset_check(asset=m1_candles)
 def gaps_are_few(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     """Missing minutes against the FX calendar. A warning: quiet minutes have no candle, and none is invented."""
-    from fx_pipeline.ingest.lake import read_candles, read_gaps
     from fx_pipeline.ingest.layout import lake_folder
-    from fx_pipeline.market.months import month_bounds
+    from fx_pipeline.ingest.overview import month_gaps
 
-    lake = lake_folder(load_settings().data_dir)
-    rows: list[dict[str, Any]] = []
-    for key in _keys(context, m1_candles):
-        instrument, month = cell(key)
-        bars = read_candles(lake, instrument, *month_bounds(month)).num_rows
-        minutes = {"missing": 0, "unexpected": 0}
-        for gap in read_gaps(lake, instrument, month).to_pylist():
-            minutes[gap["kind"]] += gap["minutes"]
-        expected = bars + minutes["missing"] - minutes["unexpected"]
-        percent = 100.0 * minutes["missing"] / max(1, expected)
-        rows.append({"partition": key, "bars": bars, "missing percent": percent, "unexpected": minutes["unexpected"]})
-    bad = [row for row in rows if row["missing percent"] > MAX_MISSING_PERCENT]
+    settings = load_settings()
+    lake = lake_folder(settings.data_dir)
+    keys = {cell(key) for key in _keys(context, m1_candles)}
+    found = {name: month_gaps(lake, name, settings.calendar) for name in sorted({name for name, _ in keys})}
+    bad = [
+        f"{name}|{month.month}"
+        for name, months in found.items()
+        for month in months
+        if (name, month.month) in keys and month.gaps.missing_percent > MAX_MISSING_PERCENT
+    ]
     return dg.AssetCheckResult(
         passed=not bad,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"months": dg.MetadataValue.table([dg.TableRecord(row) for row in rows])} if rows else {},
+        metadata={"too much missing": bad, "wanted": f"at most {MAX_MISSING_PERCENT:g} percent"}
+        | overview_metadata(found),
     )
 
 
@@ -184,6 +182,7 @@ SUMMARY_FIELDS = (
 CHECKS = [
     candles_are_sane,
     gaps_are_few,
+    candles_are_current,
     features_are_finite,
     features_are_causal,
     sessions_exist,

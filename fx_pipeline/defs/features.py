@@ -2,10 +2,12 @@
 
 import dagster as dg
 
+from fx_pipeline.defs.freshness import freshness_policy
 from fx_pipeline.defs.market_data import m1_candles
 from fx_pipeline.defs.metadata import OWNERS
 from fx_pipeline.defs.partitions import instruments, to_instrument, windows
 from fx_pipeline.defs.resources import Warehouse
+from fx_pipeline.defs.settings import SETTINGS
 from fx_pipeline.settings import load_settings
 
 FEATURE_NOTES = {
@@ -28,6 +30,7 @@ FEATURE_NOTES = {
     kinds={"duckdb", "numba"},
     owners=OWNERS,
     pool="duckdb_writer",
+    freshness_policy=freshness_policy(SETTINGS),
     metadata={
         "dagster/table_name": "features",
         "dagster/column_schema": dg.TableSchema(

@@ -3,15 +3,19 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pandas as pd
 
-from fx_pipeline.defs.metadata import OWNERS, column_schema, gap_plot
+from fx_pipeline.defs.freshness import freshness_policy
+from fx_pipeline.defs.gaps import month_metadata, overview_metadata
+from fx_pipeline.defs.metadata import OWNERS, column_schema
+from fx_pipeline.defs.partial import Partitions
 from fx_pipeline.defs.partitions import cell, instrument_month
 from fx_pipeline.defs.progress import reporter
 from fx_pipeline.defs.resources import Broker
+from fx_pipeline.defs.settings import SETTINGS
 from fx_pipeline.market.candles import CANDLE_SCHEMA
 from fx_pipeline.market.errors import BrokerError, FxPipelineError
 from fx_pipeline.settings import load_settings
@@ -19,6 +23,7 @@ from fx_pipeline.settings import load_settings
 if TYPE_CHECKING:
     from fx_pipeline.ingest.lake import MonthReport
 
+MAX_RETRIES = 2
 #: Columns of the M1 parquet, for people.
 CANDLE_NOTES = {
     "time": "The bar's OPEN, UTC.",
@@ -34,7 +39,9 @@ CANDLE_NOTES = {
     kinds={"oanda", "json"},
     owners=OWNERS,
     pool="oanda",
-    retry_policy=dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS),
+    retry_policy=dg.RetryPolicy(
+        max_retries=MAX_RETRIES, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+    ),
     backfill_policy=dg.BackfillPolicy.single_run(),
     code_version="1",
 )
@@ -44,20 +51,31 @@ def raw_candles(context: dg.AssetExecutionContext, broker: Broker) -> None:
     A finished month that is already here is not asked for again, so rebuilding everything downstream never needs the
     network. The source is OANDA or, by default, the local paper server: real candles where `fx-pipeline import` has
     put some, else a synthetic market that is labelled so everywhere.
+
+    Of several months, those that fail do not stop the others; the run then fails and names them.
     """
     from fx_pipeline.ingest.layout import raw_folder
     from fx_pipeline.ingest.raw import download_month
 
+    report = reporter(context, "download")
+    keys = [str(key) for key in context.partition_keys]
+    partitions = Partitions(context, MAX_RETRIES)
     with _retrying_only_the_broker():
         data_dir = load_settings().data_dir
     now_ns = pd.Timestamp(datetime.now(tz=UTC)).as_unit("ns").value
-    report = reporter(context, "download")
-    keys = context.partition_keys
     with _retrying_only_the_broker(), broker.client() as client:
-        for number, partition_key in enumerate(keys):
-            instrument, month = cell(partition_key)
-            raw = download_month(client, instrument, month, raw_folder(data_dir, instrument, month), now_ns=now_ns)
-            context.add_asset_metadata(
+        for number, key in enumerate(keys):
+            if partitions.broker_is_down:
+                partitions.untried(key)
+                continue
+            instrument, month = cell(key)
+            try:
+                raw = download_month(client, instrument, month, raw_folder(data_dir, instrument, month), now_ns=now_ns)
+            except FxPipelineError as error:
+                partitions.failed(key, error)
+                continue
+            partitions.made(
+                key,
                 {
                     "dagster/row_count": raw.candles,
                     "pages": raw.pages,
@@ -67,9 +85,9 @@ def raw_candles(context: dg.AssetExecutionContext, broker: Broker) -> None:
                     "month complete": raw.complete,
                     "dagster/uri": str(raw.folder),
                 },
-                partition_key=str(partition_key),
             )
             report((number + 1) / len(keys), {"candles": float(raw.candles)})
+    partitions.finish()
 
 
 @contextmanager
@@ -90,54 +108,60 @@ def _retrying_only_the_broker() -> Iterator[None]:
     kinds={"parquet", "pandas"},
     owners=OWNERS,
     backfill_policy=dg.BackfillPolicy.single_run(),
+    freshness_policy=freshness_policy(SETTINGS),
     metadata={"dagster/column_schema": column_schema(CANDLE_SCHEMA, CANDLE_NOTES)},
-    code_version="1",
+    check_specs=[
+        dg.AssetCheckSpec(
+            "history_stands",
+            asset="m1_candles",
+            description="No bar of before is gone or has other values now. A warning: histories get revised.",
+        )
+    ],
+    code_version="2",
 )
-def m1_candles(context: dg.AssetExecutionContext) -> None:
+def m1_candles(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """M1 candles of a month as parquet: typed, sorted, unique on time, complete bars only.
 
     A minute without a tick has no candle, and none is invented: gaps are rows of a gap table. Impossible bars are set
-    aside in quarantine with a reason, and counted here.
+    aside in quarantine with a reason, and counted here. The newest month of a run shows the gaps of all months.
     """
-    from fx_pipeline.ingest.lake import build_month, read_gaps
+    from fx_pipeline.ingest.gaps import read_gaps
+    from fx_pipeline.ingest.lake import build_month
     from fx_pipeline.ingest.layout import lake_folder
+    from fx_pipeline.ingest.overview import month_gaps
 
-    data_dir, now_ns = load_settings().data_dir, pd.Timestamp(datetime.now(tz=UTC)).as_unit("ns").value
-    for partition_key in context.partition_keys:
-        instrument, month = cell(partition_key)
-        report = build_month(data_dir, instrument, month, now_ns=now_ns)
-        gaps = read_gaps(lake_folder(data_dir), instrument, month).to_pylist()
-        context.add_asset_metadata(_month_metadata(report, gaps), partition_key=str(partition_key))
+    settings, now_ns = load_settings(), pd.Timestamp(datetime.now(tz=UTC)).as_unit("ns").value
+    lake, calendar = lake_folder(settings.data_dir), settings.calendar
+    keys = [str(key) for key in context.partition_keys]
+    newest = {cell(key)[0]: key for key in sorted(keys)}
+    partitions = Partitions(context)
+    reports: dict[str, MonthReport] = {}
+    for key in keys:
+        instrument, month = cell(key)
+        try:
+            report = build_month(settings.data_dir, instrument, month, now_ns=now_ns, calendar=calendar)
+            metadata = month_metadata(report, read_gaps(lake, instrument, month).to_pylist())
+            if key == newest[instrument]:
+                metadata |= overview_metadata({instrument: month_gaps(lake, instrument, calendar)})
+        except FxPipelineError as error:
+            partitions.failed(key, error)
+            continue
+        reports[key] = report
+        partitions.made(key, metadata)
         context.log.info(f"{instrument} {month}: {report.rows} bars, {report.missing} missing minutes.")
+    partitions.finish()
+    return dg.MaterializeResult(check_results=[_history_check(reports)])
 
 
-def _month_metadata(report: "MonthReport", gaps: list[dict[str, Any]]) -> Mapping[str, Any]:
-    metadata: dict[str, Any] = {
-        "dagster/row_count": report.rows,
-        "bars added": report.added,
-        "bars changed": report.changed,
-        "expected minutes": report.expected,
-        "missing minutes": report.missing,
-        "missing percent": 100.0 * report.missing / max(1, report.expected),
-        "unexpected minutes": report.unexpected,
-        "longest gap minutes": report.longest_gap_minutes,
-        "quarantined": sum(report.quarantined.values()),
-        "source": report.source or "none",
-        "bid and ask from the cost model": report.quotes_modelled,
-        "sha256": report.sha256,
-        "dagster/uri": str(report.path),
-    }
-    if report.quarantined:
-        metadata["quarantine"] = dg.MetadataValue.table(
-            [dg.TableRecord({"reason": reason, "bars": bars}) for reason, bars in sorted(report.quarantined.items())]
-        )
-    if gaps:
-        longest = sorted(gaps, key=lambda gap: -gap["minutes"])[:20]
-        metadata["longest gaps"] = dg.MetadataValue.table(
-            [
-                dg.TableRecord({name: gap[name] if name == "minutes" else str(gap[name]) for name in gap})
-                for gap in longest
-            ]
-        )
-        metadata["gaps"] = gap_plot(gaps)
-    return metadata
+def _history_check(reports: Mapping[str, "MonthReport"]) -> dg.AssetCheckResult:
+    changed = {key: report for key, report in reports.items() if report.changed or report.removed}
+    rows = [
+        dg.TableRecord({"partition": key, "bars changed": report.changed, "bars removed": report.removed})
+        for key, report in changed.items()
+    ]
+    return dg.AssetCheckResult(
+        check_name="history_stands",
+        passed=not changed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"changed months": dg.MetadataValue.table(rows)} if rows else {},
+    )

@@ -17,24 +17,6 @@ def column_schema(schema: Any, notes: Mapping[str, str]) -> dg.TableSchema:
     )
 
 
-def gap_plot(gaps: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
-    """Draw the minutes missing on each day as a small bar chart."""
-    from collections import Counter
-
-    days: Counter[str] = Counter()
-    for gap in gaps:
-        days[str(gap["start"])[:10]] += gap["minutes"]
-    names = sorted(days)
-
-    def draw(axes: Any) -> None:
-        axes.bar(range(len(names)), [days[name] for name in names], color="#3465a4")
-        step = max(1, len(names) // 6)
-        axes.set_xticks(range(0, len(names), step), [names[k] for k in range(0, len(names), step)], fontsize=7)
-        axes.set_ylabel("missing minutes")
-
-    return picture(draw)
-
-
 def curve_plot(history: Sequence[Mapping[str, float]], names: Sequence[str]) -> dg.MetadataValue:
     """Draw training metrics over the iterations, one panel each."""
 
@@ -50,12 +32,12 @@ def curve_plot(history: Sequence[Mapping[str, float]], names: Sequence[str]) -> 
     return picture(draw, whole=True)
 
 
-def picture(draw: Any, whole: bool = False) -> dg.MetadataValue:
-    """Return a PNG as markdown metadata; `draw` gets the axes, or the whole figure."""
+def picture(draw: Any, whole: bool = False, height: float = 2.2) -> dg.MetadataValue:
+    """Return a PNG as markdown metadata; `draw` gets the axes, or the whole figure. `height` is in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.0, 2.2), dpi=80, layout="constrained")
+    figure = Figure(figsize=(7.0, height), dpi=80, layout="constrained")
     FigureCanvasAgg(figure)
     draw(figure if whole else figure.add_subplot())
     buffer = io.BytesIO()

@@ -24,7 +24,7 @@ def report_context(
     run_links: Mapping[str, Any],
 ) -> "ReportContext":
     """Gather the lineage of a validation: spans, source, gaps, quarantine, checkpoint."""
-    from fx_pipeline.ingest.lake import read_gaps
+    from fx_pipeline.ingest.gaps import read_gaps
     from fx_pipeline.ingest.layout import lake_folder
     from fx_pipeline.market.months import months_between
     from fx_pipeline.validation.context import ReportContext

@@ -54,12 +54,40 @@ class Clock:
         (N,) int64
             `NO_TIME` where there was none, and where a clock change makes the wall clock ambiguous or skips it.
         """
-        shifted = np.where(local_ns == NO_TIME, NO_TIME, local_ns - round(self.hours * _HOUR_NS))
-        if self.zone == "UTC":
-            return shifted
-        index = pd.DatetimeIndex(shifted.astype("datetime64[ns]"))
-        utc = index.tz_localize(self.zone, ambiguous="NaT", nonexistent="NaT").tz_convert("UTC")
-        return np.asarray(utc.as_unit("ns").asi8)
+        utc_ns = np.full(len(local_ns), NO_TIME)
+        known = local_ns != NO_TIME
+        shifted = local_ns[known] - round(self.hours * _HOUR_NS)
+        utc_ns[known] = shifted if self.zone == "UTC" else _zone_to_utc(shifted, self.zone)
+        return utc_ns
+
+
+def _zone_to_utc(local_ns: npt.NDArray[np.int64], zone: str) -> npt.NDArray[np.int64]:
+    # A zone's offset hardly ever changes within an hour: one look-up for each hour that the rows touch.
+    hours, place = _distinct(local_ns // _HOUR_NS)
+    first = _localized(hours * _HOUR_NS, zone)
+    last = _localized(hours * _HOUR_NS + (_HOUR_NS - 1), zone)
+    steady = (first != NO_TIME) & (last - first == _HOUR_NS - 1)
+    utc_ns = local_ns + np.where(steady, first - hours * _HOUR_NS, 0)[place]
+    changing = np.flatnonzero(~steady[place])
+    utc_ns[changing] = _localized(local_ns[changing], zone)
+    return utc_ns
+
+
+def _distinct(hours: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp]]:
+    # `np.unique` with the inverse, without sorting where the hours stand in order.
+    steps = np.diff(hours)
+    if (steps >= 0).all():
+        starts = np.append(True, steps > 0)[: len(hours)]
+        return hours[starts], np.cumsum(starts) - 1
+    distinct, place = np.unique(hours, return_inverse=True)
+    return distinct, place
+
+
+def _localized(local_ns: npt.NDArray[np.int64], zone: str) -> npt.NDArray[np.int64]:
+    # `NO_TIME` is the integer of NaT.
+    index = pd.DatetimeIndex(local_ns.astype("datetime64[ns]"))
+    utc = index.tz_localize(zone, ambiguous="NaT", nonexistent="NaT").tz_convert("UTC")
+    return np.asarray(utc.as_unit("ns").asi8)
 
 
 UTC = Clock()

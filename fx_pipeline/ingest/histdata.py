@@ -7,15 +7,20 @@ under that reading the Friday close would move by an hour every summer, and it d
 from pathlib import Path
 
 from fx_pipeline.ingest.clock import NEW_YORK
-from fx_pipeline.ingest.parsed import Parsed, parsed_text
-from fx_pipeline.ingest.text import read_text, split_rows, to_times
+from fx_pipeline.ingest.parsed import Source, TextForm
+from fx_pipeline.ingest.text import read_blocks, read_times
 
 EXPECTED = "20170102 020000;1.05155;1.05197;1.05155;1.05190;0"
 _NAMES = ("time", "open", "high", "low", "close", "volume")
+_FORM = TextForm(
+    delimiter=";",
+    names=_NAMES,
+    times=lambda columns: read_times(columns["time"], "YYYYMMDD hhmmss"),
+    prices={f"one_{name[0]}": name for name in _NAMES[1:5]},
+    volume="volume",
+)
 
 
-def read(path: Path) -> Parsed:
-    """Read a HistData ASCII M1 file."""
-    rows = split_rows(path, read_text(path), ";", _NAMES)
-    times = to_times(rows.columns["time"], "%Y%m%d %H%M%S")
-    return parsed_text(rows, times, {f"one_{name[0]}": name for name in _NAMES[1:5]}, "volume", NEW_YORK)
+def open_file(path: Path) -> Source:
+    """Open a HistData ASCII M1 file."""
+    return Source(NEW_YORK, read_blocks(path), _FORM.parse)

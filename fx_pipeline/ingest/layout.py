@@ -30,6 +30,11 @@ def gaps_path(lake: Path, instrument: str, month: str) -> Path:
     return lake / "gaps" / instrument / f"{month}.parquet"
 
 
+def revisions_path(lake: Path, instrument: str, month: str) -> Path:
+    """Bars of a month that the broker changed or withdrew after they were in the lake."""
+    return lake / "revisions" / instrument / f"{month}.parquet"
+
+
 def quarantine_path(data_dir: Path, instrument: str, name: str) -> Path:
     """Refused rows: `name` is the month for candles of the broker, and the file's stem and hash for an import."""
     return data_dir / "quarantine" / instrument / f"{name}.parquet"

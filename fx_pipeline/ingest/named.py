@@ -1,30 +1,48 @@
 """Parquet and CSV with named columns: a time, and open/high/low/close of one side, or of bid, mid and ask."""
 
 import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fx_pipeline.ingest.clock import NO_TIME, UTC
-from fx_pipeline.ingest.parsed import Parsed, parsed_text, unreadable_rows
-from fx_pipeline.ingest.text import file_error, read_text, split_rows, to_nanoseconds
+from fx_pipeline.ingest.header import first_line, skip_line
+from fx_pipeline.ingest.parsed import Parsed, Source, TextForm, unreadable_rows
+from fx_pipeline.ingest.text import Block, file_error, read_blocks, read_times, split_rows, to_nanoseconds
 from fx_pipeline.market.candles import SIDES
 from fx_pipeline.market.errors import DataError
+
+Int64 = npt.NDArray[np.int64]
 
 EXPECTED = "time, open, high, low, close and optionally volume, or bid_open .. ask_close"
 _TIME = ("time", "timestamp", "datetime", "date", "gmt time")
 _VOLUME = ("volume", "tick_volume", "tickvol", "ticks", "vol")
 _FIELDS = ("open", "high", "low", "close")
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"^\d+(?:\.\d+)?$")
 _OFFSET = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
+#: ISO times that need no parser: most files have nothing else.
+_NAIVE = ("YYYY-MM-DD hh:mm:ss", "YYYY-MM-DD hh:mm")
+_ZONED = ("YYYY-MM-DD hh:mm:ssZ", "YYYY-MM-DD hh:mm:ss+00:00")
+_BATCH_ROWS = 65_536
 
 
-def read_parquet(path: Path) -> Parsed:
-    """Read a parquet file with named columns.
+@dataclass(frozen=True)
+class _Batch:
+    table: pa.RecordBatch
+    done: float
+    cut: bool = False
+
+
+def open_parquet(path: Path) -> Source:
+    """Open a parquet file with named columns.
 
     Raises
     ------
@@ -32,57 +50,65 @@ def read_parquet(path: Path) -> Parsed:
         If it is not parquet, is cut short, or has other columns.
     """
     try:
-        # Bytes, not the path: a folder of parquet files is not one file.
-        table = pq.read_table(pa.BufferReader(path.read_bytes()))
+        # An open file, not the path: a folder of parquet files is not one file.
+        file = pq.ParquetFile(path.open("rb"))
     except OSError as error:
         if error.errno:
             raise file_error(path, error) from error
         raise _not_parquet(path, error) from error
     except pa.ArrowException as error:
         raise _not_parquet(path, error) from error
-    if not len(table):
+    if not file.metadata.num_rows:
         raise DataError(f"{path} holds columns and no rows: export or download it again.")
-    table = table.rename_columns([name.lower().strip() for name in table.column_names])
-    time, prices, volume = _columns(path, table.column_names)
-    column = table[time]
-    if pa.types.is_timestamp(column.type):
-        # A zone is only a label there: the stored instants are UTC.
-        local_ns = _datetimes(pd.Series(column.to_numpy()))
-    elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        local_ns = _epochs(column.to_numpy())
-    else:
-        local_ns = _time_texts(path, pd.Series(column.cast(pa.string()).to_pylist(), dtype=object))
-    numbers = {name: _floats(path, table, source) for name, source in prices.items()}
-    ticks = _floats(path, table, volume) if volume else np.zeros(len(table))
-    parsed = Parsed(np.arange(1, len(table) + 1), local_ns, numbers, ticks, UTC)
-    if "quotes_modelled" in table.column_names and pa.types.is_boolean(table["quotes_modelled"].type):
-        parsed.quotes_modelled = np.asarray(table["quotes_modelled"].to_numpy().astype(bool))
-    parsed.unreadable = unreadable_rows(parsed)
-    return parsed
+    names = [name.lower().strip() for name in file.schema_arrow.names]
+    time, prices, volume = _columns(path, names)
+    batches = _batches(path, file, names)
+    first = next(batches)
+    head = first.table[time]
+    scale = _epoch_scale(head.to_numpy(zero_copy_only=False)) if _is_number(head) else 1
+    zones = _Zones(path)
+
+    def parse(batch: _Batch) -> Parsed:
+        table = batch.table
+        column = table[time]
+        if pa.types.is_timestamp(column.type):
+            # A zone is only a label there: the stored instants are UTC.
+            local_ns = _datetimes(pd.Series(column.to_numpy(zero_copy_only=False)))
+        elif _is_number(column):
+            local_ns = _epochs(column.to_numpy(zero_copy_only=False), scale)
+        else:
+            local_ns = _time_texts(column.cast(pa.string()), zones)
+        numbers = {name: _floats(path, table, source) for name, source in prices.items()}
+        ticks = _floats(path, table, volume) if volume else np.zeros(len(table))
+        parsed = Parsed(np.arange(1, len(table) + 1), local_ns, numbers, ticks, len(table))
+        if "quotes_modelled" in names and pa.types.is_boolean(table["quotes_modelled"].type):
+            flags = table["quotes_modelled"].to_numpy(zero_copy_only=False)
+            parsed.quotes_modelled = np.asarray(flags.astype(bool))
+        parsed.unreadable = unreadable_rows(parsed)
+        return parsed
+
+    return Source(UTC, chain([first], batches), parse)
 
 
-def read_csv(path: Path) -> Parsed:
-    """Read a CSV file with a header of named columns.
+def open_csv(path: Path) -> Source:
+    """Open a CSV file with a header of named columns.
 
     Raises
     ------
     DataError
         If it is not text or has other columns.
     """
-    data = read_text(path)
-    header = data.split(b"\n", 1)[0].decode().strip()
+    header, blocks = first_line(read_blocks(path))
     delimiter = max(",;\t", key=header.count)
     names = [name.strip().strip('"').lower() for name in header.split(delimiter)]
     time, prices, volume = _columns(path, names)
     if len(set(names)) != len(names):
         raise DataError(f"{path}, row 1: a column name stands twice in {header!r}.")
-    rows = split_rows(path, data, delimiter, names, skip_lines=1)
-    texts = pd.Series(rows.columns[time].to_pylist(), dtype=object).str.strip('"')
-    if len(texts) and texts.str.fullmatch(_NUMBER).all():
-        local_ns = _epochs(pd.to_numeric(texts).to_numpy())
-    else:
-        local_ns = _time_texts(path, texts)
-    return parsed_text(rows, local_ns, prices, volume, UTC)
+    blocks = skip_line(path, blocks)
+    first = next(blocks)
+    times = _csv_times(path, time, first, delimiter, names)
+    form = TextForm(delimiter, tuple(names), times, prices, volume)
+    return Source(UTC, chain([first], blocks), form.parse, first_row=2)
 
 
 def is_header(names: list[str]) -> bool:
@@ -91,9 +117,58 @@ def is_header(names: list[str]) -> bool:
     return bool(({*_TIME, *_VOLUME} | fields) & set(names))
 
 
+def _csv_times(
+    path: Path, time: str, first: Block, delimiter: str, names: list[str]
+) -> Callable[[Mapping[str, pa.Array]], Int64]:
+    # The first block says whether times are epochs, and in which unit: one block must not be read unlike another.
+    rows = split_rows(first.data, delimiter, names)
+    assert rows is not None
+    cells = _unquoted(rows.columns[time])
+    numbers = cells.filter(pc.match_substring_regex(cells, _NUMBER.pattern))
+    if 2 * len(numbers) > len(cells):
+        scale = _epoch_scale(_integers(numbers))
+        return lambda columns: _epochs(_integers(_unquoted(columns[time])), scale)
+    zones = _Zones(path)
+    return lambda columns: _time_texts(_unquoted(columns[time]), zones)
+
+
+class _Zones:
+    # Whether the times of a file carry a zone: all of them or none.
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: set[bool] = set()
+
+    def add(self, *zoned: bool) -> None:
+        self._seen.update(zoned)
+        if len(self._seen) > 1:
+            raise DataError(f"{self._path}: some times carry a zone and others do not: make them alike.")
+
+
+def _unquoted(cells: pa.StringArray) -> pa.StringArray:
+    return pc.utf8_trim(cells, '"')
+
+
+def _integers(cells: pa.StringArray) -> npt.NDArray[np.float64] | Int64:
+    try:
+        return np.asarray(cells.cast(pa.int64()).to_numpy(zero_copy_only=False))
+    except pa.ArrowInvalid:
+        numbers = pd.to_numeric(pd.Series(cells.to_pylist(), dtype=object), errors="coerce")
+        return np.asarray(numbers.to_numpy())
+
+
 def _not_parquet(path: Path, error: Exception) -> DataError:
     reason = str(error).splitlines()[0]
     return DataError(f"{path} is not a whole parquet file ({reason}): download it again, or check --format.")
+
+
+def _batches(path: Path, file: pq.ParquetFile, names: list[str]) -> Iterator[_Batch]:
+    read = 0
+    try:
+        for batch in file.iter_batches(_BATCH_ROWS):
+            read += len(batch)
+            yield _Batch(batch.rename_columns(names), read / file.metadata.num_rows)
+    except (OSError, pa.ArrowException) as error:
+        raise _not_parquet(path, error) from error
 
 
 def _columns(path: Path, names: list[str]) -> tuple[str, dict[str, str], str | None]:
@@ -121,34 +196,44 @@ def _columns(path: Path, names: list[str]) -> tuple[str, dict[str, str], str | N
     return time, prices, volume
 
 
-def _floats(path: Path, table: pa.Table, name: str) -> npt.NDArray[np.float64]:
+def _is_number(column: pa.Array) -> bool:
+    return bool(pa.types.is_integer(column.type) or pa.types.is_floating(column.type))
+
+
+def _floats(path: Path, table: pa.RecordBatch, name: str) -> npt.NDArray[np.float64]:
     try:
-        return np.asarray(table[name].cast(pa.float64()).to_numpy(), dtype=np.float64)
+        return np.asarray(table[name].cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(f"{path}: column {name} does not hold numbers ({str(error).splitlines()[0]}).") from error
 
 
-def _datetimes(times: pd.Series) -> npt.NDArray[np.int64]:
+def _datetimes(times: pd.Series) -> Int64:
     index = pd.DatetimeIndex(times)
     return to_nanoseconds(np.asarray(index.asi8), {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[index.unit])
 
 
-def _epochs(values: npt.NDArray[np.float64] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _epoch_scale(values: npt.NDArray[np.float64] | Int64) -> int:
     # Seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by the size of most.
     finite = np.isfinite(values) & (np.abs(values) < 2**62)
     typical = float(np.median(np.abs(values[finite]))) if finite.any() else 0.0
-    scale = next(
-        scale for limit, scale in ((1e11, 10**9), (1e14, 10**6), (1e17, 10**3), (np.inf, 1)) if typical < limit
-    )
+    return next(scale for limit, scale in ((1e11, 10**9), (1e14, 10**6), (1e17, 10**3), (np.inf, 1)) if typical < limit)
+
+
+def _epochs(values: npt.NDArray[np.float64] | Int64, scale: int) -> Int64:
+    finite = np.isfinite(values) & (np.abs(values) < 2**62)
     return to_nanoseconds(np.where(finite, np.where(finite, values, 0).astype(np.int64), NO_TIME), scale)
 
 
-def _time_texts(path: Path, texts: pd.Series) -> npt.NDArray[np.int64]:
-    with_offset = texts.fillna("").str.contains(_OFFSET)
+def _time_texts(cells: pa.StringArray, zones: _Zones) -> Int64:
+    for forms, zoned in ((_NAIVE, False), (_ZONED, True)):
+        for separator in (" ", "T"):
+            times = read_times(cells, *(form.replace(" ", separator) for form in forms))
+            if not (times == NO_TIME).any():
+                zones.add(zoned)
+                return times
+    texts = pd.Series(cells.to_pylist(), dtype=object)
     # Among ISO times a number is an epoch, even where its digits would make a date (1512120700).
     dates = texts.where(~texts.fillna("").str.fullmatch(_NUMBER))
     parsed = pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce")
-    readable = parsed.notna()
-    if with_offset[readable].any() and not with_offset[readable].all():
-        raise DataError(f"{path}: some times carry a zone and others do not: make them alike.")
+    zones.add(*texts[parsed.notna()].str.contains(_OFFSET).unique().tolist())
     return _datetimes(parsed)

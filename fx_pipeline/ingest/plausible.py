@@ -1,6 +1,8 @@
 """Evidence that a file is what it is said to be: M1 bars, of that instrument, on that clock."""
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,64 +29,83 @@ _NAMES = {300: "M5", 900: "M15", 1800: "M30", 3600: "H1", 14400: "H4", 86400: "D
 _FEWEST_BARS = 10
 
 
-def check_granularity(name: str, time_ns: Int64) -> None:
-    """Refuse bars that are not one minute long.
+class Steps:
+    """How far apart bars are, counted a stretch at a time."""
 
-    Parameters
-    ----------
-    name : str
-        The file, for the message.
-    time_ns : (N,) int64
-        Bar opens in any order.
+    def __init__(self) -> None:
+        self._bars = 0
+        self._counts: Counter[int] = Counter()
 
-    Raises
-    ------
-    DataError
-        If most bars are not one minute apart.
-    """
-    if len(time_ns) < _FEWEST_BARS:
-        return
-    steps, counts = np.unique(np.diff(np.unique(time_ns)), return_counts=True)
-    if not len(steps):
-        return
-    seconds = steps[np.argmax(counts)] / 1e9
-    if seconds != 60:
-        found = _NAMES.get(int(seconds), f"S{seconds:g}" if seconds < 60 else f"{seconds / 60:g}-minute")
-        raise DataError(f"{name} holds {found} bars (most are {seconds:g} seconds apart), not M1: import M1 candles.")
+    def add(self, time_ns: Int64) -> None:
+        """Count a stretch of bar opens, (N,) int64, sorted and unique."""
+        steps = np.diff(time_ns)
+        others, counts = np.unique(steps[steps != MINUTE_NS], return_counts=True)
+        self._bars += len(time_ns)
+        self._counts[MINUTE_NS] += len(steps) - int(counts.sum())
+        self._counts.update(dict(zip(others.tolist(), counts.tolist(), strict=True)))
+
+    def check(self, name: str) -> None:
+        """Refuse bars that are not one minute long.
+
+        Parameters
+        ----------
+        name : str
+            The file, for the message.
+
+        Raises
+        ------
+        DataError
+            If most bars are not one minute apart.
+        """
+        if self._bars < _FEWEST_BARS:
+            return
+        seconds = max(self._counts, key=lambda step: (self._counts[step], -step)) / 1e9
+        if seconds != 60:
+            found = _NAMES.get(int(seconds), f"S{seconds:g}" if seconds < 60 else f"{seconds / 60:g}-minute")
+            raise DataError(
+                f"{name} holds {found} bars (most are {seconds:g} seconds apart), not M1: import M1 candles."
+            )
 
 
-def check_level(name: str, instrument: str, close: npt.NDArray[np.float64]) -> None:
+def check_level(name: str, instrument: str, level: float) -> None:
     """Refuse prices at which the instrument has never traded, within generous bounds.
 
     Parameters
     ----------
-    close : (N,) float64
-        Prices; those that are not finite are left out.
+    level : float
+        The typical price of the file; NaN when it has none.
 
     Raises
     ------
     DataError
-        If the median price is out of bounds.
+        If it is out of bounds.
     """
-    finite = close[np.isfinite(close)]
-    if not len(finite):
-        return
-    level = float(np.median(finite))
     low, high = plausible_range(instrument)
-    if not low <= level <= high:
+    if level < low or level > high:
         raise DataError(
             f"{name} has prices about {level:.5g}, and {instrument} trades about {typical_price(instrument):.3g}: "
             "it is another instrument's file, or its columns are not what they seem. Check --instrument and --format."
         )
 
 
+def clock_evidence(local_ns: Int64) -> Int64:
+    """Return what `check_clock` needs of wall-clock times: the five-minute stretches with a bar, sorted and unique."""
+    stretches = local_ns[local_ns != NO_TIME] // (_BUCKET_MINUTES * MINUTE_NS)
+    # Most files are in order: what follows itself need not be sorted.
+    changes = np.append(True, np.diff(stretches) != 0)[: len(stretches)]
+    return np.unique(stretches[changes]) * (_BUCKET_MINUTES * MINUTE_NS)
+
+
 def check_clock(name: str, instrument: str, local_ns: Int64, clock: Clock) -> bool:
     """Refuse a clock under which bars lie in the FX weekend (Friday 17:00 to Sunday 17:00 New York).
+
+    A few weekends with stray ticks are let pass, unless they are what a wrong daylight saving, or a change of clock
+    at one end of the file, would leave.
 
     Parameters
     ----------
     local_ns : (N,) int64
-        Wall-clock times as they stand in the file; `NO_TIME` where there is none.
+        `clock_evidence` of the wall-clock times as they stand in the file.
     clock : Clock
         The clock that the file is said to have.
 
@@ -100,52 +121,93 @@ def check_clock(name: str, instrument: str, local_ns: Int64, clock: Clock) -> bo
     """
     if find_instrument(instrument).base == "BTC":
         return False
-    step = _BUCKET_MINUTES * MINUTE_NS
-    buckets = np.unique(local_ns[local_ns != NO_TIME] // step) * step
-    bad, weekends, first = _weekend_evidence(clock.to_utc(buckets))
-    if not weekends:
+    said = _weekends(clock.to_utc(local_ns))
+    if not said.spanned:
         return False
-    if bad <= weekends // 10:
+    few = len(said.bad) <= said.spanned // 10
+    if few and len(said.bad) < 2:
         return True
-    fitting = _fitting_clock(buckets, _CANDIDATES)
-    advice = (
-        f"its weekends would fit --utc-offset {fitting}."
-        if fitting
-        else "no offset would fit: are these bars of an instrument that trades at weekends, or filled in?"
-    )
+    candidates = [(candidate, candidate.to_utc(local_ns)) for candidate in _CANDIDATES]
+    if few:
+        utc_ns = clock.to_utc(local_ns)
+        # Stray ticks fit many a clock: only one that differs in daylight saving alone is taken for the right one.
+        fitting = _fitting_clock([item for item in candidates if np.mean(item[1] == utc_ns) >= 0.5], strays=0)
+    else:
+        fitting = _fitting_clock(candidates, strays=said.spanned // 10)
+    if fitting:
+        advice = f"its weekends would fit --utc-offset {fitting}."
+    elif change := _change_of_clock(candidates):
+        if few and not _at_one_end(said):
+            return True
+        before, after, first = change
+        advice = (
+            f"its weekends would fit --utc-offset {before} before {first:%Y-%m-%d} and {after} from then on: split "
+            "the file there."
+        )
+    elif few:
+        return True
+    else:
+        advice = "no offset would fit: are these bars of an instrument that trades at weekends, or filled in?"
     raise DataError(
-        f"{name} cannot be on the clock {clock}: {bad} of its {weekends} FX weekends have bars in them, the first at "
-        f"{pd.Timestamp(first, tz='UTC'):%Y-%m-%d %H:%M} UTC; {advice}"
+        f"{name} cannot be on the clock {clock}: {len(said.bad)} of its {said.spanned} FX weekends have bars in them, "
+        f"the first at {pd.Timestamp(said.first_ns, tz='UTC'):%Y-%m-%d %H:%M} UTC; {advice}"
     )
 
 
-def _weekend_evidence(utc_ns: Int64) -> tuple[int, int, int]:
-    # Weekends with bars in them, weekends in the span, and the first bar in one.
+class _Weekends(NamedTuple):
+    # Weekends in the span, the trading weeks before those that have bars in them, the last week of the span, and the
+    # first bar in a weekend.
+    spanned: int
+    bad: Int64
+    last_week: int
+    first_ns: int
+
+
+def _weekends(utc_ns: Int64) -> _Weekends:
     utc_ns = utc_ns[utc_ns != NO_TIME]
     if not len(utc_ns):
-        return 0, 0, 0
+        return _Weekends(0, np.empty(0, np.int64), 0, 0)
     minutes, weeks = week_minutes(utc_ns), trading_week(utc_ns)
     intruding = (minutes >= TRADING_WEEK_MINUTES + _TOLERANCE_MINUTES) & (minutes < WEEK_MINUTES - _TOLERANCE_MINUTES)
     weekends, counts = np.unique(weeks[intruding], return_counts=True)
     bad = weekends[counts >= _INTRUDING_BUCKETS]
-    spanned = int(weeks.max() - weeks.min()) + int(bool(intruding[weeks == weeks.max()].any()))
+    last = int(weeks.max())
+    spanned = last - int(weeks.min()) + int(bool(intruding[weeks == last].any()))
     first = utc_ns[intruding & np.isin(weeks, bad)]
-    return len(bad), max(spanned, len(bad)), int(first.min()) if len(first) else 0
+    return _Weekends(max(spanned, len(bad)), bad, last, int(first.min()) if len(first) else 0)
 
 
-def _fitting_clock(buckets: Int64, candidates: Sequence[Clock]) -> Clock | None:
-    # Of the clocks without bars in weekends, the one under which trading fills the week's ends best.
+def _fitting_clock(candidates: Sequence[tuple[Clock, Int64]], strays: int) -> Clock | None:
+    # Of the clocks with no more than `strays` bad weekends, the one under which trading fills the week's ends best.
     best: tuple[int, Clock] | None = None
-    for clock in candidates:
-        utc = clock.to_utc(buckets)
-        bad, weekends, _ = _weekend_evidence(utc)
-        if bad > weekends // 10:
+    for clock, utc_ns in candidates:
+        if len(_weekends(utc_ns).bad) > strays:
             continue
-        utc = utc[utc != NO_TIME]
-        minutes, weeks = week_minutes(utc), trading_week(utc)
+        known = utc_ns[utc_ns != NO_TIME]
+        minutes, weeks = week_minutes(known), trading_week(known)
         ends = (minutes < 120) | ((minutes >= TRADING_WEEK_MINUTES - 120) & (minutes < TRADING_WEEK_MINUTES))
         inner = (weeks > weeks.min()) | (minutes >= TRADING_WEEK_MINUTES - 120)
         filled = int((ends & inner).sum())
         if best is None or filled > best[0]:
             best = (filled, clock)
     return best[1] if best else None
+
+
+def _change_of_clock(candidates: Sequence[tuple[Clock, Int64]]) -> tuple[Clock, Clock, pd.Timestamp] | None:
+    # The clock that fits for longest from the start, that which fits for longest up to the end, and where the first
+    # of them ends to fit, if together they cover the file.
+    found = [(clock, _weekends(utc_ns)) for clock, utc_ns in candidates]
+    if any(not len(weekends.bad) for _, weekends in found):
+        return None
+    before = max(found, key=lambda item: int(item[1].bad[0]))
+    after = min(found, key=lambda item: int(item[1].bad[-1]))
+    if after[1].bad[-1] >= before[1].bad[0]:
+        return None
+    return before[0], after[0], pd.Timestamp(before[1].first_ns, tz="UTC")
+
+
+def _at_one_end(said: _Weekends) -> bool:
+    # Whether the bad weekends follow one another from the start of the file, or up to its end.
+    first, last = int(said.bad[0]), int(said.bad[-1])
+    touches = first <= said.last_week - said.spanned + 1 or said.last_week - last <= 1
+    return last - first == len(said.bad) - 1 and touches

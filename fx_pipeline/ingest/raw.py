@@ -1,33 +1,45 @@
-"""Raw pages of candles, kept as received: `raw/{INSTRUMENT}/{YYYY-MM}/page-00000.json.gz` and a `manifest.json`.
+"""Raw pages of candles, kept as received: `raw/{INSTRUMENT}/{YYYY-MM}/page-00000.json.zst` and a `manifest.json`.
 
-The pager asks for `from` and `count`, and its next `from` is the minute after the last candle: gaps cost nothing, and
-no future time is named. Each page is written before the manifest lists it; a killed download goes on after the last
-listed page, and its files equal those of an uninterrupted one, byte for byte.
+The pager asks for `from` and `count`, and its next `from` is the minute after the last candle: gaps cost nothing, no
+future time is named, and a page that is shorter than asked ends nothing. A month ends at a candle of the next one, or
+where the broker has nothing more.
+
+Each page is on disk before the manifest lists it; a killed download goes on after the last listed page, and its files
+equal those of an uninterrupted one, byte for byte. A page with a candle that is not final yet, and what follows it, is
+asked for again. Other data in place of those that stand here are downloaded beside them, and take their place whole.
 """
 
 import contextlib
-import gzip
 import hashlib
 import json
+import os
+import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import orjson
+import pyarrow as pa
 
 from fx_pipeline.broker.client import MAXIMUM_COUNT, CandlesPage
+from fx_pipeline.broker.decode import Candles, read_candles
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.errors import BrokerError, DataError
-from fx_pipeline.market.files import remove_file, write_bytes
+from fx_pipeline.market.files import clear_disk_errors, remove_file, write_bytes
 from fx_pipeline.market.months import month_bounds
 
 MANIFEST = "manifest.json"
-_FORMAT = 1
+_FORMAT = 2
+_PAGES = "page-*"
+#: Where other data grow until they are whole, and the manifest that says so.
+_NEXT, _READY = "next", "ready.json"
 #: A month's last candles may be completed late, but nobody waits for them for ever.
 _LATE_NS, _PATIENCE_NS = 10 * MINUTE_NS, 3 * 24 * 60 * MINUTE_NS
+# Level 1 is the fastest, and makes pages of candles no larger than level 3 does.
+_ZSTD = pa.Codec("zstd", compression_level=1)
 
 
 class PageSource(Protocol):
@@ -49,7 +61,7 @@ class RawMonth:
     downloaded : int
         Pages that this call asked for and got; 0 when everything was there.
     changed : bool
-        Whether any file differs from what was there before.
+        Whether the pages, or what is known of them, differ from what was there before.
     complete : bool
         Whether the month is over and all of its candles are final: it is not downloaded again.
     source : str or None
@@ -94,43 +106,27 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     raise DataError(f"{path} is of another format: remove it, and the month is downloaded again.")
 
 
-def read_page(path: Path) -> list[dict[str, Any]]:
+def read_page(path: Path, sha256: str | None = None) -> Candles:
     """Return the candles of a stored page.
 
-    Raises
-    ------
-    DataError
-        If it is missing, cut short or not a page of candles.
-    """
-    try:
-        candles = orjson.loads(gzip.decompress(path.read_bytes()))["candles"]
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} is not a whole page of candles ({error}): remove it, and it is downloaded again."
-        ) from error
-    return list(candles)
-
-
-def candle_times(candles: list[dict[str, Any]]) -> np.ndarray:
-    """Return the open times of wire candles.
-
-    Returns
-    -------
-    (T,) int64
-        UTC nanoseconds.
+    Parameters
+    ----------
+    sha256 : str, optional
+        What the manifest says of the file.
 
     Raises
     ------
     DataError
-        If a time is not RFC 3339 in UTC.
+        If it is missing, cut short, not a page of candles, or not the file that the manifest names.
     """
     try:
-        texts = [candle["time"] for candle in candles]
-        if not all(text.endswith("Z") for text in texts):
-            raise ValueError("a time is not in UTC")
-        return np.array([text[:-1] for text in texts], dtype="datetime64[ns]").astype(np.int64)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"a candle has no readable time ({error})") from error
+        stored = path.read_bytes()
+        if sha256 is not None and hashlib.sha256(stored).hexdigest() != sha256:
+            raise DataError("it is not the file that the manifest names")
+        body = pa.CompressedInputStream(pa.BufferReader(stored), "zstd").read()
+        return read_candles(body)
+    except (OSError, DataError) as error:
+        raise DataError(f"{path} cannot be used ({error}): download the month again.") from error
 
 
 def download_month(
@@ -144,8 +140,9 @@ def download_month(
 ) -> RawMonth:
     """Download a month of M1 candles, or what is missing of it.
 
-    A complete month is left alone, unless `force`, or unless the paper server says that its data are others by now.
-    A month that still runs is continued from its last full page.
+    A complete month is left alone, unless `force`, or unless the paper server says that its data are others by now:
+    then all of it is downloaded, and takes the place of what is here when it is whole. A month that still runs is
+    continued from its last full page.
 
     Parameters
     ----------
@@ -154,7 +151,8 @@ def download_month(
     folder : Path
         Where the month's pages go.
     now_ns : int, optional
-        UTC nanoseconds by which the month is judged to be over; the system's clock when absent.
+        UTC nanoseconds by which the month is judged to be over, unless the broker's clock says less; the system's
+        clock when absent.
     progress : callable, optional
         Told a line a page.
     force : bool
@@ -167,65 +165,136 @@ def download_month(
     FxPipelineError
         If a page cannot be written.
     """
-    start, end = month_bounds(month)
     now = time.time_ns() if now_ns is None else now_ns
-    before = read_manifest(folder)
-    pages: list[dict[str, Any]] = []
-    revision: str | None = None
-    if before is not None and before["environment"] == str(client.environment) and not force:
-        revision = before["revision"]
-        if _is_current(client, instrument, start, revision):
-            pages = _standing_pages(folder, before)
-            if before["complete"] and len(pages) == len(before["pages"]):
-                return _summary(before, folder, 0, False)
-        else:
-            revision = None
-        if pages and _may_grow(pages[-1]):
-            pages.pop()
-    downloaded = 0
-    changed = False
-    position = pages[-1]["last"] + MINUTE_NS if pages else start
-    while position < end and position < now:
-        count = min(MAXIMUM_COUNT, (end - position) // MINUTE_NS)
-        page = client.candles_page(instrument, position, count)
-        if not page.candles:
-            break
-        times = candle_times(page.candles)
-        if times[0] < position or np.any(np.diff(times) <= 0):
-            raise BrokerError(f"the broker answered candles of {instrument} in {month} out of order: run again.")
-        if times[0] >= end:
-            break
-        entry, body = _entry(page, times, len(pages), end)
-        changed |= write_bytes(folder / entry["file"], body)
-        pages.append(entry)
-        revision = page.headers.get("FX-Revision")
-        # The manifest follows every page, so that a kill costs at most one of them.
-        _write_manifest(folder, _manifest(client, instrument, month, pages, revision, complete=False))
-        downloaded += 1
-        position = int(times[-1]) + MINUTE_NS
-        if progress:
-            progress(f"{instrument} {month}: page {len(pages)}, {sum(item['candles'] for item in pages):,} candles")
-    if revision is None:
-        revision = _probe(client, instrument, start)
-    waiting = any(item["incomplete"] for item in pages) and now < end + _PATIENCE_NS
-    complete = now >= end + _LATE_NS and not waiting
-    manifest = _manifest(client, instrument, month, pages, revision, complete)
-    changed |= _write_manifest(folder, manifest) if downloaded == 0 else manifest != before
-    _write_manifest(folder, manifest)
-    for stale in sorted(folder.glob("page-*.json.gz"))[len(pages) :]:
-        changed |= remove_file(stale)
-    return _summary(manifest, folder, downloaded, changed)
+    _take_over(folder)
+    before = _manifest_if_readable(folder)
+    download = _Download(client, instrument, month, folder, now, progress)
+    if before is not None and download.continues(before) and not force:
+        download.pages = _standing_pages(folder, before)
+        if before["complete"] and len(download.pages) == len(before["pages"]):
+            return _summary(before, folder, 0, False)
+    elif before is not None and before["pages"]:
+        download.folder = folder / _NEXT
+        staged = _manifest_if_readable(download.folder)
+        if staged is not None and download.continues(staged):
+            download.pages = _standing_pages(download.folder, staged)
+    if download.folder == folder:
+        shutil.rmtree(folder / _NEXT, ignore_errors=True)
+    manifest = download.run()
+    for stale in sorted(download.folder.glob(_PAGES)):
+        if stale.name not in {entry["file"] for entry in manifest["pages"]}:
+            remove_file(stale)
+    write_bytes(download.folder / (MANIFEST if download.folder == folder else _READY), _manifest_bytes(manifest))
+    _take_over(folder)
+    return _summary(manifest, folder, download.downloaded, manifest != before)
 
 
-def _probe(client: PageSource, instrument: str, start: int) -> str | None:
-    # Only the paper server names its revision; OANDA's history is final once complete.
-    if str(client.environment) != "paper":
-        return None
-    return client.candles_page(instrument, start, 1).headers.get("FX-Revision")
+class _Download:
+    def __init__(
+        self,
+        client: PageSource,
+        instrument: str,
+        month: str,
+        folder: Path,
+        now_ns: int,
+        progress: Callable[[str], None] | None,
+    ) -> None:
+        self.folder = folder
+        self.pages: list[dict[str, Any]] = []
+        self.downloaded = 0
+        self._client = client
+        self._instrument = instrument
+        self._month = month
+        self._start, self._end = month_bounds(month)
+        self._now = now_ns
+        self._progress = progress
+        # Only the paper server names its revision; OANDA's history is final once complete. The first answer stands for
+        # the whole download, so that data which change meanwhile are seen next time.
+        self._revision: str | None = None
+        if str(client.environment) == "paper":
+            page = self._ask(self._start, 1)
+            self._revision = page.headers.get("FX-Revision")
+
+    def continues(self, manifest: dict[str, Any]) -> bool:
+        """Whether the broker's data are those of a manifest."""
+        return bool(manifest["environment"] == str(self._client.environment) and manifest["revision"] == self._revision)
+
+    def run(self) -> dict[str, Any]:
+        """Download what `pages` lack, and return the manifest."""
+        self.pages = _final_pages(self.pages, self._now)
+        position = _after(self.pages[-1]["last"]) if self.pages else self._start
+        reached_next_month = False
+        # One page is stored while the next one is on its way.
+        with ThreadPoolExecutor(1) as writer:
+            storing: Future[str] | None = None
+            while position < self._end and position < self._now:
+                page = self._ask(position, min(MAXIMUM_COUNT, (self._end - position) // MINUTE_NS))
+                self._report(storing)
+                storing = None
+                if not len(page.time_ns):
+                    break
+                if page.time_ns[0] >= self._end:
+                    reached_next_month = True
+                    break
+                storing = writer.submit(self._store, page)
+                position = _after(int(page.time_ns[-1]))
+            self._report(storing)
+        waiting = any(entry["incomplete"] for entry in self.pages) and self._now < self._end + _PATIENCE_NS
+        # A broker that has nothing to say after the last candle may yet find the rest.
+        settled = reached_next_month or position >= self._end or self._now >= self._end + _PATIENCE_NS
+        complete = self._now >= self._end + _LATE_NS and not waiting and (settled or self._revision is not None)
+        return self._manifest(complete)
+
+    def _ask(self, position: int, count: int) -> CandlesPage:
+        page = self._client.candles_page(self._instrument, position, count)
+        if page.broker_ns is not None:
+            self._now = min(self._now, page.broker_ns)
+        if len(page.time_ns) and (page.time_ns[0] < position or (np.diff(page.time_ns) <= 0).any()):
+            raise BrokerError(
+                f"the broker answered candles of {self._instrument} in {self._month} out of order: run again."
+            )
+        return page
+
+    def _report(self, storing: "Future[str] | None") -> None:
+        if storing is not None:
+            line = storing.result()
+            self.downloaded += 1
+            if self._progress:
+                self._progress(line)
+
+    def _store(self, page: CandlesPage) -> str:
+        entry, body = _entry(page, len(self.pages), self._end)
+        write_bytes(self.folder / entry["file"], body)
+        self.pages.append(entry)
+        # After every page, so that a kill costs at most one of them. It is not forced to disk: an older one does.
+        write_bytes(self.folder / MANIFEST, _manifest_bytes(self._manifest(complete=False)), sync=False)
+        candles = sum(item["candles"] for item in self.pages)
+        return f"{self._instrument} {self._month}: page {len(self.pages)}, {candles:,} candles"
+
+    def _manifest(self, complete: bool) -> dict[str, Any]:
+        return {
+            "format": _FORMAT,
+            "instrument": self._instrument,
+            "month": self._month,
+            "granularity": "M1",
+            "price": "MBA",
+            "environment": str(self._client.environment),
+            "revision": self._revision,
+            "complete": complete,
+            "candles": sum(entry["candles"] for entry in self.pages),
+            "pages": self.pages,
+        }
 
 
-def _is_current(client: PageSource, instrument: str, start: int, revision: str | None) -> bool:
-    return _probe(client, instrument, start) == revision
+def _after(time_ns: int) -> int:
+    return time_ns - time_ns % MINUTE_NS + MINUTE_NS
+
+
+def _manifest_if_readable(folder: Path) -> dict[str, Any] | None:
+    # Without its manifest a month is downloaded afresh, which mends it.
+    with contextlib.suppress(DataError):
+        return read_manifest(folder)
+    return None
 
 
 def _standing_pages(folder: Path, manifest: dict[str, Any]) -> list[dict[str, Any]]:
@@ -240,50 +309,56 @@ def _standing_pages(folder: Path, manifest: dict[str, Any]) -> list[dict[str, An
     return standing
 
 
-def _may_grow(entry: dict[str, Any]) -> bool:
-    return bool(entry["incomplete"]) or entry["received"] < entry["count"]
+def _final_pages(pages: list[dict[str, Any]], now: int) -> list[dict[str, Any]]:
+    # Those before the first candle that may yet be completed; the last one must also be as long as was asked.
+    final = pages
+    for number, entry in enumerate(pages):
+        if entry["incomplete"] and entry["last"] >= now - _PATIENCE_NS:
+            final = pages[:number]
+            break
+    return final[:-1] if final and final[-1]["received"] < final[-1]["count"] else final
 
 
-def _entry(page: CandlesPage, times: np.ndarray, number: int, end: int) -> tuple[dict[str, Any], bytes]:
+def _entry(page: CandlesPage, number: int, end: int) -> tuple[dict[str, Any], bytes]:
     # The last page may reach into the next month: what lies there is stored as received, and not counted.
-    inside = times < end
-    body = gzip.compress(page.body, compresslevel=6, mtime=0)
-    complete = np.array([candle.get("complete") is True for candle in page.candles])
+    inside = page.time_ns < end
+    body = _ZSTD.compress(page.body, asbytes=True)
     entry = {
-        "file": f"page-{number:05d}.json.gz",
+        "file": f"page-{number:05d}.json.zst",
         "sha256": hashlib.sha256(body).hexdigest(),
         "from": page.start_ns,
         "count": page.count,
-        "received": len(times),
-        "candles": int((inside & complete).sum()),
-        "incomplete": int((inside & ~complete).sum()),
-        "first": int(times[0]),
-        "last": int(times[inside][-1]),
+        "received": len(page.time_ns),
+        "candles": int((inside & page.complete).sum()),
+        "incomplete": int((inside & ~page.complete).sum()),
+        "first": int(page.time_ns[0]),
+        "last": int(page.time_ns[inside][-1]),
         "source": page.source,
         "quotes": page.quotes,
     }
     return entry, body
 
 
-def _manifest(
-    client: PageSource, instrument: str, month: str, pages: list[dict[str, Any]], revision: str | None, complete: bool
-) -> dict[str, Any]:
-    return {
-        "format": _FORMAT,
-        "instrument": instrument,
-        "month": month,
-        "granularity": "M1",
-        "price": "MBA",
-        "environment": str(client.environment),
-        "revision": revision,
-        "complete": complete,
-        "candles": sum(entry["candles"] for entry in pages),
-        "pages": pages,
-    }
+def _take_over(folder: Path) -> None:
+    # Puts pages that are whole in the place of those that stand here; after a kill, it goes on where it was.
+    arrived = folder / _NEXT
+    ready = arrived / _READY
+    if not ready.is_file():
+        return
+    data = ready.read_bytes()
+    with clear_disk_errors(folder):
+        for page in sorted(arrived.glob(_PAGES)):
+            os.replace(page, folder / page.name)
+    write_bytes(folder / MANIFEST, data)
+    listed = {entry["file"] for entry in json.loads(data)["pages"]}
+    for stale in sorted(folder.glob(_PAGES)):
+        if stale.name not in listed:
+            remove_file(stale)
+    shutil.rmtree(arrived)
 
 
-def _write_manifest(folder: Path, manifest: dict[str, Any]) -> bool:
-    return write_bytes(folder / MANIFEST, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
+def _manifest_bytes(manifest: dict[str, Any]) -> bytes:
+    return (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()
 
 
 def _summary(manifest: dict[str, Any], folder: Path, downloaded: int, changed: bool) -> RawMonth:

@@ -1,7 +1,10 @@
-"""Rows of delimited text files: columns as strings, with the number of every row and those that cannot be split."""
+"""Delimited text files: blocks of whole lines, rows of cells with the number of every row, numbers and times."""
 
+import codecs
+import io
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,29 +18,54 @@ import pyarrow.csv as csv
 from fx_pipeline.ingest.clock import NO_TIME
 from fx_pipeline.market.errors import DataError
 
+BLOCK_BYTES = 4 << 20
+#: No line of candles is this long: what has no line end by then is not text.
+_LONGEST_LINE = 64 << 20
 _ONLY_BLANKS = re.compile(r"\s*")
+_BLANK = b" \t\r\n\v\f"
+#: What each letter of a form of times stands for, by the place of its value in `read_times`.
+_PLACES = {letter: place for place, letter in enumerate("YMDhms")}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole lines of a text file.
+
+    Attributes
+    ----------
+    data : bytes
+        UTF-8.
+    cut : bool
+        Whether the file ends here without a line end: a file that was cut short does.
+    done : float
+        Share of the file that is read with this block.
+    """
+
+    data: bytes
+    cut: bool
+    done: float
 
 
 @dataclass(frozen=True)
 class TextRows:
-    """Rows of a text file.
+    """Rows of a block of text.
 
     Attributes
     ----------
-    columns : dict of str to StringArray
-        Trimmed cells, by column name.
+    columns : dict of str to Array
+        Cells by column name: strings, or numbers where the column was read as such.
     row : (N,) int64
-        Line number of each row, from 1.
+        Line of each row in the block, from 1. Blank lines are none.
     broken : dict of int to str
-        Lines that do not have the right number of cells, by line number.
-    cut : bool
-        Whether the file ends without a line end: a file that was cut short does.
+        Lines that do not have the right number of cells, by their line in the block.
+    lines : int
+        Lines of the block.
     """
 
-    columns: dict[str, pa.StringArray]
+    columns: dict[str, pa.Array]
     row: npt.NDArray[np.int64]
     broken: dict[int, str]
-    cut: bool
+    lines: int
 
     def text(self, index: int) -> str:
         """Return a row's cells, joined, for messages and the quarantine."""
@@ -49,8 +77,13 @@ def file_error(path: Path, error: OSError) -> DataError:
     return DataError(f"{path} cannot be read ({error.strerror}): check the path.")
 
 
-def read_text(path: Path) -> bytes:
-    """Return a text file's bytes as UTF-8.
+def read_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+    """Yield a text file in blocks of whole lines.
+
+    Parameters
+    ----------
+    block_bytes : int
+        About the size of a block; a longer line makes a longer block.
 
     Raises
     ------
@@ -58,78 +91,67 @@ def read_text(path: Path) -> bytes:
         If the file is missing, empty or not text.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            yield from _blocks(path, file, block_bytes)
     except OSError as error:
         raise file_error(path, error) from error
-    if not data.strip():
-        raise DataError(f"{path} is empty: export or download it again.")
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        try:
-            data = data.decode("utf-16").encode()
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path} is UTF-16 text that is cut short: export or download it again.") from error
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    if b"\x00" in data[:4096]:
-        raise DataError(f"{path} is not a text file: check --format, or unpack it first.")
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        data = data.decode(errors="replace").encode()
-    return data
 
 
-def split_rows(path: Path, data: bytes, delimiter: str, names: Sequence[str], skip_lines: int = 0) -> TextRows:
+def split_rows(data: bytes, delimiter: str, names: Sequence[str], numbers: Sequence[str] = ()) -> TextRows | None:
     """Split text into rows of named cells.
 
     Parameters
     ----------
-    path : Path
-        For messages.
     data : bytes
-        As of `read_text`.
+        Whole lines, UTF-8.
     names : sequence of str
         Column names.
-    skip_lines : int
-        Lines at the top that are not data.
+    numbers : sequence of str
+        Columns to read as float64 at once, which is several times faster than through strings.
 
-    Raises
-    ------
-    DataError
-        If there is no row at all.
+    Returns
+    -------
+    TextRows or None
+        None if a cell of `numbers` is not a number: split again without.
     """
-    if data.count(b"\n") < skip_lines:
-        raise DataError(f"{path} holds a header and no rows: export or download it again.")
     broken: dict[int, str] = {}
-    blank: set[int] = set()
+    skipped: list[int] = []
 
     def on_broken(row: csv.InvalidRow) -> str:
-        if _ONLY_BLANKS.fullmatch(row.text):
-            blank.add(row.number)
-        else:
+        skipped.append(row.number)
+        if not _ONLY_BLANKS.fullmatch(row.text):
             broken[row.number] = row.text
         return "skip"
 
+    types = {name: pa.float64() if name in numbers else pa.string() for name in names}
     try:
         table = csv.read_csv(
             pa.BufferReader(data),
             # Row numbers are known to the handler only when one thread reads.
-            read_options=csv.ReadOptions(column_names=list(names), skip_rows=skip_lines, use_threads=False),
+            read_options=csv.ReadOptions(column_names=list(names), use_threads=False, block_size=len(data) + 1),
             parse_options=csv.ParseOptions(
                 delimiter=delimiter, quote_char=False, ignore_empty_lines=False, invalid_row_handler=on_broken
             ),
-            convert_options=csv.ConvertOptions(
-                column_types={name: pa.string() for name in names}, strings_can_be_null=False
-            ),
+            convert_options=csv.ConvertOptions(column_types=types, strings_can_be_null=False),
         )
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path} has no rows that can be read ({error}): check --format.") from error
-    skipped = np.array(sorted(blank | broken.keys()), dtype=np.int64)
-    lines = np.arange(1 + skip_lines, 1 + skip_lines + len(table) + len(skipped), dtype=np.int64)
-    columns = {name: pc.utf8_trim_whitespace(table[name].combine_chunks()) for name in names}
-    return TextRows(columns, np.setdiff1d(lines, skipped), broken, not data.endswith((b"\n", b"\r")))
+    except pa.ArrowInvalid:
+        if not numbers:
+            raise
+        return None
+    lines = np.arange(1, 1 + len(table) + len(skipped), dtype=np.int64)
+    row = np.setdiff1d(lines, np.array(skipped, dtype=np.int64)) if skipped else lines
+    columns = {name: table[name].combine_chunks() for name in names}
+    if numbers:
+        return TextRows(columns, row, broken, len(lines))
+    columns = {name: pc.utf8_trim_whitespace(column) for name, column in columns.items()}
+    blank = np.all([pc.equal(column, "").to_numpy(zero_copy_only=False) for column in columns.values()], axis=0)
+    if blank.any():
+        columns = {name: column.filter(pa.array(~blank)) for name, column in columns.items()}
+        row = row[~blank]
+    return TextRows(columns, row, broken, len(lines))
 
 
-def to_floats(cells: pa.StringArray) -> npt.NDArray[np.float64]:
+def to_floats(cells: pa.Array) -> npt.NDArray[np.float64]:
     """Return cells as numbers, NaN where a cell is not one."""
     try:
         return np.asarray(cells.cast(pa.float64()).to_numpy(zero_copy_only=False))
@@ -137,12 +159,30 @@ def to_floats(cells: pa.StringArray) -> npt.NDArray[np.float64]:
         return pd.to_numeric(pd.Series(cells.to_pylist(), dtype=object), errors="coerce").to_numpy(np.float64)
 
 
-def to_times(cells: pa.StringArray, form: str) -> npt.NDArray[np.int64]:
-    """Return wall-clock nanoseconds of cells in a strptime form, `NO_TIME` where a cell has another."""
-    parsed = pc.strptime(cells, format=form, unit="s", error_is_null=True)
-    seconds = parsed.cast(pa.int64())
-    known = np.asarray(pc.is_valid(seconds).to_numpy(zero_copy_only=False))
-    return to_nanoseconds(np.where(known, np.asarray(pc.fill_null(seconds, 0).to_numpy()), NO_TIME), 1_000_000_000)
+def read_times(cells: pa.StringArray, *forms: str) -> npt.NDArray[np.int64]:
+    """Return wall-clock nanoseconds of cells of a fixed form, `NO_TIME` where a cell has none of the forms.
+
+    Parameters
+    ----------
+    forms : str
+        Like `YYYY-MM-DD hh:mm:ss`: these letters stand for digits, all else for itself. The forms must differ in
+        length. What a form leaves out is 1970, January, the 1st, or 0.
+    """
+    if not len(cells):
+        return np.empty(0, np.int64)
+    offsets = np.frombuffer(cells.buffers()[1], np.int32)[cells.offset : cells.offset + len(cells) + 1]
+    content = cells.buffers()[2]
+    data = np.frombuffer(content if content is not None else b"", np.uint8)
+    lengths = np.diff(offsets)
+    times = np.full(len(cells), NO_TIME)
+    for form in forms:
+        fits = lengths == len(form)
+        if fits.all():
+            return _fixed_times(data[offsets[0] : offsets[-1]].reshape(-1, len(form)), form)
+        if fits.any():
+            places = offsets[:-1][fits, np.newaxis] + np.arange(len(form), dtype=np.int32)
+            times[fits] = _fixed_times(data[places], form)
+    return times
 
 
 def to_nanoseconds(values: npt.NDArray[np.int64], unit_ns: int) -> npt.NDArray[np.int64]:
@@ -151,3 +191,80 @@ def to_nanoseconds(values: npt.NDArray[np.int64], unit_ns: int) -> npt.NDArray[n
     limit = (2**63 - 2**50) // unit_ns
     inside = (values > -limit) & (values < limit)
     return np.where(inside, np.where(inside, values, 0) * unit_ns, NO_TIME)
+
+
+def _blocks(path: Path, file: io.BufferedReader, block_bytes: int) -> Iterator[Block]:
+    size = os.fstat(file.fileno()).st_size
+    start = file.read(2)
+    file.seek(0)
+    decode = codecs.getincrementaldecoder("utf-16")().decode if start in (b"\xff\xfe", b"\xfe\xff") else None
+    rest, first, blank = b"", True, True
+    while True:
+        chunk = file.read(block_bytes)
+        ended = len(chunk) < block_bytes
+        if decode is not None:
+            try:
+                chunk = decode(chunk, ended).encode()
+            except UnicodeDecodeError as error:
+                raise DataError(f"{path} is UTF-16 text that is cut short: export or download it again.") from error
+        if first:
+            chunk = chunk.removeprefix(b"\xef\xbb\xbf")
+            if b"\x00" in chunk[:4096]:
+                raise DataError(f"{path} is not a text file: check --format, or unpack it first.")
+        first = False
+        data = rest + chunk if rest else chunk
+        whole = len(data) if ended else _last_line_end(data)
+        if not whole and len(data) > _LONGEST_LINE:
+            raise DataError(f"{path} has a line of more than {len(data):,} bytes: it holds no candles.")
+        rest, data = data[whole:], data[:whole]
+        blank = blank and not data.strip(_BLANK)
+        if data and not blank:
+            if not data.isascii():
+                data = data.decode(errors="replace").encode()
+            done = file.tell() / size if size else 1.0
+            yield Block(data, ended and not data.endswith((b"\n", b"\r")), min(done, 1.0))
+        elif data and not ended:
+            # Rows are counted from the first line, blank or not.
+            rest = data + rest
+        if ended:
+            break
+    if blank:
+        raise DataError(f"{path} is empty: export or download it again.")
+
+
+def _last_line_end(data: bytes) -> int:
+    found = data.rfind(b"\n") + 1
+    # The last byte may be the first half of a Windows line end.
+    return found or data.rfind(b"\r", 0, len(data) - 1) + 1
+
+
+def _fixed_times(characters: npt.NDArray[np.uint8], form: str) -> npt.NDArray[np.int64]:
+    # Column by column: each is one pass over contiguous bytes.
+    columns = np.ascontiguousarray(characters.T)
+    values = [np.zeros(columns.shape[1], np.int32) for _ in _PLACES]
+    good = np.ones(columns.shape[1], bool)
+    for letter, column in zip(form, columns, strict=True):
+        if letter not in _PLACES:
+            good &= column == ord(letter)
+            continue
+        # Bytes below the digits wrap round to large ones.
+        digit = column - np.uint8(ord("0"))
+        good &= digit < 10
+        value = values[_PLACES[letter]]
+        value *= 10
+        value += digit
+    year, month, day, hour, minute, second = values
+    given = set(form)
+    months = (year - 1970 if "Y" in given else year) * 12 + (month - 1 if "M" in given else month)
+    days = day - 1 if "D" in given else day
+    good &= (hour < 24) & (minute < 60) & (second < 60) & (days >= 0)
+    if "M" in given:
+        good &= (month >= 1) & (month <= 12)
+    if not good.any():
+        return np.full(len(good), NO_TIME)
+    lowest, highest = int(months[good].min()), int(months[good].max())
+    starts = np.arange(lowest, highest + 2).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    index = np.clip(months - lowest, 0, highest - lowest)
+    good &= days < np.diff(starts)[index]
+    seconds = (starts[index] + days) * 86_400 + (hour * 3_600 + minute * 60 + second)
+    return np.where(good, to_nanoseconds(seconds, 1_000_000_000), NO_TIME)

@@ -12,13 +12,15 @@ TEMPORARY_PREFIX = ".tmp-"
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success flush it to disk and rename it to `path`.
 
     Parameters
     ----------
     path : path-like
         The final path. Its folder is made if it does not exist.
+    sync : bool
+        Whether to flush. Without it a power cut may leave the old file, or an empty one; a killed process does not.
 
     Yields
     ------
@@ -34,19 +36,21 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _flush(temporary)
+        if sync:
+            _flush(temporary)
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         os.replace(temporary, final)
-        _flush(final.parent)
+        if sync:
+            _flush(final.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def atomic_write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write `data` to `path` atomically."""
-    with atomic_path(path) as temporary:
+def atomic_write_bytes(path: str | os.PathLike[str], data: bytes, sync: bool = True) -> None:
+    """Write `data` to `path` atomically; `sync` as of `atomic_path`."""
+    with atomic_path(path, sync) as temporary:
         temporary.write_bytes(data)
 
 

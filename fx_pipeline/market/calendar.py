@@ -2,11 +2,20 @@
 
 All functions are vectorised over UTC nanoseconds. New York changes its clocks on Sundays at 02:00, outside the
 trading week, so wall-clock minutes since Sunday 17:00 are elapsed minutes within a week.
+
+Features and sessions know the week alone. Which of its minutes should have a candle is another question, with the
+daily break and the holidays in it, and `FxCalendar` answers that one, for gap reports and for trading hours.
 """
+
+import re
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+from fx_pipeline.market.errors import ConfigurationError
+from fx_pipeline.market.holidays import default_holidays
 
 NEW_YORK = "America/New_York"
 MINUTE_NS = 60_000_000_000
@@ -38,8 +47,9 @@ def week_minutes(time_ns: npt.ArrayLike) -> Int32:
     (T,) int32
         0 to 7,199 inside the trading week, 7,200 to 10,079 in the weekend that follows it.
     """
-    wall = _shifted_wall_clock(time_ns)
-    return np.asarray(wall.day_of_week * DAY_MINUTES + wall.hour * 60 + wall.minute, dtype=np.int32)
+    wall_minutes = _shifted_wall_clock(time_ns).as_unit("ns").asi8 // MINUTE_NS
+    # Day 0 was a Thursday.
+    return np.asarray((wall_minutes + 3 * DAY_MINUTES) % WEEK_MINUTES, dtype=np.int32)
 
 
 def trading_day(time_ns: npt.ArrayLike) -> Int64:
@@ -80,8 +90,8 @@ def is_open(time_ns: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     return week_minutes(time_ns) < TRADING_WEEK_MINUTES
 
 
-def expected_minutes(start_ns: int, end_ns: int) -> Int64:
-    """Open minutes of the trading week in [start, end): when a liquid instrument is expected to have a candle.
+def open_minutes(start_ns: int, end_ns: int) -> Int64:
+    """Minutes of the trading week in [start, end), the daily break and holidays among them.
 
     Returns
     -------
@@ -91,6 +101,92 @@ def expected_minutes(start_ns: int, end_ns: int) -> Int64:
     first = -(-start_ns // MINUTE_NS) * MINUTE_NS
     times = np.arange(first, end_ns, MINUTE_NS, dtype=np.int64)
     return times[is_open(times)] if len(times) else times
+
+
+@dataclass(frozen=True)
+class FxCalendar:
+    """The minutes in which a liquid instrument is expected to have a candle: week, less daily break, less holidays.
+
+    The break also ends the week early on Friday and opens it late on Sunday, as OANDA's does.
+
+    Attributes
+    ----------
+    break_start_minute, break_end_minute : int
+        Daily break, [start, end), minutes after midnight in New York; equal where there is none. A break may reach
+        over midnight.
+    holidays : frozenset of int
+        Closed trading days, as `trading_day` numbers.
+    """
+
+    break_start_minute: int = 16 * 60 + 58
+    break_end_minute: int = 17 * 60 + 3
+    holidays: frozenset[int] = field(default_factory=default_holidays)
+
+    def is_expected(self, time_ns: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Whether a candle is expected in the minute of each time.
+
+        Returns
+        -------
+        (T,) bool
+        """
+        week_minute = week_minutes(time_ns)
+        into_break = (week_minute + 17 * 60 - self.break_start_minute) % DAY_MINUTES
+        in_break = into_break < (self.break_end_minute - self.break_start_minute) % DAY_MINUTES
+        days = trading_day(time_ns)
+        # A span has a handful of holidays, the calendar hundreds.
+        first, last = (days.min(), days.max()) if len(days) else (0, 0)
+        closed = [day for day in self.holidays if first <= day <= last]
+        return (week_minute < TRADING_WEEK_MINUTES) & ~in_break & ~np.isin(days, closed)
+
+    def expected_minutes(self, start_ns: int, end_ns: int) -> Int64:
+        """Minutes in [start, end) in which a candle is expected.
+
+        Returns
+        -------
+        (T,) int64
+            UTC nanoseconds of each minute, in order.
+        """
+        first = -(-start_ns // MINUTE_NS) * MINUTE_NS
+        times = np.arange(first, end_ns, MINUTE_NS, dtype=np.int64)
+        return times[self.is_expected(times)] if len(times) else times
+
+    def last_expected(self, before_ns: int) -> int:
+        """Open of the newest minute that ended at or before a time and in which a candle is expected.
+
+        Raises
+        ------
+        ConfigurationError
+            If the calendar is closed for more than four weeks before.
+        """
+        end = before_ns // MINUTE_NS * MINUTE_NS
+        # Four days reach over any weekend with a holiday beside it.
+        for days in (4, 28):
+            times = self.expected_minutes(end - days * DAY_MINUTES * MINUTE_NS, end)
+            if len(times):
+                return int(times[-1])
+        raise ConfigurationError("FX_HOLIDAYS closes four weeks in a row: take some of them away.")
+
+
+def parse_break(text: str) -> tuple[int, int]:
+    """Read a daily break such as `16:58-17:03`, New York; an empty text is no break.
+
+    Returns
+    -------
+    (int, int)
+        Its start and end, minutes after midnight.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not two times of a day.
+    """
+    if not text.strip():
+        return 0, 0
+    found = re.fullmatch(r"\s*([01]?\d|2[0-3]):([0-5]\d)\s*-\s*([01]?\d|2[0-3]):([0-5]\d)\s*", text)
+    if not found:
+        raise ConfigurationError(f"{text!r} is not a daily break: write it as 16:58-17:03, or leave it empty.")
+    hours_minutes = [int(part) for part in found.groups()]
+    return hours_minutes[0] * 60 + hours_minutes[1], hours_minutes[2] * 60 + hours_minutes[3]
 
 
 def day_name(day: int) -> str:

@@ -18,16 +18,23 @@ START = parse_time("2024-01-08T00:00:00Z")
 
 
 @contextmanager
-def answering(answer: Callable[[str, int], tuple[int, bytes]]) -> Iterator[tuple[str, list[str]]]:
+def answering(
+    answer: Callable[[str, int], tuple[int, bytes]], headers: dict[str, str] | None = None
+) -> Iterator[tuple[str, list[str]]]:
     """A server whose answers are given by path and number of the request; yields its URL and the paths asked."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
+        # Connections are kept: a client opens no more than two a second.
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
             asked.append(self.path)
             status, body = answer(self.path, len(asked))
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 
@@ -47,15 +54,21 @@ def client_of(url: str, **options: object) -> OandaClient:
     return OandaClient("paper", TOKEN, url=url, retries=2, backoff_s=0.001, **options)  # type: ignore[arg-type]
 
 
+def page_body(*minutes: str) -> bytes:
+    candles = [{"time": f"2024-01-08T{minute}:00.000000000Z", "complete": True, "volume": 1} for minute in minutes]
+    return orjson.dumps({"instrument": "GBP_JPY", "granularity": "M1", "candles": candles})
+
+
 def error_body(text: str) -> bytes:
     return orjson.dumps({"errorMessage": text})
 
 
 def test_a_page_holds_the_bytes_and_what_they_say(server: str) -> None:
     page = client_of(server).candles_page("GBP_JPY", START, 10)
-    assert orjson.loads(page.body)["candles"] == page.candles
-    assert len(page.candles) == 10
-    assert set(page.candles[0]) == {"complete", "volume", "time", "bid", "mid", "ask"}
+    candles = orjson.loads(page.body)["candles"]
+    assert set(candles[0]) == {"complete", "volume", "time", "bid", "mid", "ask"}
+    assert page.time_ns.tolist() == [parse_time(candle["time"]) for candle in candles]
+    assert page.complete.tolist() == [True] * 10
     assert (page.source, page.quotes, page.count) == ("imported", "modelled", 10)
     assert "RequestID" in page.headers
 
@@ -70,7 +83,7 @@ def test_threads_have_their_own_connections(server: str) -> None:
     client = client_of(server)
     pages: list[int] = []
     threads = [
-        threading.Thread(target=lambda: pages.append(len(client.candles_page("GBP_JPY", START, 100).candles)))
+        threading.Thread(target=lambda: pages.append(len(client.candles_page("GBP_JPY", START, 100).time_ns)))
         for _ in range(4)
     ]
     for thread in threads:
@@ -83,13 +96,14 @@ def test_threads_have_their_own_connections(server: str) -> None:
 def test_no_future_time_is_asked_for() -> None:
     with answering(lambda path, number: (500, b"")) as (url, asked):
         page = client_of(url, now_ns=lambda: START).candles_page("GBP_JPY", START)
-    assert (page.candles, asked) == ([], [])
+    assert (len(page.time_ns), page.broker_ns, asked) == (0, None, [])
 
 
 def test_a_clock_ahead_of_the_brokers_gives_an_empty_page() -> None:
     refusal = error_body("Invalid value specified for 'from'. Time is in the future")
     with answering(lambda path, number: (400, refusal)) as (url, _):
-        assert client_of(url).candles_page("GBP_JPY", START).candles == []
+        page = client_of(url).candles_page("GBP_JPY", START)
+    assert (len(page.time_ns), page.broker_ns) == (0, START)
 
 
 def test_a_refused_page_is_halved_and_stays_so() -> None:
@@ -97,7 +111,7 @@ def test_a_refused_page_is_halved_and_stays_so() -> None:
         count = int(path.split("count=")[1].split("&")[0])
         if count > 500:
             return 400, error_body("Maximum value for 'count' exceeded")
-        return 200, orjson.dumps({"instrument": "GBP_JPY", "granularity": "M1", "candles": []})
+        return 200, page_body()
 
     with answering(answer) as (url, asked):
         client = client_of(url)
@@ -109,10 +123,69 @@ def test_a_refused_page_is_halved_and_stays_so() -> None:
 
 
 def test_a_get_is_repeated_and_then_succeeds() -> None:
-    empty = orjson.dumps({"candles": []})
-    with answering(lambda path, number: (200, empty) if number == 3 else (503, b"<html>busy</html>")) as (url, asked):
-        assert client_of(url).candles_page("GBP_JPY", START).candles == []
+    busy = 503, b"<html>busy</html>"
+    with answering(lambda path, number: (200, page_body("00:00")) if number == 3 else busy) as (url, asked):
+        assert client_of(url).candles_page("GBP_JPY", START).time_ns.tolist() == [START]
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"instrument":"GBP_JPY","granularity":"M1","candles":[{"complete":true,"vol',
+        b"<html>login</html>",
+        b'{"something":"else"}',
+        b"[]",
+        b"\xff\xfe",
+        b"",
+        orjson.dumps({"instrument": "EUR_USD", "granularity": "M1", "candles": []}),
+        orjson.dumps({"instrument": "GBP_JPY", "granularity": "S5", "candles": []}),
+    ],
+)
+def test_a_reply_that_is_not_whole_or_not_the_asked_one_is_asked_for_again(body: bytes) -> None:
+    with answering(lambda path, number: (200, body if number < 3 else page_body("00:01"))) as (url, asked):
+        assert len(client_of(url).candles_page("GBP_JPY", START).time_ns) == 1
+    assert len(asked) == 3
+    with (
+        answering(lambda path, number: (200, body)) as (url, asked),
+        pytest.raises(BrokerError, match="cannot be used, 3 times"),
+    ):
+        client_of(url).candles_page("GBP_JPY", START)
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("minutes", [("00:01", "00:00"), ("00:01", "00:01")])
+def test_candles_out_of_order_are_asked_for_again(minutes: tuple[str, ...]) -> None:
+    with answering(lambda path, number: (200, page_body(*minutes) if number < 3 else page_body())) as (url, asked):
+        assert len(client_of(url).candles_page("GBP_JPY", START).time_ns) == 0
+    assert len(asked) == 3
+
+
+def test_candles_before_the_start_are_refused() -> None:
+    with (
+        answering(lambda path, number: (200, page_body("00:00"))) as (url, _),
+        pytest.raises(BrokerError, match="older than was asked"),
+    ):
+        client_of(url).candles_page("GBP_JPY", START + 60_000_000_000)
+
+
+def test_pauses_grow_with_jitter_to_a_ceiling_and_heed_retry_after() -> None:
+    pauses: list[float] = []
+    with answering(lambda path, number: (503, b"")) as (url, asked):
+        client = OandaClient("paper", TOKEN, url=url, retries=8, backoff_s=0.5, pause=pauses.append)
+        with pytest.raises(BrokerError):
+            client.candles_page("GBP_JPY", START)
+    assert len(asked) == 9
+    for number, pause in enumerate(pauses):
+        assert 0.5 * min(0.5 * 2**number, 8.0) <= pause <= 1.5 * min(0.5 * 2**number, 8.0)
+    for said, heeded in (("7", 7.0), ("900", 30.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.001), ("-5", 0.001)):
+        pauses.clear()
+        with (
+            answering(lambda path, number: (429, b""), {"Retry-After": said}) as (url, _),
+            pytest.raises(BrokerError, match="limits the rate"),
+        ):
+            client_of(url, pause=pauses.append).candles_page("GBP_JPY", START)
+        assert pauses[0] == pytest.approx(heeded, rel=0.6)
 
 
 @pytest.mark.parametrize(
@@ -124,9 +197,7 @@ def test_a_get_is_repeated_and_then_succeeds() -> None:
         (429, b"", "limits the rate"),
         (400, error_body("Invalid value specified for 'instrument'"), "does not know the instrument"),
         (400, error_body("Invalid value specified for 'price'"), "Invalid value specified for 'price'"),
-        (200, b"<html>login</html>", "not JSON"),
-        (200, b'{"something":"else"}', "other than candles"),
-        (200, b"[]", "other than candles"),
+        (404, b"", "404"),
     ],
 )
 def test_failures_say_what_to_do(status: int, body: bytes, words: str) -> None:
@@ -182,4 +253,4 @@ def test_proxies_and_netrc_of_the_user_do_not_matter_on_loopback(
     netrc.write_text("machine 127.0.0.1 login a password b\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    assert len(client_of(server).candles_page("GBP_JPY", START, 1).candles) == 1
+    assert len(client_of(server).candles_page("GBP_JPY", START, 1).time_ns) == 1

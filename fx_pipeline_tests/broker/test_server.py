@@ -16,9 +16,8 @@ from oandapyV20.endpoints.instruments import InstrumentsCandles
 from oandapyV20.exceptions import V20Error
 
 from fx_pipeline.broker.paper import store as candle_store
-from fx_pipeline.broker.paper.embedded import embedded_server, serve
+from fx_pipeline.broker.paper.embedded import embedded_server, listening
 from fx_pipeline.broker.paper.market import PaperMarket
-from fx_pipeline.broker.paper.server import create_app
 from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS
 from fx_pipeline.market.errors import ConfigurationError
 
@@ -157,7 +156,11 @@ def test_a_new_import_is_served_at_once_and_has_another_revision(tmp_path: Path,
 
 
 def test_the_server_listens_on_loopback_only_and_needs_a_token(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="loopback"):
-        serve(tmp_path, TOKEN, host="0.0.0.0")
-    with pytest.raises(ConfigurationError, match="token"):
-        create_app(tmp_path, "")
+    with pytest.raises(ConfigurationError, match=r"loopback only.*--public"), listening("0.0.0.0", 0):
+        pass
+    with listening("0.0.0.0", 0, public=True) as held:
+        port = held.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"port {port} of 127.0.0.1"), listening("127.0.0.1", port):
+            pass
+    with pytest.raises(ConfigurationError, match="token"), embedded_server(tmp_path, "\N{SNOWMAN}"):
+        pass

@@ -5,7 +5,7 @@ import pytest
 
 from fx_pipeline.broker.paper import synthetic
 from fx_pipeline.broker.paper.synthetic import SPAN_NS, synthetic_candles
-from fx_pipeline.market.calendar import MINUTE_NS, expected_minutes, is_open
+from fx_pipeline.market.calendar import MINUTE_NS, FxCalendar
 from fx_pipeline.market.candles import bad_bar_reasons
 from fx_pipeline.market.instrument import instrument, known_instruments
 
@@ -34,8 +34,8 @@ def test_bars_are_possible_labelled_and_inside_trading_hours() -> None:
     assert set(table["source"].to_pylist()) == {"synthetic"}
     assert all(table["quotes_modelled"].to_pylist())
     assert set(bad_bar_reasons(table.to_pandas())) == {""}
-    assert is_open(times).all()
-    missing = 1 - len(times) / len(expected_minutes(*SPAN_NS))
+    assert FxCalendar().is_expected(times).all()
+    missing = 1 - len(times) / len(FxCalendar().expected_minutes(*SPAN_NS))
     assert 0.01 < missing < 0.02
     assert times[0] >= SPAN_NS[0]
     assert times[-1] < SPAN_NS[1]

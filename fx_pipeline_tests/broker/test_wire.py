@@ -51,19 +51,24 @@ def test_nine_decimals_survive_both_forms() -> None:
         ({"granularity": "M3"}, "Invalid value specified for 'granularity'"),
         ({"price": "X"}, "Invalid value specified for 'price'"),
         ({"count": "0"}, "Invalid value specified for 'count'"),
+        ({"count": "9" * 5000}, "Invalid value specified for 'count'"),
+        ({"count": "-5"}, "Invalid value specified for 'count'"),
+        ({"from": "9" * 5000}, "Invalid value specified for 'from'"),
+        ({"from": "2024-13-41T00:00:00Z"}, "Invalid value specified for 'from'"),
         ({"includeFirst": "perhaps"}, "Invalid value specified for 'includeFirst'"),
+        ({"smooth": "1"}, "Invalid value specified for 'smooth'"),
+        ({"dailyAlignment": "24"}, "Invalid value specified for 'dailyAlignment'"),
+        ({"dailyAlignment": "noon"}, "Invalid value specified for 'dailyAlignment'"),
+        ({"alignmentTimezone": "Mars/Olympus"}, "Invalid value specified for 'alignmentTimezone'"),
+        ({"alignmentTimezone": "../../etc/passwd"}, "Invalid value specified for 'alignmentTimezone'"),
+        ({"weeklyAlignment": "Someday"}, "Invalid value specified for 'weeklyAlignment'"),
+        ({"units": "many"}, "Invalid value specified for 'units'"),
     ],
 )
 def test_bad_parameters_get_oandas_words(parameters: dict[str, str], message: str) -> None:
     with pytest.raises(WireError) as refused:
         parse_candle_query({"granularity": "M1", **parameters}, NOW)
     assert (refused.value.status, refused.value.message) == (400, message)
-
-
-@pytest.mark.parametrize("parameters", [{"granularity": "H1"}, {}])
-def test_other_granularities_are_refused_with_what_there_is(parameters: dict[str, str]) -> None:
-    with pytest.raises(WireError, match="M1 candles only"):
-        parse_candle_query(parameters, NOW)
 
 
 def test_a_range_of_exactly_5000_minutes_is_accepted() -> None:
@@ -80,16 +85,22 @@ def test_a_time_inside_a_minute_asks_for_its_candle_unless_the_first_is_excluded
         assert parse_candle_query({**parameters, "includeFirst": text}, NOW).start_ns == minute + 60_000_000_000
 
 
+def test_defaults_are_oandas() -> None:
+    query = parse_candle_query({}, NOW)
+    assert (query.sides, query.granularity.name, query.count, query.smooth) == ("M", "S5", 500, False)
+    assert query.granularity.alignment == (17, "America/New_York", 4)
+    assert parse_candle_query({"from": "0001-01-01T00:00:00Z"}, NOW).start_ns == 0
+
+
 def test_a_body_has_strings_of_display_precision_and_oandas_keys() -> None:
     prices = np.array([[1.1, 1.2, 1.0, 1.15, 1.10001, 1.20001, 1.00001, 1.15001, 1.2, 1.3, 1.1, 1.25]])
     bars = Bars(np.array([NOW - 30_000_000_000]), prices, np.array([7]), np.array([False]))
-    body = orjson.loads(candles_body("EUR_USD", bars, "BMA", NOW))
+    body = orjson.loads(candles_body("EUR_USD", "M1", bars, np.array([False]), "BMA"))
     assert body == {
         "instrument": "EUR_USD",
         "granularity": "M1",
         "candles": [
             {
-                # Its minute has not ended.
                 "complete": False,
                 "volume": 7,
                 "time": "2024-05-31T23:59:30.000000000Z",
@@ -99,3 +110,5 @@ def test_a_body_has_strings_of_display_precision_and_oandas_keys() -> None:
             }
         ],
     }
+    asks = orjson.loads(candles_body("EUR_USD", "M1", bars, np.array([True]), "A", unix=True))["candles"]
+    assert asks == [{"complete": True, "volume": 7, "time": "1717199970.000000000", "ask": body["candles"][0]["ask"]}]

@@ -25,6 +25,7 @@ def describe() -> dict[str, Any]:
                 f"{check.name}{' (blocking)' if graph.get_check_spec(check).blocking else ''}"
                 for check in node.check_keys
             ),
+            "freshness": bool(node.freshness_policy),
             "pools": sorted(node.pools or ()) if node.is_executable else [],
         }
     jobs = {

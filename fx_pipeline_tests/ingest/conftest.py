@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 
 from fx_pipeline.broker.client import MAXIMUM_COUNT, CandlesPage
+from fx_pipeline.broker.decode import read_outline
 from fx_pipeline.broker.paper.bars import Bars
 from fx_pipeline.broker.paper.synthetic import synthetic_bars
 from fx_pipeline.broker.paper.wire import candles_body
+from fx_pipeline.market.calendar import MINUTE_NS
 
 DAY = 86_400_000_000_000
 FAR = 2**62
@@ -58,9 +60,12 @@ class FakeClient:
         self.asked.append(start_ns)
         count = min(count, self.limit)
         found = self.bars.between(start_ns, self.now_ns).part(0, count)
-        reply = orjson.loads(candles_body(instrument, found, "BMA", self.now_ns))
+        complete = found.time + MINUTE_NS <= self.now_ns
+        reply = orjson.loads(candles_body(instrument, "M1", found, complete, "BMA"))
         reply["candles"] = self.edit(reply["candles"])
-        return CandlesPage(orjson.dumps(reply), {}, reply["candles"], start_ns, count, self.environment, self.quotes)
+        body = orjson.dumps(reply)
+        times = read_outline(body, instrument)
+        return CandlesPage(body, {}, *times, start_ns, count, self.environment, self.quotes, self.now_ns)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Raw pages: complete, resumable at any page, and the same bytes however they came."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -37,9 +38,8 @@ def test_a_month_is_whole_and_bounded(tmp_path: Path, client, february: Bars) ->
     assert (raw.first, raw.last) == (int(expected.time[0]), int(expected.time[-1]))
     assert (raw.source, raw.quotes) == ("practice", "quoted")
     assert len(lines) == raw.pages == raw.downloaded == len(client.asked)
-    found = [candle for path in sorted(tmp_path.glob("page-*")) for candle in read_page(path)]
-    times = [candle["time"] for candle in found]
-    assert times == sorted(set(times))
+    times = np.concatenate([read_page(path).time for path in sorted(tmp_path.glob("page-*"))])
+    assert np.all(np.diff(times) > 0)
     assert len(times) >= raw.candles
 
 
@@ -73,8 +73,8 @@ def test_a_page_written_before_its_manifest_is_fetched_again(tmp_path: Path, cli
     manifest = json.loads((tmp_path / "torn" / "manifest.json").read_text())
     manifest["pages"], manifest["complete"] = manifest["pages"][:3], False
     (tmp_path / "torn" / "manifest.json").write_text(json.dumps(manifest))
-    (tmp_path / "torn" / "page-00001.json.gz").write_bytes(b"torn")
-    (tmp_path / "torn" / "page-00099.json.gz").write_bytes(b"stale")
+    (tmp_path / "torn" / "page-00001.json.zst").write_bytes(b"torn")
+    (tmp_path / "torn" / "page-00099.json.zst").write_bytes(b"stale")
     download_month(client, "EUR_USD", MONTH, tmp_path / "torn", FAR)
     assert tree(tmp_path / "torn") == tree(tmp_path / "whole")
 
@@ -180,13 +180,13 @@ def test_a_broker_that_answers_out_of_order_is_refused(tmp_path: Path, client) -
 
 def test_broken_files_are_named(tmp_path: Path, client) -> None:
     download_month(client, "EUR_USD", MONTH, tmp_path, FAR)
-    page = tmp_path / "page-00000.json.gz"
+    page = tmp_path / "page-00000.json.zst"
     page.write_bytes(page.read_bytes()[:500])
-    with pytest.raises(DataError, match=r"page-00000\.json\.gz .* downloaded again"):
+    with pytest.raises(DataError, match=r"page-00000\.json\.zst .* download the month again"):
         read_page(page)
     # It no longer is what the manifest says, and is fetched again.
     assert download_month(client, "EUR_USD", MONTH, tmp_path, FAR).downloaded > 0
-    assert len(read_page(page)) == 1000
+    assert len(read_page(page).time) == 1000
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(DataError, match=r"manifest\.json"):
         read_manifest(tmp_path)
@@ -198,3 +198,105 @@ def test_pages_are_deterministic(tmp_path: Path, client, tree) -> None:
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
     sizes = np.array([len(data) for data in tree(tmp_path / "a").values()])
     assert sizes.min() > 0
+
+
+def test_short_pages_end_nothing(tmp_path: Path, client, tree) -> None:
+    def halve(candles: list[dict]) -> list[dict]:
+        return candles[: -(-len(candles) // 2)]
+
+    partial = dataclasses.replace(client, edit=halve, asked=[])
+    raw = download_month(partial, "EUR_USD", MONTH, tmp_path, FAR)
+    assert (raw.candles, raw.complete) == (inside(client.bars), True)
+    before = tree(tmp_path)
+    assert download_month(partial, "EUR_USD", MONTH, tmp_path, FAR).downloaded == 0
+    assert tree(tmp_path) == before
+
+
+def test_a_candle_completed_late_inside_an_earlier_page_is_fetched_again(tmp_path: Path, client, tree) -> None:
+    now = START + 22 * 86_400_000_000_000 + 30_000_000_000
+    late = "2024-02-22T10:00"
+
+    def unfinished(candles: list[dict]) -> list[dict]:
+        return [
+            {**candle, "complete": candle["complete"] and not candle["time"].startswith(late)} for candle in candles
+        ]
+
+    lagging = dataclasses.replace(client, now_ns=now, edit=unfinished, asked=[])
+    first = download_month(lagging, "EUR_USD", MONTH, tmp_path / "a", now)
+    mended = download_month(dataclasses.replace(client, now_ns=now), "EUR_USD", MONTH, tmp_path / "a", now)
+    assert (mended.candles, mended.changed) == (first.candles + 1, True)
+    assert mended.downloaded > 1
+    download_month(dataclasses.replace(client, now_ns=now), "EUR_USD", MONTH, tmp_path / "b", now)
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+    # Nobody waits for ever: days later the page is left as it is.
+    stuck = dataclasses.replace(client, edit=unfinished, asked=[])
+    assert download_month(stuck, "EUR_USD", MONTH, tmp_path / "c", FAR).complete
+    assert download_month(stuck, "EUR_USD", MONTH, tmp_path / "c", FAR).downloaded == 0
+
+
+def test_a_month_is_not_over_before_the_brokers_own_clock_says_so(tmp_path: Path, client) -> None:
+    # A broker that replays the past, seen from a machine that lives years later.
+    middle = START + 22 * 86_400_000_000_000
+    replaying = dataclasses.replace(client, now_ns=middle, asked=[])
+    assert not download_month(replaying, "EUR_USD", MONTH, tmp_path, FAR).complete
+    raw = download_month(client, "EUR_USD", MONTH, tmp_path, FAR)
+    assert (raw.complete, raw.candles) == (True, inside(client.bars))
+
+
+def test_silence_at_the_end_of_a_month_is_not_taken_for_its_end_at_once(tmp_path: Path, client) -> None:
+    lost = dataclasses.replace(client, bars=client.bars.between(0, END - 86_400_000_000_000), asked=[])
+    hour = 3_600_000_000_000
+    for now, complete in ((END + hour, False), (END + 100 * hour, True)):
+        silent = dataclasses.replace(lost, now_ns=now)
+        assert download_month(silent, "EUR_USD", MONTH, tmp_path / "silent", now).complete is complete
+    late = dataclasses.replace(lost, now_ns=END + hour)
+    download_month(late, "EUR_USD", MONTH, tmp_path / "found", END + hour)
+    found = download_month(client, "EUR_USD", MONTH, tmp_path / "found", END + 2 * hour)
+    assert (found.candles, found.complete) == (inside(client.bars), True)
+
+
+@pytest.mark.parametrize("killed_after", [0, 1, 5])
+def test_other_data_take_the_place_of_these_only_when_they_are_whole(
+    tmp_path: Path, client, tree, killed_after: int
+) -> None:
+    def revise(candles: list[dict]) -> list[dict]:
+        return [{**candle, "volume": 1} for candle in candles]
+
+    download_month(client, "EUR_USD", MONTH, tmp_path / "a", FAR)
+    before = tree(tmp_path / "a")
+    revised = dataclasses.replace(client, edit=revise, asked=[])
+    killed = dataclasses.replace(revised, fail_after=killed_after, asked=[])
+    with pytest.raises(ConnectionError):
+        download_month(killed, "EUR_USD", MONTH, tmp_path / "a", FAR, force=True)
+    assert {name: data for name, data in tree(tmp_path / "a").items() if not name.startswith("next")} == before
+    resumed = download_month(revised, "EUR_USD", MONTH, tmp_path / "a", FAR, force=True)
+    assert (resumed.downloaded, resumed.changed) == (resumed.pages - killed_after, True)
+    download_month(revised, "EUR_USD", MONTH, tmp_path / "b", FAR)
+    assert tree(tmp_path / "a") == tree(tmp_path / "b") != before
+
+
+@pytest.mark.parametrize("killed_at", range(12))
+def test_a_kill_while_other_data_take_over_is_made_good(
+    tmp_path: Path, client, tree, killed_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revised = dataclasses.replace(client, limit=2000, edit=lambda candles: candles[:-1], asked=[])
+    download_month(client, "EUR_USD", MONTH, tmp_path / "a", FAR)
+    download_month(revised, "EUR_USD", MONTH, tmp_path / "b", FAR)
+    moves = 0
+    replace = os.replace
+
+    def replace_until_killed(source, target) -> None:
+        nonlocal moves
+        # Only moves between the folders count, and that of the manifest that ends them.
+        if (Path(source).parent.name == "next" and Path(target).parent.name != "next") or moves:
+            moves += 1
+            if moves > killed_at:
+                raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", replace_until_killed)
+        with contextlib.suppress(KeyboardInterrupt):
+            download_month(revised, "EUR_USD", MONTH, tmp_path / "a", FAR, force=True)
+    download_month(revised, "EUR_USD", MONTH, tmp_path / "a", FAR)
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")

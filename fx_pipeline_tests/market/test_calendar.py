@@ -13,8 +13,8 @@ from fx_pipeline.market.calendar import (
     TRADING_WEEK_MINUTES,
     WEEK_MINUTES,
     day_name,
-    expected_minutes,
     is_open,
+    open_minutes,
     trading_day,
     trading_day_start,
     trading_week,
@@ -91,16 +91,16 @@ def test_weeks_are_numbered_one_apart_and_change_in_the_weekend(sunday_open: str
     assert trading_week([start - 72 * 60 * MINUTE_NS])[0] == week[0] - 1
 
 
-def test_expected_minutes_are_the_open_minutes_of_the_span() -> None:
+def test_open_minutes_of_a_span() -> None:
     # Friday 16:58 New York in winter time to Sunday 17:02 in summer time.
     start, end = ns("2024-03-08T21:58"), ns("2024-03-10T21:02")
     expected = [ns("2024-03-08T21:58"), ns("2024-03-08T21:59"), ns("2024-03-10T21:00"), ns("2024-03-10T21:01")]
-    assert expected_minutes(start, end).tolist() == expected
-    assert expected_minutes(start + 1, end).tolist() == expected[1:]
-    assert expected_minutes(start, start).tolist() == []
-    assert expected_minutes(end, start).tolist() == []
+    assert open_minutes(start, end).tolist() == expected
+    assert open_minutes(start + 1, end).tolist() == expected[1:]
+    assert open_minutes(start, start).tolist() == []
+    assert open_minutes(end, start).tolist() == []
 
 
 def test_an_ordinary_week_has_7200_expected_minutes_also_when_the_clock_changed_before_it() -> None:
     for sunday in ("2024-03-10T00:00", "2024-07-07T00:00", "2024-11-03T00:00"):
-        assert len(expected_minutes(ns(sunday), ns(sunday) + WEEK_MINUTES * MINUTE_NS)) == TRADING_WEEK_MINUTES
+        assert len(open_minutes(ns(sunday), ns(sunday) + WEEK_MINUTES * MINUTE_NS)) == TRADING_WEEK_MINUTES

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fx_pipeline.market.arrays import SESSION_BARS, MarketArrays
-from fx_pipeline.market.calendar import MINUTE_NS, expected_minutes
+from fx_pipeline.market.calendar import MINUTE_NS, open_minutes
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.sessions.index import valid_starts
 from fx_pipeline.sessions.table import Plan, read_plan, read_starts, thin, write_plan, write_sessions
@@ -82,7 +82,7 @@ def test_thin_keeps_sessions_that_do_not_overlap() -> None:
 
 def test_a_plan_comes_back_as_it_was_written(tmp_path: Path) -> None:
     sunday = int(np.datetime64("2024-02-04T22:00", "ns").astype(np.int64))
-    time = expected_minutes(sunday, sunday + 6 * 10_080 * MINUTE_NS)
+    time = open_minutes(sunday, sunday + 6 * 10_080 * MINUTE_NS)
     config = WalkForwardConfig()
     days = len(full_days(time))
     plan = Plan("GBP_JPY", days, *fit_spans(days, config), tuple(plan_windows(time, config)))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fx_pipeline.features.kernel import compute_features
 from fx_pipeline.market.arrays import SESSION_BARS, MarketArrays
-from fx_pipeline.market.calendar import MINUTE_NS, expected_minutes, trading_day, trading_day_start
+from fx_pipeline.market.calendar import MINUTE_NS, open_minutes, trading_day, trading_day_start
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.market.instrument import instrument
 from fx_pipeline.sessions.index import starts_inside, valid_starts
@@ -33,7 +33,7 @@ SUNDAY = ns("2024-02-04T22:00")
 
 
 def weeks(count: int, extra_minutes: int = 0) -> np.ndarray:
-    return expected_minutes(SUNDAY, SUNDAY + (count * 10_080 + extra_minutes) * MINUTE_NS)
+    return open_minutes(SUNDAY, SUNDAY + (count * 10_080 + extra_minutes) * MINUTE_NS)
 
 
 def check(time: np.ndarray, windows: list[WalkForwardWindow], config: WalkForwardConfig) -> None:

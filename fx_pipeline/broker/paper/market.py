@@ -11,7 +11,7 @@ from fx_pipeline.broker.paper import store as candle_store
 from fx_pipeline.broker.paper.bars import Bars
 from fx_pipeline.broker.paper.synthetic import REVISION, SPAN_NS, synthetic_week
 from fx_pipeline.market.calendar import trading_week
-from fx_pipeline.market.months import month_bounds, month_of
+from fx_pipeline.market.months import month_of
 
 
 class PaperMarket:
@@ -47,20 +47,24 @@ class PaperMarket:
 
     def forward(self, instrument: str, start_ns: int, end_ns: int, limit: int) -> Bars:
         """Return the first `limit` bars that open in [start, end)."""
-        return _take(self._pieces(instrument, start_ns, end_ns, backward=False), limit).part(0, limit)
+        return _take(self.pieces(instrument, start_ns, end_ns), limit).part(0, limit)
 
     def backward(self, instrument: str, start_ns: int, end_ns: int, limit: int) -> Bars:
         """Return the last `limit` bars that open in [start, end), in order of time."""
         parts: list[Bars] = []
         missing = limit
-        for piece in self._pieces(instrument, start_ns, end_ns, backward=True):
+        for piece in self.pieces(instrument, start_ns, end_ns, backward=True):
             parts.append(piece.part(max(len(piece.time) - missing, 0), len(piece.time)))
             missing -= len(parts[-1].time)
             if missing <= 0:
                 break
         return Bars.concatenate(parts[::-1])
 
-    def _pieces(self, instrument: str, start_ns: int, end_ns: int, backward: bool) -> Iterator[Bars]:
+    def pieces(self, instrument: str, start_ns: int, end_ns: int, backward: bool = False) -> Iterator[Bars]:
+        """Yield the bars that open in [start, end), at most a month at a time, the last part first if `backward`.
+
+        A part may be empty. Parts are read as they are asked for.
+        """
         if self.source(instrument) == "synthetic":
             start_ns, end_ns = max(start_ns, SPAN_NS[0]), min(end_ns, SPAN_NS[1])
             if end_ns <= start_ns:
@@ -70,12 +74,13 @@ class PaperMarket:
             for week in reversed(weeks) if backward else weeks:
                 yield synthetic_week(instrument, week).between(start_ns, end_ns)
             return
-        known = candle_store.months(self._store, instrument)
+        if end_ns <= start_ns:
+            return
+        first_month, last_month = month_of(start_ns), month_of(end_ns - 1)
+        known = [month for month in candle_store.months(self._store, instrument) if first_month <= month <= last_month]
         for month in reversed(known) if backward else known:
-            month_start, month_end = month_bounds(month)
-            if month_start < end_ns and start_ns < month_end:
-                stamp = _stamp(candle_store.month_path(self._store, instrument, month))
-                yield _load(self._store, instrument, month, *stamp)[0].between(start_ns, end_ns)
+            stamp = _stamp(candle_store.month_path(self._store, instrument, month))
+            yield _load(self._store, instrument, month, *stamp)[0].between(start_ns, end_ns)
 
 
 def _take(pieces: Iterator[Bars], limit: int) -> Bars:

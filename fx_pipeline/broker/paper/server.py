@@ -1,118 +1,130 @@
-"""The paper server: OANDA's candles endpoint over HTTP, for the unmodified clients.
+"""The paper broker over HTTP: OANDA's v20 endpoints for the unmodified clients."""
 
-Beyond OANDA's own, its replies carry headers: `FX-Source` (imported or synthetic), `FX-Quotes` (quoted, modelled, or
-mixed) and `FX-Revision` (a name of the data of the month of `from`; other data have another name). A page that is
-asked for by `from` and `count` ends where its quotes change their origin, so it is never mixed; a reply bounded by
-`to` is always whole.
-"""
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
 
-import gzip
-import itertools
-import secrets
-import time
-from collections.abc import Callable
-from pathlib import Path
-
-import numpy as np
-import orjson
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fx_pipeline.broker.paper.bars import Bars
-from fx_pipeline.broker.paper.market import PaperMarket
-from fx_pipeline.broker.paper.wire import WireError, candles_body, parse_candle_query
-from fx_pipeline.market.errors import ConfigurationError, DataError, FxPipelineError
-from fx_pipeline.market.instrument import instrument as find_instrument
+from fx_pipeline.broker.paper.clock import ReplayClock
+from fx_pipeline.broker.paper.exchange import Exchange
+from fx_pipeline.broker.paper.faults import Faults
+from fx_pipeline.broker.paper.reply import refused
+from fx_pipeline.broker.paper.routes.accounts import account_routes
+from fx_pipeline.broker.paper.routes.candles import candle_routes
+from fx_pipeline.broker.paper.routes.orders import order_routes
+from fx_pipeline.broker.paper.routes.positions import position_routes
+from fx_pipeline.broker.paper.routes.pricing import pricing_routes
+from fx_pipeline.broker.paper.routes.trades import trade_routes
+from fx_pipeline.broker.paper.routes.transactions import transaction_routes
+from fx_pipeline.broker.paper.service import Service
+from fx_pipeline.broker.paper.streams import stream_routes
+from fx_pipeline.broker.paper.wire import WireError
+from fx_pipeline.market.errors import FxPipelineError
 
-_UNAUTHORIZED = "Insufficient authorization to perform request."
+# A market whose clock is changed from outside is looked at again after this long.
+_LONGEST_WAIT_S, _SHORTEST_WAIT_S = 0.25, 0.001
+_logger = logging.getLogger(__name__)
 
 
-def create_app(store: Path, token: str, synthetic: bool = True, now_ns: Callable[[], int] = time.time_ns) -> FastAPI:
-    """Return the paper server's application.
+def create_app(exchange: Exchange, token: str, faults: Faults | None = None, heartbeat_s: float = 5.0) -> FastAPI:
+    """Return the paper broker's application.
+
+    While it runs, it moves the exchange along with the clock, and it owns the exchange's event loop: everything that
+    touches the exchange runs there, its control surface too.
 
     Parameters
     ----------
-    store : Path
-        Folder of the candle store.
+    exchange : Exchange
+        Market, desk and journal; the caller closes it.
     token : str
         Bearer token that every request but `/health` must carry.
-    synthetic : bool
-        Whether an instrument without imported candles gets the synthetic market.
-    now_ns : callable
-        The server's clock, UTC nanoseconds.
+    faults : Faults, optional
+        The switches; all off when absent.
+    heartbeat_s : float
+        Seconds between a stream's heartbeats.
 
     Raises
     ------
     ConfigurationError
-        If the token is empty.
+        If the token is empty or is not ASCII.
     """
-    if not token:
-        raise ConfigurationError("the paper server needs a token: choose any text of one character or more.")
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    market = PaperMarket(store, synthetic)
-    expected = f"Bearer {token}".encode()
-    request_ids = itertools.count(1)
+    service = Service(exchange, token, faults or Faults(), heartbeat_s)
 
-    def reply(body: bytes, request: Request, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-        sent = {"RequestID": f"{next(request_ids):018d}", "Vary": "Accept-Encoding", **(headers or {})}
-        if "gzip" in request.headers.get("accept-encoding", "").lower():
-            body = gzip.compress(body, compresslevel=1, mtime=0)
-            sent["Content-Encoding"] = "gzip"
-        return Response(body, status, sent, media_type="application/json")
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        pacing = asyncio.create_task(_keep_pace(service))
+        try:
+            yield
+        finally:
+            pacing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await pacing
+            service.close()
 
-    def refuse(request: Request, status: int, message: str) -> Response:
-        return reply(orjson.dumps({"errorMessage": message}), request, status)
+    app = bare_app(lifespan)
+    app.state.commit = service.commit
 
-    @app.exception_handler(WireError)
-    def on_wire_error(request: Request, error: WireError) -> Response:
-        return refuse(request, error.status, error.message)
+    async def health(_request: Request) -> Response:
+        return Response(b'{"status":"ok"}', media_type="application/json")
+
+    app.router.add_route("/health", health)
+    for routes in (
+        *(order_routes, pricing_routes, candle_routes, account_routes, trade_routes, position_routes),
+        # A stream's path would be a transaction's, if it came later.
+        *(stream_routes, transaction_routes),
+    ):
+        app.router.routes.extend(routes(service))
+    return app
+
+
+def bare_app(lifespan: Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]) -> FastAPI:
+    """Return an application without documentation pages, that answers every unknown path and method in JSON."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.router.redirect_slashes = False
+    app.add_middleware(_EncodedPaths)
 
     @app.exception_handler(HTTPException)
-    def on_http_error(request: Request, error: HTTPException) -> Response:
-        return refuse(request, error.status_code, str(error.detail))
-
-    @app.exception_handler(FxPipelineError)
-    def on_broken_store(request: Request, error: FxPipelineError) -> Response:
-        return refuse(request, 500, str(error))
-
-    @app.get("/health")
-    def health(request: Request) -> Response:
-        return reply(b'{"status":"ok"}', request)
-
-    @app.get("/v3/instruments/{name}/candles")
-    def candles(name: str, request: Request) -> Response:
-        given = request.headers.get("authorization", "").encode()
-        if not secrets.compare_digest(given, expected):
-            raise WireError(401, _UNAUTHORIZED)
-        try:
-            find_instrument(name)
-        except DataError as error:
-            raise WireError(400, "Invalid value specified for 'instrument'") from error
-        now = now_ns()
-        query = parse_candle_query(request.query_params, now)
-        start = 0 if query.start_ns is None else query.start_ns
-        end = now if query.end_ns is None else query.end_ns
-        if query.count is None:
-            # A range holds at most 5,000 minutes, which the query has checked.
-            bars = market.forward(name, start, end, limit=(end - start) // 60_000_000_000 + 1)
-        elif query.start_ns is None:
-            bars = market.backward(name, start, end, query.count)
-        else:
-            bars = _same_origin(market.forward(name, start, end, query.count))
-        unix = request.headers.get("accept-datetime-format", "").upper() == "UNIX"
-        body = candles_body(name, bars, query.sides, now, unix)
-        headers = {"FX-Revision": market.revision(name, start)}
-        source = market.source(name)
-        if source is not None:
-            headers["FX-Source"] = source
-        if len(bars.time):
-            kinds = np.unique(bars.quotes_modelled)
-            headers["FX-Quotes"] = "mixed" if len(kinds) > 1 else "modelled" if kinds[0] else "quoted"
-        return reply(body, request, headers=headers)
+    async def on_http_error(_request: Request, error: HTTPException) -> Response:
+        reply = refused(WireError(error.status_code, str(error.detail)))
+        return Response(reply.body, reply.status, error.headers, reply.media_type)
 
     return app
 
 
-def _same_origin(bars: Bars) -> Bars:
-    changes = np.flatnonzero(bars.quotes_modelled != bars.quotes_modelled[:1])
-    return bars.part(0, int(changes[0])) if len(changes) else bars
+class _EncodedPaths:
+    """Matches routes against the path as it was sent: a client id may hold a slash, percent-encoded."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["path"] = scope["raw_path"].decode("ascii")
+        await self._app(scope, receive, send)
+
+
+async def _keep_pace(service: Service) -> None:
+    exchange = service.exchange
+    while True:
+        try:
+            now_ns = exchange.advance()
+            if exchange.dirty:
+                await service.commit.settle()
+            wait_s = _wait_s(exchange, now_ns)
+        except (FxPipelineError, OSError) as error:
+            # Requests meet the same error and say it to their clients.
+            _logger.error("the market stands still: %s", error)
+            wait_s = 1.0
+        await asyncio.sleep(wait_s)
+
+
+def _wait_s(exchange: Exchange, now_ns: int) -> float:
+    due_ns, clock = exchange.next_due_ns(), exchange.clock
+    if due_ns is None or not isinstance(clock, ReplayClock):
+        return _LONGEST_WAIT_S
+    return min(max((due_ns - now_ns) / 1e9 / clock.speed, _SHORTEST_WAIT_S), _LONGEST_WAIT_S)

@@ -1,5 +1,7 @@
 """The paper server's candles: one parquet file an instrument and month, `candles/{INSTRUMENT}/{YYYY-MM}.parquet`."""
 
+import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fx_pipeline.market.atomic import atomic_path
 from fx_pipeline.market.candles import CANDLE_SCHEMA
 from fx_pipeline.market.errors import DataError
-from fx_pipeline.market.files import read_table, write_table
+from fx_pipeline.market.files import clear_disk_errors, read_table, table_bytes
 from fx_pipeline.market.months import month_bounds, month_of
 
 _REMEDY = "Remove it and import the candles again."
@@ -35,6 +38,28 @@ class Upsert:
     changed: int
     changed_times: tuple[int, ...]
     written: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MonthChange:
+    """What candles change in a month of the store.
+
+    Attributes
+    ----------
+    path : Path
+        The month's file.
+    data : bytes or None
+        Its new content; None when nothing changes.
+    added, unchanged : int
+    changed_times : tuple of int
+        As of `Upsert`.
+    """
+
+    path: Path
+    data: bytes | None
+    added: int
+    unchanged: int
+    changed_times: tuple[int, ...]
 
 
 def candles_folder(store: Path, instrument: str) -> Path:
@@ -82,8 +107,6 @@ def read_month(store: Path, instrument: str, month: str) -> pa.Table:
 def upsert(store: Path, instrument: str, candles: pa.Table) -> Upsert:
     """Put candles into the store; a bar that is there already is replaced.
 
-    Each month's file is written atomically, and only when it changes: the same candles again leave the same bytes.
-
     Parameters
     ----------
     candles : Table
@@ -92,33 +115,72 @@ def upsert(store: Path, instrument: str, candles: pa.Table) -> Upsert:
     Raises
     ------
     DataError
-        If the candles are not sorted and unique, or a stored file cannot be read.
+        If the candles are not sorted and unique, or a stored file cannot be read. Nothing is written then.
     """
     candles = candles.cast(CANDLE_SCHEMA)
     times = _times(candles)
     if np.any(np.diff(times) <= 0):
         raise DataError(f"candles of {instrument} for the store must be sorted and unique on time.")
-    added = unchanged = 0
-    changed_times: list[int] = []
-    written: list[str] = []
+    changes: list[MonthChange] = []
     position = 0
     while position < len(times):
         month = month_of(int(times[position]))
         end = int(np.searchsorted(times, month_bounds(month)[1]))
-        new = candles.slice(position, end - position)
+        changes.append(month_change(store, instrument, month, candles.slice(position, end - position)))
         position = end
-        path = month_path(store, instrument, month)
-        if path.is_file():
-            old = read_month(store, instrument, month)
-            merged, differing = merge(old, new)
-            added += len(merged) - len(old)
-            unchanged += len(new) - (len(merged) - len(old)) - len(differing)
-            changed_times += differing
-        else:
-            merged = new
-            added += len(new)
-        if write_table(path, merged):
-            written.append(month)
+    return write_changes(changes)
+
+
+def month_change(store: Path, instrument: str, month: str, candles: pa.Table) -> MonthChange:
+    """Return what putting candles into a month would change; nothing is written yet.
+
+    Parameters
+    ----------
+    candles : Table
+        `CANDLE_SCHEMA`, sorted and unique on `time`, of that month.
+
+    Raises
+    ------
+    DataError
+        If the stored file cannot be read.
+    """
+    path = month_path(store, instrument, month)
+    if not path.is_file():
+        return MonthChange(path, table_bytes(candles), len(candles), 0, ())
+    old = read_month(store, instrument, month)
+    if old.equals(candles):
+        return MonthChange(path, None, 0, len(candles), ())
+    merged, differing = merge(old, candles)
+    added = len(merged) - len(old)
+    data = table_bytes(merged) if added or differing else None
+    return MonthChange(path, data, added, len(candles) - added - len(differing), tuple(differing))
+
+
+def write_changes(changes: Iterable[MonthChange]) -> Upsert:
+    """Write the files of months: all, or none when one of them cannot be made.
+
+    Each file is first written whole beside its place; only when all are there do they take it, one after another. A
+    month in which nothing changed keeps its file. A process killed in between leaves each month old or new, and the
+    same candles again finish the work.
+
+    Raises
+    ------
+    FxPipelineError
+        If the disk is full or the store is not writable.
+    """
+    added = unchanged = 0
+    changed_times: list[int] = []
+    written: list[str] = []
+    with contextlib.ExitStack() as staged:
+        for change in changes:
+            added, unchanged = added + change.added, unchanged + change.unchanged
+            changed_times += change.changed_times
+            if change.data is not None:
+                # Entered before the file, so that errors of its renaming, too, are said clearly.
+                staged.enter_context(clear_disk_errors(change.path))
+                with clear_disk_errors(change.path):
+                    staged.enter_context(atomic_path(change.path)).write_bytes(change.data)
+                written.append(change.path.stem)
     return Upsert(added, unchanged, len(changed_times), tuple(changed_times), tuple(written))
 
 

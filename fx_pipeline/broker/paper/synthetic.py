@@ -19,6 +19,7 @@ from fx_pipeline.market.calendar import (
     DAY_MINUTES,
     MINUTE_NS,
     TRADING_WEEK_MINUTES,
+    FxCalendar,
     trading_day_start,
     trading_week,
 )
@@ -32,8 +33,9 @@ SPAN_NS = (
 )
 SEED = 1
 #: Changes whenever the same arguments would give other bars.
-REVISION = "synthetic-1"
+REVISION = "synthetic-2"
 
+_CALENDAR = FxCalendar()
 _MINUTE_SIGMA = 1.0e-4
 # Volatility by hours since 17:00 New York: quiet after the rollover, Tokyo, then London and New York.
 _HOURLY_SHAPE = np.array(
@@ -72,7 +74,7 @@ def synthetic_bars(name: str, start_ns: int, end_ns: int, seed: int = SEED, span
 
 @lru_cache(maxsize=64)
 def synthetic_week(name: str, week: int, seed: int = SEED) -> Bars:
-    """Return all bars of one trading week (numbered as by `trading_week`); only trading hours have bars."""
+    """Return all bars of one trading week (numbered as by `trading_week`), in minutes of the FX calendar alone."""
     pair = find_instrument(name)
     start = trading_day_start(7 * week - 3)
     time = start + MINUTE_NS * np.arange(TRADING_WEEK_MINUTES, dtype=np.int64)
@@ -93,7 +95,8 @@ def synthetic_week(name: str, week: int, seed: int = SEED) -> Bars:
     volume = np.maximum(draw.poisson(40.0 * sigma / _MINUTE_SIGMA), 1).astype(np.int64)
     in_rollover_hour = np.arange(TRADING_WEEK_MINUTES) % DAY_MINUTES < 60
     missing = draw.random(TRADING_WEEK_MINUTES) < np.where(in_rollover_hour, _MISSING_IN_ROLLOVER_HOUR, _MISSING)
-    kept = ~missing
+    # The draws are for every minute of the week: a week is the same whatever the calendar leaves out of it.
+    kept = ~missing & _CALENDAR.is_expected(time)
     return Bars(time[kept], prices[kept], volume[kept], np.ones(int(kept.sum()), dtype=bool))
 
 

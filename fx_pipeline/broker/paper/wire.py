@@ -1,25 +1,26 @@
 """OANDA v20's wire format of candles: query parameters in, JSON out. No HTTP and no clock in here."""
 
 import re
+import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 
+from fx_pipeline.broker.paper.aggregate import GRANULARITIES, WEEKDAYS, Alignment, Granularity
 from fx_pipeline.broker.paper.bars import Bars
-from fx_pipeline.market.calendar import MINUTE_NS
-from fx_pipeline.market.candles import PRICE_COLUMNS
+from fx_pipeline.broker.paper.encode import encode_candles
 from fx_pipeline.market.instrument import instrument as find_instrument
 
 DEFAULT_COUNT, MAXIMUM_COUNT = 500, 5000
-GRANULARITIES = (
-    *("S5", "S10", "S15", "S30", "M1", "M2", "M4", "M5", "M10", "M15", "M30"),
-    *("H1", "H2", "H3", "H4", "H6", "H8", "H12", "D", "W", "M"),
-)
 _SIDE_NAMES = {"B": "bid", "M": "mid", "A": "ask"}
-_UNIX = re.compile(r"(\d+)(?:\.(\d{1,9}))?")
+_SIDES = "BMA"
+_UNITS = re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
+_UNIX = re.compile(r"(\d{1,15})(?:\.(\d{1,9}))?", re.ASCII)
 # An unescaped "+" of an offset arrives as a space.
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+ -])(\d\d):(\d\d))")
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+ -])(\d\d):(\d\d))", re.ASCII)
 
 
 class WireError(Exception):
@@ -47,16 +48,21 @@ class CandleQuery:
     ----------
     sides : str
         Letters of "BMA" in that order.
+    granularity : Granularity
     start_ns, end_ns : int or None
-        Bars that open in [start, end) are asked for.
+        Candles that start in [start, end) are asked for.
     count : int or None
-        Most bars in the reply; None when `from` and `to` bound it.
+        Most candles in the reply; None when `from` and `to` bound it.
+    smooth : bool
+        Whether candles open at the close of the one before.
     """
 
     sides: str
+    granularity: Granularity
     start_ns: int | None
     end_ns: int | None
     count: int | None
+    smooth: bool
 
 
 def parse_time(text: str) -> int:
@@ -96,15 +102,9 @@ def parse_candle_query(parameters: Mapping[str, str], now_ns: int) -> CandleQuer
         With OANDA's status and text where it is known.
     """
     price = parameters.get("price", "M").upper()
-    if not price or set(price) - set(_SIDE_NAMES) or len(set(price)) != len(price):
+    if not price or set(price) - set(_SIDES) or len(set(price)) != len(price):
         raise _invalid("price")
-    granularity = parameters.get("granularity", "S5")
-    if granularity not in GRANULARITIES:
-        raise _invalid("granularity")
-    if granularity != "M1":
-        raise _invalid("granularity", f". The paper server has M1 candles only, not {granularity}")
-    if _flag(parameters, "smooth", False):
-        raise _invalid("smooth", ". The paper server has no smoothed candles")
+    granularity = _granularity(parameters)
     start_ns, end_ns = _time(parameters, "from", now_ns), _time(parameters, "to", now_ns)
     if start_ns is not None and end_ns is not None and end_ns < start_ns:
         raise _invalid("to", ". Time is before 'from'")
@@ -113,51 +113,91 @@ def parse_candle_query(parameters: Mapping[str, str], now_ns: int) -> CandleQuer
     if "count" in parameters:
         if ranged:
             raise WireError(400, "'count' cannot be specified when 'to' and 'from' parameters are set")
-        if not parameters["count"].isdecimal() or int(parameters["count"]) == 0:
-            raise _invalid("count")
-        count = int(parameters["count"])
+        count = _number(parameters, "count", 1, 2**31)
+        if count > MAXIMUM_COUNT:
+            raise _too_many()
+    if "units" in parameters and not _UNITS.fullmatch(parameters["units"]):
+        raise _invalid("units")
+    include_first, smooth = _flag(parameters, "includeFirst", True), _flag(parameters, "smooth", False)
     if start_ns is not None:
         # A time inside a candle asks for the candle that covers it.
-        start_ns -= start_ns % MINUTE_NS
-        if ranged and end_ns is not None and -(-(end_ns - start_ns) // MINUTE_NS) > MAXIMUM_COUNT:
-            raise WireError(400, "Maximum value for 'count' exceeded")
-    if count is not None and count > MAXIMUM_COUNT:
-        raise WireError(400, "Maximum value for 'count' exceeded")
-    if not _flag(parameters, "includeFirst", True) and start_ns is not None:
-        start_ns += MINUTE_NS
-    return CandleQuery("".join(side for side in "BMA" if side in price), start_ns, end_ns, count)
+        start_ns = granularity.start(start_ns)
+        if end_ns is not None and -(-(end_ns - start_ns) // granularity.length_ns) > MAXIMUM_COUNT:
+            raise _too_many()
+        if not include_first:
+            start_ns = granularity.end(start_ns)
+    sides = "".join(side for side in _SIDES if side in price)
+    return CandleQuery(sides, granularity, start_ns, end_ns, count, smooth)
 
 
-def candles_body(name: str, bars: Bars, sides: str, now_ns: int, unix: bool = False) -> bytes:
+def candles_body(
+    name: str, granularity: str, candles: Bars, complete: npt.NDArray[np.bool_], sides: str, unix: bool = False
+) -> bytes:
     """Return the JSON body of a candles reply.
 
     Parameters
     ----------
     name : str
         The instrument; its display precision gives the decimals.
+    complete : (T,) bool
+        Of each candle.
     sides : str
-        Letters of "BMA".
-    now_ns : int
-        A bar whose minute has not ended by then is not `complete`.
+        Letters of "BMA", in that order.
     unix : bool
         UNIX times in place of RFC 3339.
+
+    Raises
+    ------
+    DataError
+        If a price cannot be sent.
     """
-    decimals = find_instrument(name).display_precision
-    prices = ",".join(
-        f'"{_SIDE_NAMES[side]}":{{' + ",".join(f'"{field}":"%.{decimals}f"' for field in "ohlc") + "}" for side in sides
+    prices = candles.prices.reshape(-1, 3, 4)
+    if sides != _SIDES:
+        prices = prices[:, [_SIDES.index(side) for side in sides]]
+    rows = encode_candles(
+        candles.time,
+        candles.volume,
+        complete,
+        np.ascontiguousarray(prices),
+        tuple(_SIDE_NAMES[side] for side in sides),
+        find_instrument(name).display_precision,
+        unix,
     )
-    # One format operation a candle: building and serialising dictionaries takes several times as long.
-    template = '{"complete":%s,"volume":%d,"time":"%s",' + prices + "}"
-    complete = np.where(bars.time + MINUTE_NS <= now_ns, "true", "false").tolist()
-    columns = [PRICE_COLUMNS.index(f"{_SIDE_NAMES[side]}_{field}") for side in sides for field in "ohlc"]
-    values = (bars.prices[:, column].tolist() for column in columns)
-    rows = zip(complete, bars.volume.tolist(), format_times(bars.time, unix), *values, strict=True)
-    candles = ",".join(map(template.__mod__, rows))
-    return f'{{"instrument":"{name}","granularity":"M1","candles":[{candles}]}}'.encode()
+    return b'{"instrument":"%b","granularity":"%b","candles":[%b]}' % (name.encode(), granularity.encode(), rows)
+
+
+def _granularity(parameters: Mapping[str, str]) -> Granularity:
+    name = parameters.get("granularity", "S5")
+    if name not in GRANULARITIES:
+        raise _invalid("granularity")
+    timezone = parameters.get("alignmentTimezone", Alignment().timezone)
+    if timezone not in _timezones():
+        raise _invalid("alignmentTimezone")
+    weekday = parameters.get("weeklyAlignment", WEEKDAYS[Alignment().weekday])
+    if weekday not in WEEKDAYS:
+        raise _invalid("weeklyAlignment")
+    hour = _number(parameters, "dailyAlignment", 0, 23) if "dailyAlignment" in parameters else Alignment().hour
+    return Granularity(name, Alignment(hour, timezone, WEEKDAYS.index(weekday)))
+
+
+@cache
+def _timezones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones())
 
 
 def _invalid(parameter: str, detail: str = "") -> WireError:
     return WireError(400, f"Invalid value specified for '{parameter}'{detail}")
+
+
+def _too_many() -> WireError:
+    return WireError(400, "Maximum value for 'count' exceeded")
+
+
+def _number(parameters: Mapping[str, str], name: str, least: int, most: int) -> int:
+    text = parameters[name]
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and least <= int(text) <= most):
+        raise _invalid(name)
+    return int(text)
 
 
 def _time(parameters: Mapping[str, str], name: str, now_ns: int) -> int | None:
@@ -169,7 +209,8 @@ def _time(parameters: Mapping[str, str], name: str, now_ns: int) -> int | None:
         raise _invalid(name) from error
     if time > now_ns:
         raise _invalid(name, ". Time is in the future")
-    return time
+    # No candle is older than UNIX time.
+    return max(time, 0)
 
 
 def _flag(parameters: Mapping[str, str], name: str, default: bool) -> bool:

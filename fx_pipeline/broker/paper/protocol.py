@@ -1,0 +1,85 @@
+"""How the paper broker sits on uvicorn: what a connection can do beyond ASGI, and the server's configuration."""
+
+import asyncio
+import sys
+from typing import Any
+
+import orjson
+import uvicorn
+from starlette.types import ASGIApp, Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_EXTENSION = "fx_pipeline.connection"
+
+
+class Connection:
+    """The connection of a request.
+
+    Attributes
+    ----------
+    closing : bool
+        Whether the server is shutting down: a stream ends then.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.closing = False
+
+    def cut(self) -> None:
+        """Close the connection at once, whatever was or was not sent."""
+        self._transport.abort()
+
+
+class PaperProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol that hands its connection to the application and refuses in JSON."""
+
+    connection: Connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.connection = Connection(transport)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        scope["extensions"] = {_EXTENSION: self.connection}
+
+    def shutdown(self) -> None:
+        self.connection.closing = True
+        super().shutdown()
+
+    def send_400_response(self, msg: str) -> None:
+        body = orjson.dumps({"errorMessage": msg})
+        self.transport.write(
+            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
+            b"content-length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        self.transport.close()
+
+
+def connection_of(scope: Scope) -> Connection | None:
+    """Return the request's connection; None under another server than this project's."""
+    found: Connection | None = scope.get("extensions", {}).get(_EXTENSION)
+    return found
+
+
+def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
+    """Return how uvicorn serves the paper broker or its control surface.
+
+    No access log, because URLs hold account ids; no `Date` from uvicorn, because the broker's clock is the market's.
+    """
+    return uvicorn.Config(
+        app,
+        loop="asyncio" if sys.platform == "win32" else "uvloop",
+        http=PaperProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        date_header=False,
+        server_header=False,
+        proxy_headers=False,
+        # Clients hold connections for long; one that is closed under a POST leaves its outcome unknown.
+        timeout_keep_alive=120,
+        timeout_graceful_shutdown=1,
+    )

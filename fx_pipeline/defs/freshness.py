@@ -1,0 +1,111 @@
+"""Whether candles are current, as the FX calendar sees it: weekends, breaks and holidays do not make them old."""
+
+import datetime as dt
+from typing import Any
+
+import dagster as dg
+import numpy as np
+
+from fx_pipeline.defs.settings import SETTINGS
+from fx_pipeline.settings import Settings, load_settings
+
+#: Within every trading day. What closes it, an hour past 17:00, counts for the next: so a holiday is no failure.
+_DEADLINE, _SINCE = "0 17 * * 1-5", dt.timedelta(hours=24)
+_CANDLES = dg.AssetKey("m1_candles")
+
+
+def freshness_policy(settings: Settings) -> dg.FreshnessPolicy | None:
+    """Return when an asset counts as fresh; none where the source never gets new candles."""
+    if not settings.has_moving_source:
+        return None
+    return dg.FreshnessPolicy.cron(deadline_cron=_DEADLINE, lower_bound_delta=_SINCE, timezone="America/New_York")
+
+
+def check_name(instrument: str) -> str:
+    """Name of the freshness check of an instrument."""
+    return f"{instrument}_is_current"
+
+
+def currency_of(settings: Settings, instrument: str, now_ns: int) -> dg.AssetCheckResult:
+    """Judge an instrument: how many expected minutes lie between its newest bar and now."""
+    from fx_pipeline.ingest.layout import lake_folder
+    from fx_pipeline.ingest.overview import newest_bar
+    from fx_pipeline.market.calendar import MINUTE_NS
+
+    newest = newest_bar(lake_folder(settings.data_dir), instrument)
+    metadata: dict[str, Any] = {
+        "newest bar": "none" if newest is None else f"{np.datetime64(newest, 'ns').astype('datetime64[m]')}Z"
+    }
+    passed = True
+    if not settings.has_moving_source:
+        metadata["note"] = "the embedded paper server has history only: nothing newer can come."
+    elif newest is None:
+        passed = False
+        metadata["note"] = "there are no candles yet: the schedule keep_current brings this month and the last."
+    else:
+        behind = len(settings.calendar.expected_minutes(newest + MINUTE_NS, now_ns))
+        metadata |= {"expected minutes since": behind, "allowed": settings.stale_minutes}
+        passed = behind <= settings.stale_minutes
+    return dg.AssetCheckResult(
+        check_name=check_name(instrument),
+        asset_key=_CANDLES,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=metadata,
+    )
+
+
+@dg.multi_asset_check(
+    specs=[
+        dg.AssetCheckSpec(
+            check_name(name),
+            asset=_CANDLES,
+            description=f"The newest bar of {name} is not older than the FX calendar explains. A warning.",
+        )
+        for name in SETTINGS.instruments
+    ],
+    can_subset=True,
+)
+def candles_are_current(context: dg.AssetCheckExecutionContext) -> Any:
+    """Whether the newest bar of each configured instrument is not older than the FX calendar explains."""
+    settings, now_ns = load_settings(), _now_ns()
+    wanted = {check.name for check in context.selected_asset_check_keys}
+    for name in SETTINGS.instruments:
+        if check_name(name) in wanted:
+            yield currency_of(settings, name, now_ns)
+
+
+@dg.sensor(
+    minimum_interval_seconds=300,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Tells whether candles are current even when nothing runs: a check that only ran with the ingestion would stay "
+        "green when that stops."
+    ),
+)
+def watch_freshness(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Report the freshness check of each configured instrument whenever its outcome changes."""
+    settings, now_ns = load_settings(), _now_ns()
+    if not settings.has_moving_source:
+        return dg.SkipReason("the embedded paper server has history only: nothing newer can come.")
+    results = [currency_of(settings, name, now_ns) for name in settings.instruments]
+    known = set((context.cursor or "").split(","))
+    state = {f"{result.check_name}={result.passed}": result for result in results}
+    events = [
+        dg.AssetCheckEvaluation(
+            asset_key=_CANDLES,
+            check_name=result.check_name or "",
+            passed=result.passed,
+            severity=result.severity,
+            metadata=result.metadata,
+        )
+        for name, result in state.items()
+        if name not in known
+    ]
+    old = [name for name, result in zip(settings.instruments, results, strict=True) if not result.passed]
+    said = f"not current: {', '.join(old)}." if old else "all instruments are current."
+    return dg.SensorResult(asset_events=events, cursor=",".join(state), skip_reason=said)
+
+
+def _now_ns() -> int:
+    return int(np.datetime64(dt.datetime.now(tz=dt.UTC).replace(tzinfo=None), "ns").astype(np.int64))

@@ -1,0 +1,231 @@
+"""Which rows of a file can be candles, and the reasons of those that cannot."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from fx_pipeline.ingest.buckets import Rows
+from fx_pipeline.ingest.clock import NO_TIME, Clock
+from fx_pipeline.ingest.parsed import Parsed
+from fx_pipeline.ingest.plausible import clock_evidence
+from fx_pipeline.ingest.sides import GivenSides
+from fx_pipeline.market.calendar import MINUTE_NS
+from fx_pipeline.market.candles import PRICE_COLUMNS, bad_bar_reasons
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
+
+#: Nobody has one-minute retail quotes of before: such a time is mistyped, and would make decades of empty months.
+EARLIEST_NS = int(np.datetime64("1990-01-01", "ns").astype(np.int64))
+LATEST_NS = int(np.iinfo(np.int64).max)
+
+#: Rows of a file that were refused, as they came; prices that cannot be read are NaN, those of sides that the file
+#: does not give null.
+IMPORT_QUARANTINE_SCHEMA = pa.schema(
+    [
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("time", pa.timestamp("ns", tz="UTC")),
+        *(pa.field(name, pa.float64()) for name in PRICE_COLUMNS),
+        pa.field("volume", pa.float64()),
+        pa.field("text", pa.string()),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+TWICE = "duplicate time with other prices"
+_BROKEN = "wrong number of cells"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Rows of one block, judged. Row numbers are those of the block.
+
+    Attributes
+    ----------
+    good : Rows
+        Those that may become candles.
+    refused : Table
+        `IMPORT_QUARANTINE_SCHEMA`.
+    left_out : int
+        Possible rows that the publisher filled in.
+    refused_ns : (N,) int64
+        Times of the refused rows, where they have one that can be.
+    contradicting_ns : (N,) int64
+        Of these, the times of rows with impossible prices: they contradict any other row of their minute.
+    clock_evidence : (N,) int64
+        Of the wall-clock times that can be, of all rows but those that the publisher filled in.
+    level : float
+        Median of the closes; NaN when there is none.
+    """
+
+    good: Rows
+    refused: pa.Table
+    left_out: int
+    refused_ns: Int64
+    contradicting_ns: Int64
+    clock_evidence: Int64
+    level: float
+
+
+def judge(parsed: Parsed, sides: GivenSides, clock: Clock, now_ns: int | None = None) -> Judged:
+    """Tell the rows that may become candles from those that cannot.
+
+    Parameters
+    ----------
+    clock : Clock
+        The clock of the file.
+    now_ns : int, optional
+        Bars that open at or after it are refused.
+    """
+    utc_ns = clock.to_utc(parsed.local_ns)
+    count = len(utc_ns)
+    filled = np.zeros(count, bool) if parsed.without_tick is None else parsed.without_tick
+    possible = (utc_ns >= EARLIEST_NS) & (utc_ns < (LATEST_NS if now_ns is None else now_ns))
+    given = sides.rounded(parsed.prices)
+    fine = possible & (utc_ns % MINUTE_NS == 0) & (parsed.volume >= 0) & _possible_prices(given, sides)
+    fine[list(parsed.unreadable)] = False
+    suspects = np.flatnonzero(~fine)
+    reasons = _reasons(parsed, sides, utc_ns, given, suspects, now_ns)
+    # Only the reasons decide; what looked suspect and has none is good.
+    fine[suspects[reasons == ""]] = True
+    suspects, reasons = suspects[reasons != ""], reasons[reasons != ""]
+    kept = fine & ~filled
+    volume = parsed.volume if kept.all() else np.where(kept, parsed.volume, 0)
+    modelled = np.full(count, sides.modelled) if parsed.quotes_modelled is None else parsed.quotes_modelled
+    rows = Rows(utc_ns, parsed.row, np.rint(volume).astype(np.int64), modelled, given)
+    timed = suspects[possible[suspects] & ~filled[suspects]]
+    impossible = ~_possible_prices(given[:, timed], sides)
+    close = given[sides.columns.index(f"{sides.columns[0].split('_')[0]}_c")]
+    finite = close[np.isfinite(close)]
+    return Judged(
+        good=rows if kept.all() else rows.part(kept),
+        refused=_refused_table(parsed, sides, utc_ns, suspects, reasons),
+        left_out=int((fine & filled).sum()),
+        refused_ns=utc_ns[timed],
+        contradicting_ns=utc_ns[timed[impossible]],
+        clock_evidence=clock_evidence(parsed.local_ns[possible & ~filled]),
+        level=float(np.median(finite)) if len(finite) else float("nan"),
+    )
+
+
+def settle(rows: Rows, contradicting_ns: Int64) -> tuple[Rows, Rows, int]:
+    """Put a month's rows in order of time, one for each minute.
+
+    Parameters
+    ----------
+    rows : Rows
+        In any order.
+    contradicting_ns : (N,) int64
+        Times at which no row is trusted.
+
+    Returns
+    -------
+    rows : Rows
+        Sorted, unique on time.
+    contradictions : Rows
+        Rows of one minute with different prices: none of them is trusted.
+    duplicates : int
+        Rows left out because they say again what another row says.
+    """
+    if np.any(np.diff(rows.time) < 0):
+        rows = rows.part(np.argsort(rows.time, kind="stable"))
+    starts = np.append(True, np.diff(rows.time) > 0)[: len(rows)]
+    group = np.cumsum(starts) - 1
+    first = np.flatnonzero(starts)[group]
+    differs = np.any(rows.prices != rows.prices[:, first], axis=0)
+    torn = np.zeros(int(starts.sum()), bool)
+    torn[group[differs]] = True
+    torn[np.isin(rows.time[starts], contradicting_ns)] = True
+    kept = starts & ~torn[group]
+    contradictions = rows.part(torn[group])
+    return rows.part(kept), contradictions, len(rows) - len(contradictions) - int(kept.sum())
+
+
+def contradictions_table(rows: Rows, sides: GivenSides) -> pa.Table:
+    """Return contradictions as `IMPORT_QUARANTINE_SCHEMA`."""
+    columns: dict[str, pa.Array] = {
+        "row": pa.array(rows.row),
+        "time": pa.array(rows.time),
+        "volume": pa.array(rows.volume.astype(np.float64)),
+        "reason": pa.repeat(TWICE, len(rows)),
+        **{name: pa.array(price) for name, price in zip(sides.columns, rows.prices, strict=True)},
+    }
+    return _quarantine(columns, len(rows))
+
+
+def _possible_prices(given: Float64, sides: GivenSides) -> Bool:
+    # NaN fails every comparison; what is left between 0 and infinity is finite.
+    good = np.ones(given.shape[1], bool)
+    by_name = dict(zip(sides.columns, given, strict=True))
+    for side in dict.fromkeys(name.split("_")[0] for name in sides.columns):
+        open_, high, low, close = (by_name[f"{side}_{field}"] for field in "ohlc")
+        good &= (low > sides.widest_step_down) & (low <= open_) & (low <= close)
+        good &= (high >= open_) & (high >= close) & (high < np.inf)
+    if not sides.modelled:
+        good &= (by_name["ask_o"] >= by_name["bid_o"]) & (by_name["ask_c"] >= by_name["bid_c"])
+    return good
+
+
+def _reasons(
+    parsed: Parsed, sides: GivenSides, utc_ns: Int64, given: Float64, suspects: npt.NDArray[np.intp], now_ns: int | None
+) -> npt.NDArray[np.object_]:
+    reasons = np.full(len(suspects), "", dtype=object)
+    if not len(suspects):
+        return reasons
+    times = utc_ns[suspects]
+    reasons[times < EARLIEST_NS] = "before 1990"
+    reasons[times == NO_TIME] = "local time falls into a clock change"
+    if parsed.unreadable:
+        place = np.searchsorted(suspects, list(parsed.unreadable))
+        reasons[place] = list(parsed.unreadable.values())
+    judged = np.flatnonzero(reasons == "")
+    prices = given[:, suspects[judged]]
+    frame = pd.DataFrame({"time": pd.DatetimeIndex(times[judged].astype("datetime64[ns]"), tz="UTC")})
+    for name, price in zip(sides.columns, prices, strict=True):
+        frame[name] = price
+    found = bad_bar_reasons(frame, now_ns)
+    # Rows that contradict one another are told apart later, in the whole file.
+    found[found == TWICE] = ""
+    lowest = prices[[number for number, name in enumerate(sides.columns) if name.endswith("_l")]].min(axis=0)
+    found[(found == "") & (lowest <= sides.widest_step_down)] = "not positive"
+    found[(found == "") & (parsed.volume[suspects[judged]] < 0)] = "negative volume"
+    reasons[judged] = found
+    return reasons
+
+
+def _refused_table(
+    parsed: Parsed,
+    sides: GivenSides,
+    utc_ns: Int64,
+    refused: npt.NDArray[np.intp],
+    reasons: npt.NDArray[np.object_],
+) -> pa.Table:
+    times = utc_ns[refused]
+    columns: dict[str, pa.Array] = {
+        "row": pa.array(parsed.row[refused]),
+        "time": pa.array(times, mask=times == NO_TIME),
+        "volume": pa.array(parsed.volume[refused]),
+        "text": pa.array([parsed.texts.get(int(index)) for index in refused], pa.string()),
+        "reason": pa.array(reasons.tolist(), pa.string()),
+    }
+    for name in sides.columns:
+        prices = parsed.prices[name if name in parsed.prices else f"one_{name[-1]}"]
+        columns[name] = pa.array(prices[refused], from_pandas=False)
+    lines = list(parsed.broken)
+    broken = {
+        "row": pa.array(lines, pa.int64()),
+        "text": pa.array(list(parsed.broken.values()), pa.string()),
+        "reason": pa.repeat(_BROKEN, len(lines)),
+    }
+    return pa.concat_tables([_quarantine(columns, len(refused)), _quarantine(broken, len(lines))])
+
+
+def _quarantine(columns: dict[str, pa.Array], count: int) -> pa.Table:
+    arrays = [
+        columns[field.name].cast(field.type) if field.name in columns else pa.nulls(count, field.type)
+        for field in IMPORT_QUARANTINE_SCHEMA
+    ]
+    return pa.Table.from_arrays(arrays, schema=IMPORT_QUARANTINE_SCHEMA)

@@ -1,0 +1,115 @@
+"""An instrument's gaps month by month, and its newest bar: what is looked at to trust the data of years."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fx_pipeline.ingest.gaps import GapCount, count_gaps
+from fx_pipeline.ingest.lake import lake_months
+from fx_pipeline.ingest.layout import lake_path
+from fx_pipeline.market.calendar import MINUTE_NS, FxCalendar
+from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.months import month_bounds, months_between
+
+
+class MonthGaps(NamedTuple):
+    """A month of an instrument against the FX calendar."""
+
+    month: str
+    bars: int
+    gaps: GapCount
+
+    def record(self) -> dict[str, Any]:
+        """Return the month as plain values: minutes, percent, and the longest gap's start in UTC."""
+        start = self.gaps.longest_gap_start_ns
+        return {
+            "month": self.month,
+            "bars": self.bars,
+            "expected": self.gaps.expected,
+            "present": self.gaps.present,
+            "missing": self.gaps.missing,
+            "missing_percent": round(self.gaps.missing_percent, 3),
+            "unexpected": self.gaps.unexpected,
+            "longest_gap_minutes": self.gaps.longest_gap_minutes,
+            "longest_gap_start": None if start is None else f"{np.datetime64(start, 'ns').astype('datetime64[m]')}Z",
+        }
+
+
+def month_gaps(lake: Path, instrument: str, calendar: FxCalendar) -> list[MonthGaps]:
+    """Return the gaps of every month from an instrument's first bar to its last one.
+
+    A month in between that the lake does not have is all missing, and so is the part of a month that lies between the
+    data of its neighbours: nothing is lost at the seams.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read.
+    """
+    stored = lake_months(lake, instrument)
+    if not stored:
+        return []
+    ends = bar_times(lake, instrument, stored[0])[0], bar_times(lake, instrument, stored[-1])[-1] + MINUTE_NS
+    found: list[MonthGaps] = []
+    for month in months_between(*map(int, ends)):
+        bounds = month_bounds(month)
+        start, end = max(bounds[0], int(ends[0])), min(bounds[1], int(ends[1]))
+        times = bar_times(lake, instrument, month) if month in stored else np.empty(0, np.int64)
+        found.append(MonthGaps(month, len(times), count_gaps(times, start, end, calendar)))
+    return found
+
+
+def total(months: list[MonthGaps]) -> MonthGaps:
+    """Sum up the months of an instrument; the month is then the span, and the longest gap that of any month."""
+    counts = [month.gaps for month in months]
+    longest = max(counts, key=lambda count: count.longest_gap_minutes)
+    return MonthGaps(
+        f"{months[0].month}..{months[-1].month}",
+        sum(month.bars for month in months),
+        GapCount(
+            expected=sum(count.expected for count in counts),
+            present=sum(count.present for count in counts),
+            missing=sum(count.missing for count in counts),
+            unexpected=sum(count.unexpected for count in counts),
+            longest_gap_minutes=longest.longest_gap_minutes,
+            longest_gap_start_ns=longest.longest_gap_start_ns,
+        ),
+    )
+
+
+def bar_times(lake: Path, instrument: str, month: str) -> npt.NDArray[np.int64]:
+    """Return the bar opens of a month of the lake.
+
+    Returns
+    -------
+    (T,) int64
+        UTC nanoseconds, sorted; a month of the lake has at least one.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read.
+    """
+    path = lake_path(lake, instrument, month)
+    try:
+        column = pq.read_table(path, columns=["time"])["time"]
+        return np.asarray(column.to_numpy().astype("datetime64[ns]").astype(np.int64))
+    except (OSError, pa.ArrowException, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path} cannot be read ({reason}): remove it and build it again from the pages.") from error
+
+
+def newest_bar(lake: Path, instrument: str) -> int | None:
+    """Return the open of an instrument's newest bar, UTC nanoseconds; None when the lake has none.
+
+    Raises
+    ------
+    DataError
+        If its file cannot be read.
+    """
+    stored = lake_months(lake, instrument)
+    return int(bar_times(lake, instrument, stored[-1])[-1]) if stored else None

@@ -1,0 +1,246 @@
+"""One file read in blocks, several at a time, judged, and checked for being what it is said to be."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fx_pipeline.ingest.buckets import Buckets, months_of
+from fx_pipeline.ingest.clock import NO_TIME, Clock
+from fx_pipeline.ingest.judge import IMPORT_QUARANTINE_SCHEMA, Judged, contradictions_table, judge, settle
+from fx_pipeline.ingest.parsed import Parsed, Source, unreadable_cells
+from fx_pipeline.ingest.plausible import Steps, check_clock, check_level
+from fx_pipeline.ingest.sides import GivenSides, Side
+from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.months import month_bounds
+
+Int64 = npt.NDArray[np.int64]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+THREADS = 2
+
+
+@dataclass(frozen=True)
+class CheckedFile:
+    """A file that was read and not refused; its rows are in the buckets that were given.
+
+    Attributes
+    ----------
+    sides : GivenSides
+        What the rows' prices are.
+    quarantine : Table
+        `IMPORT_QUARANTINE_SCHEMA`, sorted by row.
+    rows : int
+        Rows of the file.
+    duplicates : int
+        Rows that say again what another row says.
+    without_tick : int
+        Rows that the publisher filled in, left out.
+    clock_checked : bool
+        Whether the file reaches over a weekend, so that its clock could be checked.
+    """
+
+    sides: GivenSides
+    quarantine: pa.Table
+    rows: int
+    duplicates: int
+    without_tick: int
+    clock_checked: bool
+
+
+def read_file(
+    path: Path,
+    source: Source,
+    expected: str,
+    instrument: str,
+    clock: Clock,
+    side: Side,
+    buckets: Buckets,
+    now_ns: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> CheckedFile:
+    """Read a file into buckets: sorted rows, one for each minute.
+
+    Parameters
+    ----------
+    source : Source
+        The open file.
+    expected : str
+        What a row should look like, for messages.
+    clock : Clock
+        The clock of the file.
+    side : str
+        What a single side stands for.
+    buckets : Buckets
+        Takes the rows.
+    progress : callable, optional
+        Is told the share of the file that is read.
+
+    Raises
+    ------
+    DataError
+        If the file is not M1 bars of that instrument on that clock, or more than half of it is bad.
+    """
+    state = _Reading(path, expected, source.first_row)
+
+    def work(block: Any) -> tuple[Parsed, GivenSides, Judged]:
+        parsed = source.parse(block)
+        sides = GivenSides.of(path, instrument, set(parsed.prices), side)
+        return parsed, sides, judge(parsed, sides, clock, now_ns)
+
+    def told() -> Iterator[Any]:
+        for block in source.blocks:
+            state.cut = block.cut
+            yield block
+            if progress is not None:
+                progress(block.done)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for parsed, sides, judged in in_order(pool, work, told()):
+            state.sides = sides
+            state.add(parsed, judged, buckets)
+    state.check_readable()
+    steps = state.settle(buckets)
+    try:
+        steps.check(str(path))
+    except DataError as error:
+        if not state.timeless:
+            raise
+        # Rows without a time leave holes that look like longer bars: they are what to mend first.
+        raise DataError(f"{state.timeless_rows()} Without those rows, {error}") from error
+    check_level(str(path), instrument, float(np.nanmedian(state.levels)) if state.levels else float("nan"))
+    checked = check_clock(str(path), instrument, np.unique(joined(state.evidence)), clock)
+    quarantine = pa.concat_tables(state.refused).sort_by("row").combine_chunks()
+    if 2 * len(quarantine) > state.rows:
+        raise DataError(
+            f"{path}: {len(quarantine):,} of {state.rows:,} rows are bad, the first in row {quarantine['row'][0]} "
+            f"({quarantine['reason'][0]}). A file more than half bad is refused; rows should look like {expected}."
+        )
+    assert state.sides is not None
+    return CheckedFile(state.sides, quarantine, state.rows, state.duplicates, state.left_out, checked)
+
+
+def in_order(pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield what `work` makes of each item, in order, while the pool is at the next few: no more lie in memory."""
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > THREADS + 1:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def joined(parts: Sequence[Int64]) -> Int64:
+    """Return the parts as one array; none make an empty one."""
+    return np.concatenate([np.empty(0, np.int64), *parts])
+
+
+@dataclass
+class _Unreadable:
+    # Rows of which a cell cannot be read: how many, the first and the last of them.
+    count: int = 0
+    first: tuple[int, str] = (1, "")
+    last: tuple[int, str] = (0, "")
+
+    def add(self, rows: Mapping[int, str]) -> None:
+        if rows:
+            first, last = min(rows), max(rows)
+            if not self.count:
+                self.first = (first, rows[first])
+            self.last = (last, rows[last])
+            self.count += len(rows)
+
+
+@dataclass
+class _Reading:
+    # What is known of a file while it is read.
+    path: Path
+    expected: str
+    next_row: int
+    sides: GivenSides | None = None
+    cut: bool = False
+    rows: int = 0
+    last_row: int = 0
+    duplicates: int = 0
+    left_out: int = 0
+    timeless: int = 0
+    first_timeless: tuple[int, str | None] = (0, None)
+    unreadable: _Unreadable = field(default_factory=_Unreadable)
+    refused: list[pa.Table] = field(default_factory=list)
+    refused_ns: list[Int64] = field(default_factory=list)
+    contradicting_ns: list[Int64] = field(default_factory=list)
+    evidence: list[Int64] = field(default_factory=list)
+    levels: list[float] = field(default_factory=list)
+
+    def add(self, parsed: Parsed, judged: Judged, buckets: Buckets) -> None:
+        above = self.next_row - 1
+        self.next_row += parsed.lines
+        self.rows += len(parsed.row) + len(parsed.broken)
+        if len(parsed.row):
+            self.last_row = above + int(parsed.row[-1])
+        self.unreadable.add({above + row: text for row, text in unreadable_cells(parsed).items()})
+        timeless = np.flatnonzero(parsed.local_ns == NO_TIME)
+        if len(timeless) and not self.timeless:
+            self.first_timeless = (above + int(parsed.row[timeless[0]]), parsed.texts.get(int(timeless[0])))
+        self.timeless += len(timeless)
+        self.left_out += judged.left_out
+        if len(judged.refused):
+            column = pc.add(judged.refused["row"], above)
+            self.refused.append(judged.refused.set_column(0, IMPORT_QUARANTINE_SCHEMA.field("row"), column))
+            self.refused_ns.append(judged.refused_ns)
+            self.contradicting_ns.append(judged.contradicting_ns)
+        self.evidence.append(judged.clock_evidence)
+        if np.isfinite(judged.level):
+            self.levels.append(judged.level)
+        buckets.add(replace(judged.good, row=judged.good.row + above))
+
+    def check_readable(self) -> None:
+        last, text = self.unreadable.last
+        if self.cut and self.unreadable.count and last >= self.last_row:
+            raise DataError(
+                f"{self.path}, row {last}: the last row is cut short ({text[:80]!r}). The file is truncated: export "
+                "or download it again."
+            )
+        if not self.rows:
+            raise DataError(f"{self.path} holds a header and no rows: export or download it again.")
+        if 2 * self.unreadable.count > self.rows or not self.last_row:
+            first, text = self.unreadable.first
+            raise DataError(
+                f"{self.path}: {self.unreadable.count:,} of {self.rows:,} rows cannot be read, the first in row "
+                f"{first} ({text[:80]!r}). Rows should look like {self.expected}; check --format."
+            )
+
+    def settle(self, buckets: Buckets) -> Steps:
+        # Every month sorted, one row for each minute; how far apart the bars are, those that were refused among them.
+        assert self.sides is not None
+        self.refused.append(IMPORT_QUARANTINE_SCHEMA.empty_table())
+        refused, contradicting = np.unique(joined(self.refused_ns)), joined(self.contradicting_ns)
+        steps = Steps()
+        for month in sorted({*buckets.months, *months_of(refused)}):
+            times = buckets.times(month)
+            if len(times) and (len(contradicting) or not np.all(np.diff(times) > 0)):
+                rows, contradictions, duplicates = settle(buckets.take(month), contradicting)
+                buckets.replace(month, rows)
+                self.duplicates += duplicates
+                self.refused.append(contradictions_table(contradictions, self.sides))
+                times = np.unique(times)
+            start, end = month_bounds(month)
+            within = refused[np.searchsorted(refused, start) : np.searchsorted(refused, end)]
+            steps.add(np.union1d(times, within) if len(within) else times)
+        return steps
+
+    def timeless_rows(self) -> str:
+        row, text = self.first_timeless
+        return (
+            f"{self.path}: the times of {self.timeless:,} of {self.rows:,} rows cannot be read, the first in row "
+            f"{row}{'' if text is None else f' ({text[:80]!r})'}: write all times alike."
+        )

@@ -1,0 +1,335 @@
+"""The command `fx-pipeline broker`: from candles and options to a paper broker that serves until it is interrupted."""
+
+import contextlib
+import datetime as dt
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from fx_pipeline.broker.paper import store as candle_store
+from fx_pipeline.broker.paper.config import AccountConfig
+from fx_pipeline.broker.paper.control import create_control_app
+from fx_pipeline.broker.paper.desk.times import time_text
+from fx_pipeline.broker.paper.embedded import listening, serve
+from fx_pipeline.broker.paper.exchange import Exchange
+from fx_pipeline.broker.paper.faults import Faults
+from fx_pipeline.broker.paper.hours import TradingHours
+from fx_pipeline.broker.paper.journal import holding, put_aside
+from fx_pipeline.broker.paper.market import PaperMarket
+from fx_pipeline.broker.paper.server import create_app
+from fx_pipeline.broker.paper.start import data_span, default_start
+from fx_pipeline.broker.paper.wire import parse_time
+from fx_pipeline.ingest.importers import guess_format, guess_instrument, import_files
+from fx_pipeline.ingest.layout import paper_store
+from fx_pipeline.market.atomic import atomic_write_json
+from fx_pipeline.market.errors import ConfigurationError, DataError
+from fx_pipeline.market.instrument import known_instruments
+from fx_pipeline.settings import Settings
+
+Say = Callable[[str], None]
+
+_ACCOUNT = re.compile(r"\d+-\d+-\d+-\d+")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_MANIFEST = "files.json"
+
+
+@dataclass(frozen=True)
+class BrokerOptions:
+    """What the command line says; None where it says nothing.
+
+    Attributes
+    ----------
+    token : str
+        Bearer token.
+    candles : Path or None
+        Store, data folder, or file or folder of candle files.
+    speed : float or None
+        Market seconds in a second; 0 for a clock that is stepped.
+    start : str or None
+        Where a new account begins.
+    state : Path or None
+        Folder of the account's journal.
+    new : bool
+        Whether the account there is put aside.
+    terms : dict of str to Any
+        Fields of `AccountConfig` that were given.
+    wall_clock : bool
+        Whether the market stands at the machine's time, all candles being history.
+    """
+
+    token: str
+    candles: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 8700
+    control_port: int | None = None
+    public: bool = False
+    speed: float | None = None
+    start: str | None = None
+    state: Path | None = None
+    new: bool = False
+    terms: dict[str, Any] | None = None
+    wall_clock: bool = False
+
+
+def run_broker(options: BrokerOptions, settings: Settings, say: Say) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Parameters
+    ----------
+    options : BrokerOptions
+    settings : Settings
+        The data folder, the calendar, and the instruments of a synthetic market.
+    say : callable
+        Gets each line for the person at the terminal.
+
+    Raises
+    ------
+    ConfigurationError
+        If an option cannot be used, a port is taken, or the state folder is in use.
+    DataError
+        If no candle file can be used, or the journal is damaged.
+    """
+    if options.wall_clock and (options.speed is not None or options.start or options.state or options.new):
+        raise ConfigurationError("--wall-clock keeps no account: leave --speed, --start, --state and --new out.")
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(listening(options.host, options.port, options.public))
+        surface = None
+        if options.control_port is not None:
+            surface = stack.enter_context(listening(options.host, options.control_port, options.public))
+        exchange = _open_exchange(options, settings, say)
+        stack.callback(exchange.close)
+        faults = Faults()
+        broker = create_app(exchange, options.token, faults)
+        apps = [(broker, listener)]
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        say(f"paper broker: http://{host}:{listener.getsockname()[1]} (FX_PAPER_URL); Ctrl-C stops")
+        if surface is not None:
+            apps.append((create_control_app(exchange, faults, options.token, broker.state.commit), surface))
+            say(f"control surface: http://{host}:{surface.getsockname()[1]}")
+        serve(apps)
+
+
+def find_candles(given: Path | None, settings: Settings) -> tuple[Path, list[Path]]:
+    """Find out what `--candles` names.
+
+    Returns
+    -------
+    (Path, list of Path)
+        A store and no files; or the given path and the candle files in it, which are to be imported.
+
+    Raises
+    ------
+    DataError
+        If there is nothing of the kind.
+    """
+    if given is None:
+        return settings.layout.paper_store, []
+    for store in (given, paper_store(given)):
+        if (store / "candles").is_dir():
+            return store, []
+    if given.is_file():
+        return given, [given]
+    if not given.is_dir():
+        raise DataError(f"{given} does not exist: --candles takes a store, a data folder, or candle files.")
+    files = sorted(path for path in given.iterdir() if path.is_file() and not path.name.startswith("."))
+    if not files:
+        raise DataError(f"{given} holds neither a store nor candle files: leave --candles out for the data folder's.")
+    return given, files
+
+
+def import_folder(files: list[Path], target: Path, now_ns: int, say: Say) -> Path:
+    """Import candle files into a store of their own, unless that was done and they are still the same.
+
+    Parameters
+    ----------
+    target : Path
+        Folder that then has the store.
+    now_ns : int
+        The machine's time; bars after it are quarantined.
+
+    Returns
+    -------
+    Path
+        The store.
+
+    Raises
+    ------
+    DataError
+        If no file can be used.
+    """
+    store, manifest = paper_store(target), target / _MANIFEST
+    stamps = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
+    skipped: dict[str, str] = {}
+    if manifest.is_file():
+        known = json.loads(manifest.read_text())
+        if known["files"] == stamps:
+            skipped = known["skipped"]
+            _report_left_out(skipped, say)
+            return store
+    # What a file that is gone or has changed brought in must go too.
+    if target.exists():
+        shutil.rmtree(target)
+    for path in files:
+        try:
+            name = guess_instrument(path)
+            report = import_files([path], name, guess_format(path), target, now_ns=now_ns)
+            say(f"imported {report.imported:,} candles of {name} from {path.name}")
+        except (DataError, ConfigurationError) as error:
+            skipped[path.name] = str(error)
+    _report_left_out(skipped, say)
+    if not candle_store.instruments(store):
+        raise DataError(f"none of the {len(files)} files can be used: {next(iter(skipped.values()))}")
+    atomic_write_json(manifest, {"files": stamps, "skipped": skipped})
+    return store
+
+
+def _report_left_out(skipped: dict[str, str], say: Say) -> None:
+    for name, reason in skipped.items():
+        say(f"left out {name}: {reason}")
+    if skipped:
+        say("(what an option would mend: run fx-pipeline import on the file with it, and leave --candles out)")
+
+
+def parse_start(text: str) -> int:
+    """Read a date (its midnight, UTC), an RFC 3339 time or UNIX seconds; return UTC nanoseconds.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is none of them.
+    """
+    try:
+        return parse_time(f"{dt.date.fromisoformat(text)}T00:00:00Z" if _DATE.fullmatch(text) else text)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"--start {text!r} is not a time: write 2024-01-09 or 2024-01-09T14:30:00Z."
+        ) from error
+
+
+def account_terms(
+    account: str | None,
+    home_currency: str | None,
+    balance: str | None,
+    conversion_charge: str | None,
+    hedging: bool | None,
+) -> dict[str, Any]:
+    """Check the options that say with which terms an account is opened; return those that were given.
+
+    Raises
+    ------
+    ConfigurationError
+        If one cannot be used.
+    """
+    if account is not None and not _ACCOUNT.fullmatch(account):
+        raise ConfigurationError(f"--account {account!r} is not an account id: write it like 101-001-1000000-001.")
+    currencies = {part for name in known_instruments() for part in name.split("_")} - {"XAU", "XAG", "BTC"}
+    if home_currency is not None and home_currency not in currencies:
+        raise ConfigurationError(
+            f"--home-currency {home_currency!r} is unknown: use one of {', '.join(sorted(currencies))}."
+        )
+    given = {
+        "account": account,
+        "home_currency": home_currency,
+        "balance": None if balance is None else _decimal("--balance", balance),
+        "conversion_charge": None if conversion_charge is None else _decimal("--conversion-charge", conversion_charge),
+        "hedging": hedging,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _open_exchange(options: BrokerOptions, settings: Settings, say: Say) -> Exchange:
+    terms = options.terms or {}
+    config = replace(AccountConfig(), **terms)
+    source, files = find_candles(options.candles, settings)
+    state = options.state or settings.layout.desk(source)
+    store = source
+    if files:
+        with holding(state):
+            store = import_folder(files, state / "import", time.time_ns(), say)
+    stored = [name for name in candle_store.instruments(store) if name in known_instruments()]
+    if options.wall_clock:
+        say(f"market: the machine's time; the candles of {store} are history, and nothing can be traded")
+        return Exchange.history(PaperMarket(store), config, known_instruments())
+    market = PaperMarket(store, synthetic=not stored)
+    instruments = stored or list(settings.instruments)
+    hours = TradingHours.of(settings.calendar)
+    start_ns = _start(options.start, market, instruments, hours)
+    if options.new:
+        now = dt.datetime.now(dt.UTC)
+        aside = put_aside(state, now.strftime("%Y%m%dT%H%M%SZ"))
+        if aside:
+            say(f"the old account was put aside: {aside}")
+    speed = 1.0 if options.speed is None else options.speed
+    exchange = Exchange.open(market, config, instruments, start_ns, speed, state, hours)
+    try:
+        if exchange.resumed:
+            _check_continued(exchange, options, terms, state)
+        _introduce(exchange, market, store, state, speed, say)
+    except BaseException:
+        exchange.close()
+        raise
+    return exchange
+
+
+def _start(given: str | None, market: PaperMarket, instruments: list[str], hours: TradingHours) -> int:
+    if given is None:
+        return default_start(market, instruments, hours)
+    start_ns = parse_start(given)
+    spans = [data_span(market, name) for name in instruments]
+    first, last = min(span[0] for span in spans), max(span[1] for span in spans)
+    if not first <= start_ns < last:
+        raise ConfigurationError(
+            f"--start {given} lies outside the candles, which reach from {_shown(first)} to {_shown(last)}."
+        )
+    return start_ns
+
+
+def _check_continued(exchange: Exchange, options: BrokerOptions, terms: dict[str, Any], state: Path) -> None:
+    differing = [
+        f"{name.replace('_', ' ')} {getattr(exchange.config, name)}"
+        for name, value in terms.items()
+        if getattr(exchange.config, name) != value
+    ]
+    if options.start is not None:
+        differing.append(f"market time {_shown(exchange.clock.now_ns())}")
+    if differing:
+        raise ConfigurationError(
+            f"the account in {state} has {', '.join(differing)}, which an option contradicts: leave the option out to "
+            "continue that account, or give --new for a fresh one."
+        )
+
+
+def _introduce(exchange: Exchange, market: PaperMarket, store: Path, state: Path, speed: float, say: Say) -> None:
+    config = exchange.config
+    summary = exchange.desk.summary().body["account"]
+    origin = "continued" if exchange.resumed else "new"
+    say(f"account: {config.account}, {origin}, balance {summary['balance']} {config.home_currency}; state in {state}")
+    pace = "moved by the control surface only" if speed == 0 else f"at {speed:g} times real time"
+    say(f"market time: {_shown(exchange.clock.now_ns())}, {pace}")
+    if market.source(exchange.instruments[0]) == "synthetic":
+        say("candles: none are stored, so the market is SYNTHETIC (give --candles, or run fx-pipeline import)")
+    else:
+        say(f"candles: {store}")
+    for name in exchange.instruments:
+        first, last = data_span(market, name)
+        say(f"  {name} {_shown(first)} to {_shown(last)}")
+
+
+def _shown(time_ns: int) -> str:
+    return f"{time_text(time_ns)[:16].replace('T', ' ')} UTC"
+
+
+def _decimal(name: str, text: str) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation as error:
+        raise ConfigurationError(f"{name} {text!r} is not a number.") from error
+    if not value.is_finite():
+        raise ConfigurationError(f"{name} {text!r} is not a finite number.")
+    return value

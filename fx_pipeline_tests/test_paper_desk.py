@@ -1,0 +1,247 @@
+"""The command `fx-pipeline broker`: what it serves, where its account is kept, and what it refuses."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from fx_pipeline.broker.paper import store as candle_store
+from fx_pipeline.broker.paper.synthetic import synthetic_bars
+from fx_pipeline.market.errors import ConfigurationError, DataError
+from fx_pipeline.paper_desk import (
+    BrokerOptions,
+    account_terms,
+    find_candles,
+    import_folder,
+    parse_start,
+    run_broker,
+)
+from fx_pipeline.settings import Settings, load_settings
+
+TOKEN = "the-secret-token"
+NOW_NS = int(np.datetime64("2024-06-01", "ns").astype(np.int64))
+
+
+def bars(name: str, first: str, last: str) -> Any:
+    times = (int(np.datetime64(text, "ns").astype(np.int64)) for text in (first, last))
+    return synthetic_bars(name, *times).table("imported")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Candle files of two instruments, and two files that are none."""
+    found = tmp_path / "files"
+    found.mkdir()
+    pq.write_table(bars("EUR_USD", "2024-01-08", "2024-01-10"), found / "EUR_USD_M1.parquet")
+    pq.write_table(bars("GBP_JPY", "2024-01-08", "2024-01-10"), found / "GBPJPY.parquet")
+    (found / "EUR_USD_notes.txt").write_text("hello\n")
+    (found / "README.md").write_text("# Candles\n")
+    return found
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name in [name for name in os.environ if name.startswith("FX_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return load_settings(data_dir=tmp_path / "data")
+
+
+def test_candles_are_a_store_a_data_folder_or_files(settings: Settings, tmp_path: Path, folder: Path) -> None:
+    store = settings.layout.paper_store
+    assert find_candles(None, settings) == (store, [])
+    candle_store.upsert(store, "EUR_USD", bars("EUR_USD", "2024-01-08", "2024-01-09"))
+    assert find_candles(store, settings) == (store, [])
+    assert find_candles(settings.data_dir, settings) == (store, [])
+    source, files = find_candles(folder, settings)
+    assert source == folder and len(files) == 4
+    assert find_candles(files[0], settings) == (files[0], [files[0]])
+    with pytest.raises(DataError, match="does not exist"):
+        find_candles(tmp_path / "nowhere", settings)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="neither a store nor candle files"):
+        find_candles(tmp_path / "empty", settings)
+
+
+def test_files_are_imported_once_and_again_when_they_change(tmp_path: Path, folder: Path) -> None:
+    said: list[str] = []
+    files = sorted(folder.iterdir())
+    store = import_folder(files, tmp_path / "import", NOW_NS, said.append)
+    assert candle_store.instruments(store) == ["EUR_USD", "GBP_JPY"]
+    assert sum(line.startswith("imported") for line in said) == 2
+    left_out = [line for line in said if line.startswith("left out")]
+    assert len(left_out) == 2 and "EUR_USD_notes.txt" in left_out[0] and "README.md" in left_out[1]
+    said.clear()
+    import_folder(files, tmp_path / "import", NOW_NS, said.append)
+    assert not any(line.startswith("imported") for line in said) and [*left_out] == said[:2]
+    # What a file that is gone brought in goes too.
+    (folder / "GBPJPY.parquet").unlink()
+    import_folder(sorted(folder.iterdir()), tmp_path / "import", NOW_NS, said.append)
+    assert candle_store.instruments(store) == ["EUR_USD"]
+    with pytest.raises(DataError, match="none of the 2 files can be used"):
+        import_folder([folder / "README.md", folder / "EUR_USD_notes.txt"], tmp_path / "none", NOW_NS, said.append)
+
+
+def test_a_start_is_a_date_or_a_time() -> None:
+    assert parse_start("2024-01-09") == parse_start("2024-01-09T00:00:00Z") == 1_704_758_400_000_000_000
+    assert parse_start("1704758400") == parse_start("2024-01-09T02:00:00+02:00")
+    for wrong in ("yesterday", "2024-13-01", "2024-1-9"):
+        with pytest.raises(ConfigurationError, match="--start"):
+            parse_start(wrong)
+
+
+def test_terms_that_an_account_can_have() -> None:
+    assert account_terms(None, None, None, None, None) == {}
+    assert account_terms("1-2-3-4", "GBP", "1e3", "0", True) == {
+        "account": "1-2-3-4",
+        "home_currency": "GBP",
+        "balance": Decimal(1000),
+        "conversion_charge": Decimal(0),
+        "hedging": True,
+    }
+    for wrong in (("me",), (None, "XXX"), (None, None, "much"), (None, None, None, "nan")):
+        with pytest.raises(ConfigurationError, match=r"^--"):
+            account_terms(*(*wrong, None, None, None, None)[:5])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"wall_clock": True, "speed": 2.0}, "--wall-clock keeps no account"),
+        ({"start": "2030-01-01"}, "lies outside the candles"),
+        ({"host": "0.0.0.0"}, "--public"),
+        ({"candles": Path("nowhere")}, "does not exist"),
+        ({"terms": {"balance": Decimal(-1)}}, "positive amount"),
+        ({"speed": -2.0}, "positive number"),
+    ],
+)
+def test_options_that_cannot_be_used(settings: Settings, options: dict[str, Any], says: str) -> None:
+    with pytest.raises((ConfigurationError, DataError), match=says):
+        run_broker(BrokerOptions(TOKEN, port=0, **options), settings, lambda line: None)
+
+
+class Broker:
+    """A running `fx-pipeline broker`."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("FX_")}
+        command = [str(Path(sys.executable).with_name("fx-pipeline")), "broker", "--port", "0", *options]
+        self.process = subprocess.Popen(
+            command, cwd=folder, env={**environment, "FX_PAPER_TOKEN": TOKEN}, stderr=subprocess.PIPE, text=True
+        )
+        self.said: list[str] = []
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.said.append(line.rstrip())
+            if found := re.match(r"paper broker: http://127\.0\.0\.1:(\d+) ", line):
+                self.port = int(found[1])
+                break
+
+    def ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection.request(
+            method,
+            f"/v3/accounts/101-001-1000000-001{path}",
+            None if body is None else json.dumps(body),
+            {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
+        )
+        reply = connection.getresponse()
+        found: dict[str, Any] = json.loads(reply.read())
+        connection.close()
+        assert reply.status < 300, found
+        return found
+
+    def end(self, number: int) -> int:
+        self.process.send_signal(number)
+        code = self.process.wait(30)
+        assert self.process.stderr is not None
+        self.said += self.process.stderr.read().splitlines()
+        self.process.stderr.close()
+        return code
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
+    """Starts brokers in a folder of their own, and ends what is left of them."""
+    started: list[Broker] = []
+
+    def run(*options: str) -> Broker:
+        started.append(Broker(tmp_path, *options))
+        return started[-1]
+
+    yield run
+    for broker in started:
+        if broker.process.poll() is None:
+            broker.end(signal.SIGKILL)
+
+
+def test_an_account_goes_on_after_an_end_and_after_a_kill(
+    start: Callable[..., Broker], settings: Settings, folder: Path
+) -> None:
+    first = start("--candles", str(folder), "--speed", "60")
+    assert any("account: 101-001-1000000-001, new, balance 100000.0000 USD" in line for line in first.said)
+    bought = first.ask(
+        "POST", "/orders", {"order": {"type": "MARKET", "instrument": "EUR_USD", "units": "1000", "timeInForce": "FOK"}}
+    )
+    shown = bought["orderFillTransaction"]["time"]
+    options = BrokerOptions(TOKEN, folder, port=0)
+    with pytest.raises(ConfigurationError, match=f"in use by process {first.process.pid}"):
+        run_broker(options, settings, lambda line: None)
+    assert first.end(signal.SIGKILL) == -signal.SIGKILL
+
+    second = start("--candles", str(folder))
+    assert any("continued" in line for line in second.said) and not any(
+        line.startswith("imported") for line in second.said
+    )
+    (trade,) = second.ask("GET", "/openTrades")["trades"]
+    assert (trade["id"], trade["price"]) == (
+        bought["orderFillTransaction"]["id"],
+        bought["orderFillTransaction"]["price"],
+    )
+    closed = second.ask("PUT", f"/trades/{trade['id']}/close", {"units": "ALL"})
+    assert closed["orderFillTransaction"]["time"] > shown
+    assert second.end(signal.SIGTERM) == 0
+
+    with pytest.raises(ConfigurationError, match="has balance 100000, which an option contradicts"):
+        run_broker(replace(options, terms={"balance": Decimal(5)}), settings, lambda line: None)
+
+    fresh = start(
+        "--candles", str(folder), "--new", "--balance", "5000", "--speed", "0", "--start", "2024-01-08T14:00:00Z"
+    )
+    assert any("put aside" in line for line in fresh.said)
+    summary = fresh.ask("GET", "/summary")["account"]
+    assert (summary["balance"], summary["createdTime"]) == ("5000.0000", "2024-01-08T14:00:00.000000000Z")
+    assert fresh.end(signal.SIGINT) == 0
+    assert not any(TOKEN in line for broker in (first, second, fresh) for line in broker.said)
+
+
+def test_without_candles_the_market_is_synthetic_and_says_so(start: Callable[..., Broker], tmp_path: Path) -> None:
+    broker = start("--control-port", "0")
+    assert any("SYNTHETIC" in line for line in broker.said)
+    assert any(line.startswith("control surface: http://127.0.0.1:") for line in broker.said) or broker.process.stderr
+    prices = broker.ask("GET", "/pricing?instruments=GBP_JPY,EUR_USD")["prices"]
+    assert [price["tradeable"] for price in prices] == [True, True]
+    assert broker.end(signal.SIGTERM) == 0
+    shutil.rmtree(tmp_path / "data")
+
+
+def test_at_the_wall_clock_candles_are_history(start: Callable[..., Broker]) -> None:
+    broker = start("--wall-clock")
+    (price,) = broker.ask("GET", "/pricing?instruments=GBP_JPY")["prices"]
+    assert price["tradeable"] is False
+    candles = broker.ask("GET", "/instruments/GBP_JPY/candles?granularity=M1&count=5")["candles"]
+    assert len(candles) == 5
+    assert broker.end(signal.SIGTERM) == 0
