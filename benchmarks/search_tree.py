@@ -7,28 +7,31 @@ import numpy as np
 from numba import njit
 
 from fx_pipeline.agents.muzero.engine.engine import Engine
-from fx_pipeline.agents.muzero.engine.search import Rules, allocate_trees
+from fx_pipeline.agents.muzero.engine.search import allocate_trees, grow
 from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.search import tree as trees
+from fx_pipeline.search.descent import descend, harvest
+from fx_pipeline.search.rules import make_rules
 
 
 @njit(nogil=True, cache=True)
 def _grow_without_networks(room, rules, legal, counters, logits, chance_logits, numbers, states):  # type: ignore[no-untyped-def]
     batch = len(legal)
     tree, leaves = room.tree, room.leaves
-    trees.plant_roots(tree, states[:batch], logits[:batch], numbers[:batch], legal, rules.noise_fraction,
-                      rules.noise_alpha, rules.seed, counters)  # fmt: skip
+    trees.plant_roots(tree, states[:batch], logits[:batch], numbers[:batch], legal, rules, counters)
     for simulation in range(rules.simulations):
-        split = trees.descend(tree, leaves, legal, NUM_OUTCOMES, rules.exploration, rules.samples_chance, rules.seed,
-                              counters, simulation)  # fmt: skip
+        split = descend(tree, leaves, legal, rules, counters, simulation)
         first, last = simulation * batch, simulation * batch + split
-        trees.graft_chance(tree, leaves, 0, simulation + 1, chance_logits[first:last], numbers[first:last],
-                           rules.discount)  # fmt: skip
-        first, last = last, first + batch
-        trees.graft_decision(tree, leaves, split, simulation + 1, states[: last - first], numbers[first:last],
-                             logits[first:last], numbers[first:last], rules.discount)  # fmt: skip
-    trees.harvest(tree, room.visits[:batch], room.q_values[:batch], room.depths[:batch])
+        trees.graft_chance(
+            tree, leaves, 0, simulation + 1, chance_logits[first:last], numbers[first:last], rules.discount
+        )
+        first, last = last, (simulation + 1) * batch
+        trees.graft_decision(
+            tree, leaves, split, simulation + 1, states[: last - first], numbers[first:last], logits[first:last],
+            numbers[first:last], rules.discount,
+        )  # fmt: skip
+    harvest(tree, legal, rules, room.visits, room.q_values, room.depths, room.policy, room.actions)
 
 
 def tree_time(engine: Engine, seen: Observation, rounds: int) -> float:
@@ -38,7 +41,7 @@ def tree_time(engine: Engine, seen: Observation, rounds: int) -> float:
     count = rows * search.simulations
     hidden = engine.networks.config.hidden_size
     room = allocate_trees(rows, search.simulations, hidden)
-    rules: Rules = engine._rules(0, add_noise=True)
+    rules = make_rules(search, NUM_ACTIONS, NUM_OUTCOMES, seed=0, add_noise=True)
     arguments: tuple[Any, ...] = (
         room, rules, seen.legal, np.arange(rows, dtype=np.uint64), draw.normal(0, 1, (count, NUM_ACTIONS)),
         draw.normal(0, 1, (count, NUM_OUTCOMES)), draw.normal(0, 1, count),
@@ -49,12 +52,11 @@ def tree_time(engine: Engine, seen: Observation, rounds: int) -> float:
 
 def search_time(engine: Engine, seen: Observation, rounds: int) -> float:
     """Least seconds of a whole search from given states, with its networks and without the encoding of windows."""
-    from fx_pipeline.agents.muzero.engine.search import grow
-
     rows = len(seen.static)
     scratch, room = engine.room(0)
     room.states[:rows] = np.random.default_rng(0).normal(0, 1, (rows, room.states.shape[1]))
-    rules, counters = engine._rules(0, add_noise=True), np.arange(rows, dtype=np.uint64)
+    rules = make_rules(engine.search, NUM_ACTIONS, NUM_OUTCOMES, seed=0, add_noise=True)
+    counters = np.arange(rows, dtype=np.uint64)
     return _least(lambda: grow(engine.packed, scratch, room, rules, seen.legal, counters), rounds)
 
 

@@ -1,39 +1,67 @@
-"""Re-make the golden trees of the search with mctx: `python scripts/make_search_golden.py [OUTPUT]`.
+"""Re-make the golden trees of the search with mctx: `python scripts/make_search_golden.py [FOLDER]`.
 
-Needs the extra `mctx` (`pip install -e '.[mctx]'`); the tests that replay the file need numpy alone.
+Needs the extra `mctx` (`pip install -e '.[mctx]'`); the tests that replay the files need numpy alone.
 
-Every tree is searched by `mctx.stochastic_muzero_policy` in float64 over a small table model: a state is a row number,
-so a model is a handful of arrays that are stored with the trees and replay exactly anywhere. mctx breaks ties between
-actions by uniform noise below 1e-7. To be independent of it, each tree is grown a second time by the plain Python
-below, which has no noise and measures the smallest margin of any choice; trees with a margin below 1e-6 are left out,
-and the two must agree on all that remain. Dirichlet noise is drawn by mctx; the noisy root logits are stored, so that a
-replay runs without noise.
+Every tree is searched by mctx in float64 over a small table model: a state is a row number, so a model is a handful of
+arrays that are stored with the trees and replay exactly anywhere. There is a file for each of these:
+
+- `mctx_stochastic`: `mctx.stochastic_muzero_policy`;
+- `mctx_stochastic_gumbel`: the same tree with the choices of `mctx.gumbel_muzero_policy` at its decision nodes, put
+  together from mctx's parts, since it has no such policy;
+- `mctx_muzero` and `mctx_gumbel`: `mctx.muzero_policy` and `mctx.gumbel_muzero_policy`, where the outcome is always 0
+  and an action leads straight to a decision node.
+
+mctx breaks ties between pUCT scores by uniform noise below 1e-7, and rounds differently. To be independent of it, each
+tree is grown a second time by the plain Python of `search_reference`, which measures the smallest margin of any choice;
+trees with a margin below 1e-6 are left out, and the two must agree on all that remain. Dirichlet noise is drawn by
+mctx; the noisy root logits are stored, so that a replay runs without noise. Gumbel noise is drawn by
+`fx_pipeline.search.gumbel_noise` and given to mctx, so that a replay draws it again.
 """
 
 import argparse
-import math
+import functools
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import mctx
 import numpy as np
+from mctx._src import base, policies, search
+from search_reference import ACTIONS, OUTCOMES, Model, grow_in_python
+
+from fx_pipeline.search import gumbel_noise
 
 jax.config.update("jax_enable_x64", True)
 
-STATES, ACTIONS, OUTCOMES = 48, 4, 3
-ROWS = 14
-PB_C_INIT, PB_C_BASE = 1.25, 19652.0
-# (simulations, Dirichlet fraction); alpha is 0.3 throughout.
-RUNS = ((25, 0.25), (25, 0.0), (50, 0.25), (8, 0.0))
+STATES, ROWS, GUMBEL_SEED = 48, 14, 2022
 # HOLD 0, BUY 1, SELL 2, CLOSE 3: flat, in a position, one legal action twice, all.
 MASKS = np.array([[1, 1, 1, 0], [1, 0, 0, 1], [1, 0, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1]], dtype=bool)
 MIN_ACTION_MARGIN, MIN_OUTCOME_MARGIN = 1e-6, 1e-9
 TABLES = ("prior_logits", "values", "chance_logits", "afterstate_values", "rewards", "next_states")
-DEFAULT_OUTPUT = Path(__file__).parents[1] / "fx_pipeline_tests" / "search" / "golden" / "mctx_stochastic.npz"
+DEFAULT_FOLDER = Path(__file__).parents[1] / "fx_pipeline_tests" / "search" / "golden"
 
-Model = dict[str, Any]
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of search; ``runs`` are (simulations, Dirichlet fraction or scale of Gumbel noise, actions considered)."""
+
+    name: str
+    stochastic: bool
+    gumbel: bool
+    runs: tuple[tuple[int, float, int], ...]
+
+
+PUCT_RUNS = ((25, 0.25, 16), (25, 0.0, 16), (50, 0.25, 16), (8, 0.0, 16))
+GUMBEL_RUNS = ((25, 1.0, 16), (25, 0.0, 16), (50, 1.0, 2), (8, 1.0, 3), (3, 1.0, 16), (25, 1.0, 1))
+FAMILIES = (
+    Family("mctx_stochastic", True, False, PUCT_RUNS),
+    Family("mctx_stochastic_gumbel", True, True, GUMBEL_RUNS),
+    Family("mctx_muzero", False, False, PUCT_RUNS),
+    Family("mctx_gumbel", False, True, GUMBEL_RUNS),
+)
 
 
 def make_models(rng: np.random.Generator) -> dict[str, Model]:
@@ -67,14 +95,38 @@ def make_models(rng: np.random.Generator) -> dict[str, Model]:
     # 1 + 0.5 * 2 = 2 without rounding: every value in the tree is equal to the bit, though rewards are not zero.
     equal = models["all_equal"]
     equal["values"][:], equal["afterstate_values"][:], equal["rewards"][:], equal["discount"] = 2.0, 2.0, 1.0, 0.5
+    models["impossible_actions"] = base()
+    chosen = rng.integers(0, ACTIONS, STATES)[:, None] == np.arange(ACTIONS)
+    models["impossible_actions"]["prior_logits"][~(chosen | (rng.random(chosen.shape) < 0.4))] = -np.inf
     return models
 
 
-def search_with_mctx(
-    model: Model, roots: np.ndarray, legal: np.ndarray, simulations: int, fraction: float, key: int
-) -> dict[str, np.ndarray]:
-    """Run mctx from ``roots`` (B,) and read what the tests compare."""
-    tables = {name: jnp.asarray(model[name], jnp.int32 if name == "next_states" else jnp.float64) for name in TABLES}
+@functools.partial(jax.jit, static_argnames=("family", "run"))
+def run_mctx(
+    tables: dict[str, Any],
+    start: Any,
+    legal: Any,
+    gumbel: Any,
+    key: Any,
+    *,
+    family: Family,
+    run: tuple[int, float, int],
+) -> Any:
+    """The `mctx.PolicyOutput` of a search from the states ``start`` (B,)."""
+    simulations, noise, considered = run
+
+    def follow(state: Any, action: Any, outcome: Any) -> tuple[dict[str, Any], Any]:
+        following = tables["next_states"][state, action, outcome]
+        output = {
+            "value": tables["values"][following],
+            "reward": tables["rewards"][state, action, outcome],
+            "discount": jnp.full(state.shape, tables["discount"]),
+        }
+        return output, following
+
+    def recurrent_fn(params: Any, rng: Any, action: Any, state: Any) -> Any:
+        output, following = follow(state, action, jnp.zeros_like(action))
+        return mctx.RecurrentFnOutput(prior_logits=tables["prior_logits"][following], **output), following
 
     def decision_fn(params: Any, rng: Any, action: Any, state: Any) -> Any:
         output = mctx.DecisionRecurrentFnOutput(
@@ -84,31 +136,51 @@ def search_with_mctx(
         return output, jnp.stack([state, action], axis=-1)
 
     def chance_fn(params: Any, rng: Any, outcome: Any, afterstate: Any) -> Any:
-        state, action = afterstate[:, 0], afterstate[:, 1]
-        following = tables["next_states"][state, action, outcome]
-        output = mctx.ChanceRecurrentFnOutput(
-            action_logits=tables["prior_logits"][following],
-            value=tables["values"][following],
-            reward=tables["rewards"][state, action, outcome],
-            discount=jnp.full(state.shape, model["discount"], jnp.float64),
-        )
-        return output, following
+        output, following = follow(afterstate[:, 0], afterstate[:, 1], outcome)
+        return mctx.ChanceRecurrentFnOutput(action_logits=tables["prior_logits"][following], **output), following
 
+    arguments: dict[str, Any] = {
+        "params": (),
+        "rng_key": key,
+        "root": mctx.RootFnOutput(
+            prior_logits=tables["prior_logits"][start], value=tables["values"][start], embedding=start
+        ),
+        "num_simulations": simulations,
+        "invalid_actions": ~legal,
+    }
+    if family.gumbel:
+        arguments |= {"max_num_considered_actions": considered, "gumbel_scale": noise}
+    else:
+        arguments |= {"dirichlet_fraction": noise, "dirichlet_alpha": 0.3, "pb_c_init": 1.25, "pb_c_base": 19652.0}
+    over_chance_nodes = family.stochastic and family.gumbel
+    policy = mctx.gumbel_muzero_policy if family.gumbel else mctx.muzero_policy
+    if over_chance_nodes:
+        arguments |= {"recurrent_fn": (decision_fn, chance_fn)}
+    elif family.stochastic:
+        arguments |= {"decision_recurrent_fn": decision_fn, "chance_recurrent_fn": chance_fn}
+        policy = mctx.stochastic_muzero_policy
+    else:
+        arguments |= {"recurrent_fn": recurrent_fn}
+    with (
+        mock.patch.object(jax.random, "gumbel", lambda *_, **__: gumbel),
+        mock.patch.object(search, "search", search_over_chance_nodes if over_chance_nodes else search.search),
+    ):
+        return policy(**arguments)
+
+
+def search_with_mctx(
+    family: Family, model: Model, roots: np.ndarray, legal: np.ndarray, run: tuple[int, float, int], key: int
+) -> dict[str, np.ndarray]:
+    """Run mctx from ``roots`` (B,) and read what the tests compare."""
+    tables = {name: jnp.asarray(model[name], jnp.int32 if name == "next_states" else jnp.float64) for name in TABLES}
+    tables["discount"] = jnp.asarray(model["discount"], jnp.float64)
+    counters = 1_000_000 * key + np.arange(len(roots))
+    gumbel = gumbel_noise(ACTIONS, seed=GUMBEL_SEED, counters=counters)
     start = jnp.asarray(roots, jnp.int32)
-    root = mctx.RootFnOutput(prior_logits=tables["prior_logits"][start], value=tables["values"][start], embedding=start)
-    tree = mctx.stochastic_muzero_policy(
-        params=(),
-        rng_key=jax.random.PRNGKey(key),
-        root=root,
-        decision_recurrent_fn=decision_fn,
-        chance_recurrent_fn=chance_fn,
-        num_simulations=simulations,
-        invalid_actions=jnp.asarray(~legal),
-        dirichlet_fraction=fraction,
-        dirichlet_alpha=0.3,
-        pb_c_init=PB_C_INIT,
-        pb_c_base=PB_C_BASE,
-    ).search_tree
+    output = run_mctx(
+        tables, start, jnp.asarray(legal), jnp.asarray(gumbel), jax.random.PRNGKey(key), family=family, run=run
+    )
+    tree = output.search_tree
     summary = tree.summary()
     parents = np.asarray(tree.parents)
     depths = np.zeros_like(parents)
@@ -116,102 +188,85 @@ def search_with_mctx(
         depths[:, node] = depths[np.arange(len(depths)), parents[:, node]] + 1
     return {
         "root_logits": np.where(legal, np.asarray(tree.children_prior_logits[:, 0]), 0.0),
+        "counters": counters,
+        "gumbel": run[1] * gumbel,
         "visits": np.asarray(summary.visit_counts).astype(np.int16),
         "root_values": np.asarray(summary.value),
         "q_values": np.asarray(summary.qvalues),
         "max_depth": depths.max(axis=1).astype(np.int16),
+        "policy": np.asarray(output.action_weights),
+        # Without Gumbel noise mctx draws the action; the most visited is what a search prefers.
+        "actions": np.asarray(output.action if family.gumbel else summary.visit_counts.argmax(axis=1)).astype(np.int16),
     }
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    weights = np.exp(logits - logits.max())
-    return weights / weights.sum()
+_plain_search = search.search
 
 
-class Node:
-    """A node of the plain Python tree; ``key`` is the state, or (state, action) at a chance node."""
-
-    def __init__(self, key: Any, probs: np.ndarray, value: float, reward: float, discount: float) -> None:
-        self.key, self.probs, self.value = key, probs, value
-        self.reward, self.discount = reward, discount
-        self.visits = 1
-        self.children: dict[int, Node] = {}
-
-
-def search_in_python(
-    model: Model, state: int, logits: np.ndarray, legal: np.ndarray, simulations: int
-) -> tuple[np.ndarray, float, float]:
-    """Visit counts (A,), the least margin between actions, and that between outcomes, of one search without noise."""
-    root = Node(state, softmax(np.where(legal, logits, -np.inf)), float(model["values"][state]), 0.0, 1.0)
-    margins = {True: math.inf, False: math.inf}
-    for _ in range(simulations):
-        path = [root]
-        while True:
-            node = path[-1]
-            is_chance = isinstance(node.key, tuple)
-            counts = np.array([node.children[i].visits if i in node.children else 0 for i in range(len(node.probs))])
-            scores = node.probs / (counts + 1)
-            if not is_chance:
-                q = {i: child.reward + child.discount * child.value for i, child in node.children.items()}
-                low, high = min([node.value, *q.values()]), max([node.value, *q.values()])
-                scores *= math.sqrt(node.visits) * (PB_C_INIT + math.log((node.visits + PB_C_BASE + 1) / PB_C_BASE))
-                for i, value in q.items():
-                    scores[i] += (value - low) / max(high - low, 1e-8)
-                if node is root:
-                    scores = np.where(legal, scores, -np.inf)
-            edge = int(np.argmax(scores))
-            runner_up = np.delete(scores, edge).max()
-            margins[is_chance] = min(margins[is_chance], float(scores[edge] - runner_up))
-            if edge not in node.children:
-                break
-            path.append(node.children[edge])
-        if is_chance:
-            before, action = node.key
-            after = int(model["next_states"][before, action, edge])
-            probs, value = softmax(model["prior_logits"][after].astype(np.float64)), float(model["values"][after])
-            reward = float(model["rewards"][before, action, edge])
-            child = Node(after, probs, value, reward, model["discount"])
-        else:
-            probs = softmax(model["chance_logits"][node.key, edge].astype(np.float64))
-            child = Node((node.key, edge), probs, float(model["afterstate_values"][node.key, edge]), 0.0, 1.0)
-        node.children[edge] = child
-        backed_up = child.value
-        for lower, upper in zip([child, *reversed(path[1:])], reversed(path), strict=True):
-            backed_up = lower.reward + lower.discount * backed_up
-            upper.value = (upper.value * upper.visits + backed_up) / (upper.visits + 1)
-            upper.visits += 1
-    visits = np.array([root.children[i].visits if i in root.children else 0 for i in range(ACTIONS)])
-    return visits, margins[False], margins[True]
+def search_over_chance_nodes(*, root: Any, recurrent_fn: Any, **arguments: Any) -> Any:
+    """mctx's search with chance nodes after actions, put there as in `mctx.stochastic_muzero_policy`."""
+    decision_fn, chance_fn = recurrent_fn
+    batch = root.value.shape[0]
+    _, afterstates = decision_fn((), None, jnp.zeros(batch, jnp.int32), root.embedding)
+    root_fn = arguments["root_action_selection_fn"]
+    wrapped = {
+        "root": root.replace(
+            prior_logits=jnp.concatenate([root.prior_logits, jnp.full((batch, OUTCOMES), -jnp.inf)], axis=-1),
+            embedding=base.StochasticRecurrentState(
+                state_embedding=root.embedding,
+                afterstate_embedding=afterstates,
+                is_decision_node=jnp.ones(batch, dtype=bool),
+            ),
+        ),
+        "recurrent_fn": policies._make_stochastic_recurrent_fn(decision_fn, chance_fn, ACTIONS, OUTCOMES),
+        "root_action_selection_fn": lambda key, tree, node: root_fn(
+            key, policies._mask_tree(tree, ACTIONS, "decision"), node
+        ),
+        "interior_action_selection_fn": policies._make_stochastic_action_selection_fn(
+            arguments["interior_action_selection_fn"], ACTIONS
+        ),
+    }
+    return policies._mask_tree(_plain_search(**(arguments | wrapped)), ACTIONS, "decision")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("output", nargs="?", type=Path, default=DEFAULT_OUTPUT)
-    output: Path = parser.parse_args().output
-    rng = np.random.default_rng(20220401)
-    models = make_models(rng)
+def make_file(folder: Path, number: int, family: Family, models: dict[str, Model]) -> None:
+    """Search all models and write the trees whose choices have a margin."""
+    rng = np.random.default_rng([20220401, number])
     rows: dict[str, list[Any]] = {}
     dropped = 0
-    for number, (name, model) in enumerate(models.items()):
-        for run, (simulations, fraction) in enumerate(RUNS):
+    for which, (name, model) in enumerate(models.items()):
+        for turn, run in enumerate(family.runs):
+            simulations, noise, considered = run
             roots = rng.integers(0, STATES, ROWS)
-            legal = MASKS[(np.arange(ROWS) + run) % len(MASKS)]
-            found = search_with_mctx(model, roots, legal, simulations, fraction, key=1000 * number + run)
+            possible = np.isfinite(model["prior_logits"][roots])
+            # At the root an impossible action is an illegal one.
+            legal = MASKS[(np.arange(ROWS) + turn) % len(MASKS)] & possible
+            legal[~legal.any(axis=1)] = possible[~legal.any(axis=1)]
+            found = search_with_mctx(family, model, roots, legal, run, key=1000 * which + turn)
             for i in range(ROWS):
-                visits, action_margin, outcome_margin = search_in_python(
-                    model, int(roots[i]), found["root_logits"][i], legal[i], simulations
+                grown = grow_in_python(
+                    model,
+                    int(roots[i]),
+                    found["root_logits"][i],
+                    legal[i],
+                    simulations,
+                    stochastic=family.stochastic,
+                    gumbel=found["gumbel"][i] if family.gumbel else None,
+                    considered=considered,
                 )
-                if action_margin < MIN_ACTION_MARGIN or outcome_margin < MIN_OUTCOME_MARGIN:
+                if grown.action_margin < MIN_ACTION_MARGIN or grown.outcome_margin < MIN_OUTCOME_MARGIN:
                     dropped += 1
                     continue
-                if not np.array_equal(visits, found["visits"][i]):
+                same = np.array_equal(grown.visits, found["visits"][i]) and grown.action == found["actions"][i]
+                if not (same and np.allclose(grown.policy, found["policy"][i], rtol=0.0, atol=1e-6)):
                     raise RuntimeError(
-                        f"mctx and plain Python disagree on a tree without a tie: {name}, run {run}, row {i}"
+                        f"mctx and plain Python disagree on a tree without a tie: {family.name}, {name}, {run}, row {i}"
                     )
                 entry = {
-                    "model": np.int16(number),
+                    "model": np.int16(which),
                     "simulations": np.int16(simulations),
-                    "noisy": fraction > 0.0,
+                    "noisy": noise > 0.0,
+                    "considered": np.int16(considered),
                     "root_states": np.int16(roots[i]),
                     "legal": legal[i],
                     **{key: value[i] for key, value in found.items()},
@@ -221,12 +276,27 @@ def main() -> None:
     arrays = {f"rows_{key}": np.array(value) for key, value in rows.items()}
     for table in (*TABLES, "discount"):
         arrays[f"model_{table}"] = np.array([model[table] for model in models.values()])
-    arrays["model_names"] = np.array(list(models))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(output, **arrays)
-    print(
-        f"{len(rows['model'])} trees kept, {dropped} with a near-tie left out, {output.stat().st_size} bytes: {output}"
+    output = folder / f"{family.name}.npz"
+    np.savez_compressed(
+        output,
+        model_names=np.array(list(models)),
+        stochastic=np.array(family.stochastic),
+        uses_gumbel=np.array(family.gumbel),
+        gumbel_seed=np.array(GUMBEL_SEED),
+        **arrays,
     )
+    kept = len(rows["model"])
+    print(f"{kept} trees kept, {dropped} with a near-tie left out, {output.stat().st_size} bytes: {output}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=DEFAULT_FOLDER)
+    folder: Path = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    models = make_models(np.random.default_rng(20220401))
+    for number, family in enumerate(FAMILIES):
+        make_file(folder, number, family, models)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
 from fx_pipeline.defs.settings import SETTINGS
 from fx_pipeline.settings import Settings, load_settings
@@ -91,6 +92,15 @@ def watch_freshness(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
     results = [currency_of(settings, name, now_ns) for name in settings.instruments]
     known = set((context.cursor or "").split(","))
     state = {f"{result.check_name}={result.passed}": result for result in results}
+    # The UI shows the outcome of a check for the newest materialisation: without one named, it would show none.
+    newest = context.instance.fetch_materializations(_CANDLES, limit=1).records
+    target = (
+        AssetCheckEvaluationTargetMaterializationData(
+            storage_id=newest[0].storage_id, run_id=newest[0].run_id, timestamp=newest[0].timestamp
+        )
+        if newest
+        else None
+    )
     events = [
         dg.AssetCheckEvaluation(
             asset_key=_CANDLES,
@@ -98,6 +108,7 @@ def watch_freshness(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
             passed=result.passed,
             severity=result.severity,
             metadata=result.metadata,
+            target_materialization_data=target,
         )
         for name, result in state.items()
         if name not in known

@@ -1,4 +1,4 @@
-"""From visit counts to a policy and to actions."""
+"""From visit counts to actions."""
 
 import math
 from typing import Any
@@ -11,29 +11,6 @@ from fx_pipeline.search.random import STREAM_ACTION, as_counters, as_seed, unifo
 from fx_pipeline.search.types import IntArray
 
 _ZERO = np.uint64(0)
-
-
-def visit_policy(visits: IntArray) -> npt.NDArray[np.float64]:
-    """Visit counts as probabilities, the policy target.
-
-    Parameters
-    ----------
-    visits
-        (B, A), not negative, at least one visit a row.
-
-    Returns
-    -------
-    numpy.ndarray
-        (B, A) float64, rows sum to 1.
-
-    Raises
-    ------
-    ValueError
-        If ``visits`` is not as described.
-    """
-    counts = _checked_visits(visits)
-    policy: npt.NDArray[np.float64] = counts / counts.sum(axis=1, keepdims=True)
-    return policy
 
 
 def select_actions(

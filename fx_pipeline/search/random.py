@@ -15,6 +15,7 @@ from numba import njit
 STREAM_DIRICHLET = np.uint64(0)
 STREAM_CHANCE = np.uint64(1)
 STREAM_ACTION = np.uint64(2)
+STREAM_GUMBEL = np.uint64(3)
 
 _M0 = np.uint64(0xD2E7470EE14C6C93)
 _M1 = np.uint64(0xCA5A826395121157)
@@ -105,6 +106,12 @@ def dirichlet_into(out, alpha, seed, counter):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
+def gumbel_draw(seed, counter, action):  # type: ignore[no-untyped-def]
+    """One standard Gumbel number; all arguments uint64."""
+    return -math.log(-math.log(uniform(seed, counter, action, _ZERO, STREAM_GUMBEL)))
+
+
+@njit(nogil=True, cache=True)
 def _dirichlet_rows(out, alpha, seed, counters):  # type: ignore[no-untyped-def]
     for row in range(out.shape[0]):
         dirichlet_into(out[row], alpha, seed, counters[row])
@@ -141,6 +148,41 @@ def dirichlet_noise(
     checked = as_counters(counters, len(counters))
     out = np.empty((len(checked), num_actions), dtype=np.float64)
     _dirichlet_rows(out, alpha, as_seed(seed), checked)
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _gumbel_rows(out, seed, counters):  # type: ignore[no-untyped-def]
+    for row in range(out.shape[0]):
+        for action in range(out.shape[1]):
+            out[row, action] = gumbel_draw(seed, counters[row], np.uint64(action))
+
+
+def gumbel_noise(num_actions: int, *, seed: int, counters: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float64]:
+    """Standard Gumbel noise, one row an environment, as a search under Gumbel selection draws it.
+
+    Parameters
+    ----------
+    num_actions
+        A.
+    seed
+        In [0, 2**64).
+    counters
+        (B,), one number for each environment's draw.
+
+    Returns
+    -------
+    numpy.ndarray
+        (B, A) float64. Row ``b`` depends on ``(seed, counters[b])`` alone.
+
+    Raises
+    ------
+    ValueError
+        If ``seed`` or ``counters`` are not as described.
+    """
+    checked = as_counters(counters, len(counters))
+    out = np.empty((len(checked), num_actions), dtype=np.float64)
+    _gumbel_rows(out, as_seed(seed), checked)
     return out
 
 

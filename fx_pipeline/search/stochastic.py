@@ -1,13 +1,14 @@
 """Stochastic MuZero search of a batch of environments in lock-step."""
 
-import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.search import tree as trees
+from fx_pipeline.search.descent import descend, harvest
 from fx_pipeline.search.random import as_counters, as_seed
+from fx_pipeline.search.rules import make_rules
 from fx_pipeline.search.types import (
     AfterstateOutput,
     BoolArray,
@@ -28,6 +29,9 @@ class StochasticSearch:
     (https://openreview.net/forum?id=X6D9bAHhBQ1). A simulation expands one node, decision or chance. Legal actions are
     masked at the root only: inside the tree the model's policy must know them.
 
+    Without outcomes (``num_outcomes`` 0) the tree has no chance nodes: an action leads straight to a decision node, as
+    in `mctx.muzero_policy` and `mctx.gumbel_muzero_policy`.
+
     The trees are kept between calls and grow when a larger batch or a wider state comes; one object therefore serves
     one thread at a time. Kernels release the GIL, so several objects search side by side.
 
@@ -41,16 +45,15 @@ class StochasticSearch:
     Raises
     ------
     ValueError
-        If ``num_actions`` or ``num_outcomes`` is less than 1.
+        If ``num_actions`` is less than 1 or ``num_outcomes`` is negative.
     """
 
     def __init__(self, config: SearchConfig, num_actions: int = 4, num_outcomes: int = 3) -> None:
-        if num_actions < 1 or num_outcomes < 1:
-            raise ValueError(f"num_actions and num_outcomes must be at least 1, got {num_actions} and {num_outcomes}")
         self.config = config
         self.num_actions = num_actions
         self.num_outcomes = num_outcomes
-        self._exploration = exploration_weights(config)
+        self._quiet = make_rules(config, num_actions, num_outcomes, seed=0, add_noise=False)
+        self._noisy = make_rules(config, num_actions, num_outcomes, seed=0, add_noise=True)
         self._tree: trees.Tree | None = None
         self._leaves = trees.allocate_leaves(0)
 
@@ -75,63 +78,49 @@ class StochasticSearch:
         evaluator
             The model.
         seed, counters
-            Row ``b``'s random numbers (Dirichlet noise; outcomes under ``chance_selection="sample"``) depend on
+            Row ``b``'s random numbers (the root's noise; outcomes under ``chance_selection="sample"``) depend on
             ``(seed, counters[b])`` alone, so a batch gives what its rows give one by one, whatever their order.
             ``counters`` is (B,), distinct for distinct decisions; None counts the rows from 0.
         add_noise
-            Mix Dirichlet noise into the root's prior probabilities (self-play), or not (validation, live).
+            Mix Dirichlet noise into the root's prior probabilities, or under Gumbel selection add Gumbel noise to its
+            logits (self-play), or not (validation, live).
 
         Returns
         -------
         SearchResult
-            Visit counts, values and priors of the roots.
+            Visit counts, values, priors, policy targets and choices of the roots.
 
         Raises
         ------
         ValueError
             On a row without a legal action, wrong shapes or types, or a root or model output that is not finite.
         """
-        config = self.config
         states, logits, values = self._checked_root(root)
         batch, hidden = states.shape
         allowed = self._checked_legal(legal, batch)
-        key = as_seed(seed)
+        rules = (self._noisy if add_noise else self._quiet)._replace(seed=as_seed(seed))
         row_counters = as_counters(counters, batch)
         tree, leaves = self._room_for(batch, hidden)
 
-        noise_fraction = config.dirichlet_fraction if add_noise else 0.0
-        trees.plant_roots(
-            tree, states, logits, values, allowed, noise_fraction, config.dirichlet_alpha, key, row_counters
-        )
-        sample_chance = config.chance_selection == "sample"
-        for simulation in range(config.simulations):
-            split = trees.descend(
-                tree,
-                leaves,
-                allowed,
-                self.num_outcomes,
-                self._exploration,
-                sample_chance,
-                key,
-                row_counters,
-                simulation,
-            )
+        trees.plant_roots(tree, states, logits, values, allowed, rules, row_counters)
+        for simulation in range(rules.simulations):
+            split = descend(tree, leaves, allowed, rules, row_counters, simulation)
             if split > 0:
                 self._expand_chance(tree, leaves, split, simulation + 1, evaluator)
             if split < batch:
                 self._expand_decision(tree, leaves, split, batch, simulation + 1, evaluator)
 
-        visits = np.empty((batch, self.num_actions), dtype=np.int32)
-        q_values = np.empty((batch, self.num_actions), dtype=np.float64)
-        max_depth = np.empty(batch, dtype=np.int32)
-        trees.harvest(tree, visits, q_values, max_depth)
-        return SearchResult(
-            visits=visits,
+        result = SearchResult(
+            visits=np.empty((batch, self.num_actions), dtype=np.int32),
             values=tree.values[:batch, trees.ROOT].copy(),
-            q_values=q_values,
+            q_values=np.empty((batch, self.num_actions), dtype=np.float64),
             prior_probs=tree.probs[:batch, trees.ROOT, : self.num_actions].copy(),
-            max_depth=max_depth,
+            max_depth=np.empty(batch, dtype=np.int32),
+            policy=np.empty((batch, self.num_actions), dtype=np.float64),
+            actions=np.empty(batch, dtype=np.int64),
         )
+        harvest(tree, allowed, rules, result.visits, result.q_values, result.max_depth, result.policy, result.actions)
+        return result
 
     def _expand_chance(
         self, tree: trees.Tree, leaves: trees.Leaves, split: int, node: int, evaluator: Evaluator
@@ -153,9 +142,8 @@ class StochasticSearch:
     ) -> None:
         count = batch - split
         parent_states = tree.states[leaves.rows[split:batch], leaves.decisions[split:batch]]
-        output: StateOutput = evaluator.dynamics(
-            parent_states, leaves.actions[split:batch].copy(), leaves.edges[split:batch].copy()
-        )
+        outcomes = leaves.edges[split:batch].copy() if self.num_outcomes > 0 else np.zeros(count, dtype=np.int64)
+        output: StateOutput = evaluator.dynamics(parent_states, leaves.actions[split:batch].copy(), outcomes)
         states = np.ascontiguousarray(output.states, dtype=np.float32)
         if states.shape != parent_states.shape:
             raise ValueError(f"evaluator.dynamics states must have shape {parent_states.shape}, got {states.shape}")
@@ -203,17 +191,6 @@ class StochasticSearch:
             self._tree = trees.allocate_tree(batch, self.config.simulations + 1, width, hidden)
             self._leaves = trees.allocate_leaves(batch)
         return self._tree, self._leaves
-
-
-def exploration_weights(config: SearchConfig) -> npt.NDArray[np.float64]:
-    """sqrt(N) * (c1 + log((N + c2 + 1) / c2)) for N = 0 ... simulations + 1; a node counts itself, so N >= 1 in use."""
-    base = config.pb_c_base
-    return np.array(
-        [
-            math.sqrt(max(n, 1)) * (config.pb_c_init + math.log((n + base + 1.0) / base))
-            for n in range(config.simulations + 2)
-        ]
-    )
 
 
 def _as_float64(array: FloatArray, shape: tuple[int, ...], name: str) -> npt.NDArray[np.float64]:

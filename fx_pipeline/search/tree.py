@@ -1,11 +1,10 @@
-"""Search trees in preallocated arrays, and the kernels that grow them.
+"""Search trees in preallocated arrays, and the kernels that add nodes to them.
 
 Simulation k creates node k + 1 in every environment; node 0 is the root. Decision and chance nodes share the arrays:
 an edge of a decision node is an action, one of a chance node an outcome. What belongs to an edge is stored with
 the child it leads to, so an action's visit count is its child's, and its value is reward + discount * child value.
 
-The arithmetic follows mctx (`stochastic_muzero_policy`) operation for operation, in float64. mctx adds noise below 1e-7
-to break ties between actions; here the first of equals wins, so that a search needs no random number to be exact.
+The arithmetic follows mctx operation for operation, in float64.
 """
 
 import math
@@ -15,24 +14,27 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from fx_pipeline.search.random import STREAM_CHANCE, dirichlet_into, uniform
+from fx_pipeline.search.random import dirichlet_into, gumbel_draw
 
 ROOT = 0
 UNVISITED = -1
 NO_PARENT = -1
 MIN_VALUE_RANGE = 1e-8
-_TINY = float(np.finfo(np.float64).tiny)
+TINY = float(np.finfo(np.float64).tiny)
 
 
 class Tree(NamedTuple):
     """Trees of B environments with up to N nodes, W = max(A, C) edges a node.
 
-    ``visits, values, rewards, parents, edges, depths, is_chance`` are (B, N); ``rewards`` and ``edges`` belong to the
-    edge that leads to the node. ``children, probs`` are (B, N, W). ``states`` (B, N, H) is set at decision nodes only.
+    ``visits, values, raw_values, rewards, parents, edges, depths, is_chance`` are (B, N); ``raw_values`` are the
+    model's, and ``rewards`` and ``edges`` belong to the edge that leads to the node. ``children, probs`` are (B, N, W).
+    ``states`` (B, N, H) is set at decision nodes only. ``root_scores`` (B, W) is Gumbel noise plus logits of the root's
+    actions, the greatest legal logit being 0; ``scratch`` (W,) is what a kernel works with.
     """
 
     visits: npt.NDArray[np.int32]
     values: npt.NDArray[np.float64]
+    raw_values: npt.NDArray[np.float64]
     rewards: npt.NDArray[np.float64]
     parents: npt.NDArray[np.int32]
     edges: npt.NDArray[np.int32]
@@ -41,6 +43,8 @@ class Tree(NamedTuple):
     children: npt.NDArray[np.int32]
     probs: npt.NDArray[np.float64]
     states: npt.NDArray[np.float32]
+    root_scores: npt.NDArray[np.float64]
+    scratch: npt.NDArray[np.float64]
 
 
 class Leaves(NamedTuple):
@@ -63,6 +67,7 @@ def allocate_tree(batch: int, nodes: int, width: int, hidden: int) -> Tree:
     return Tree(
         visits=np.zeros((batch, nodes), dtype=np.int32),
         values=np.zeros((batch, nodes), dtype=np.float64),
+        raw_values=np.zeros((batch, nodes), dtype=np.float64),
         rewards=np.zeros((batch, nodes), dtype=np.float64),
         parents=np.full((batch, nodes), NO_PARENT, dtype=np.int32),
         edges=np.full((batch, nodes), NO_PARENT, dtype=np.int32),
@@ -71,6 +76,8 @@ def allocate_tree(batch: int, nodes: int, width: int, hidden: int) -> Tree:
         children=np.full((batch, nodes, width), UNVISITED, dtype=np.int32),
         probs=np.zeros((batch, nodes, width), dtype=np.float64),
         states=np.zeros((batch, nodes, hidden), dtype=np.float32),
+        root_scores=np.zeros((batch, width), dtype=np.float64),
+        scratch=np.zeros(width, dtype=np.float64),
     )
 
 
@@ -102,6 +109,7 @@ def _softmax_into(out, logits, width):  # type: ignore[no-untyped-def]
 def _open_node(tree, row, node, parent, edge, is_chance, reward, value):  # type: ignore[no-untyped-def]
     tree.visits[row, node] = 1
     tree.values[row, node] = value
+    tree.raw_values[row, node] = value
     tree.rewards[row, node] = reward
     tree.parents[row, node] = parent
     tree.edges[row, node] = edge
@@ -130,71 +138,10 @@ def _backup(tree, row, leaf, discount):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _select_action(tree, row, node, exploration, legal):  # type: ignore[no-untyped-def]
-    """The action with the greatest pUCT score; Q is normalised by the node's and its children's least and greatest."""
-    num_actions = legal.shape[1]
-    lowest = tree.values[row, node]
-    highest = lowest
-    for action in range(num_actions):
-        child = tree.children[row, node, action]
-        if child != UNVISITED:
-            q = tree.rewards[row, child] + tree.values[row, child]
-            lowest = min(lowest, q)
-            highest = max(highest, q)
-    span = max(highest - lowest, MIN_VALUE_RANGE)
-    weight = exploration[tree.visits[row, node]]
-    best = -1
-    best_score = -np.inf
-    for action in range(num_actions):
-        if node == ROOT and not legal[row, action]:
-            continue
-        child = tree.children[row, node, action]
-        count = 0
-        value_score = 0.0
-        if child != UNVISITED:
-            count = tree.visits[row, child]
-            value_score = (tree.rewards[row, child] + tree.values[row, child] - lowest) / span
-        score = value_score + weight * tree.probs[row, node, action] / (count + 1)
-        if best < 0 or score > best_score:
-            best = action
-            best_score = score
-    return best
-
-
-@njit(nogil=True, cache=True)
-def _quota_outcome(tree, row, node, num_outcomes):  # type: ignore[no-untyped-def]
-    """The outcome that is furthest behind its probability: the greatest p / (n + 1)."""
-    best = 0
-    best_score = -1.0
-    for outcome in range(num_outcomes):
-        child = tree.children[row, node, outcome]
-        count = 0 if child == UNVISITED else tree.visits[row, child]
-        score = tree.probs[row, node, outcome] / (count + 1)
-        if score > best_score:
-            best = outcome
-            best_score = score
-    return best
-
-
-@njit(nogil=True, cache=True)
-def _sampled_outcome(tree, row, node, num_outcomes, draw):  # type: ignore[no-untyped-def]
-    last_possible = 0
-    for outcome in range(num_outcomes):
-        probability = tree.probs[row, node, outcome]
-        if probability > 0.0:
-            last_possible = outcome
-            draw -= probability
-            if draw < 0.0:
-                return outcome
-    # Rounding can leave a sum of probabilities just below 1.
-    return last_possible
-
-
-@njit(nogil=True, cache=True)
-def plant_roots(tree, states, logits, values, legal, noise_fraction, alpha, seed, counters):  # type: ignore[no-untyped-def]
+def plant_roots(tree, states, logits, values, legal, rules, counters):  # type: ignore[no-untyped-def]
     """Set node 0 of each row.
 
-    With noise the order is that of mctx: softmax over all A actions, mix with Dirichlet noise over all A, then mask
+    With Dirichlet noise the order is that of mctx: softmax over all A actions, mix with noise over all A, then mask
     and normalise.
     """
     num_actions = logits.shape[1]
@@ -204,55 +151,31 @@ def plant_roots(tree, states, logits, values, legal, noise_fraction, alpha, seed
         _open_node(tree, row, ROOT, NO_PARENT, NO_PARENT, False, 0.0, values[row])
         tree.states[row, ROOT, :] = states[row]
         probs = tree.probs[row, ROOT]
-        if noise_fraction > 0.0:
+        if rules.noise_fraction > 0.0:
             _softmax_into(probs, logits[row], num_actions)
-            dirichlet_into(noise, alpha, seed, counters[row])
+            dirichlet_into(noise, rules.noise_alpha, rules.seed, counters[row])
         for action in range(num_actions):
             if not legal[row, action]:
                 masked[action] = -np.inf
-            elif noise_fraction > 0.0:
-                mixed = (1.0 - noise_fraction) * probs[action] + noise_fraction * noise[action]
-                masked[action] = math.log(max(mixed, _TINY))
+            elif rules.noise_fraction > 0.0:
+                mixed = (1.0 - rules.noise_fraction) * probs[action] + rules.noise_fraction * noise[action]
+                masked[action] = math.log(max(mixed, TINY))
             else:
                 masked[action] = logits[row, action]
         _softmax_into(probs, masked, num_actions)
+        if rules.uses_gumbel:
+            _score_root(tree, row, masked, rules, counters[row])
 
 
 @njit(nogil=True, cache=True)
-def descend(tree, leaves, legal, num_outcomes, exploration, sample_chance, seed, counters, simulation):  # type: ignore[no-untyped-def]
-    """Walk every tree to an edge that has no child yet; returns the number of rows that need an afterstate."""
-    batch = legal.shape[0]
-    front = 0
-    back = batch
-    for row in range(batch):
-        node = ROOT
-        while True:
-            if not tree.is_chance[row, node]:
-                edge = _select_action(tree, row, node, exploration, legal)
-            elif sample_chance:
-                depth = np.uint64(tree.depths[row, node])
-                draw = uniform(seed, counters[row], np.uint64(simulation), depth, STREAM_CHANCE)
-                edge = _sampled_outcome(tree, row, node, num_outcomes, draw)
-            else:
-                edge = _quota_outcome(tree, row, node, num_outcomes)
-            child = tree.children[row, node, edge]
-            if child == UNVISITED:
-                break
-            node = child
-        if tree.is_chance[row, node]:
-            back -= 1
-            slot = back
-            leaves.decisions[slot] = tree.parents[row, node]
-            leaves.actions[slot] = tree.edges[row, node]
-        else:
-            slot = front
-            front += 1
-            leaves.decisions[slot] = node
-            leaves.actions[slot] = edge
-        leaves.rows[slot] = row
-        leaves.parents[slot] = node
-        leaves.edges[slot] = edge
-    return front
+def _score_root(tree, row, masked, rules, counter):  # type: ignore[no-untyped-def]
+    greatest = -np.inf
+    for logit in masked:
+        greatest = max(greatest, logit)
+    for action in range(len(masked)):
+        tree.root_scores[row, action] = masked[action] - greatest
+        if rules.noise_scale > 0.0:
+            tree.root_scores[row, action] += rules.noise_scale * gumbel_draw(rules.seed, counter, np.uint64(action))
 
 
 @njit(nogil=True, cache=True)
@@ -282,17 +205,3 @@ def graft_decision(tree, leaves, begin, node, states, rewards, logits, values, d
         _open_node(tree, row, node, parent, edge, False, rewards[i], values[i])
         _backup(tree, row, node, discount)
     return -1
-
-
-@njit(nogil=True, cache=True)
-def harvest(tree, visits, q_values, max_depth):  # type: ignore[no-untyped-def]
-    """Read the root's edges and the greatest depth of each row into ``visits, q_values`` (B, A), ``max_depth`` (B,)."""
-    for row in range(visits.shape[0]):
-        for action in range(visits.shape[1]):
-            child = tree.children[row, ROOT, action]
-            visits[row, action] = 0 if child == UNVISITED else tree.visits[row, child]
-            q_values[row, action] = 0.0 if child == UNVISITED else tree.rewards[row, child] + tree.values[row, child]
-        deepest = 0
-        for node in range(tree.depths.shape[1]):
-            deepest = max(deepest, tree.depths[row, node])
-        max_depth[row] = deepest

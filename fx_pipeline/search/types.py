@@ -11,6 +11,7 @@ FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
 BoolArray = npt.NDArray[np.bool_]
 ChanceSelection = Literal["quota", "sample"]
+RootActionSelection = Literal["puct", "gumbel"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,15 @@ class SearchConfig:
     chance_selection
         ``"quota"`` descends to the outcome with the greatest p / (n + 1), as mctx does; ``"sample"`` draws the
         outcome from p, as the paper does.
+    root_action_selection
+        ``"puct"`` chooses actions by pUCT in the whole tree. ``"gumbel"`` chooses them at the root by Gumbel noise and
+        sequential halving, below it by completed Q (Danihelka et al. 2022,
+        https://openreview.net/forum?id=bERaNdoegnO); it has no use for the settings of pUCT and of Dirichlet noise.
+    max_num_considered_actions
+        Actions of the root that sequential halving starts with.
+    value_scale, maxvisit_init
+        Completed Q, rescaled to [0, 1], weighs value_scale * (maxvisit_init + visits of the most visited action)
+        against the logits.
 
     Raises
     ------
@@ -44,6 +54,10 @@ class SearchConfig:
     dirichlet_alpha: float = 0.3
     dirichlet_fraction: float = 0.25
     chance_selection: ChanceSelection = "quota"
+    root_action_selection: RootActionSelection = "puct"
+    max_num_considered_actions: int = 16
+    value_scale: float = 0.1
+    maxvisit_init: float = 50.0
 
     def __post_init__(self) -> None:
         if self.simulations < 1:
@@ -60,6 +74,14 @@ class SearchConfig:
             raise ValueError(f"dirichlet_fraction must lie in [0, 1], got {self.dirichlet_fraction}")
         if self.chance_selection not in get_args(ChanceSelection):
             raise ValueError(f'chance_selection must be "quota" or "sample", got {self.chance_selection!r}')
+        if self.root_action_selection not in get_args(RootActionSelection):
+            raise ValueError(f'root_action_selection must be "puct" or "gumbel", got {self.root_action_selection!r}')
+        if self.max_num_considered_actions < 1:
+            raise ValueError(f"max_num_considered_actions must be at least 1, got {self.max_num_considered_actions}")
+        for name in ("value_scale", "maxvisit_init"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0.0):
+                raise ValueError(f"{name} must be finite and not negative, got {value}")
 
 
 class RootOutput(NamedTuple):
@@ -132,7 +154,8 @@ class Evaluator(Protocol):
     ) -> StateOutput:
         """Evaluate the states that follow ``states`` (R, H), ``actions`` (R,) and ``outcomes`` (R,).
 
-        ``states`` are those of the parent decision node, so that no afterstate need be stored.
+        ``states`` are those of the parent decision node, so that no afterstate need be stored. In a search without
+        chance nodes every outcome is 0.
         """
         ...
 
@@ -151,7 +174,13 @@ class SearchResult(NamedTuple):
     prior_probs
         The prior probabilities as the search used them, (B, A) float64: noisy, masked, normalised.
     max_depth
-        Edges from the root to the deepest node, (B,) int32; two edges are one bar.
+        Edges from the root to the deepest node, (B,) int32; two edges are one bar, one without chance nodes.
+    policy
+        The policy target, (B, A) float64, rows sum to 1: the shares of the visits under pUCT, softmax(logits +
+        completed Q) under Gumbel selection. Illegal actions have 0.
+    actions
+        The search's own choice, (B,) int64: the most visited action under pUCT, the best of the most visited under
+        Gumbel selection; the first of equals. With Gumbel noise it is a draw from the improved policy.
     """
 
     visits: npt.NDArray[np.int32]
@@ -159,3 +188,5 @@ class SearchResult(NamedTuple):
     q_values: npt.NDArray[np.float64]
     prior_probs: npt.NDArray[np.float64]
     max_depth: npt.NDArray[np.int32]
+    policy: npt.NDArray[np.float64]
+    actions: npt.NDArray[np.int64]

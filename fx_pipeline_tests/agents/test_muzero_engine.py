@@ -88,10 +88,11 @@ def test_every_head_equals_the_oracle(preset: str, rows: int) -> None:
     np.testing.assert_allclose(values, after.values, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("root", ["puct", "gumbel"])
 @pytest.mark.parametrize("selection", ["quota", "sample"])
-def test_searches_equal_those_of_the_oracle(selection: str) -> None:
+def test_searches_equal_those_of_the_oracle(selection: str, root: str) -> None:
     networks, seen = networks_of("small"), observations(50)
-    search = SearchConfig(chance_selection=selection)
+    search = SearchConfig(chance_selection=selection, root_action_selection=root)
     expected = TorchPlanner(networks, search).plan(seen, seed=3, counters=counters_of(50), add_noise=True)
     result = Engine(networks, search, "fp32", workers=2).plan(seen, seed=3, counters=counters_of(50), add_noise=True)
     # A rounding in the seventh digit can tip a near tie, in one search of a hundred at most.
@@ -99,6 +100,8 @@ def test_searches_equal_those_of_the_oracle(selection: str) -> None:
     assert same.mean() > 0.97
     np.testing.assert_allclose(result.values[same], expected.values[same], atol=1e-3)
     np.testing.assert_allclose(result.prior_probs, expected.prior_probs, atol=1e-5)
+    np.testing.assert_allclose(result.policy[same], expected.policy[same], atol=1e-3)
+    np.testing.assert_array_equal(result.actions[same], expected.actions[same])
     np.testing.assert_array_equal(result.max_depth[same], expected.max_depth[same])
 
 

@@ -83,7 +83,10 @@ def test_change_is_reported_once(place: "Chain", monkeypatch: pytest.MonkeyPatch
     }
     assert not look(place, first.cursor).asset_events
     monkeypatch.setattr(freshness, "_now_ns", lambda: ns("2024-05-14"))
+    assert first.asset_events[0].target_materialization_data is None
+    place.report_materialization("m1_candles", place.month_key("2024-05"))
     later = look(place, first.cursor)
+    assert later.asset_events[0].target_materialization_data.storage_id > 0
     assert [(event.check_name, event.passed) for event in later.asset_events] == [("EUR_USD_is_current", False)]
 
 

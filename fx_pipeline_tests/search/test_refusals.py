@@ -140,6 +140,10 @@ def test_dynamics_of_a_wrong_shape(random_model, field):
         {"dirichlet_alpha": 0.0},
         {"dirichlet_fraction": 1.5},
         {"chance_selection": "greedy"},
+        {"root_action_selection": "greedy"},
+        {"max_num_considered_actions": 0},
+        {"value_scale": -0.1},
+        {"maxvisit_init": float("inf")},
     ],
 )
 def test_settings_out_of_range(setting):
@@ -147,6 +151,8 @@ def test_settings_out_of_range(setting):
         SearchConfig(**setting)
 
 
-def test_no_actions_or_outcomes():
-    with pytest.raises(ValueError, match="at least 1"):
+def test_no_actions_or_fewer_than_no_outcomes():
+    with pytest.raises(ValueError, match="num_actions must be at least 1"):
         StochasticSearch(SearchConfig(), num_actions=0)
+    with pytest.raises(ValueError, match="num_outcomes at least 0"):
+        StochasticSearch(SearchConfig(), num_outcomes=-1)

@@ -32,22 +32,45 @@ def _assert_same(left, right):
     simulations=st.integers(1, 60),
     legal=st.lists(masks, min_size=1, max_size=6),
     selection=st.sampled_from(["quota", "sample"]),
+    root_selection=st.sampled_from(["puct", "gumbel"]),
+    considered=st.integers(1, 5),
+    outcomes=st.sampled_from([0, 1, 3]),
     add_noise=st.booleans(),
     value_scale=st.sampled_from([0.0, 1e-9, 1.0, 300.0]),
 )
 def test_visits_sum_to_simulations_and_never_touch_an_illegal_action(
-    random_model, model_seed, seed, simulations, legal, selection, add_noise, value_scale
+    random_model,
+    model_seed,
+    seed,
+    simulations,
+    legal,
+    selection,
+    root_selection,
+    considered,
+    outcomes,
+    add_noise,
+    value_scale,
 ):
     model = random_model(model_seed, value_scale=value_scale)
+    model.chance_logits = model.chance_logits[..., :outcomes]
     allowed = np.array(legal)
     root = model.root(np.arange(len(allowed)))
-    search = StochasticSearch(SearchConfig(simulations=simulations, chance_selection=selection))
+    config = SearchConfig(
+        simulations=simulations,
+        chance_selection=selection,
+        root_action_selection=root_selection,
+        max_num_considered_actions=considered,
+    )
+    search = StochasticSearch(config, num_outcomes=outcomes)
     result = search.run(root, allowed, model, seed=seed, counters=None, add_noise=add_noise)
 
     assert (result.visits.sum(axis=1) == simulations).all()
     assert (result.visits[~allowed] == 0).all()
     assert (result.prior_probs[~allowed] == 0.0).all()
     np.testing.assert_allclose(result.prior_probs.sum(axis=1), 1.0, rtol=1e-12)
+    assert (result.policy[~allowed] == 0.0).all()
+    np.testing.assert_allclose(result.policy.sum(axis=1), 1.0, rtol=1e-12)
+    assert (result.visits[np.arange(len(allowed)), result.actions] == result.visits.max(axis=1)).all()
     assert np.isfinite(result.values).all() and np.isfinite(result.q_values).all()
     assert ((result.max_depth >= 1) & (result.max_depth <= simulations)).all()
     # The root's value is the mean over its own and the values backed up through its actions.
@@ -55,16 +78,61 @@ def test_visits_sum_to_simulations_and_never_touch_an_illegal_action(
     np.testing.assert_allclose(result.values, (root.values + backed_up) / (simulations + 1), rtol=1e-9, atol=1e-9)
     assert model.rows == simulations * len(allowed)
     assert model.calls <= 2 * simulations
+    lowest, highest = _attainable_values(model, simulations, config.discount)
+    found = np.concatenate([result.values, result.q_values[result.visits > 0]])
+    slack = 1e-9 * (highest - lowest)
+    assert lowest - slack <= found.min() and found.max() <= highest + slack
 
 
+def _attainable_values(model, steps, discount):
+    """Bounds of any value that `steps` rewards and one of the model's values can make."""
+    values = np.concatenate([model.values, model.afterstate_values.ravel()])
+    lowest, highest = values.min(), values.max()
+    low, high = lowest, highest
+    for _ in range(steps):
+        low = min(low, model.rewards.min() + discount * low)
+        high = max(high, model.rewards.max() + discount * high)
+    return low, high
+
+
+@pytest.mark.parametrize("root_selection", ["puct", "gumbel"])
 @pytest.mark.parametrize("selection", ["quota", "sample"])
-def test_a_batch_of_64_equals_64_single_searches_in_any_order(random_model, selection):
+def test_what_has_no_probability_is_never_tried(random_model, selection, root_selection):
+    """Neither an outcome nor, inside the tree, an action; of outcomes of equal value the possible ones are taken."""
+    rng = np.random.default_rng(12)
+    model = random_model(12)
+    model.chance_logits[rng.random(model.chance_logits.shape) < 0.5] = -np.inf
+    model.chance_logits[..., 1] = 0.0
+    model.prior_logits[rng.random(model.prior_logits.shape) < 0.5] = -np.inf
+    model.prior_logits[:, 2] = 0.0
+    afterstate, dynamics = model.afterstate, model.dynamics
+
+    def checked_afterstate(states, actions):
+        assert np.isfinite(model.prior_logits[states[:, 0].astype(int), actions]).all()
+        return afterstate(states, actions)
+
+    def checked_dynamics(states, actions, outcomes):
+        assert np.isfinite(model.chance_logits[states[:, 0].astype(int), actions, outcomes]).all()
+        return dynamics(states, actions, outcomes)
+
+    model.afterstate, model.dynamics = checked_afterstate, checked_dynamics
+    states = np.arange(STATES)
+    legal = np.isfinite(model.prior_logits)
+    root = model.root(states)._replace(prior_logits=np.where(legal, model.prior_logits, 0.0))
+    config = SearchConfig(simulations=60, chance_selection=selection, root_action_selection=root_selection)
+    result = StochasticSearch(config).run(root, legal, model, seed=1, counters=None, add_noise=True)
+    assert (result.visits.sum(axis=1) == 60).all()
+
+
+@pytest.mark.parametrize("root_selection", ["puct", "gumbel"])
+@pytest.mark.parametrize("selection", ["quota", "sample"])
+def test_a_batch_of_64_equals_64_single_searches_in_any_order(random_model, selection, root_selection):
     rng = np.random.default_rng(3)
     model = random_model(3)
     states = rng.integers(0, STATES, 64)
     legal = _legal(64, rng)
     counters = rng.integers(0, 2**62, 64).astype(np.uint64)
-    config = SearchConfig(chance_selection=selection)
+    config = SearchConfig(chance_selection=selection, root_action_selection=root_selection)
     whole = StochasticSearch(config).run(model.root(states), legal, model, seed=11, counters=counters, add_noise=True)
     single = StochasticSearch(config)
     for row in range(64):
@@ -152,6 +220,26 @@ def test_equal_scores_take_the_first_action(random_model):
         model.root(np.array([0])), legal, model, seed=0, counters=None, add_noise=False
     )
     np.testing.assert_array_equal(result.visits, [[0, 1, 0, 0]])
+
+
+def test_policy_and_choice_of_puct_are_shares_and_most_of_the_visits(random_model):
+    model = random_model(13)
+    result = StochasticSearch(SearchConfig()).run(
+        model.root(np.arange(20)), np.ones((20, 4), dtype=bool), model, seed=0, counters=None, add_noise=True
+    )
+    np.testing.assert_array_equal(result.policy, result.visits / 25)
+    np.testing.assert_array_equal(result.actions, result.visits.argmax(axis=1))
+
+
+def test_without_chance_nodes_no_afterstate_is_asked_for(random_model):
+    model = random_model(14)
+    model.afterstate = None
+    model.chance_logits = model.chance_logits[..., :0]
+    result = StochasticSearch(SearchConfig(), num_outcomes=0).run(
+        model.root(np.arange(5)), np.ones((5, 4), dtype=bool), model, seed=0, counters=None, add_noise=True
+    )
+    assert (result.visits.sum(axis=1) == 25).all()
+    assert model.rows == 5 * 25
 
 
 def _plain_muzero(model, state, legal, config):

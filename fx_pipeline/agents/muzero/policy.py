@@ -12,7 +12,6 @@ from fx_pipeline.agents.muzero.networks import MuZeroNetworks
 from fx_pipeline.agents.muzero.planner import EngineName, make_planner
 from fx_pipeline.agents.muzero.torch_settings import torch_settings
 from fx_pipeline.environment.lockstep import Observation
-from fx_pipeline.search import select_actions
 
 #: Rows of a tile; see `evaluator`.
 TILE_ROWS = 16
@@ -91,4 +90,4 @@ class MuZeroPolicy:
         # The same counter for all: with sampled outcomes, too, a row does not depend on its place in the batch.
         counters = np.zeros(len(observation.static), dtype=np.uint64)
         result = self._planner.plan(observation, seed=0, counters=counters, add_noise=False)
-        return select_actions(result.visits, 0.0, seed=0, counters=counters)
+        return result.actions

@@ -14,7 +14,7 @@ from fx_pipeline.agents.muzero.seeds import Purpose, derived_seed, generator
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, NUM_ACTIONS, SELL
 from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.market.costs import build_fills
-from fx_pipeline.search import select_actions, visit_policy
+from fx_pipeline.search import select_actions
 
 
 class SelfPlay:
@@ -143,9 +143,11 @@ class SelfPlay:
                    manner.seed, counters)  # fmt: skip
         else:
             result = planner.plan(observation, seed=self._search_seed, counters=counters, add_noise=True)
-            actions = select_actions(result.visits, manner.temperature, seed=self._search_seed, counters=counters)
+            actions = result.actions
+            if self.config.search.root_action_selection == "puct":
+                actions = select_actions(result.visits, manner.temperature, seed=self._search_seed, counters=counters)
             explore(actions, observation.legal, manner.epsilon, manner.seed, counters)
-            policies, values, depths = visit_policy(result.visits), result.values, int(result.max_depth.sum())
+            policies, values, depths = result.policy, result.values, int(result.max_depth.sum())
         moved = self._environment.step(actions)
         record, rows = self._record(), self._rows
         record.static[rows, step] = observation.static

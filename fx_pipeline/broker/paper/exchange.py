@@ -311,7 +311,10 @@ class Exchange:
         self._roll_day = int(trading_day(time_ns)[0]) + 1
         self._roll_ns = trading_day_start(self._roll_day)
         feeds = (self._feed(name) for name in self.instruments)
-        self._take(*sorted((feed.newest(time_ns) for feed in feeds if feed.start_ns <= time_ns), key=_time))
+        quotes = sorted((feed.newest(time_ns) for feed in feeds if feed.start_ns <= time_ns), key=_time)
+        # At once, lest the first of them trigger something in an account that is valued at half of the market.
+        self.desk.show(quotes)
+        self._take(*quotes)
 
     def _feed(self, name: str) -> Feed:
         if name not in self._feeds:

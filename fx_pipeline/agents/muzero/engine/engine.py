@@ -11,13 +11,14 @@ import numpy.typing as npt
 from fx_pipeline.agents.muzero.engine import forward, pack
 from fx_pipeline.agents.muzero.engine.pack import Packed, Precision
 from fx_pipeline.agents.muzero.engine.play import Manner, Record, play
-from fx_pipeline.agents.muzero.engine.search import Rules, Trees, allocate_trees, grow
+from fx_pipeline.agents.muzero.engine.search import Trees, allocate_trees, grow
 from fx_pipeline.agents.muzero.engine.vectors import HAS_BF16
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks
-from fx_pipeline.environment.actions import NUM_ACTIONS
+from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
 from fx_pipeline.environment.lockstep import LockstepEnvironment, Observation
 from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
-from fx_pipeline.search import SearchConfig, SearchResult, exploration_weights
+from fx_pipeline.search import SearchConfig, SearchResult
+from fx_pipeline.search.rules import make_rules
 
 #: Most sessions of a group: more buys nothing, and a group's trees should stay in the cache.
 GROUP_ROWS = 48
@@ -68,7 +69,9 @@ class Engine:
         self.search = search
         self.precision = precision
         self.workers = workers or workers_available()
-        self._exploration = exploration_weights(search)
+        self._noisy, self._greedy = (
+            make_rules(search, NUM_ACTIONS, NUM_OUTCOMES, seed=0, add_noise=noise) for noise in (True, False)
+        )
         self._rooms: list[tuple[forward.Scratch, Trees]] = []
         self._pool: ThreadPoolExecutor | None = None
         self.refresh()
@@ -105,13 +108,15 @@ class Engine:
         """
         states = self._states(observation)
         batch = len(states)
-        rules = self._rules(seed, add_noise)
+        rules = (self._noisy if add_noise else self._greedy)._replace(seed=np.uint64(seed))
         result = SearchResult(
             visits=np.zeros((batch, NUM_ACTIONS), dtype=np.int32),
             values=np.zeros(batch),
             q_values=np.zeros((batch, NUM_ACTIONS)),
             prior_probs=np.zeros((batch, NUM_ACTIONS)),
             max_depth=np.zeros(batch, dtype=np.int32),
+            policy=np.zeros((batch, NUM_ACTIONS)),
+            actions=np.zeros(batch, dtype=np.int64),
         )
         finite = np.ones(batch, dtype=bool)
 
@@ -125,6 +130,8 @@ class Engine:
             result.q_values[rows] = room.q_values[:count]
             result.prior_probs[rows] = room.tree.probs[:count, 0, :NUM_ACTIONS]
             result.max_depth[rows] = room.depths[:count]
+            result.policy[rows] = room.policy[:count]
+            result.actions[rows] = room.actions[:count]
 
         self._each_group(batch, run)
         if not finite.all():
@@ -167,7 +174,7 @@ class Engine:
         batch, first = len(seats.starts), environment.steps_done
         bars = seats.starts[:, None] + np.arange(first, first + steps)
         codes, places = self._market_codes(environment.market.features, bars)
-        rules = self._rules(seed, add_noise=True)
+        rules = self._noisy._replace(seed=np.uint64(seed))
         depths = np.zeros(batch, dtype=np.int64)
 
         def run(group: int, rows: slice) -> None:
@@ -194,18 +201,6 @@ class Engine:
             raise _not_finite()
         environment.steps_done += steps
         return int(depths.sum())
-
-    def _rules(self, seed: int, add_noise: bool) -> Rules:
-        search = self.search
-        return Rules(
-            search.simulations,
-            self._exploration,
-            search.discount,
-            search.dirichlet_fraction if add_noise else 0.0,
-            search.dirichlet_alpha,
-            search.chance_selection == "sample",
-            np.uint64(seed),
-        )
 
     def _states(self, observation: Observation) -> Float32:
         temporal = np.ascontiguousarray(observation.temporal, dtype=np.float32)

@@ -72,7 +72,10 @@ def play(  # type: ignore[no-untyped-def]
                 depths += room.depths[row]
                 for action in range(counts.shape[1]):
                     counts[row, action] = room.visits[row, action]
-            draw_actions(actions, counts, temperatures, rules.seed, now)
+            if rules.uses_gumbel:
+                actions[:] = room.actions[:batch]
+            else:
+                draw_actions(actions, counts, temperatures, rules.seed, now)
             explore(actions, seats.legal, manner.epsilon, manner.seed, now)
         else:
             sticky(actions, seats.static, seats.legal, manner.sticky_enter, manner.sticky_close, manner.seed, now)
@@ -81,9 +84,8 @@ def play(  # type: ignore[no-untyped-def]
             record.static[place, step] = seats.static[row]
             record.actions[place, step] = actions[row]
             record.root_values[place, step] = room.values[row] if searches else 0.0
-            total = counts[row].sum()
             for action in range(counts.shape[1]):
-                record.policies[place, step, action] = counts[row, action] / total if searches else 0.0
+                record.policies[place, step, action] = room.policy[row, action] if searches else 0.0
         rewards, outcomes = step_sessions(game, seats, bars, actions, step == session_bars - 1)
         describe(seats.positions, step + 1 >= session_bars - 1, seats.static, seats.legal)
         for row in range(batch):

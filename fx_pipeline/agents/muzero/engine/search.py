@@ -11,13 +11,15 @@ from fx_pipeline.agents.muzero.engine.forward import afterstate, dynamics, predi
 from fx_pipeline.agents.muzero.engine.vectors import LANES, copy
 from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
 from fx_pipeline.search import tree as trees
+from fx_pipeline.search.descent import descend, harvest
 
 
 class Trees(NamedTuple):
     """Trees of R environments and what passes between them and the networks, of one thread.
 
     ``states, next_states`` (R, H) float32; ``prior_logits, next_logits`` (R, A), ``chance_logits`` (R, C),
-    ``values, rewards`` (R,) and ``q_values`` (R, A) float64; ``visits`` (R, A), ``depths`` (R,) int32.
+    ``values, rewards`` (R,) and ``q_values, policy`` (R, A) float64; ``visits`` (R, A), ``depths`` (R,) int32;
+    ``actions`` (R,) int64.
     """
 
     tree: trees.Tree
@@ -31,18 +33,8 @@ class Trees(NamedTuple):
     visits: npt.NDArray[np.int32]
     q_values: npt.NDArray[np.float64]
     depths: npt.NDArray[np.int32]
-
-
-class Rules(NamedTuple):
-    """Settings of a search, as numbers; ``exploration`` is (simulations + 2,) float64."""
-
-    simulations: int
-    exploration: npt.NDArray[np.float64]
-    discount: float
-    noise_fraction: float
-    noise_alpha: float
-    samples_chance: bool
-    seed: np.uint64
+    policy: npt.NDArray[np.float64]
+    actions: npt.NDArray[np.int64]
 
 
 def allocate_trees(rows: int, simulations: int, hidden: int) -> Trees:
@@ -60,6 +52,8 @@ def allocate_trees(rows: int, simulations: int, hidden: int) -> Trees:
         visits=np.zeros((rows, NUM_ACTIONS), dtype=np.int32),
         q_values=np.zeros((rows, NUM_ACTIONS)),
         depths=np.zeros(rows, dtype=np.int32),
+        policy=np.zeros((rows, NUM_ACTIONS)),
+        actions=np.zeros(rows, dtype=np.int64),
     )
 
 
@@ -67,7 +61,8 @@ def allocate_trees(rows: int, simulations: int, hidden: int) -> Trees:
 def grow(packed, scratch, room, rules, legal, counters):  # type: ignore[no-untyped-def]
     """Search from the first rows of ``room.states``; the results lie in ``room``. False if a number is not finite.
 
-    ``legal`` (B, A) bool and ``counters`` (B,) uint64 say how many rows there are.
+    ``rules`` are `fx_pipeline.search.rules.Rules`; ``legal`` (B, A) bool and ``counters`` (B,) uint64 say how many rows
+    there are.
     """
     batch = len(legal)
     tree, leaves = room.tree, room.leaves
@@ -79,29 +74,9 @@ def grow(packed, scratch, room, rules, legal, counters):  # type: ignore[no-unty
             finite = finite and np.isfinite(room.prior_logits[row, action])
         if not finite:
             return False
-    trees.plant_roots(
-        tree,
-        room.states[:batch],
-        room.prior_logits[:batch],
-        room.values[:batch],
-        legal,
-        rules.noise_fraction,
-        rules.noise_alpha,
-        rules.seed,
-        counters,
-    )
+    trees.plant_roots(tree, room.states[:batch], room.prior_logits[:batch], room.values[:batch], legal, rules, counters)
     for simulation in range(rules.simulations):
-        split = trees.descend(
-            tree,
-            leaves,
-            legal,
-            NUM_OUTCOMES,
-            rules.exploration,
-            rules.samples_chance,
-            rules.seed,
-            counters,
-            simulation,
-        )
+        split = descend(tree, leaves, legal, rules, counters, simulation)
         if split > 0:
             for i in range(split):
                 source = tree.states[leaves.rows[i], leaves.decisions[i]]
@@ -132,7 +107,7 @@ def grow(packed, scratch, room, rules, legal, counters):  # type: ignore[no-unty
             )
             if bad >= 0:
                 return False
-    trees.harvest(tree, room.visits[:batch], room.q_values[:batch], room.depths[:batch])
+    harvest(tree, legal, rules, room.visits, room.q_values, room.depths, room.policy, room.actions)
     for row in range(batch):
         room.values[row] = tree.values[row, trees.ROOT]
     return True

@@ -5,7 +5,6 @@ from typing import Any
 
 from fx_pipeline.broker.paper.desk.account import Account
 from fx_pipeline.broker.paper.desk.margin import (
-    Totals,
     closeout_percent,
     position_margin,
     side_unrealized,

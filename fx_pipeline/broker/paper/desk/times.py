@@ -18,7 +18,7 @@ _UNIX = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,9})?")
 
 @lru_cache(maxsize=256)
 def _second_text(second: int) -> str:
-    return (_EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")
+    return (_EPOCH + timedelta(seconds=second)).isoformat()[:19]
 
 
 def time_text(time_ns: int) -> str:
@@ -46,6 +46,8 @@ def time_of(text: object) -> int | None:
     try:
         instant = datetime.fromisoformat(f"{day}T{clock}{'+00:00' if zone in 'Zz' else zone}")
         seconds = (instant - _EPOCH) // timedelta(seconds=1)
+        # An offset may lead out of the years that there are.
+        _second_text(seconds)
     except (ValueError, OverflowError):
         return None
     return seconds * SECOND_NS + int((fraction or "0").ljust(9, "0"))

@@ -49,7 +49,19 @@ def test_times_survive_the_wire(second: int, fraction: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "now", "2024-02-30T00:00:00Z", "2024-01-01", "2024-01-01T00:00:00", "-1", 5, None]
+    "text",
+    [
+        "",
+        "now",
+        "2024-02-30T00:00:00Z",
+        "2024-01-01",
+        "2024-01-01T00:00:00",
+        "-1",
+        5,
+        None,
+        "9999-12-31T23:59:59-12:00",
+        "0001-01-01T00:00:00+12:00",
+    ],
 )
 def test_what_is_no_time(text: object) -> None:
     assert time_of(text) is None
@@ -62,3 +74,12 @@ def test_the_rollover_is_the_next_17_new_york(time_ns: int) -> None:
     local = datetime.fromtimestamp(found // SECOND_NS, UTC).astimezone(ZoneInfo("America/New_York"))
     assert (local.hour, local.minute, local.second) == (17, 0, 0)
     assert time_ns < found <= time_ns + 25 * 3600 * SECOND_NS
+
+
+@pytest.mark.parametrize(
+    "text", ["0001-01-01T00:00:00.000000000Z", "1969-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59.000000000Z"]
+)
+def test_far_times_survive_the_wire(text: str) -> None:
+    found = time_of(text)
+    assert found is not None
+    assert time_text(found) == text

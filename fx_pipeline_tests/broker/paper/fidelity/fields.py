@@ -89,6 +89,12 @@ REQUIRED = {
     "PositionSide": "units pl unrealizedPL resettablePL financing guaranteedExecutionFees",
 }
 
+#: What a refusal repeats as the client said it, whatever that was.
+SAID_BY_CLIENT = (
+    "orderID tradeID units price priceBound distance gtdTime takeProfitOnFill stopLossOnFill trailingStopLossOnFill "
+    "tradeClose marginRate"
+)
+
 _DECIMAL = {"type": "string", "pattern": r"^-?\d+(\.\d+)?$"}
 _AMOUNT = {"type": "string", "pattern": r"^-?\d+\.\d{4}$"}
 _TEXT = {"type": "string"}

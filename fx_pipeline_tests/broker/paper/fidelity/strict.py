@@ -22,6 +22,7 @@ from fx_pipeline_tests.broker.paper.fidelity.fields import (
     EVERY_TRANSACTION,
     REPLIES,
     REQUIRED,
+    SAID_BY_CLIENT,
 )
 
 _ID = r"^[1-9]\d*$"
@@ -61,6 +62,7 @@ class StrictSchema:
         self._definitions = {
             name: self._strict(definition, name) for name, definition in published["definitions"].items()
         }
+        self._loosen_refusals()
         self._add_dispatch()
         self._add_full_price()
         self._validators: dict[str, Any] = {}
@@ -138,6 +140,21 @@ class StrictSchema:
             if kind.startswith(prefix):
                 return pattern
         return ""
+
+    def _loosen_refusals(self) -> None:
+        for name, definition in self._definitions.items():
+            for field in SAID_BY_CLIENT.split() if name.endswith("RejectTransaction") else ():
+                if field in definition["properties"]:
+                    definition["properties"][field] = self._without_patterns(definition["properties"][field])
+
+    def _without_patterns(self, node: Any) -> Any:
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            return self._without_patterns(self._definitions[node["$ref"].rsplit("/", 1)[-1]])
+        return {
+            key: self._without_patterns(value) for key, value in node.items() if key not in ("pattern", "maxLength")
+        }
 
     def _add_dispatch(self) -> None:
         for base in _OBJECTS_BY_TYPE:
