@@ -1,6 +1,7 @@
 """SIGKILL at random points, fifty times each: of the broker under orders, and of ingestion."""
 
 import contextlib
+import hashlib
 import http.client
 import json
 import os
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from fx_pipeline.broker.client import OandaClient
@@ -284,11 +286,24 @@ def test_a_killed_ingestion_ends_as_an_undisturbed_one(nursery: Nursery, month_s
                     if runs(child):
                         killed += 1
                     nursery.kill(child)
+                    assert_whole(data_dir)
                 else:
                     while runs(child):
                         time.sleep(0.001)
             assert tree(data_dir) == expected
     assert rounds > 1
+
+
+def assert_whole(folder: Path) -> None:
+    """What others may read meanwhile is never half-written, and a listed page is there as it was listed."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.name.startswith(TEMPORARY_PREFIX):
+            if path.suffix == ".parquet":
+                pq.read_table(path)
+            if path.name == "manifest.json":
+                for page in json.loads(path.read_bytes())["pages"]:
+                    body = (path.parent / page["file"]).read_bytes()
+                    assert hashlib.sha256(body).hexdigest() == page["sha256"], page["file"]
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -3,13 +3,9 @@
 import numpy as np
 import pytest
 
-from fx_pipeline.search import select_actions, visit_policy
+from fx_pipeline.search import select_actions
 
 VISITS = np.array([[10, 5, 5, 5], [0, 12, 13, 0], [8, 8, 8, 1], [25, 0, 0, 0]], dtype=np.int32)
-
-
-def test_visit_policy():
-    np.testing.assert_allclose(visit_policy(VISITS), VISITS / 25)
 
 
 def test_temperature_zero_takes_the_most_visited_and_the_first_of_equals():
@@ -48,11 +44,11 @@ def test_each_row_can_have_its_own_temperature():
 
 def test_refusals():
     with pytest.raises(ValueError, match="no visit at all in row 1"):
-        visit_policy(np.array([[1, 0], [0, 0]]))
+        select_actions(np.array([[1, 0], [0, 0]]), 1.0, seed=0, counters=None)
     with pytest.raises(ValueError, match="integers of shape"):
-        visit_policy(np.array([[0.5, 0.5]]))
+        select_actions(np.array([[0.5, 0.5]]), 1.0, seed=0, counters=None)
     with pytest.raises(ValueError, match="not be negative"):
-        visit_policy(np.array([[2, -1]]))
+        select_actions(np.array([[2, -1]]), 1.0, seed=0, counters=None)
     for temperature in (-1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="temperature"):
             select_actions(VISITS, temperature, seed=0, counters=None)
