@@ -156,9 +156,9 @@ def test_a_bar_is_encoded_once_and_as_its_window_says(small_market) -> None:
     features = small_market.market.features
     bars = np.array([[2000, 2001, 2002], [2001, 2002, 2003]])
     codes, places = engine._market_codes(features, bars)
-    assert engine._known == 4
+    assert engine.codes_known == 4
     again = engine._market_codes(features, bars + 1)[1]
-    assert engine._known == 5
+    assert engine.codes_known == 5
     np.testing.assert_array_equal(again[0, :2], places[0, 1:])
     windows = small_market.market.windows(bars.ravel())
     expected = np.zeros((6, networks.config.channels), dtype=np.float32)

@@ -1,5 +1,6 @@
 """The trained agent as a `Policy`: greedy, without noise and without memory."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from fx_pipeline.agents.muzero.checkpoint import load_checkpoint
 from fx_pipeline.agents.muzero.config import MuZeroConfig
 from fx_pipeline.agents.muzero.engine.pack import unsupported
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks
-from fx_pipeline.agents.muzero.planner import EngineName, make_planner
+from fx_pipeline.agents.muzero.planner import EngineName, TorchPlanner, make_planner
 from fx_pipeline.agents.muzero.torch_settings import torch_settings
 from fx_pipeline.environment.lockstep import Observation
 
@@ -79,7 +80,9 @@ class MuZeroPolicy:
         for first in range(0, rows, self.chunk_rows):
             part = slice(first, first + self.chunk_rows)
             temporal, static, legal, bar = observations
-            with torch_settings(self.threads):
+            # The engine has no use for torch's settings, and they take a second to load.
+            uses_torch = isinstance(self._planner, TorchPlanner)
+            with torch_settings(self.threads) if uses_torch else contextlib.nullcontext():
                 parts.append(self._act(Observation(temporal[part], static[part], legal[part], bar[part])))
         return np.concatenate(parts)
 

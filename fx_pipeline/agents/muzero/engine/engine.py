@@ -76,6 +76,11 @@ class Engine:
         self._pool: ThreadPoolExecutor | None = None
         self.refresh()
 
+    @property
+    def codes_known(self) -> int:
+        """Bars that have been encoded with the present weights."""
+        return self._known
+
     def refresh(self) -> None:
         """Take over the networks' present weights."""
         self.packed: Packed = pack.pack(self.networks, self.precision)

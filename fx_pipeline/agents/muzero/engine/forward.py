@@ -11,6 +11,7 @@ import numpy.typing as npt
 from numba import njit
 
 from fx_pipeline.agents.muzero.engine import pack as pk
+from fx_pipeline.agents.muzero.engine.kernels import address, join_relu, lower, matmul, normalise
 from fx_pipeline.agents.muzero.engine.vectors import (
     LANES,
     add,
@@ -19,11 +20,7 @@ from fx_pipeline.agents.muzero.engine.vectors import (
     copy,
     dot,
     expectation,
-    join_relu,
     layer_norm,
-    lower,
-    matmul,
-    normalise,
     relu,
 )
 
@@ -73,7 +70,7 @@ def allocate_scratch(packed: pk.Packed, precision: pk.Precision, rows: int) -> S
 
 @njit(nogil=True, cache=True)
 def _row(packed, place):  # type: ignore[no-untyped-def]
-    return packed.floats.ctypes.data + 4 * packed.rows[place]
+    return address(packed.floats) + 4 * packed.rows[place]
 
 
 @njit(nogil=True, cache=True)
@@ -83,13 +80,13 @@ def encode(packed, scratch, window, out):  # type: ignore[no-untyped-def]
     length, channels, kernel = sizes[pk.WINDOW], sizes[pk.CHANNELS], sizes[pk.KERNEL]
     lanes = channels // LANES
     zeros = _row(packed, pk.ZEROS)
-    sums, skips, codes = scratch.sums.ctypes.data, scratch.skips.ctypes.data, scratch.codes.ctypes.data
+    sums, skips, codes = address(scratch.sums), address(scratch.skips), address(scratch.codes)
     ld, ld_low = scratch.sums.strides[0], scratch.inputs.strides[0]
     ahead = scratch.inputs.shape[0] - length
-    between, inputs = scratch.between.ctypes.data, scratch.inputs.ctypes.data
-    source, ld_source = scratch.features.ctypes.data, scratch.features.strides[0]
+    between, inputs = address(scratch.between), address(scratch.inputs)
+    source, ld_source = address(scratch.features), scratch.features.strides[0]
     # The features pass through floats, for the conversion of a whole row.
-    staged = scratch.heads.ctypes.data
+    staged = address(scratch.heads)
     for bar in range(length):
         for feature in range(sizes[pk.FEATURES]):
             scratch.heads[0, feature] = window[bar, feature] if feature < window.shape[1] else np.float32(0.0)
@@ -118,7 +115,7 @@ def encode(packed, scratch, window, out):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def _pool(packed, scratch, out):  # type: ignore[no-untyped-def]
     length, lanes = packed.sizes[pk.WINDOW], packed.sizes[pk.CHANNELS] // LANES
-    codes, ld = scratch.codes.ctypes.data, scratch.codes.strides[0]
+    codes, ld = address(scratch.codes), scratch.codes.strides[0]
     place = packed.rows[pk.PLACE]
     scores = np.empty(length, dtype=np.float32)
     best = np.float32(-np.inf)
@@ -129,7 +126,7 @@ def _pool(packed, scratch, out):  # type: ignore[no-untyped-def]
     for bar in range(length):
         scores[bar] = math.exp(scores[bar] - best)
         total += scores[bar]
-    pooled = scratch.sums.ctypes.data
+    pooled = address(scratch.sums)
     scratch.sums[0] = 0.0
     for bar in range(length):
         add_scaled(pooled, np.float32(scores[bar] / total), codes + bar * ld, lanes)
@@ -159,10 +156,10 @@ def embed(packed, code, static, out):  # type: ignore[no-untyped-def]
         # A comparison that lets NaN through.
         out[channels + unit] = np.float32(0.0) if value < 0.0 else value
     layer_norm(
-        out.ctypes.data,
+        address(out),
         _row(packed, pk.STATE_SCALE),
         _row(packed, pk.STATE_SHIFT),
-        out.ctypes.data,
+        address(out),
         packed.sizes[pk.HIDDEN] // LANES,
     )
 
@@ -171,8 +168,8 @@ def embed(packed, code, static, out):  # type: ignore[no-untyped-def]
 def _blocks(packed, scratch, rows, layer, count):  # type: ignore[no-untyped-def]
     """Run `count` residual blocks over ``scratch.hidden``, then write its norm to ``scratch.low_a``."""
     lanes = packed.sizes[pk.HIDDEN] // LANES
-    x, ld = scratch.hidden.ctypes.data, scratch.hidden.strides[0]
-    a, b, ld_low = scratch.low_a.ctypes.data, scratch.low_b.ctypes.data, scratch.low_a.strides[0]
+    x, ld = address(scratch.hidden), scratch.hidden.strides[0]
+    a, b, ld_low = address(scratch.low_a), address(scratch.low_b), scratch.low_a.strides[0]
     zeros = _row(packed, pk.ZEROS)
     for _ in range(count):
         normalise(packed, x, ld, a, ld_low, rows, lanes)
@@ -185,8 +182,8 @@ def _blocks(packed, scratch, rows, layer, count):  # type: ignore[no-untyped-def
 @njit(nogil=True, cache=True)
 def _values(packed, scratch, rows, layer, out):  # type: ignore[no-untyped-def]
     """Two-hot head on ``scratch.low_a``: pips to ``out`` (rows,)."""
-    heads, ld = scratch.heads.ctypes.data, scratch.heads.strides[0]
-    a, ld_low = scratch.low_a.ctypes.data, scratch.low_a.strides[0]
+    heads, ld = address(scratch.heads), scratch.heads.strides[0]
+    a, ld_low = address(scratch.low_a), scratch.low_a.strides[0]
     zeros, centres = _row(packed, pk.ZEROS), _row(packed, pk.CENTRES)
     matmul(packed, layer, a, ld_low, rows, zeros, 0, heads, ld, 0, 0)
     for row in range(rows):
@@ -196,8 +193,8 @@ def _values(packed, scratch, rows, layer, out):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def _logits(packed, scratch, rows, layer, out):  # type: ignore[no-untyped-def]
     """Linear head on ``scratch.low_a``: logits to ``out`` (rows, width)."""
-    heads, ld = scratch.heads.ctypes.data, scratch.heads.strides[0]
-    a, ld_low = scratch.low_a.ctypes.data, scratch.low_a.strides[0]
+    heads, ld = address(scratch.heads), scratch.heads.strides[0]
+    a, ld_low = address(scratch.low_a), scratch.low_a.strides[0]
     zeros = _row(packed, pk.ZEROS)
     matmul(packed, layer, a, ld_low, rows, zeros, 0, heads, ld, 0, 0)
     for row in range(rows):
@@ -211,14 +208,14 @@ def predict(packed, scratch, states, logits, values):  # type: ignore[no-untyped
     rows, sizes = len(states), packed.sizes
     lanes = sizes[pk.HIDDEN] // LANES
     layer, count = sizes[pk.POLICY_LAYERS], sizes[pk.POLICY_BLOCKS]
-    x, ld = scratch.hidden.ctypes.data, scratch.hidden.strides[0]
+    x, ld = address(scratch.hidden), scratch.hidden.strides[0]
     for row in range(rows):
-        copy(states[row].ctypes.data, x + row * ld, lanes)
+        copy(address(states[row]), x + row * ld, lanes)
     _blocks(packed, scratch, rows, layer, count)
     _logits(packed, scratch, rows, layer + 2 * count, logits)
     layer, count = sizes[pk.VALUE_LAYERS], sizes[pk.VALUE_BLOCKS]
     for row in range(rows):
-        copy(states[row].ctypes.data, x + row * ld, lanes)
+        copy(address(states[row]), x + row * ld, lanes)
     _blocks(packed, scratch, rows, layer, count)
     _values(packed, scratch, rows, layer + 2 * count, values)
 
@@ -227,9 +224,9 @@ def predict(packed, scratch, states, logits, values):  # type: ignore[no-untyped
 def _condition(packed, scratch, rows, layer):  # type: ignore[no-untyped-def]
     """``scratch.hidden`` += the state part of a conditioned linear layer of ``scratch.states``."""
     lanes = packed.sizes[pk.HIDDEN] // LANES
-    x, ld = scratch.hidden.ctypes.data, scratch.hidden.strides[0]
-    a, ld_low = scratch.low_a.ctypes.data, scratch.low_a.strides[0]
-    states = scratch.states.ctypes.data
+    x, ld = address(scratch.hidden), scratch.hidden.strides[0]
+    a, ld_low = address(scratch.low_a), scratch.low_a.strides[0]
+    states = address(scratch.states)
     lower(packed, states, ld, a, ld_low, rows, lanes)
     matmul(packed, layer, a, ld_low, rows, x, ld, x, ld, 0, 0)
 
@@ -239,7 +236,7 @@ def afterstate(packed, scratch, actions, logits, values):  # type: ignore[no-unt
     """Chance ``logits`` (R, C) and ``values`` (R,) of the rows of ``scratch.states`` under ``actions`` (R,)."""
     rows, sizes = len(actions), packed.sizes
     lanes, layer = sizes[pk.HIDDEN] // LANES, sizes[pk.AFTERSTATE_LAYERS]
-    x, ld = scratch.hidden.ctypes.data, scratch.hidden.strides[0]
+    x, ld = address(scratch.hidden), scratch.hidden.strides[0]
     table = _row(packed, pk.AFTERSTATE_ACTIONS)
     for row in range(rows):
         copy(table + actions[row] * ld, x + row * ld, lanes)
@@ -257,21 +254,21 @@ def dynamics(packed, scratch, actions, outcomes, states, rewards, logits, values
     """What follows the rows of ``scratch.states``: next ``states`` (R, H), ``rewards`` and the heads of `predict`."""
     rows, sizes = len(actions), packed.sizes
     lanes, layer, count = sizes[pk.HIDDEN] // LANES, sizes[pk.DYNAMICS_LAYERS], sizes[pk.DYNAMICS_BLOCKS]
-    x, ld = scratch.hidden.ctypes.data, scratch.hidden.strides[0]
-    a, ld_low = scratch.low_a.ctypes.data, scratch.low_a.strides[0]
+    x, ld = address(scratch.hidden), scratch.hidden.strides[0]
+    a, ld_low = address(scratch.low_a), scratch.low_a.strides[0]
     by_action, by_outcome = _row(packed, pk.DYNAMICS_ACTIONS), _row(packed, pk.DYNAMICS_OUTCOMES)
     for row in range(rows):
         add(by_action + actions[row] * ld, by_outcome + outcomes[row] * ld, x + row * ld, lanes)
     _condition(packed, scratch, rows, layer)
-    source = scratch.states.ctypes.data
+    source = address(scratch.states)
     for row in range(rows):
         add_relu(source + row * ld, x + row * ld, x + row * ld, lanes)
     _blocks(packed, scratch, rows, layer + 1, count)
     scale, shift = _row(packed, pk.NEXT_SCALE), _row(packed, pk.NEXT_SHIFT)
     for row in range(rows):
-        address = states[row].ctypes.data
-        layer_norm(x + row * ld, scale, shift, address, lanes)
-        lower(packed, address, 0, a + row * ld_low, 0, 1, lanes)
+        following = address(states[row])
+        layer_norm(x + row * ld, scale, shift, following, lanes)
+        lower(packed, following, 0, a + row * ld_low, 0, 1, lanes)
     _values(packed, scratch, rows, layer + 1 + 2 * count, rewards)
     predict(packed, scratch, states, logits, values)
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from fx_pipeline.agents.muzero.engine.vectors import LANES, MAX_VECTORS, kernel_addresses
+from fx_pipeline.agents.muzero.engine.kernels import kernel_addresses
+from fx_pipeline.agents.muzero.engine.vectors import LANES, MAX_VECTORS
 from fx_pipeline.agents.muzero.networks import CausalBlock, ConditionedLinear, MuZeroNetworks, ResidualBlock
 from fx_pipeline.environment.actions import NUM_ACTIONS
 
@@ -37,13 +38,13 @@ class Packed(NamedTuple):
     weights : (N,) uint8
         Panels and biases of all layers, on cache lines.
     layers : (L, 6) int64
-        One row a layer; its columns are named in `vectors`.
+        One row a layer; its columns are named in `kernels`.
     floats : (M,) float32
         Vectors that are used as they are; `rows` says where each starts.
     rows, sizes : (15,), (17,) int64
         Places are named above.
     kernels : (4,) int64
-        Addresses of what depends on the precision; see `vectors`.
+        Addresses of what depends on the precision; see `kernels`.
     """
 
     weights: npt.NDArray[np.uint8]

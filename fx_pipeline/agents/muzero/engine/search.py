@@ -8,6 +8,7 @@ from numba import njit
 
 from fx_pipeline.agents.muzero.engine import pack as pk
 from fx_pipeline.agents.muzero.engine.forward import afterstate, dynamics, predict
+from fx_pipeline.agents.muzero.engine.kernels import address
 from fx_pipeline.agents.muzero.engine.vectors import LANES, copy
 from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
 from fx_pipeline.search import tree as trees
@@ -80,7 +81,7 @@ def grow(packed, scratch, room, rules, legal, counters):  # type: ignore[no-unty
         if split > 0:
             for i in range(split):
                 source = tree.states[leaves.rows[i], leaves.decisions[i]]
-                copy(source.ctypes.data, scratch.states[i].ctypes.data, lanes)
+                copy(address(source), address(scratch.states[i]), lanes)
             chance_logits, values = room.chance_logits[:split], room.values[:split]
             afterstate(packed, scratch, leaves.actions[:split], chance_logits, values)
             if trees.graft_chance(tree, leaves, 0, simulation + 1, chance_logits, values, rules.discount) >= 0:
@@ -89,7 +90,7 @@ def grow(packed, scratch, room, rules, legal, counters):  # type: ignore[no-unty
             count = batch - split
             for i in range(count):
                 source = tree.states[leaves.rows[split + i], leaves.decisions[split + i]]
-                copy(source.ctypes.data, scratch.states[i].ctypes.data, lanes)
+                copy(address(source), address(scratch.states[i]), lanes)
             states, rewards = room.next_states[:count], room.rewards[:count]
             logits, values = room.prior_logits[:count], room.values[:count]
             dynamics(

@@ -5,8 +5,7 @@ form in Python or C, and a tile must keep all of its sums in registers. Each ker
 into the functions that call it and cached on disk with them. Addresses and strides are in bytes.
 
 `low`, the first argument of some, is a number of the type that stands for the low precision, uint16 for bfloat16 or
-float32; it only chooses the instructions. What depends on it is called by address (`KERNELS`), so that all other
-code is compiled once for both precisions. A row's result does not depend on the rows beside it: each sum runs over the
+float32; it only chooses the instructions. A row's result does not depend on the rows beside it: each sum runs over the
 depth in the same order in every tile shape.
 """
 
@@ -14,10 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
-import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
-from numba import cfunc, config, njit, types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -145,7 +142,9 @@ def _exp(builder: ir.IRBuilder, x: Any) -> Any:
 
 
 @intrinsic(prefer_literal=True)
-def _tile(typingctx, low, rows, vectors, a, lda, taps, tap_stride, depth, b, bias, start, start_stride, c, ldc, narrow):  # type: ignore[no-untyped-def]
+def tile(  # type: ignore[no-untyped-def]
+    typingctx, low, rows, vectors, a, lda, taps, tap_stride, depth, b, bias, start, start_stride, c, ldc, narrow
+):
     """c[r] = start[r] + bias + a[r] . b for `rows` rows and `vectors` * 16 columns; all sums stay in registers."""
     height, width, bf16 = rows.literal_value, vectors.literal_value, _is_bf16(low)
     signature = types.void(low, rows, vectors, *[types.int64] * 12)
@@ -225,45 +224,6 @@ def _tile(typingctx, low, rows, vectors, a, lda, taps, tap_stride, depth, b, bia
     return signature, codegen
 
 
-@njit(nogil=True)
-def _matmul(low, low_bytes, args):  # type: ignore[no-untyped-def]
-    weights, bias, depth, taps, panels, vectors, a, lda, rows, start, start_stride, c, ldc, narrow, tap_stride = args
-    bytes_out = (low_bytes if narrow else 4) * LANES * vectors
-    # A panel's weights stay in the cache while all rows pass.
-    for _ in range(panels):
-        r = 0
-        while r < rows:
-            left = rows - r
-            x, s, o = a + r * lda, start + r * start_stride, c + r * ldc
-            if vectors == 3:
-                if left >= 8:
-                    _tile(low, 8, 3, x, lda, taps, tap_stride, depth, weights, bias, s, start_stride, o, ldc, narrow)
-                    r += 8
-                else:
-                    _tile(low, 1, 3, x, lda, taps, tap_stride, depth, weights, bias, s, start_stride, o, ldc, narrow)
-                    r += 1
-            elif vectors == 2:
-                if left >= 12:
-                    _tile(low, 12, 2, x, lda, taps, tap_stride, depth, weights, bias, s, start_stride, o, ldc, narrow)
-                    r += 12
-                elif left >= 4:
-                    _tile(low, 4, 2, x, lda, taps, tap_stride, depth, weights, bias, s, start_stride, o, ldc, narrow)
-                    r += 4
-                else:
-                    _tile(low, 1, 2, x, lda, taps, tap_stride, depth, weights, bias, s, start_stride, o, ldc, narrow)
-                    r += 1
-            elif left >= 6:
-                _tile(low, 6, 1, x, lda, taps, tap_stride, depth, weights, bias, s, start_stride, o, ldc, narrow)
-                r += 6
-            else:
-                _tile(low, 1, 1, x, lda, taps, tap_stride, depth, weights, bias, s, start_stride, o, ldc, narrow)
-                r += 1
-        weights += depth * taps * 4 * LANES * vectors
-        bias += 4 * LANES * vectors
-        start += 4 * LANES * vectors if start_stride else 0
-        c += bytes_out
-
-
 def _each(builder: ir.IRBuilder, vectors: Any, body: Callable[[Any], None]) -> None:
     with cgutils.for_range(builder, vectors, intp=_I64) as loop:
         body(loop.index)
@@ -294,7 +254,7 @@ def _moments(builder: ir.IRBuilder, x: Any, vectors: Any) -> tuple[Any, Any]:
 
 
 @intrinsic
-def _normalise(typingctx, low, x, out, vectors):  # type: ignore[no-untyped-def]
+def normalise_row(typingctx, low, x, out, vectors):  # type: ignore[no-untyped-def]
     """out = low((x - mean) / sd) of one row of floats: a layer norm whose scale and shift are in the next weights."""
     bf16 = _is_bf16(low)
 
@@ -332,7 +292,7 @@ def layer_norm(typingctx, x, scale, shift, out, vectors):  # type: ignore[no-unt
 
 
 @intrinsic
-def _lower(typingctx, low, x, out, vectors):  # type: ignore[no-untyped-def]
+def lower_row(typingctx, low, x, out, vectors):  # type: ignore[no-untyped-def]
     """out = low(x) of one row."""
     bf16 = _is_bf16(low)
 
@@ -417,7 +377,7 @@ def add_relu(typingctx, state, x, out, vectors):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def _join_relu(typingctx, low, x, skip, out, out_low, vectors):  # type: ignore[no-untyped-def]
+def join_relu_row(typingctx, low, x, skip, out, out_low, vectors):  # type: ignore[no-untyped-def]
     """out = relu(relu(x) + skip) of one row, as floats and as low."""
     bf16 = _is_bf16(low)
 
@@ -499,121 +459,3 @@ def expectation(typingctx, logits, centres, vectors):  # type: ignore[no-untyped
         return builder.fdiv(_sum(builder, builder.load(moment)), _sum(builder, builder.load(mass)))
 
     return types.float32(types.int64, types.int64, types.int64), codegen
-
-
-_INT = types.int64
-_BF16_TAG, _FP32_TAG = np.uint16(0), np.float32(0)
-
-
-@cfunc(types.void(*[_INT] * 15), cache=True)
-def _matmul_bf16(  # type: ignore[no-untyped-def]
-    weights, bias, depth, taps, panels, vectors, a, lda, rows, start, start_stride, c, ldc, narrow, tap_stride
-):
-    args = (weights, bias, depth, taps, panels, vectors, a, lda, rows, start, start_stride, c, ldc, narrow, tap_stride)
-    _matmul(_BF16_TAG, 2, args)
-
-
-@cfunc(types.void(*[_INT] * 15), cache=True)
-def _matmul_fp32(  # type: ignore[no-untyped-def]
-    weights, bias, depth, taps, panels, vectors, a, lda, rows, start, start_stride, c, ldc, narrow, tap_stride
-):
-    args = (weights, bias, depth, taps, panels, vectors, a, lda, rows, start, start_stride, c, ldc, narrow, tap_stride)
-    _matmul(_FP32_TAG, 4, args)
-
-
-@cfunc(types.void(*[_INT] * 6), cache=True)
-def _normalise_bf16(x, ldx, out, ldo, rows, vectors):  # type: ignore[no-untyped-def]
-    for row in range(rows):
-        _normalise(_BF16_TAG, x + row * ldx, out + row * ldo, vectors)
-
-
-@cfunc(types.void(*[_INT] * 6), cache=True)
-def _normalise_fp32(x, ldx, out, ldo, rows, vectors):  # type: ignore[no-untyped-def]
-    for row in range(rows):
-        _normalise(_FP32_TAG, x + row * ldx, out + row * ldo, vectors)
-
-
-@cfunc(types.void(*[_INT] * 6), cache=True)
-def _lower_bf16(x, ldx, out, ldo, rows, vectors):  # type: ignore[no-untyped-def]
-    for row in range(rows):
-        _lower(_BF16_TAG, x + row * ldx, out + row * ldo, vectors)
-
-
-@cfunc(types.void(*[_INT] * 6), cache=True)
-def _lower_fp32(x, ldx, out, ldo, rows, vectors):  # type: ignore[no-untyped-def]
-    for row in range(rows):
-        _lower(_FP32_TAG, x + row * ldx, out + row * ldo, vectors)
-
-
-@cfunc(types.void(*[_INT] * 8), cache=True)
-def _join_relu_bf16(x, skip, out, ld, low, ld_low, rows, vectors):  # type: ignore[no-untyped-def]
-    for row in range(rows):
-        _join_relu(_BF16_TAG, x + row * ld, skip + row * ld, out + row * ld, low + row * ld_low, vectors)
-
-
-@cfunc(types.void(*[_INT] * 8), cache=True)
-def _join_relu_fp32(x, skip, out, ld, low, ld_low, rows, vectors):  # type: ignore[no-untyped-def]
-    for row in range(rows):
-        _join_relu(_FP32_TAG, x + row * ld, skip + row * ld, out + row * ld, low + row * ld_low, vectors)
-
-
-#: Places in the table of addresses that `kernel_addresses` makes.
-MATMUL, NORMALISE, LOWER, JOIN_RELU = range(4)
-KERNELS = {
-    "bf16": (_matmul_bf16, _normalise_bf16, _lower_bf16, _join_relu_bf16) if HAS_BF16 else (),
-    "fp32": (_matmul_fp32, _normalise_fp32, _lower_fp32, _join_relu_fp32),
-}
-
-
-def kernel_addresses(precision: str) -> npt.NDArray[np.int64]:
-    """Addresses, in this process, of what depends on the precision."""
-    return np.array([kernel.address for kernel in KERNELS[precision]], dtype=np.int64)
-
-
-@intrinsic
-def _call(typingctx, address, args):  # type: ignore[no-untyped-def]
-    """Call a kernel by its address with a tuple of integers."""
-
-    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, values: Sequence[Any]) -> Any:
-        address, packed = values
-        count = signature.args[1].count
-        kind = ir.FunctionType(ir.VoidType(), [_I64] * count)
-        unpacked = [builder.extract_value(packed, place) for place in range(count)]
-        builder.call(builder.inttoptr(address, kind.as_pointer()), unpacked)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, args), codegen
-
-
-#: Columns of a layer's row in the table of `pack`.
-WEIGHTS, BIAS, DEPTH, TAPS, PANELS, VECTORS = range(6)
-
-
-@njit(nogil=True, cache=True)
-def matmul(packed, layer, a, lda, rows, start, start_stride, c, ldc, narrow, tap_stride):  # type: ignore[no-untyped-def]
-    """c = start + bias + a W for `rows` rows of the packed layer; with `narrow`, c = low(relu(...)).
-
-    With several taps (a convolution) row r reads its inputs at a + r * lda + tap * tap_stride.
-    """
-    base, of = packed.weights.ctypes.data, packed.layers[layer]
-    args = (base + of[WEIGHTS], base + of[BIAS], of[DEPTH], of[TAPS], of[PANELS], of[VECTORS],
-            a, lda, rows, start, start_stride, c, ldc, narrow, tap_stride)  # fmt: skip
-    _call(packed.kernels[MATMUL], args)
-
-
-@njit(nogil=True, cache=True)
-def normalise(packed, x, ldx, out, ldo, rows, vectors):  # type: ignore[no-untyped-def]
-    """out = low((x - mean) / sd) of `rows` rows: a layer norm whose scale and shift are in the next weights."""
-    _call(packed.kernels[NORMALISE], (x, ldx, out, ldo, rows, vectors))
-
-
-@njit(nogil=True, cache=True)
-def lower(packed, x, ldx, out, ldo, rows, vectors):  # type: ignore[no-untyped-def]
-    """out = low(x) of `rows` rows."""
-    _call(packed.kernels[LOWER], (x, ldx, out, ldo, rows, vectors))
-
-
-@njit(nogil=True, cache=True)
-def join_relu(packed, x, skip, out, ld, low, ld_low, rows, vectors):  # type: ignore[no-untyped-def]
-    """out = relu(relu(x) + skip) of `rows` rows, as floats and as low."""
-    _call(packed.kernels[JOIN_RELU], (x, skip, out, ld, low, ld_low, rows, vectors))
