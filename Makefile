@@ -53,8 +53,12 @@ ui: $(STAMP) ## Open the Dagster UI and the report pages on localhost.
 mlflow: $(STAMP) ## Open the MLflow UI on localhost.
 	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$${FX_DATA_DIR:-data}/mlflow.db" --host 127.0.0.1 --port 5000
 
-bench: $(STAMP) ## Run the benchmarks.
+bench: $(STAMP) ## Run the benchmarks (ten minutes; on an otherwise idle machine).
+	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.features
+	$(BIN)/python -m benchmarks.importers
+	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.paper_broker
 
 clean: ## Remove what can be made again; keeps imported candles, models, tracking and the trial ledger.
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
