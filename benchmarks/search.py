@@ -69,6 +69,11 @@ class Contender:
         """Sum over the processes of `what` a second, by round."""
         return [sum(one[what] / one["wall_s"] for one in done) for done in self.rounds]
 
+    def cpu_share(self, cores: int) -> float:
+        """Share of the cores' time that the processes had: well below 1 means that others used the cores."""
+        shares = [sum(one["cpu_s"] / one["wall_s"] for one in done) / cores for done in self.rounds]
+        return statistics.median(shares)
+
     def close(self) -> None:
         for process in self.processes:
             process.kill()
@@ -178,8 +183,13 @@ def main() -> None:
     decisions = {name: contenders[name].rates("decisions") for name in names}
     rate = {name: statistics.median(values) for name, values in decisions.items()}
 
+    def paired(name: str, peer: str, what: str) -> float:
+        """Median over the rounds of the ratio within a round: what disturbs a round disturbs both."""
+        pairs = zip(contenders[name].rates(what), contenders[peer].rates(what), strict=True)
+        return round(statistics.median(mine / theirs for mine, theirs in pairs), 3)
+
     def against_peer(name: str) -> float | None:
-        return round(rate[name] / rate["mctx"], 3) if has_peer else None
+        return paired(name, "mctx", "decisions") if has_peer else None
 
     limit = statistics.median(contenders["gemm"].rates("flop"))
     reached = statistics.median(contenders["engine_windowed"].rates("flop"))
@@ -187,7 +197,7 @@ def main() -> None:
         "vs_mctx": against_peer("engine_kept"),
         "vs_mctx_windowed": against_peer("engine_windowed"),
         "fp32_vs_mctx": against_peer("engine_fp32"),
-        "share_of_limit": round(reached / limit, 3),
+        "share_of_limit": paired("engine_windowed", "gemm", "flop"),
         "tree_share": round(tree_share(), 4),
         **{name: round(value, 3) for name, value in latency().items()},
         "start_to_first_decision_s": round(start_to_first_decision(), 2),
@@ -196,6 +206,7 @@ def main() -> None:
         "gemm_gflop_s": round(limit / 1e9, 1),
         "engine_gflop_s": round(reached / 1e9, 1),
         "cores": len(cores),
+        "cpu_share": {name: round(contenders[name].cpu_share(len(cores)), 2) for name in [*names, "gemm"]},
     }
     record = {
         "when": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
@@ -213,6 +224,7 @@ def main() -> None:
             print(
                 f"  {LABELS[name]:<48} {statistics.median(values):>8,.0f} episodes/h"
                 f"   min {min(values):>8,.0f}   max {max(values):>8,.0f}"
+                f"   {100 * contenders[name].cpu_share(len(cores)):.0f} % of the cores"
             )
         print(f"  large matrix product {limit / 1e9:.0f} GFLOP/s; the engine's matrix products {reached / 1e9:.0f}")
     print(json.dumps(figures))
