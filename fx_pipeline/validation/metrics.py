@@ -209,8 +209,8 @@ def trade_metrics(pnl_pips: npt.ArrayLike) -> TradeMetrics:
         win_rate=win_rate,
         avg_win_pips=avg_win,
         avg_loss_pips=avg_loss,
-        payoff=avg_win / avg_loss if avg_win is not None and avg_loss else None,
-        profit_factor=gross_profit / gross_loss if gross_loss > 0 else None,
+        payoff=_ratio(avg_win, avg_loss) if avg_win is not None and avg_loss else None,
+        profit_factor=_ratio(gross_profit, gross_loss) if gross_loss > 0 else None,
         trading_quality=trading_quality(expectancy, win_rate, n)
         if expectancy is not None and win_rate is not None
         else None,
@@ -225,6 +225,12 @@ def trade_metrics(pnl_pips: npt.ArrayLike) -> TradeMetrics:
         trades_needed=trades_needed(sharpe),
         flags=tuple(flags),
     )
+
+
+def _ratio(gain: float, loss: float) -> float | None:
+    # A loss of 1e-310 pips is rounding: the ratio would be infinite, which no JSON holds.
+    ratio = gain / loss
+    return ratio if math.isfinite(ratio) else None
 
 
 def _longest_run(mask: npt.NDArray[np.bool_]) -> int:

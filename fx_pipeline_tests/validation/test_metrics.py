@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fx_pipeline.market.errors import DataError
@@ -92,6 +92,7 @@ def test_a_result_that_is_not_finite_is_refused():
 
 
 @given(st.lists(st.floats(-1e4, 1e4), max_size=60))
+@example([1.0, -1e-310])
 def test_every_list_gives_finite_figures_or_none(pnl):
     m = trade_metrics(pnl)
     json.dumps(m.__dict__, allow_nan=False)
