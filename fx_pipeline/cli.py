@@ -57,35 +57,47 @@ def import_progress(title: str) -> Iterator[Callable[[float], None] | None]:
         yield lambda share: bar.update(task, completed=share)
 
 
+def clear_leftovers(data_dir: Path) -> None:
+    """Remove half-written files of processes that are gone, and say so."""
+    from fx_pipeline.market.atomic import remove_leftovers
+
+    for leftover in remove_leftovers(data_dir):
+        console.print(f"removed what a killed process left: {leftover}")
+
+
 @app.command("import")
 def import_(
     files: Annotated[list[Path], typer.Argument(help="Candle files of one instrument, M1 bars.")],
     instrument: Annotated[
-        str | None, typer.Option(help="OANDA name, such as GBP_JPY; guessed from the file name.")
+        str | None, typer.Option(help="OANDA name, such as GBP_JPY; guessed from the file names.")
     ] = None,
     format: Annotated[
-        str | None, typer.Option(help="parquet, csv, histdata, metatrader or dukascopy; guessed from the file.")
+        str | None, typer.Option(help="parquet, csv, histdata, metatrader or dukascopy; guessed from each file.")
     ] = None,
     utc_offset: Annotated[
-        str | None, typer.Option(help="Clock of the file: hours ahead of UTC (such as +3) or a zone (Europe/Athens).")
+        str | None,
+        typer.Option(
+            help="Clock of the files: hours ahead of UTC (such as +3) or a zone (Europe/Athens). Not for times that "
+            "carry a zone themselves."
+        ),
     ] = None,
     side: Annotated[str | None, typer.Option(help="The price side of a file that has one: mid, bid or ask.")] = None,
 ) -> None:
     """Put real candles into the paper server's store, from which they travel the same road as OANDA's."""
     with clear_errors():
-        from fx_pipeline.ingest.importers import guess_format, guess_instrument, import_files
+        from fx_pipeline.ingest.importers import common_instrument, import_files
         from fx_pipeline.market.errors import DataError
         from fx_pipeline.settings import load_settings
 
         for path in files:
             if not path.is_file():
                 raise DataError(f"{path} is not a file.")
-        name = instrument or guess_instrument(files[0])
+        name = common_instrument(files, instrument)
         with import_progress(", ".join(path.name for path in files)) as progress:
             report = import_files(
                 files,
                 name,
-                format or guess_format(files[0]),  # type: ignore[arg-type]
+                format,  # type: ignore[arg-type]
                 load_settings().data_dir,
                 utc_offset=utc_offset,
                 side=side,  # type: ignore[arg-type]
@@ -133,8 +145,7 @@ def demo(
     began = time.perf_counter()
     with clear_errors():
         from fx_pipeline.demo import find_project, only_one, run_demo, use_project
-        from fx_pipeline.ingest.importers import guess_instrument
-        from fx_pipeline.market.atomic import remove_leftovers
+        from fx_pipeline.ingest.importers import common_instrument
         from fx_pipeline.market.errors import DataError
         from fx_pipeline.market.instrument import instrument as find_instrument
         from fx_pipeline.progress_display import Display
@@ -146,11 +157,10 @@ def demo(
                 raise DataError(f"{path} is not a file: CANDLES= takes the path of an M1 candle file.")
         use_project(find_project())
         settings = load_settings()
-        name = instrument or (guess_instrument(files[0]) if files else settings.instruments[0])
+        name = common_instrument(files, instrument) if files else instrument or settings.instruments[0]
         find_instrument(name)
         with only_one(settings.data_dir):
-            for leftover in remove_leftovers(settings.data_dir):
-                console.print(f"removed what a killed process left: {leftover}")
+            clear_leftovers(settings.data_dir)
             result = run_demo(settings, name, Display(console), files, format, windows, utc_offset)
     figures, verdict = result.report["figures"], result.report["figures"]["verdict"]
     console.rule()
@@ -207,7 +217,12 @@ def gaps(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
-    """Show what the lake lacks against the FX calendar: expected, present, missing and unexpected minutes."""
+    """Show what the lake lacks against the FX calendar: expected, present, missing and unexpected minutes.
+
+    --json prints {"months": {INSTRUMENT: [...]}} with an object for each month in order: month, bars (in the lake),
+    expected, present, missing, missing_percent, unexpected (bars in minutes that the calendar does not expect),
+    longest_gap_minutes and longest_gap_start (UTC; null without a gap).
+    """
     with clear_errors():
         from fx_pipeline.ingest.lake import lake_instruments
         from fx_pipeline.ingest.layout import lake_folder
@@ -283,6 +298,17 @@ def broker(
     hedging: Annotated[
         bool | None, typer.Option("--hedging/--netting", help="Whether long and short trades stand side by side.")
     ] = None,
+    margin_rate: Annotated[
+        str | None,
+        typer.Option(help="Margin as a share of the value, for every instrument of a new account; 0.02 is 50:1."),
+    ] = None,
+    financing: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Annual financing rates of a new account for an instrument's long and short trades, such as "
+            "EUR_USD=-0.021,0.004 (positive pays the account); may be given again."
+        ),
+    ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; another than loopback needs --public.")
     ] = "127.0.0.1",
@@ -311,7 +337,9 @@ def broker(
                 start=start,
                 state=state,
                 new=new,
-                terms=account_terms(account, home_currency, balance, conversion_charge, hedging),
+                terms=account_terms(
+                    account, home_currency, balance, conversion_charge, hedging, margin_rate, financing or ()
+                ),
                 wall_clock=wall_clock,
             ),
             load_settings(),
@@ -335,6 +363,7 @@ def ui(
 
         use_project(find_project())
         clear_killed_runs()
+        clear_leftovers(load_settings().data_dir)
         # The file list of the code location depends on these, so they are set before it loads.
         os.environ["FX_REPORTS_URL"] = f"http://127.0.0.1:{reports_port}"
         dagster = Path(sys.executable).with_name("dagster")

@@ -80,7 +80,7 @@ def run_demo(
     candles : list of Path
         Files to import first; may be empty.
     format_ : str, optional
-        Their format; guessed from the name when absent.
+        Their format; guessed from the content of each when absent.
     windows : int
         How many of the newest walk-forward windows to train and validate.
     utc_offset : str, optional
@@ -97,7 +97,7 @@ def run_demo(
     """
     from fx_pipeline.broker.paper.store import months as imported_months
     from fx_pipeline.broker.paper.synthetic import SPAN_NS
-    from fx_pipeline.ingest.importers import guess_format, import_files
+    from fx_pipeline.ingest.importers import import_files
     from fx_pipeline.market.months import month_bounds, months_between
 
     served = settings.oanda_environment == "paper" and not settings.paper_url
@@ -112,7 +112,7 @@ def run_demo(
             imported = import_files(
                 candles,
                 instrument,
-                format_ or guess_format(candles[0]),  # type: ignore[arg-type]
+                format_,  # type: ignore[arg-type]
                 settings.data_dir,
                 utc_offset=utc_offset,
                 now_ns=now_ns,

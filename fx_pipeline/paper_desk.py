@@ -6,8 +6,8 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -23,20 +23,25 @@ from fx_pipeline.broker.paper.hours import TradingHours
 from fx_pipeline.broker.paper.journal import holding, put_aside
 from fx_pipeline.broker.paper.market import PaperMarket
 from fx_pipeline.broker.paper.server import create_app
+from fx_pipeline.broker.paper.service import check_token
 from fx_pipeline.broker.paper.start import data_span, default_start
 from fx_pipeline.broker.paper.wire import parse_time
 from fx_pipeline.ingest.importers import guess_format, guess_instrument, import_files
 from fx_pipeline.ingest.layout import paper_store
-from fx_pipeline.market.atomic import atomic_write_json
+from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
 from fx_pipeline.market.errors import ConfigurationError, DataError
+from fx_pipeline.market.files import clear_disk_errors
 from fx_pipeline.market.instrument import known_instruments
 from fx_pipeline.settings import Settings
 
 Say = Callable[[str], None]
 
 _ACCOUNT = re.compile(r"\d+-\d+-\d+-\d+")
+_FINANCING = re.compile(r"(\w+)=([^,]+),([^,]+)")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _MANIFEST = "files.json"
+#: Says in a folder that all of it was made here, and may be deleted.
+_OURS = "made-by-fx-pipeline"
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class BrokerOptions:
         Whether the market stands at the machine's time, all candles being history.
     """
 
-    token: str
+    token: str = field(repr=False)
     candles: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8700
@@ -97,6 +102,7 @@ def run_broker(options: BrokerOptions, settings: Settings, say: Say) -> None:
     """
     if options.wall_clock and (options.speed is not None or options.start or options.state or options.new):
         raise ConfigurationError("--wall-clock keeps no account: leave --speed, --start, --state and --new out.")
+    check_token(options.token)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(listening(options.host, options.port, options.public))
         surface = None
@@ -149,7 +155,7 @@ def import_folder(files: list[Path], target: Path, now_ns: int, say: Say) -> Pat
     Parameters
     ----------
     target : Path
-        Folder that then has the store.
+        Folder that then has the store, and nothing else: what an earlier import left there is deleted.
     now_ns : int
         The machine's time; bars after it are quarantined.
 
@@ -162,7 +168,10 @@ def import_folder(files: list[Path], target: Path, now_ns: int, say: Say) -> Pat
     ------
     DataError
         If no file can be used.
+    ConfigurationError
+        If the target has files that were not made here, or the given files lie in it.
     """
+    _check_target(files, target)
     store, manifest = paper_store(target), target / _MANIFEST
     stamps = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
     skipped: dict[str, str] = {}
@@ -173,8 +182,7 @@ def import_folder(files: list[Path], target: Path, now_ns: int, say: Say) -> Pat
             _report_left_out(skipped, say)
             return store
     # What a file that is gone or has changed brought in must go too.
-    if target.exists():
-        shutil.rmtree(target)
+    _clear(target)
     for path in files:
         try:
             name = guess_instrument(path)
@@ -187,6 +195,34 @@ def import_folder(files: list[Path], target: Path, now_ns: int, say: Say) -> Pat
         raise DataError(f"none of the {len(files)} files can be used: {next(iter(skipped.values()))}")
     atomic_write_json(manifest, {"files": stamps, "skipped": skipped})
     return store
+
+
+def _check_target(files: list[Path], target: Path) -> None:
+    inside = [path for path in files if path.resolve().is_relative_to(target.resolve())]
+    if inside:
+        raise ConfigurationError(
+            f"{inside[0]} lies in {target}, which the broker fills and empties itself: give another --state folder."
+        )
+    if target.is_dir() and any(target.iterdir()) and not (target / _OURS).is_file():
+        raise ConfigurationError(
+            f"{target} has files that were not made by the broker, and would be deleted: give another --state folder."
+        )
+    if target.exists() and not target.is_dir():
+        raise ConfigurationError(f"{target} is no folder: give another --state folder.")
+
+
+def _clear(target: Path) -> None:
+    with clear_disk_errors(target):
+        target.mkdir(parents=True, exist_ok=True)
+        # Before anything else, and never deleted: a kill at any point leaves a folder that says whose it is.
+        atomic_write_bytes(target / _OURS, b"")
+        # First, lest the manifest speak of a store that is gone.
+        (target / _MANIFEST).unlink(missing_ok=True)
+        for path in target.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != _OURS:
+                path.unlink()
 
 
 def _report_left_out(skipped: dict[str, str], say: Say) -> None:
@@ -218,6 +254,8 @@ def account_terms(
     balance: str | None,
     conversion_charge: str | None,
     hedging: bool | None,
+    margin_rate: str | None = None,
+    financing: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Check the options that say with which terms an account is opened; return those that were given.
 
@@ -233,14 +271,29 @@ def account_terms(
         raise ConfigurationError(
             f"--home-currency {home_currency!r} is unknown: use one of {', '.join(sorted(currencies))}."
         )
-    given = {
+    given: dict[str, Any] = {
         "account": account,
         "home_currency": home_currency,
         "balance": None if balance is None else _decimal("--balance", balance),
         "conversion_charge": None if conversion_charge is None else _decimal("--conversion-charge", conversion_charge),
         "hedging": hedging,
+        "margin_rate": None if margin_rate is None else _decimal("--margin-rate", margin_rate),
     }
+    if financing:
+        rates = dict(_financing(text) for text in financing)
+        given["financing_long"] = {name: long for name, (long, _) in rates.items()}
+        given["financing_short"] = {name: short for name, (_, short) in rates.items()}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _financing(text: str) -> tuple[str, tuple[Decimal, Decimal]]:
+    found = _FINANCING.fullmatch(text)
+    if not found or found[1] not in known_instruments():
+        raise ConfigurationError(
+            f"--financing {text!r} is not understood: write an instrument and its annual rates for long and short "
+            "trades, like EUR_USD=-0.021,0.004."
+        )
+    return found[1], (_decimal("--financing", found[2]), _decimal("--financing", found[3]))
 
 
 def _open_exchange(options: BrokerOptions, settings: Settings, say: Say) -> Exchange:
@@ -260,12 +313,14 @@ def _open_exchange(options: BrokerOptions, settings: Settings, say: Say) -> Exch
     instruments = stored or list(settings.instruments)
     hours = TradingHours.of(settings.calendar)
     start_ns = _start(options.start, market, instruments, hours)
+    speed = 1.0 if options.speed is None else options.speed
     if options.new:
+        # An account without a journal: whatever is wrong with the options shows before the old account goes.
+        Exchange.open(market, config, instruments, start_ns, speed, None, hours).close()
         now = dt.datetime.now(dt.UTC)
         aside = put_aside(state, now.strftime("%Y%m%dT%H%M%SZ"))
         if aside:
             say(f"the old account was put aside: {aside}")
-    speed = 1.0 if options.speed is None else options.speed
     exchange = Exchange.open(market, config, instruments, start_ns, speed, state, hours)
     try:
         if exchange.resumed:
@@ -319,6 +374,9 @@ def _introduce(exchange: Exchange, market: PaperMarket, store: Path, state: Path
     for name in exchange.instruments:
         first, last = data_span(market, name)
         say(f"  {name} {_shown(first)} to {_shown(last)}")
+    exchange.desk.home_conversions(exchange.instruments)
+    for name, rate in exchange.desk.assumed_rates.items():
+        say(f"no candles convert at {name}: a fixed rate of {rate:f}, the level of early 2024, is ASSUMED")
 
 
 def _shown(time_ns: int) -> str:

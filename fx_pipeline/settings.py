@@ -3,6 +3,7 @@
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -17,6 +18,8 @@ from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS, WalkForwardConfig
 
 #: `fx_pipeline.agents.muzero` sizes; the demo and CI use `small` and `tiny`.
 Preset = Literal["full", "small", "tiny"]
+
+_INGEST_CRON = "7 * * * *"
 
 
 class Settings(BaseSettings):
@@ -42,8 +45,7 @@ class Settings(BaseSettings):
     history_start: str = Field("2000-01", pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="First month offered.")
 
     ingest_cron: str = Field(
-        "7 * * * *",
-        pattern=r"^\s*[\d*/,-]+(\s+[\w*/,-]+){4}\s*$",
+        _INGEST_CRON,
         description="When new candles are asked for, as cron in UTC; by default seven minutes past each hour.",
     )
     stale_minutes: int = Field(
@@ -93,6 +95,30 @@ class Settings(BaseSettings):
         holidays_with(value)
         return value
 
+    @field_validator("paper_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is None or not value.strip():
+            return None
+        parts = urlsplit(value.strip())
+        # Reading the port raises ValueError where it is none.
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            raise ValueError("write it as http://host:port or https://host.")
+        return value.strip()
+
+    @field_validator("ingest_cron")
+    @classmethod
+    def _schedule(cls, value: str) -> str:
+        # Imported here: it takes a second, and the default is known to be right.
+        from dagster._utils.schedules import is_valid_cron_schedule
+
+        if value.strip() != _INGEST_CRON and not is_valid_cron_schedule(value):
+            raise ValueError(
+                f"{value!r} is not a time in cron's form: minute (0-59), hour (0-23), day of the month (1-31), month "
+                f"(1-12) and day of the week (0-7), such as {_INGEST_CRON!r}."
+            )
+        return value.strip()
+
     @field_validator("daily_break")
     @classmethod
     def _times(cls, value: str) -> str:
@@ -136,6 +162,11 @@ class Settings(BaseSettings):
         The embedded paper server has what was imported, or the synthetic market, and nothing after it.
         """
         return self.oanda_environment != "paper" or self.paper_url is not None
+
+    @property
+    def broker_has_the_clock(self) -> bool:
+        """Whether "now" is for the broker to say: a paper server that runs elsewhere may replay the past."""
+        return self.oanda_environment == "paper" and self.paper_url is not None
 
     @cached_property
     def walk_forward(self) -> WalkForwardConfig:

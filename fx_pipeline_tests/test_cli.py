@@ -4,7 +4,10 @@ import io
 import json
 import os
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +47,15 @@ def one_error(done: Result) -> str:
     assert len(lines) == 1 and lines[0].startswith("error: "), done.stderr
     assert "Traceback" not in done.output
     return lines[0]
+
+
+def test_help_of_gaps_names_the_keys_of_its_json(run: Callable[..., Result]) -> None:
+    from fx_pipeline.ingest.gaps import GapCount
+    from fx_pipeline.ingest.overview import MonthGaps
+
+    told = run("gaps", "--help").stdout
+    for key in MonthGaps("2024-01", 1, GapCount(1, 1, 0, 0, 0, None)).record():
+        assert key in told
 
 
 def test_help_of_every_command(run: Callable[..., Result]) -> None:
@@ -125,6 +137,22 @@ def test_unknown_format(run: Callable[..., Result], project: Path) -> None:
     assert "--format 'xml' is unknown" in one_error(run("import", path, "--format", "xml"))
 
 
+def test_unknown_side(run: Callable[..., Result], project: Path) -> None:
+    path = write(project / "EUR_USD.csv", HEADER + "2024-01-02T00:00:00,1,1,1,1,1\n")
+    assert "--side 'foo' is unknown" in one_error(run("import", path, "--side", "foo"))
+
+
+@pytest.mark.parametrize("instrument", [(), ("--instrument", "EUR_USD")])
+def test_files_of_two_instruments(run: Callable[..., Result], project: Path, instrument: tuple[str, ...]) -> None:
+    files = [
+        write(project / f"{name}.csv", HEADER + "2024-01-02T00:00:00Z,1,1,1,1,1\n") for name in ("EURUSD", "GBPUSD")
+    ]
+    assert "GBP_USD" in one_error(run("import", *files, *instrument))
+    listed = [item for path in files for item in ("--candles", path)]
+    assert "GBP_USD" in one_error(run("demo", *listed, *instrument))
+    assert not list((project / "data").rglob("*.parquet"))
+
+
 def test_clock_that_cannot_be_right(run: Callable[..., Result], project: Path) -> None:
     path = write(project / "EUR_USD.csv", HEADER)
     assert "--utc-offset" in one_error(run("import", path, "--format", "metatrader"))
@@ -185,6 +213,33 @@ def test_demo_outside_of_the_project(
 ) -> None:
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert "is not inside the project: run this where dagster.yaml" in one_error(run("demo"))
+
+
+def test_ui_starts_with_what_a_killed_process_left_removed(
+    run: Callable[..., Result], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dagster:
+        """Stands in for the process of the UI."""
+
+        def __init__(self, command: list[str]) -> None:
+            assert command[1] == "dev"
+
+        def wait(self) -> int:
+            return 0
+
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    monkeypatch.setattr(subprocess, "Popen", Dagster)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    month = project / "data" / "raw" / "EUR_USD" / "2024-01"
+    month.mkdir(parents=True)
+    left, living = (month / f".tmp-{process}-abc-page-00000.json.zst" for process in (gone.pid, os.getpid()))
+    for path in (left, living):
+        path.write_text("half")
+    done = run("ui", "--reports-port", 0)
+    assert done.exit_code == 0, done.output
+    assert f"removed what a killed process left: {left.relative_to(project)}" in done.stdout.replace("\n", "")
+    assert not left.exists() and living.exists()
 
 
 def test_broker_needs_a_free_port(run: Callable[..., Result]) -> None:

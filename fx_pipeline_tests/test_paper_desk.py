@@ -6,8 +6,10 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -17,8 +19,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import requests
 
 from fx_pipeline.broker.paper import store as candle_store
+from fx_pipeline.broker.paper.config import AccountConfig
+from fx_pipeline.broker.paper.exchange import Exchange
+from fx_pipeline.broker.paper.market import PaperMarket
 from fx_pipeline.broker.paper.synthetic import synthetic_bars
 from fx_pipeline.market.errors import ConfigurationError, DataError
 from fx_pipeline.paper_desk import (
@@ -32,6 +38,7 @@ from fx_pipeline.paper_desk import (
 from fx_pipeline.settings import Settings, load_settings
 
 TOKEN = "the-secret-token"
+NOON_NS = int(np.datetime64("2024-03-13T12:00", "ns").astype(np.int64))
 NOW_NS = int(np.datetime64("2024-06-01", "ns").astype(np.int64))
 
 
@@ -95,6 +102,39 @@ def test_files_are_imported_once_and_again_when_they_change(tmp_path: Path, fold
         import_folder([folder / "README.md", folder / "EUR_USD_notes.txt"], tmp_path / "none", NOW_NS, said.append)
 
 
+def test_what_the_broker_did_not_make_is_never_deleted(tmp_path: Path, folder: Path) -> None:
+    files = sorted(folder.iterdir())
+    mine = tmp_path / "project" / "import"
+    mine.mkdir(parents=True)
+    (mine / "thesis.txt").write_text("years of work")
+    with pytest.raises(ConfigurationError, match="not made by the broker"):
+        import_folder(files, mine, NOW_NS, lambda line: None)
+    assert (mine / "thesis.txt").read_text() == "years of work" and len(list(mine.iterdir())) == 1
+    # The given files themselves, or a folder around them, in one that the broker made too.
+    for target in (folder, folder.parent):
+        (target / "made-by-fx-pipeline").touch()
+        with pytest.raises(ConfigurationError, match="lies in"):
+            import_folder(files, target, NOW_NS, lambda line: None)
+    assert all(path.is_file() for path in files)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="no folder"):
+        import_folder(files, tmp_path / "file", NOW_NS, lambda line: None)
+
+
+def test_an_import_that_was_killed_is_done_again(tmp_path: Path, folder: Path) -> None:
+    target = tmp_path / "import"
+
+    def kill(line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_folder(sorted(folder.iterdir()), target, NOW_NS, kill)
+    said: list[str] = []
+    store = import_folder(sorted(folder.iterdir()), target, NOW_NS, said.append)
+    assert candle_store.instruments(store) == ["EUR_USD", "GBP_JPY"]
+    assert sum(line.startswith("imported") for line in said) == 2
+
+
 def test_a_start_is_a_date_or_a_time() -> None:
     assert parse_start("2024-01-09") == parse_start("2024-01-09T00:00:00Z") == 1_704_758_400_000_000_000
     assert parse_start("1704758400") == parse_start("2024-01-09T02:00:00+02:00")
@@ -112,9 +152,21 @@ def test_terms_that_an_account_can_have() -> None:
         "conversion_charge": Decimal(0),
         "hedging": True,
     }
+    assert account_terms(None, None, None, None, None, "0.05", ["EUR_USD=-0.02,0.004", "GBP_JPY=0,-0.03"]) == {
+        "margin_rate": Decimal("0.05"),
+        "financing_long": {"EUR_USD": Decimal("-0.02"), "GBP_JPY": Decimal(0)},
+        "financing_short": {"EUR_USD": Decimal("0.004"), "GBP_JPY": Decimal("-0.03")},
+    }
+    for text in ("EUR_USD", "EUR_USD=1", "EUR_XXX=0,0", "EUR_USD=a,b"):
+        with pytest.raises(ConfigurationError, match=r"^--financing"):
+            account_terms(None, None, None, None, None, None, [text])
     for wrong in (("me",), (None, "XXX"), (None, None, "much"), (None, None, None, "nan")):
         with pytest.raises(ConfigurationError, match=r"^--"):
             account_terms(*(*wrong, None, None, None, None)[:5])
+
+
+def write_journal(state: Path) -> None:
+    Exchange.open(PaperMarket(state / "none"), AccountConfig(), ["EUR_USD"], NOON_NS, 0.0, state).close()
 
 
 @pytest.mark.parametrize(
@@ -125,12 +177,23 @@ def test_terms_that_an_account_can_have() -> None:
         ({"host": "0.0.0.0"}, "--public"),
         ({"candles": Path("nowhere")}, "does not exist"),
         ({"terms": {"balance": Decimal(-1)}}, "positive amount"),
+        ({"terms": {"balance": Decimal("1e30")}}, "positive amount"),
+        ({"terms": {"margin_rate": Decimal(2)}}, "margin_rate=2"),
+        ({"terms": {"financing_long": {"EUR_USD": Decimal("NaN")}}}, "financing rate NaN of EUR_USD"),
         ({"speed": -2.0}, "positive number"),
+        ({"speed": 1e7}, "positive number up to 1e"),
+        *(({"token": token}, "needs a token") for token in ("", " x", "x\n", "a\tb", "ü")),
     ],
 )
-def test_options_that_cannot_be_used(settings: Settings, options: dict[str, Any], says: str) -> None:
+def test_options_that_cannot_be_used_put_no_account_aside(
+    settings: Settings, options: dict[str, Any], says: str
+) -> None:
+    state = settings.layout.desk(settings.layout.paper_store)
+    write_journal(state)
+    options = {"token": TOKEN, "port": 0, "new": not options.get("wall_clock"), **options}
     with pytest.raises((ConfigurationError, DataError), match=says):
-        run_broker(BrokerOptions(TOKEN, port=0, **options), settings, lambda line: None)
+        run_broker(BrokerOptions(**options), settings, lambda line: None)
+    assert [path.name for path in state.glob("*.jsonl")] == ["journal.jsonl"]
 
 
 class Broker:
@@ -193,6 +256,8 @@ def test_an_account_goes_on_after_an_end_and_after_a_kill(
 ) -> None:
     first = start("--candles", str(folder), "--speed", "60")
     assert any("account: 101-001-1000000-001, new, balance 100000.0000 USD" in line for line in first.said)
+    # EUR_USD and GBP_JPY know no way from yen to dollars.
+    assert [line.split()[4] for line in first.said if "ASSUMED" in line] == ["GBP_USD:", "JPY_USD:"]
     bought = first.ask(
         "POST", "/orders", {"order": {"type": "MARKET", "instrument": "EUR_USD", "units": "1000", "timeInForce": "FOK"}}
     )
@@ -245,3 +310,55 @@ def test_at_the_wall_clock_candles_are_history(start: Callable[..., Broker]) -> 
     candles = broker.ask("GET", "/instruments/GBP_JPY/candles?granularity=M1&count=5")["candles"]
     assert len(candles) == 5
     assert broker.end(signal.SIGTERM) == 0
+
+
+def test_the_token_is_nowhere_but_in_the_heads_of_clients(tmp_path: Path, settings: Settings) -> None:
+    token = "unique-8f3a61-token"
+    store = settings.layout.paper_store
+    candle_store.upsert(store, "EUR_USD", bars("EUR_USD", "2024-01-08", "2024-01-12"))
+    command = [str(Path(sys.executable).with_name("fx-pipeline")), "broker", "--port", "0", "--control-port", "0"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FX_")}
+    environment |= {"FX_PAPER_TOKEN": token, "PYTHONFAULTHANDLER": "1"}
+    with (tmp_path / "out").open("w+") as out, (tmp_path / "err").open("w+") as err:
+        process = subprocess.Popen([*command, "--speed", "0"], cwd=tmp_path, env=environment, stdout=out, stderr=err)
+        try:
+            deadline = time.monotonic() + 30
+            while not (found := re.findall(r"http://127\.0\.0\.1:(\d+)", (tmp_path / "err").read_text()))[1:]:
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.05)
+            broker, control = (f"http://127.0.0.1:{port}" for port in found)
+            headers = {"Authorization": f"Bearer {token}"}
+
+            def status(method: str, url: str, **more: Any) -> int:
+                given = {"headers": headers, **more}
+                return requests.request(method, url, timeout=20, **given).status_code
+
+            account = f"{broker}/v3/accounts/101-001-1000000-001"
+            market = {"order": {"type": "MARKET", "instrument": "EUR_USD", "units": "1"}}
+            assert status("POST", f"{account}/orders", json=market) == 201
+            assert status("GET", f"{account}/orders", headers={"Authorization": f"Bearer {token}x"}) == 401
+            assert status("GET", f"{account}/orders", headers={**headers, "Host": "\xff bad, {token}"}) in (200, 400)
+            assert status("GET", f"{account}/orders?token=x", data=b"not json", headers=headers) == 200
+            assert status("POST", f"{account}/orders", data=b"not json") == 400
+            assert status("POST", f"{control}/price", json={"instrument": "EUR_USD", "pips": "x"}) == 400
+            for wrong in (b"GET / HTTP/9.9\r\nAuthorization: Bearer %b\r\n\r\n", b"\x16\x03\x01 Bearer %b\r\n\r\n"):
+                with socket.create_connection(("127.0.0.1", int(found[0])), timeout=20) as line:
+                    line.sendall(wrong % token.encode())
+                    line.recv(4096)
+            candles = f"{broker}/v3/instruments/EUR_USD/candles?count=5"
+            assert status("GET", candles) == 200
+            (month,) = (store / "candles").rglob("*.parquet")
+            month.write_bytes(b"no parquet")
+            assert status("GET", candles) == 500
+            month.unlink()
+            month.mkdir()
+            assert status("GET", candles) == 500
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+    said = (tmp_path / "err").read_text()
+    assert "Traceback" in said and "account: 101-001-1000000-001" in said
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.name == "journal.jsonl" for path in kept)
+    assert not [path for path in kept if token.encode() in path.read_bytes()]
+    assert token not in repr(BrokerOptions(token))

@@ -99,6 +99,12 @@ def test_credentials_are_asked_for(monkeypatch: pytest.MonkeyPatch, environment:
         ("FX_TRAIN_DAYS", "0", "FX_TRAIN_DAYS: "),
         ("FX_COST_FIXED_PIPS", "-1", "FX_COST_FIXED_PIPS: "),
         ("FX_INGEST_CRON", "hourly", "FX_INGEST_CRON: "),
+        ("FX_INGEST_CRON", "99 * * * *", r"FX_INGEST_CRON: '99 \* \* \* \*' is not a time in cron's form: minute"),
+        ("FX_INGEST_CRON", "0 0 31 2 *", "FX_INGEST_CRON: "),
+        ("FX_PAPER_URL", "foo", r"FX_PAPER_URL: write it as http://host:port or https://host\."),
+        ("FX_PAPER_URL", "127.0.0.1:8700", "FX_PAPER_URL: write it as"),
+        ("FX_PAPER_URL", "http://:8700", "FX_PAPER_URL: write it as"),
+        ("FX_PAPER_URL", "http://127.0.0.1:87000", "FX_PAPER_URL: "),
         ("FX_HOLIDAYS", "24.12.2026", "FX_HOLIDAYS: '24.12.2026' is not a holiday: write 2026-12-24 to close a day"),
         ("FX_DAILY_BREAK", "noon", "FX_DAILY_BREAK: 'noon' is not a daily break: write it as 16:58-17:03"),
         ("FX_STALE_MINUTES", "0", "FX_STALE_MINUTES: "),
@@ -125,6 +131,7 @@ def test_calendar_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     ("values", "moves"),
     [
         ({}, False),
+        ({"FX_PAPER_URL": " "}, False),
         ({"FX_PAPER_URL": "http://127.0.0.1:8700", "FX_PAPER_TOKEN": TOKEN}, True),
         ({"FX_OANDA_ENVIRONMENT": "live", "FX_OANDA_TOKEN": TOKEN, "FX_OANDA_ACCOUNT": ACCOUNT}, True),
     ],
@@ -133,6 +140,12 @@ def test_source_that_gets_new_candles(monkeypatch: pytest.MonkeyPatch, values: d
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     assert load_settings().has_moving_source is moves
+
+
+@pytest.mark.parametrize("cron", ["*/30 * * * *", "0 6-18/2 * * mon-fri", " 7 * * * * "])
+def test_schedule_is_configured(monkeypatch: pytest.MonkeyPatch, cron: str) -> None:
+    monkeypatch.setenv("FX_INGEST_CRON", cron)
+    assert load_settings().ingest_cron == cron.strip()
 
 
 def test_several_mistakes_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

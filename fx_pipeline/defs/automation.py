@@ -1,10 +1,10 @@
 """What runs by itself: validation of new checkpoints, promotion, weekly retraining."""
 
 import json
-from collections.abc import Sequence
 
 import dagster as dg
 
+from fx_pipeline.defs.events import new_materializations
 from fx_pipeline.defs.jobs import promote, train, validate
 from fx_pipeline.defs.live import live_trading
 from fx_pipeline.defs.models import AGENT, champion, muzero_checkpoint, validation_report
@@ -12,16 +12,6 @@ from fx_pipeline.defs.partitions import INSTRUMENTS, cell, key
 from fx_pipeline.defs.promotion import read_champion
 from fx_pipeline.market.errors import FxPipelineError
 from fx_pipeline.settings import load_settings
-
-_BATCH = 100
-
-
-def new_materializations(
-    instance: dg.DagsterInstance, asset: dg.AssetsDefinition, after: int
-) -> Sequence[dg.EventLogRecord]:
-    """Materialisations since a storage id, oldest first. (`@asset_sensor` delivers only the newest of several.)"""
-    records = dg.AssetRecordsFilter(asset_key=asset.key, after_storage_id=after)
-    return instance.fetch_materializations(records, limit=_BATCH, ascending=True).records
 
 
 @dg.sensor(

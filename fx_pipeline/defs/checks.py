@@ -4,7 +4,7 @@ import dagster as dg
 
 from fx_pipeline.defs.features import feature_table, valid_sessions
 from fx_pipeline.defs.freshness import candles_are_current
-from fx_pipeline.defs.gaps import overview_metadata
+from fx_pipeline.defs.gaps import gap_table, overview_metadata
 from fx_pipeline.defs.market_data import m1_candles
 from fx_pipeline.defs.models import AGENT, read_checkpoint, validation_report
 from fx_pipeline.defs.partitions import cell
@@ -55,18 +55,21 @@ def gaps_are_few(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     settings = load_settings()
     lake = lake_folder(settings.data_dir)
     keys = {cell(key) for key in _keys(context, m1_candles)}
-    found = {name: month_gaps(lake, name, settings.calendar) for name in sorted({name for name, _ in keys})}
+    found = {
+        name: month_gaps(lake, name, settings.calendar, {month for of, month in keys if of == name})
+        for name in sorted({name for name, _ in keys})
+    }
     bad = [
         f"{name}|{month.month}"
         for name, months in found.items()
         for month in months
-        if (name, month.month) in keys and month.gaps.missing_percent > MAX_MISSING_PERCENT
+        if month.gaps.missing_percent > MAX_MISSING_PERCENT
     ]
     return dg.AssetCheckResult(
         passed=not bad,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"too much missing": bad, "wanted": f"at most {MAX_MISSING_PERCENT:g} percent"}
-        | overview_metadata(found),
+        | (gap_table(found) if context.has_partition_key else overview_metadata(found)),
     )
 
 

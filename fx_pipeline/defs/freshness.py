@@ -7,17 +7,21 @@ import dagster as dg
 import numpy as np
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
+from fx_pipeline.defs.market_time import machine_ns, market_ns
 from fx_pipeline.defs.settings import SETTINGS
+from fx_pipeline.market.errors import BrokerError, ConfigurationError, DataError
 from fx_pipeline.settings import Settings, load_settings
 
 #: Within every trading day. What closes it, an hour past 17:00, counts for the next: so a holiday is no failure.
 _DEADLINE, _SINCE = "0 17 * * 1-5", dt.timedelta(hours=24)
 _CANDLES = dg.AssetKey("m1_candles")
+#: Longer than the calendar can be closed: what is older than this, and than thrice what is allowed, is old.
+_COUNTED_MINUTES = 35 * 1_440
 
 
 def freshness_policy(settings: Settings) -> dg.FreshnessPolicy | None:
-    """Return when an asset counts as fresh; none where the source never gets new candles."""
-    if not settings.has_moving_source:
+    """Return when an asset counts as fresh; none where the source never gets new candles, or lives in another time."""
+    if not settings.has_moving_source or settings.broker_has_the_clock:
         return None
     return dg.FreshnessPolicy.cron(deadline_cron=_DEADLINE, lower_bound_delta=_SINCE, timezone="America/New_York")
 
@@ -27,26 +31,43 @@ def check_name(instrument: str) -> str:
     return f"{instrument}_is_current"
 
 
-def currency_of(settings: Settings, instrument: str, now_ns: int) -> dg.AssetCheckResult:
-    """Judge an instrument: how many expected minutes lie between its newest bar and now."""
+def currency_of(settings: Settings, instrument: str, now_ns: int | str) -> dg.AssetCheckResult:
+    """Judge an instrument: how many expected minutes lie between its newest bar and now.
+
+    Parameters
+    ----------
+    now_ns : int or str
+        The market's time, UTC nanoseconds, or why it is not known.
+    """
     from fx_pipeline.ingest.layout import lake_folder
     from fx_pipeline.ingest.overview import newest_bar
     from fx_pipeline.market.calendar import MINUTE_NS
 
-    newest = newest_bar(lake_folder(settings.data_dir), instrument)
-    metadata: dict[str, Any] = {
-        "newest bar": "none" if newest is None else f"{np.datetime64(newest, 'ns').astype('datetime64[m]')}Z"
-    }
+    try:
+        newest = newest_bar(lake_folder(settings.data_dir), instrument)
+    except DataError as error:
+        # One instrument's broken file is no reason to say nothing of the others.
+        return _judged(instrument, False, {"note": str(error)})
+    metadata: dict[str, Any] = {"newest bar": "none" if newest is None else f"{_minute(newest)}Z"}
     passed = True
     if not settings.has_moving_source:
         metadata["note"] = "the embedded paper server has history only: nothing newer can come."
     elif newest is None:
         passed = False
         metadata["note"] = "there are no candles yet: the schedule keep_current brings this month and the last."
+    elif isinstance(now_ns, str):
+        passed, metadata["note"] = False, now_ns
     else:
-        behind = len(settings.calendar.expected_minutes(newest + MINUTE_NS, now_ns))
+        counted_ns = newest + max(_COUNTED_MINUTES, 3 * settings.stale_minutes) * MINUTE_NS
+        behind = len(settings.calendar.expected_minutes(newest + MINUTE_NS, min(now_ns, counted_ns)))
         metadata |= {"expected minutes since": behind, "allowed": settings.stale_minutes}
-        passed = behind <= settings.stale_minutes
+        passed = behind <= settings.stale_minutes and now_ns <= counted_ns
+        if now_ns > counted_ns:
+            metadata["note"] = f"minutes after {_minute(counted_ns)}Z are not counted any more."
+    return _judged(instrument, passed, metadata)
+
+
+def _judged(instrument: str, passed: bool, metadata: dict[str, Any]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=check_name(instrument),
         asset_key=_CANDLES,
@@ -69,7 +90,8 @@ def currency_of(settings: Settings, instrument: str, now_ns: int) -> dg.AssetChe
 )
 def candles_are_current(context: dg.AssetCheckExecutionContext) -> Any:
     """Whether the newest bar of each configured instrument is not older than the FX calendar explains."""
-    settings, now_ns = load_settings(), _now_ns()
+    settings = load_settings()
+    now_ns = _market_time(settings)
     wanted = {check.name for check in context.selected_asset_check_keys}
     for name in SETTINGS.instruments:
         if check_name(name) in wanted:
@@ -86,10 +108,14 @@ def candles_are_current(context: dg.AssetCheckExecutionContext) -> Any:
 )
 def watch_freshness(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Report the freshness check of each configured instrument whenever its outcome changes."""
-    settings, now_ns = load_settings(), _now_ns()
+    settings = load_settings()
     if not settings.has_moving_source:
         return dg.SkipReason("the embedded paper server has history only: nothing newer can come.")
-    results = [currency_of(settings, name, now_ns) for name in settings.instruments]
+    # The checks are those of the instruments that the settings had when the pipeline was loaded.
+    names = [name for name in settings.instruments if name in SETTINGS.instruments]
+    unknown = [name for name in settings.instruments if name not in names]
+    now_ns = _market_time(settings)
+    results = [currency_of(settings, name, now_ns) for name in names]
     known = set((context.cursor or "").split(","))
     state = {f"{result.check_name}={result.passed}": result for result in results}
     # The UI shows the outcome of a check for the newest materialisation: without one named, it would show none.
@@ -113,10 +139,20 @@ def watch_freshness(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
         for name, result in state.items()
         if name not in known
     ]
-    old = [name for name, result in zip(settings.instruments, results, strict=True) if not result.passed]
+    old = [name for name, result in zip(names, results, strict=True) if not result.passed]
     said = f"not current: {', '.join(old)}." if old else "all instruments are current."
+    if unknown:
+        said += f" Not watched: {', '.join(unknown)}, not known when the pipeline was loaded: restart make ui."
+        context.log.warning(said)
     return dg.SensorResult(asset_events=events, cursor=",".join(state), skip_reason=said)
 
 
-def _now_ns() -> int:
-    return int(np.datetime64(dt.datetime.now(tz=dt.UTC).replace(tzinfo=None), "ns").astype(np.int64))
+def _market_time(settings: Settings) -> int | str:
+    try:
+        return market_ns(settings, machine_ns())
+    except (BrokerError, ConfigurationError) as error:
+        return f"the market's time is not known: {error}"
+
+
+def _minute(time_ns: int) -> str:
+    return str(np.datetime64(time_ns, "ns").astype("datetime64[m]"))

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from fx_pipeline.ingest.overview import MonthGaps
 
 _LONGEST = 20
+#: Each day keeps a table: `fx-pipeline gaps` has all months.
+_TABLED_MONTHS = 36
+#: A map with more rows has colours alone.
+_LETTERED_ROWS = 8
 #: The map's scale ends here: a month that lacks more is red like one that is not there.
 _SCALE_PERCENT = 10.0
 
@@ -55,14 +59,20 @@ def month_metadata(report: "MonthReport", gaps: Sequence[Mapping[str, Any]]) -> 
 
 
 def overview_metadata(found: Mapping[str, Sequence["MonthGaps"]]) -> dict[str, Any]:
-    """Return the gaps of all months of some instruments, as a table and as a map; nothing where there are none."""
+    """Return the gaps of instruments as a table of the newest three years and a map of all; nothing where none are."""
+    table = gap_table({name: months[-_TABLED_MONTHS:] for name, months in found.items()})
+    return {**table, "missing by month": _map(found)} if table else {}
+
+
+def gap_table(found: Mapping[str, Sequence["MonthGaps"]]) -> dict[str, Any]:
+    """Return the gaps of months as a table, the newest first; nothing where there are none."""
     rows = [{"instrument": name} | month.record() for name, months in found.items() for month in months]
     if not rows:
         return {}
     records = [
         dg.TableRecord({key: "" if value is None else value for key, value in row.items()}) for row in reversed(rows)
     ]
-    return {"all months": dg.MetadataValue.table(records), "missing by month": _map(found)}
+    return {"months": dg.MetadataValue.table(records)}
 
 
 def _day_plot(gaps: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
@@ -102,7 +112,7 @@ def _map(found: Mapping[str, Sequence["MonthGaps"]]) -> dg.MetadataValue:
         step = max(1, len(columns) // 12)
         axes.set_xticks(range(0, len(columns), step), columns[::step], fontsize=6)
         axes.set_yticks(range(len(rows)), rows, fontsize=6)
-        if len(columns) <= 12:
+        if len(columns) <= 12 and len(rows) <= _LETTERED_ROWS:
             for y, line in enumerate(grid):
                 for x, value in enumerate(line):
                     if value == value:

@@ -1,19 +1,24 @@
 """What keeps instruments current: new candles by schedule, features and sessions of what came in."""
 
+import contextlib
 import json
-from collections.abc import Iterable
 
 import dagster as dg
 import pandas as pd
+from dagster._check import CheckError
+from dagster._core.errors import DagsterInvalidInvocationError
 
-from fx_pipeline.defs.automation import new_materializations
+from fx_pipeline.defs.events import new_materializations, newest_materialization
 from fx_pipeline.defs.features import feature_table
 from fx_pipeline.defs.jobs import ingest, prepare
 from fx_pipeline.defs.market_data import m1_candles
-from fx_pipeline.defs.partitions import INSTRUMENTS, cell, key
+from fx_pipeline.defs.market_time import market_ns
+from fx_pipeline.defs.partitions import INSTRUMENTS, cell, instrument_month, key
+from fx_pipeline.defs.partitions import months as offered_months
 from fx_pipeline.defs.settings import SETTINGS
 from fx_pipeline.market.calendar import MINUTE_NS
-from fx_pipeline.settings import load_settings
+from fx_pipeline.market.errors import DataError
+from fx_pipeline.settings import Settings, load_settings
 
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -24,8 +29,11 @@ _UNFINISHED = [
 ]
 #: A last bar may be completed late; after that, nothing comes until the market opens again.
 _LATE_NS = 10 * MINUTE_NS
+#: Months of an instrument that a tick asks for: after a long pause the rest comes with the next ones.
+_MONTHS_A_TICK = 24
 #: A run that hangs would hold up all others that download.
 _MAX_RUNTIME_S = 3_600
+_RELOAD = "restart make ui."
 _PARTITION, _RANGE_START, _RANGE_END = (
     "dagster/partition",
     "dagster/asset_partition_range_start",
@@ -41,7 +49,8 @@ _PARTITION, _RANGE_START, _RANGE_END = (
     description=(
         "Asks for the new candles of every configured instrument, in a run for each month of each, so that one that "
         "fails stops no other. It asks for nothing while the market is closed, nor of the embedded paper server, which "
-        "gets no new candles. FX_INGEST_CRON says when."
+        "gets no new candles. FX_INGEST_CRON says when. Of a paper server at FX_PAPER_URL, which may replay the past, "
+        "it asks for the months up to that server's time."
     ),
 )
 def keep_current(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
@@ -55,17 +64,31 @@ def keep_current(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] |
             "live), or FX_PAPER_URL for a paper server that runs. Imported candles are brought in with `ingest`."
         )
     tick = pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC")
-    now_ns = tick.as_unit("ns").value
+    now_ns = market_ns(settings, tick.as_unit("ns").value)
     closed_ns = settings.calendar.last_expected(now_ns) + MINUTE_NS
     busy = _busy_partitions(context.instance)
     requests: list[dg.RunRequest] = []
+    offered = set(offered_months.get_partition_keys())
+    unknown = [instrument for instrument in settings.instruments if instrument not in INSTRUMENTS]
+    if unknown:
+        context.log.warning(f"{', '.join(unknown)}: not known when the pipeline was loaded, so left out: {_RELOAD}")
     for instrument in settings.instruments:
+        if instrument in unknown:
+            continue
         months = pending_months(settings.data_dir, instrument, settings.oanda_environment, now_ns)
+        months = [month for month in months if month >= settings.history_start]
+        if strange := [month for month in months if month not in offered]:
+            context.log.warning(f"{instrument} {', '.join(strange)}: months that the pipeline does not have: {_RELOAD}")
+        months = [month for month in months if month in offered]
+        if len(months) > _MONTHS_A_TICK:
+            context.log.warning(
+                f"{instrument}: {len(months)} months are to be asked for; this tick takes the oldest "
+                f"{_MONTHS_A_TICK - 1} and the newest, the next ones the rest."
+            )
+            months = [*months[: _MONTHS_A_TICK - 1], months[-1]]
         for month in months:
             partition = key(instrument, month)
-            if month < settings.history_start:
-                continue
-            if month == months[-1] and _ingested_at(context.instance, partition) >= closed_ns + _LATE_NS:
+            if month == months[-1] and _has_all(context.instance, settings, instrument, partition, closed_ns):
                 context.log.info(f"{instrument} {month}: nothing new since the market closed.")
             elif str(partition) in busy:
                 context.log.info(f"{instrument} {month}: its last run is not over yet.")
@@ -77,7 +100,10 @@ def keep_current(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] |
                         tags={"dagster/max_runtime": str(_MAX_RUNTIME_S)},
                     )
                 )
-    return requests or dg.SkipReason("nothing new can have come: the market is closed, or all runs are under way.")
+    if requests:
+        return requests
+    left_out = f" Left out: {', '.join(unknown)}: {_RELOAD}" if unknown else ""
+    return dg.SkipReason(f"nothing new can have come: the market is closed, or all runs are under way.{left_out}")
 
 
 @dg.sensor(
@@ -116,24 +142,35 @@ def prepare_new_candles(context: dg.SensorEvaluationContext) -> dg.SensorResult 
 
 
 def _busy_partitions(instance: dg.DagsterInstance) -> set[str]:
-    """Partitions of candles that queued or started runs will bring in; of a range of them, its two ends."""
+    """Partitions of candles that queued or started runs will bring in."""
     busy: set[str] = set()
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
         if run.job_name == ingest.name or m1_candles.key in (run.asset_selection or ()):
             busy |= {run.tags[name] for name in (_PARTITION, _RANGE_START, _RANGE_END) if name in run.tags}
+            if _RANGE_START in run.tags and _RANGE_END in run.tags:
+                ends = dg.PartitionKeyRange(run.tags[_RANGE_START], run.tags[_RANGE_END])
+                # An end that was taken out of the settings is no partition any more.
+                with contextlib.suppress(DagsterInvalidInvocationError, CheckError):
+                    busy |= {str(partition) for partition in instrument_month.get_partition_keys_in_range(ends)}
     return busy
 
 
-def _ingested_at(instance: dg.DagsterInstance, partition: str) -> int:
-    """When a month was last built, UTC nanoseconds; 0 if never."""
-    records = _newest(instance, m1_candles, partition)
-    return max((int(record.timestamp * 1e9) for record in records), default=0)
+def _has_all(instance: dg.DagsterInstance, settings: Settings, instrument: str, partition: str, closed_ns: int) -> bool:
+    # Whether nothing can have come since the month was last built.
+    if settings.broker_has_the_clock:
+        # When Dagster built it says nothing in the broker's time; what it has does.
+        from fx_pipeline.ingest.layout import lake_folder
+        from fx_pipeline.ingest.overview import newest_bar
+
+        # A file that cannot be read is built again by the run.
+        with contextlib.suppress(DataError):
+            newest = newest_bar(lake_folder(settings.data_dir), instrument)
+            return newest is not None and newest + MINUTE_NS >= closed_ns
+        return False
+    newest_record = newest_materialization(instance, m1_candles.key, partition)
+    return newest_record is not None and int(newest_record.timestamp * 1e9) >= closed_ns + _LATE_NS
 
 
 def _newest_id(instance: dg.DagsterInstance, asset: dg.AssetsDefinition, partition: str) -> int:
-    return max((record.storage_id for record in _newest(instance, asset, partition)), default=0)
-
-
-def _newest(instance: dg.DagsterInstance, asset: dg.AssetsDefinition, partition: str) -> Iterable[dg.EventLogRecord]:
-    records = dg.AssetRecordsFilter(asset_key=asset.key, asset_partitions=[str(partition)])
-    return instance.fetch_materializations(records, limit=1).records
+    record = newest_materialization(instance, asset.key, partition)
+    return 0 if record is None else record.storage_id

@@ -1,13 +1,16 @@
 """Candles: raw pages as the broker sent them, and the typed M1 parquet of each month."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pandas as pd
+from pydantic import Field
 
+from fx_pipeline.defs.events import newest_materialization
 from fx_pipeline.defs.freshness import freshness_policy
 from fx_pipeline.defs.gaps import month_metadata, overview_metadata
 from fx_pipeline.defs.metadata import OWNERS, column_schema
@@ -17,13 +20,18 @@ from fx_pipeline.defs.progress import reporter
 from fx_pipeline.defs.resources import Broker
 from fx_pipeline.defs.settings import SETTINGS
 from fx_pipeline.market.candles import CANDLE_SCHEMA
-from fx_pipeline.market.errors import BrokerError, FxPipelineError
+from fx_pipeline.market.errors import BrokerError, DataError, FxPipelineError
 from fx_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
     from fx_pipeline.ingest.lake import MonthReport
 
 MAX_RETRIES = 2
+#: How long a revision of history is told.
+REVISED_DAYS = 7
+#: Revised months that the check lists, the newest first.
+_LISTED = 50
+_DAY_NS = 86_400 * 1_000_000_000
 #: Columns of the M1 parquet, for people.
 CANDLE_NOTES = {
     "time": "The bar's OPEN, UTC.",
@@ -31,6 +39,18 @@ CANDLE_NOTES = {
     "quotes_modelled": "Bid and ask come from the cost model because the source has one price side only.",
     "source": "imported, synthetic, practice or live.",
 }
+
+
+class DownloadConfig(dg.Config):
+    """What a run downloads."""
+
+    again: bool = Field(
+        default=False,
+        description=(
+            "Download every page again, of finished months too. `m1_candles` then shows the bars that the broker has "
+            "changed or withdrawn, and their old values are kept."
+        ),
+    )
 
 
 @dg.asset(
@@ -45,12 +65,13 @@ CANDLE_NOTES = {
     backfill_policy=dg.BackfillPolicy.single_run(),
     code_version="1",
 )
-def raw_candles(context: dg.AssetExecutionContext, broker: Broker) -> None:
+def raw_candles(context: dg.AssetExecutionContext, config: DownloadConfig, broker: Broker) -> None:
     """Candle pages of a month, byte for byte as the broker sent them (bid, mid and ask).
 
     A finished month that is already here is not asked for again, so rebuilding everything downstream never needs the
-    network. The source is OANDA or, by default, the local paper server: real candles where `fx-pipeline import` has
-    put some, else a synthetic market that is labelled so everywhere.
+    network; with `again` it is, and takes the place of what is here when it is whole. The source is OANDA or, by
+    default, the local paper server: real candles where `fx-pipeline import` has put some, else a synthetic market that
+    is labelled so everywhere.
 
     Of several months, those that fail do not stop the others; the run then fails and names them.
     """
@@ -70,7 +91,8 @@ def raw_candles(context: dg.AssetExecutionContext, broker: Broker) -> None:
                 continue
             instrument, month = cell(key)
             try:
-                raw = download_month(client, instrument, month, raw_folder(data_dir, instrument, month), now_ns=now_ns)
+                folder = raw_folder(data_dir, instrument, month)
+                raw = download_month(client, instrument, month, folder, now_ns=now_ns, force=config.again)
             except FxPipelineError as error:
                 partitions.failed(key, error)
                 continue
@@ -80,6 +102,7 @@ def raw_candles(context: dg.AssetExecutionContext, broker: Broker) -> None:
                     "dagster/row_count": raw.candles,
                     "pages": raw.pages,
                     "pages downloaded now": raw.downloaded,
+                    "pages changed": raw.changed,
                     "source": raw.source or "none",
                     "quotes": raw.quotes or "none",
                     "month complete": raw.complete,
@@ -114,19 +137,23 @@ def _retrying_only_the_broker() -> Iterator[None]:
         dg.AssetCheckSpec(
             "history_stands",
             asset="m1_candles",
-            description="No bar of before is gone or has other values now. A warning: histories get revised.",
+            description=(
+                f"No bar of before was found gone or with other values in the last {REVISED_DAYS} days, of any "
+                "instrument. A warning: histories get revised."
+            ),
         )
     ],
     code_version="2",
 )
-def m1_candles(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+def m1_candles(context: dg.AssetExecutionContext) -> Iterator[Any]:
     """M1 candles of a month as parquet: typed, sorted, unique on time, complete bars only.
 
     A minute without a tick has no candle, and none is invented: gaps are rows of a gap table. Impossible bars are set
-    aside in quarantine with a reason, and counted here. The newest month of a run shows the gaps of all months.
+    aside in quarantine with a reason, and counted here. A month shows its longest gaps, and the newest one of a run the
+    gaps of all months, when it is built for the first time on a day and has new bars.
     """
     from fx_pipeline.ingest.gaps import read_gaps
-    from fx_pipeline.ingest.lake import build_month
+    from fx_pipeline.ingest.lake import build_months
     from fx_pipeline.ingest.layout import lake_folder
     from fx_pipeline.ingest.overview import month_gaps
 
@@ -135,33 +162,58 @@ def m1_candles(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     keys = [str(key) for key in context.partition_keys]
     newest = {cell(key)[0]: key for key in sorted(keys)}
     partitions = Partitions(context)
-    reports: dict[str, MonthReport] = {}
-    for key in keys:
+    built = build_months(settings.data_dir, map(cell, keys), now_ns=now_ns, calendar=calendar)
+    for key, report in zip(keys, built, strict=True):
         instrument, month = cell(key)
         try:
-            report = build_month(settings.data_dir, instrument, month, now_ns=now_ns, calendar=calendar)
-            metadata = month_metadata(report, read_gaps(lake, instrument, month).to_pylist())
-            if key == newest[instrument]:
+            if isinstance(report, FxPipelineError):
+                raise report
+            detailed = _needs_details(context, key, report, now_ns)
+            metadata = month_metadata(report, read_gaps(lake, instrument, month).to_pylist() if detailed else [])
+            if detailed and key == newest[instrument]:
                 metadata |= overview_metadata({instrument: month_gaps(lake, instrument, calendar)})
         except FxPipelineError as error:
             partitions.failed(key, error)
             continue
-        reports[key] = report
         partitions.made(key, metadata)
         context.log.info(f"{instrument} {month}: {report.rows} bars, {report.missing} missing minutes.")
+    # Before a month that failed ends the run: what became of history is told all the same.
+    yield _history_check(lake, now_ns)
     partitions.finish()
-    return dg.MaterializeResult(check_results=[_history_check(reports)])
+    yield dg.MaterializeResult()
 
 
-def _history_check(reports: Mapping[str, "MonthReport"]) -> dg.AssetCheckResult:
-    changed = {key: report for key, report in reports.items() if report.changed or report.removed}
+def _needs_details(context: dg.AssetExecutionContext, key: str, report: "MonthReport", now_ns: int) -> bool:
+    # Tables and plots stay in the event log for ever, and the running month is built every hour: once a day will do.
+    before = newest_materialization(context.instance, context.asset_key, key)
+    if before is None:
+        return True
+    return report.written and int(before.timestamp * 1e9) // _DAY_NS < now_ns // _DAY_NS
+
+
+def _history_check(lake: Path, now_ns: int) -> dg.AssetCheckResult:
+    # Of all instruments, and of days: the check has one state, and each run of any month sets it anew.
+    from fx_pipeline.ingest.revisions import revised_since
+
+    def result(passed: bool, metadata: dict[str, Any]) -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(
+            check_name="history_stands", passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata=metadata
+        )
+
+    try:
+        revised = revised_since(lake, now_ns - REVISED_DAYS * _DAY_NS)
+    except DataError as error:
+        return result(False, {"note": str(error)})
     rows = [
-        dg.TableRecord({"partition": key, "bars changed": report.changed, "bars removed": report.removed})
-        for key, report in changed.items()
+        dg.TableRecord(
+            {
+                "partition": f"{month.instrument}|{month.month}",
+                "bars changed": month.changed,
+                "bars removed": month.removed,
+                "found": f"{pd.Timestamp(month.noted_ns, tz='UTC'):%Y-%m-%d %H:%M}",
+            }
+        )
+        for month in sorted(revised, key=lambda month: -month.noted_ns)
     ]
-    return dg.AssetCheckResult(
-        check_name="history_stands",
-        passed=not changed,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"changed months": dg.MetadataValue.table(rows)} if rows else {},
-    )
+    found = {"months": len(rows), "changed months": dg.MetadataValue.table(rows[:_LISTED])} if rows else {}
+    return result(not rows, found)

@@ -54,11 +54,16 @@ class Clock:
         (N,) int64
             `NO_TIME` where there was none, and where a clock change makes the wall clock ambiguous or skips it.
         """
-        utc_ns = np.full(len(local_ns), NO_TIME)
         known = local_ns != NO_TIME
-        shifted = local_ns[known] - round(self.hours * _HOUR_NS)
-        utc_ns[known] = shifted if self.zone == "UTC" else _zone_to_utc(shifted, self.zone)
+        if known.all():
+            return self._to_utc(local_ns)
+        utc_ns = np.full(len(local_ns), NO_TIME)
+        utc_ns[known] = self._to_utc(local_ns[known])
         return utc_ns
+
+    def _to_utc(self, local_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        shifted = local_ns - round(self.hours * _HOUR_NS)
+        return shifted if self.zone == "UTC" else _zone_to_utc(shifted, self.zone)
 
 
 def _zone_to_utc(local_ns: npt.NDArray[np.int64], zone: str) -> npt.NDArray[np.int64]:
@@ -90,6 +95,14 @@ def _localized(local_ns: npt.NDArray[np.int64], zone: str) -> npt.NDArray[np.int
     return np.asarray(utc.as_unit("ns").asi8)
 
 
+def _is_zone(name: str) -> bool:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
 UTC = Clock()
 NEW_YORK = Clock("America/New_York")
 
@@ -109,13 +122,11 @@ def parse_clock(text: str) -> Clock:
         offset = timedelta(hours=hours, minutes=minutes)
         if abs(offset) <= timedelta(hours=14):
             return Clock("UTC", offset.total_seconds() / 3600)
-    elif found := _ZONE_HOURS.fullmatch(text):
-        try:
-            zoneinfo.ZoneInfo(found[1])
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            pass
-        else:
-            return Clock(found[1], float(found[2] or 0))
+    elif _is_zone(text):
+        # Before a zone plus hours: in the name Etc/GMT+3 the hours are BEHIND UTC.
+        return Clock(text)
+    elif (found := _ZONE_HOURS.fullmatch(text)) and _is_zone(found[1]):
+        return Clock(found[1], float(found[2] or 0))
     raise ConfigurationError(
         f"--utc-offset {text!r} cannot be read: give hours ahead of UTC (3, -5, +05:30), a zone (Europe/Athens), or "
         "a zone and hours (America/New_York+7, the clock of many MetaTrader brokers)."

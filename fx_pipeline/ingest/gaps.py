@@ -54,26 +54,14 @@ def gap_table(time_ns: Int64, calendar: FxCalendar) -> pa.Table:
     Parameters
     ----------
     time_ns : (T,) int64
-        Bar opens, sorted.
+        Bar opens on the minute, sorted.
 
     Returns
     -------
     Table
         `GAP_SCHEMA`, sorted by start.
     """
-    rows: list[tuple[int, int, int, str]] = []
-    if len(time_ns):
-        expected = calendar.expected_minutes(int(time_ns[0]), int(time_ns[-1]) + MINUTE_NS)
-        absent = np.setdiff1d(expected, time_ns, assume_unique=True)
-        for kind, minutes in (("missing", absent), ("unexpected", time_ns[~calendar.is_expected(time_ns)])):
-            rows += [(int(run[0]), int(run[-1]) + MINUTE_NS, len(run), kind) for run in _runs(minutes)]
-    rows.sort()
-    columns = list(zip(*rows, strict=True)) if rows else [(), (), (), ()]
-    # Arrow takes no integers for times with a zone, but casts them.
-    arrays = [pa.array(columns[0], pa.int64()), pa.array(columns[1], pa.int64()), *map(pa.array, columns[2:])]
-    return pa.Table.from_arrays(
-        [array.cast(field.type) for array, field in zip(arrays, GAP_SCHEMA, strict=True)], schema=GAP_SCHEMA
-    )
+    return find_gaps(time_ns, calendar)[0]
 
 
 def count_gaps(time_ns: Int64, start_ns: int, end_ns: int, calendar: FxCalendar) -> GapCount:
@@ -82,20 +70,28 @@ def count_gaps(time_ns: Int64, start_ns: int, end_ns: int, calendar: FxCalendar)
     Parameters
     ----------
     time_ns : (T,) int64
-        Bar opens inside [start, end), sorted.
+        Bar opens on the minute inside [start, end), sorted.
     """
-    expected = calendar.expected_minutes(start_ns, end_ns)
-    absent = np.setdiff1d(expected, time_ns, assume_unique=True)
-    longest = max(_runs(absent), key=len, default=absent)
-    present = len(expected) - len(absent)
-    return GapCount(
-        expected=len(expected),
-        present=present,
-        missing=len(absent),
-        unexpected=len(time_ns) - present,
-        longest_gap_minutes=len(longest),
-        longest_gap_start_ns=int(longest[0]) if len(longest) else None,
+    return _count(_compare(time_ns, start_ns, end_ns, calendar))
+
+
+def find_gaps(time_ns: Int64, calendar: FxCalendar) -> tuple[pa.Table, GapCount]:
+    """Return the gaps of bars between the first and the last of them, and their count: `gap_table` and `count_gaps`."""
+    start, end = (int(time_ns[0]), int(time_ns[-1]) + MINUTE_NS) if len(time_ns) else (0, 0)
+    compared = _compare(time_ns, start, end, calendar)
+    rows: list[tuple[int, int, int, str]] = []
+    for kind, minutes in (("missing", compared.missing), ("unexpected", compared.unexpected)):
+        starts, lengths = _runs(minutes)
+        ends = starts + lengths * MINUTE_NS
+        rows += [(*run, kind) for run in zip(starts.tolist(), ends.tolist(), lengths.tolist(), strict=True)]
+    rows.sort()
+    columns = list(zip(*rows, strict=True)) if rows else [(), (), (), ()]
+    # Arrow takes no integers for times with a zone, but casts them.
+    arrays = [pa.array(columns[0], pa.int64()), pa.array(columns[1], pa.int64()), *map(pa.array, columns[2:])]
+    table = pa.Table.from_arrays(
+        [array.cast(field.type) for array, field in zip(arrays, GAP_SCHEMA, strict=True)], schema=GAP_SCHEMA
     )
+    return table, _count(compared)
 
 
 def read_gaps(lake: Path, instrument: str, month: str) -> pa.Table:
@@ -111,7 +107,38 @@ def read_gaps(lake: Path, instrument: str, month: str) -> pa.Table:
     return read_table(path, GAP_SCHEMA, remedy) if path.is_file() else GAP_SCHEMA.empty_table()
 
 
-def _runs(minutes: Int64) -> list[Int64]:
-    # A weekend, a break or a holiday ends a run: nothing is missing there.
-    breaks = np.flatnonzero(np.diff(minutes) != MINUTE_NS) + 1
-    return [run for run in np.split(minutes, breaks) if len(run)]
+class _Compared(NamedTuple):
+    # How many minutes are expected, those of them without a bar, and those with a bar that are not expected.
+    expected: int
+    missing: Int64
+    unexpected: Int64
+
+
+def _compare(time_ns: Int64, start_ns: int, end_ns: int, calendar: FxCalendar) -> _Compared:
+    first = -(-start_ns // MINUTE_NS) * MINUTE_NS
+    minutes = np.arange(first, end_ns, MINUTE_NS, dtype=np.int64)
+    expected = calendar.is_expected(minutes)
+    present = np.zeros(len(minutes), bool)
+    present[(time_ns - first) // MINUTE_NS] = True
+    return _Compared(int(expected.sum()), minutes[expected & ~present], minutes[present & ~expected])
+
+
+def _count(compared: _Compared) -> GapCount:
+    starts, lengths = _runs(compared.missing)
+    longest = int(np.argmax(lengths)) if len(lengths) else None
+    return GapCount(
+        expected=compared.expected,
+        present=compared.expected - len(compared.missing),
+        missing=len(compared.missing),
+        unexpected=len(compared.unexpected),
+        longest_gap_minutes=0 if longest is None else int(lengths[longest]),
+        longest_gap_start_ns=None if longest is None else int(starts[longest]),
+    )
+
+
+def _runs(minutes: Int64) -> tuple[Int64, Int64]:
+    # First minute and length of each run. A weekend, a break or a holiday ends a run: nothing is missing there.
+    if not len(minutes):
+        return minutes, minutes
+    first = np.append(0, np.flatnonzero(np.diff(minutes) != MINUTE_NS) + 1)
+    return minutes[first], np.diff(first, append=len(minutes))

@@ -6,9 +6,12 @@ under that reading the Friday close would move by an hour every summer, and it d
 
 from pathlib import Path
 
+import numpy as np
+
 from fx_pipeline.ingest.clock import NEW_YORK
-from fx_pipeline.ingest.parsed import Source, TextForm
-from fx_pipeline.ingest.text import read_blocks, read_times
+from fx_pipeline.ingest.lines import read_lines
+from fx_pipeline.ingest.parsed import Parsed, Source, TextForm
+from fx_pipeline.ingest.text import Block, read_blocks, read_times
 
 EXPECTED = "20170102 020000;1.05155;1.05197;1.05155;1.05190;0"
 _NAMES = ("time", "open", "high", "low", "close", "volume")
@@ -23,4 +26,13 @@ _FORM = TextForm(
 
 def open_file(path: Path) -> Source:
     """Open a HistData ASCII M1 file."""
-    return Source(NEW_YORK, read_blocks(path), _FORM.parse)
+    return Source(NEW_YORK, read_blocks(path), _parse)
+
+
+def _parse(block: Block) -> Parsed:
+    found = read_lines(block.data)
+    if found is None:
+        return _FORM.parse(block)
+    local_ns, prices, volume = found
+    rows = len(local_ns)
+    return Parsed(np.arange(1, rows + 1), local_ns, dict(zip(_FORM.prices, prices, strict=True)), volume, rows)

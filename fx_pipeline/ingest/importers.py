@@ -25,7 +25,7 @@ from fx_pipeline.ingest.reading import THREADS, CheckedFile, in_order, read_file
 from fx_pipeline.ingest.sides import GivenSides, Side
 from fx_pipeline.ingest.sniff import FORMATS, Format
 from fx_pipeline.ingest.sniff import guess_format as guess_format
-from fx_pipeline.market.candles import CANDLE_SCHEMA
+from fx_pipeline.market.candles import CANDLE_SCHEMA, SIDES
 from fx_pipeline.market.errors import ConfigurationError, DataError
 from fx_pipeline.market.files import write_table
 from fx_pipeline.market.instrument import instrument as find_instrument
@@ -138,14 +138,44 @@ def guess_instrument(path: Path) -> str:
     DataError
         If no known instrument's name stands there, or several do.
     """
-    name = path.name.upper()
-    found = [
-        known for known in known_instruments() if re.search(rf"(?<![A-Z]){known[:3]}[_-]?{known[4:]}(?![A-Z])", name)
-    ]
+    found = _named_in(path)
     if len(found) != 1:
         says = "names no known instrument" if not found else f"names {' and '.join(found)}"
         raise DataError(f"the file name {path.name!r} {says}: give --instrument, like GBP_JPY.")
     return found[0]
+
+
+def _named_in(path: Path) -> list[str]:
+    name = path.name.upper()
+    return [
+        known for known in known_instruments() if re.search(rf"(?<![A-Z]){known[:3]}[_-]?{known[4:]}(?![A-Z])", name)
+    ]
+
+
+def common_instrument(files: Sequence[Path], given: str | None) -> str:
+    """Return the instrument of files that are imported together: the given one, or the one in all of their names.
+
+    Raises
+    ------
+    DataError
+        If the names of the files say different instruments, or one says another than the given, or none is given and
+        one says none; or if the given one is unknown.
+    """
+    if given is None:
+        named = {path: guess_instrument(path) for path in files}
+        if len(set(named.values())) > 1:
+            listed = ", ".join(f"{path.name} ({name})" for path, name in named.items())
+            raise DataError(f"the files are of different instruments: {listed}. Import each instrument by itself.")
+        return named[files[0]]
+    find_instrument(given)
+    for path in files:
+        names = _named_in(path)
+        if names and given not in names:
+            raise DataError(
+                f"the file name {path.name!r} names {' and '.join(names)}, not {given}: leave the file out, or rename "
+                f"it if it does hold {given}."
+            )
+    return given
 
 
 def read_candles(
@@ -174,7 +204,8 @@ def read_candles(
         If the file cannot be read, is cut short, holds other than M1 bars of that instrument on that clock, or more
         than half of it is bad.
     ConfigurationError
-        If the format is unknown, or needs an offset that is not given.
+        If the format or the side is unknown, an offset that the format needs is not given, or one is given for times
+        that carry a zone.
     """
     with Buckets() as buckets:
         read = _Read(path, buckets, _checked(path, format, instrument, utc_offset, side, now_ns, buckets, None))
@@ -187,7 +218,7 @@ def read_candles(
 def import_files(
     files: Sequence[Path],
     instrument: str,
-    format: Format,
+    format: Format | None,
     data_dir: Path = DEFAULT_DATA_DIR,
     utc_offset: str | None = None,
     side: Side | None = None,
@@ -202,6 +233,8 @@ def import_files(
 
     Parameters
     ----------
+    format : str, optional
+        Of all files; when absent, each file's content says it.
     progress : callable, optional
         Is told the share of the work that is done.
     in_memory_bytes : int
@@ -212,9 +245,10 @@ def import_files(
     report = _Progress(progress, [path.stat().st_size if path.is_file() else 0 for path in files])
     with contextlib.ExitStack() as open_buckets:
         reads: list[_Read] = []
-        for path in files:
+        formats = [format or guess_format(path) for path in files]
+        for path, known in zip(files, formats, strict=True):
             buckets = open_buckets.enter_context(Buckets(in_memory_bytes // len(files), paper_store(data_dir)))
-            found = _checked(path, format, instrument, utc_offset, side, now_ns, buckets, report.read)
+            found = _checked(path, known, instrument, utc_offset, side, now_ns, buckets, report.read)
             report.next_file()
             reads.append(_Read(path, buckets, found))
         return _store(reads, instrument, data_dir, report)
@@ -267,9 +301,16 @@ def _checked(
             f"{path}: {format} files are on the broker's clock and do not name it. Give --utc-offset: hours ahead of "
             "UTC (+3), a zone (Europe/Athens), or a zone and hours (America/New_York+7, that of many brokers)."
         )
+    if side is not None and side not in SIDES:
+        raise ConfigurationError(f"--side {side!r} is unknown: use one of {', '.join(SIDES)}.")
     find_instrument(instrument)
     clock = parse_clock(utc_offset) if utc_offset is not None else None
     source = reader.open_file(path)
+    if clock is not None and source.zoned:
+        raise ConfigurationError(
+            f"{path}: its times carry a zone themselves, so that --utc-offset {utc_offset} cannot be meant: leave it "
+            "out. If the zone is wrong, write the times without one."
+        )
     return read_file(
         path, source, reader.expected, instrument, clock or source.clock, side or reader.side, buckets, now_ns, progress
     )

@@ -96,7 +96,8 @@ def judge(parsed: Parsed, sides: GivenSides, clock: Clock, now_ns: int | None = 
     volume = parsed.volume if kept.all() else np.where(kept, parsed.volume, 0)
     modelled = np.full(count, sides.modelled) if parsed.quotes_modelled is None else parsed.quotes_modelled
     rows = Rows(utc_ns, parsed.row, np.rint(volume).astype(np.int64), modelled, given)
-    timed = suspects[possible[suspects] & ~filled[suspects]]
+    evident = possible & ~filled
+    timed = suspects[evident[suspects]]
     impossible = ~_possible_prices(given[:, timed], sides)
     close = given[sides.columns.index(f"{sides.columns[0].split('_')[0]}_c")]
     finite = close[np.isfinite(close)]
@@ -106,7 +107,7 @@ def judge(parsed: Parsed, sides: GivenSides, clock: Clock, now_ns: int | None = 
         left_out=int((fine & filled).sum()),
         refused_ns=utc_ns[timed],
         contradicting_ns=utc_ns[timed[impossible]],
-        clock_evidence=clock_evidence(parsed.local_ns[possible & ~filled]),
+        clock_evidence=clock_evidence(parsed.local_ns if evident.all() else parsed.local_ns[evident]),
         level=float(np.median(finite)) if len(finite) else float("nan"),
     )
 

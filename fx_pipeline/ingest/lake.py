@@ -6,7 +6,9 @@ revision before they are replaced.
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fx_pipeline.ingest.gaps import count_gaps, gap_table
+from fx_pipeline.broker.decode import Candles
+from fx_pipeline.ingest.gaps import find_gaps
 from fx_pipeline.ingest.layout import (
+    built_path,
     gaps_path,
     lake_folder,
     lake_path,
@@ -23,12 +27,13 @@ from fx_pipeline.ingest.layout import (
     raw_folder,
     revisions_path,
 )
-from fx_pipeline.ingest.raw import read_manifest, read_page
+from fx_pipeline.ingest.raw import MANIFEST, read_manifest, read_page
+from fx_pipeline.ingest.reading import THREADS, in_order
 from fx_pipeline.ingest.revisions import CHANGED, find_revisions, note_revisions
 from fx_pipeline.ingest.tables import frame_table
 from fx_pipeline.market.calendar import MINUTE_NS, FxCalendar
 from fx_pipeline.market.candles import CANDLE_SCHEMA, QUARANTINE_SCHEMA, bad_bar_reasons
-from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.errors import DataError, FxPipelineError
 from fx_pipeline.market.files import read_table, remove_file, table_bytes, write_bytes, write_table
 from fx_pipeline.market.months import month_bounds
 
@@ -117,13 +122,15 @@ def build_month(
     DataError
         If the month was not downloaded, or one of its pages cannot be read.
     """
+    folder = raw_folder(data_dir, instrument, month)
+    # Before the pages are read: if other ones come meanwhile, the month does not count as built from them.
+    stamp = _stamp(folder) if (folder / MANIFEST).is_file() else b""
     candles, quarantine, duplicates, incomplete = _read_raw(data_dir, instrument, month, now_ns)
     lake = lake_folder(data_dir)
     path = lake_path(lake, instrument, month)
     refused = quarantine_path(data_dir, instrument, month)
-    calendar = calendar or FxCalendar()
     times = _times(candles)
-    gaps = gap_table(times, calendar)
+    gaps, counted = find_gaps(times, calendar or FxCalendar())
     old = _standing_bars(path)
     revised = find_revisions(old, candles, now_ns)
     changed = int(np.sum(np.array(revised["kind"].to_pylist(), dtype=str) == CHANGED))
@@ -139,8 +146,9 @@ def build_month(
     else:
         remove_file(refused)
     written = write_bytes(path, data) if len(candles) else remove_file(path)
+    # Last of all, and never before the rest is safe: a build that was cut short shows by what this lacks.
+    write_bytes(built_path(lake, instrument, month), stamp, sync=False)
     first, last = (int(times[0]), int(times[-1])) if len(times) else (None, None)
-    counted = count_gaps(times, first or 0, last + MINUTE_NS if last is not None else 0, calendar)
     reasons, counts = np.unique(np.array(quarantine["reason"].to_pylist(), dtype=str), return_counts=True)
     return MonthReport(
         instrument=instrument,
@@ -167,6 +175,36 @@ def build_month(
         first=first,
         last=last,
     )
+
+
+def is_built(data_dir: Path, instrument: str, month: str) -> bool:
+    """Return whether the lake's month was built, to the end, from the raw pages that are here now."""
+    path = built_path(lake_folder(data_dir), instrument, month)
+    try:
+        return path.read_bytes() == _stamp(raw_folder(data_dir, instrument, month))
+    except FileNotFoundError:
+        return False
+
+
+def build_months(
+    data_dir: Path, cells: Iterable[tuple[str, str]], now_ns: int | None = None, calendar: FxCalendar | None = None
+) -> Iterator[MonthReport | FxPipelineError]:
+    """Build months, two at a time, and yield what each gave in order: its report, or the error with which it failed.
+
+    Parameters
+    ----------
+    cells : iterable of (str, str)
+        Instruments and months, each pair once. The other arguments are those of `build_month`.
+    """
+
+    def build(cell: tuple[str, str]) -> MonthReport | FxPipelineError:
+        try:
+            return build_month(data_dir, *cell, now_ns, calendar)
+        except FxPipelineError as error:
+            return error
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield from in_order(pool, build, cells)
 
 
 def lake_months(lake: Path, instrument: str) -> list[str]:
@@ -206,6 +244,12 @@ def read_candles(lake: Path, instrument: str, start_ns: int | None = None, end_n
     return table.slice(first, max(last - first, 0)).combine_chunks()
 
 
+def _stamp(folder: Path) -> bytes:
+    # The manifest has the hash of each page.
+    sha256 = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+    return (json.dumps({"manifest_sha256": sha256}) + "\n").encode()
+
+
 def _standing_bars(path: Path) -> pa.Table:
     # A file that cannot be read has no bars to compare with, and is replaced from the raw pages.
     if path.is_file():
@@ -223,27 +267,31 @@ def _read_raw(data_dir: Path, instrument: str, month: str, now_ns: int | None) -
     entries = manifest["pages"]
     if not entries:
         return CANDLE_SCHEMA.empty_table(), QUARANTINE_SCHEMA.empty_table(), 0, 0
-    pages = [read_page(folder / entry["file"], entry["sha256"]) for entry in entries]
-    time, complete, volume, prices = (np.concatenate(columns) for columns in zip(*pages, strict=True))
+    bounds = month_bounds(month)
+    pages, incomplete = [], 0
+    for entry in entries:
+        page, waiting = _final(read_page(folder / entry["file"], entry["sha256"]), bounds)
+        pages.append(page)
+        incomplete += waiting
     number = np.repeat(np.arange(len(entries)), [len(page.time) for page in pages])
-    start, end = month_bounds(month)
-    inside = (time >= start) & (time < end)
-    kept = inside & complete
+    time = np.concatenate([page.time for page in pages])
+    volume = np.concatenate([page.volume for page in pages])
+    # Price by price: each is a column of the table, which takes it as it is.
+    prices = np.concatenate([page.prices.T for page in pages], axis=1)
     sources = sorted({entry["source"] for entry in entries})
     source = pa.array(sources).take(pa.array([sources.index(entry["source"]) for entry in entries]))
     modelled = np.array([entry["quotes"] != "quoted" for entry in entries])
     table = pa.Table.from_arrays(
         [
-            pa.array(time[kept]).cast(CANDLE_SCHEMA.field("time").type),
-            *(pa.array(np.ascontiguousarray(column)) for column in prices[kept].T),
-            pa.array(volume[kept]),
-            pa.array(modelled[number[kept]]),
-            source.take(pa.array(number[kept])),
+            pa.array(time).cast(CANDLE_SCHEMA.field("time").type),
+            *map(pa.array, prices),
+            pa.array(volume),
+            pa.array(modelled[number]),
+            source.take(pa.array(number)),
         ],
         schema=CANDLE_SCHEMA,
     )
-    incomplete = int((inside & ~complete).sum())
-    if _are_plain(time[kept], prices[kept], now_ns):
+    if _are_plain(time, prices, now_ns):
         return table, QUARANTINE_SCHEMA.empty_table(), 0, incomplete
     frame = table.to_pandas()
     reasons = bad_bar_reasons(frame, now_ns)
@@ -258,10 +306,20 @@ def _read_raw(data_dir: Path, instrument: str, month: str, now_ns: int | None) -
     )
 
 
+def _final(page: Candles, bounds: tuple[int, int]) -> tuple[Candles, int]:
+    # The candles inside the bounds that are complete, and how many there are not.
+    inside = (page.time >= bounds[0]) & (page.time < bounds[1])
+    kept = inside & page.complete
+    if kept.all():
+        return page, 0
+    final = Candles(page.time[kept], page.complete[kept], page.volume[kept], page.prices[kept])
+    return final, int((inside & ~page.complete).sum())
+
+
 def _are_plain(time: Int64, prices: Float64, now_ns: int | None) -> bool:
     # Whether no bar has anything of which `bad_bar_reasons` speaks: nearly always, and many times as fast.
     with np.errstate(invalid="ignore"):
-        bid, _, ask = sides = prices.reshape(-1, 3, 4).transpose(1, 2, 0)
+        bid, _, ask = sides = prices.reshape(3, 4, -1)
         opens, highs, lows, closes = sides.transpose(1, 0, 2)
         return bool(
             np.all(np.diff(time) > 0)

@@ -35,6 +35,11 @@ def revisions_path(lake: Path, instrument: str, month: str) -> Path:
     return lake / "revisions" / instrument / f"{month}.parquet"
 
 
+def built_path(lake: Path, instrument: str, month: str) -> Path:
+    """What a month of the lake was built from; it is written when all else of the month is there."""
+    return lake / "built" / instrument / f"{month}.json"
+
+
 def quarantine_path(data_dir: Path, instrument: str, name: str) -> Path:
     """Refused rows: `name` is the month for candles of the broker, and the file's stem and hash for an import."""
     return data_dir / "quarantine" / instrument / f"{name}.parquet"

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from fx_pipeline.ingest.clock import NO_TIME, UTC
 from fx_pipeline.ingest.header import first_line, skip_line
 from fx_pipeline.ingest.parsed import Parsed, Source, TextForm, unreadable_rows
-from fx_pipeline.ingest.text import Block, file_error, read_blocks, read_times, split_rows, to_nanoseconds
+from fx_pipeline.ingest.text import file_error, read_blocks, read_times, split_rows, to_nanoseconds
 from fx_pipeline.market.candles import SIDES
 from fx_pipeline.market.errors import DataError
 
@@ -27,7 +27,8 @@ _TIME = ("time", "timestamp", "datetime", "date", "gmt time")
 _VOLUME = ("volume", "tick_volume", "tickvol", "ticks", "vol")
 _FIELDS = ("open", "high", "low", "close")
 _NUMBER = re.compile(r"^\d+(?:\.\d+)?$")
-_OFFSET = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
+#: Without minutes, an offset is one only after a time of the day: dates end in two digits, too.
+_OFFSET = re.compile(r"(?:Z|[+-]\d\d:?\d\d|:\d\d(?:\.\d+)?[+-]\d\d)$")
 #: ISO times that need no parser: most files have nothing else.
 _NAIVE = ("YYYY-MM-DD hh:mm:ss", "YYYY-MM-DD hh:mm")
 _ZONED = ("YYYY-MM-DD hh:mm:ssZ", "YYYY-MM-DD hh:mm:ss+00:00")
@@ -67,6 +68,7 @@ def open_parquet(path: Path) -> Source:
     head = first.table[time]
     scale = _epoch_scale(head.to_numpy(zero_copy_only=False)) if _is_number(head) else 1
     zones = _Zones(path)
+    zoned = head.type.tz is not None if pa.types.is_timestamp(head.type) else _carry_a_zone(head.cast(pa.string()))
 
     def parse(batch: _Batch) -> Parsed:
         table = batch.table
@@ -87,7 +89,7 @@ def open_parquet(path: Path) -> Source:
         parsed.unreadable = unreadable_rows(parsed)
         return parsed
 
-    return Source(UTC, chain([first], batches), parse)
+    return Source(UTC, chain([first], batches), parse, zoned=zoned)
 
 
 def open_csv(path: Path) -> Source:
@@ -106,9 +108,11 @@ def open_csv(path: Path) -> Source:
         raise DataError(f"{path}, row 1: a column name stands twice in {header!r}.")
     blocks = skip_line(path, blocks)
     first = next(blocks)
-    times = _csv_times(path, time, first, delimiter, names)
-    form = TextForm(delimiter, tuple(names), times, prices, volume)
-    return Source(UTC, chain([first], blocks), form.parse, first_row=2)
+    rows = split_rows(first.data, delimiter, names)
+    assert rows is not None
+    cells = _unquoted(rows.columns[time])
+    form = TextForm(delimiter, tuple(names), _csv_times(path, time, cells), prices, volume)
+    return Source(UTC, chain([first], blocks), form.parse, first_row=2, zoned=_carry_a_zone(cells))
 
 
 def is_header(names: list[str]) -> bool:
@@ -117,13 +121,8 @@ def is_header(names: list[str]) -> bool:
     return bool(({*_TIME, *_VOLUME} | fields) & set(names))
 
 
-def _csv_times(
-    path: Path, time: str, first: Block, delimiter: str, names: list[str]
-) -> Callable[[Mapping[str, pa.Array]], Int64]:
+def _csv_times(path: Path, time: str, cells: pa.StringArray) -> Callable[[Mapping[str, pa.Array]], Int64]:
     # The first block says whether times are epochs, and in which unit: one block must not be read unlike another.
-    rows = split_rows(first.data, delimiter, names)
-    assert rows is not None
-    cells = _unquoted(rows.columns[time])
     numbers = cells.filter(pc.match_substring_regex(cells, _NUMBER.pattern))
     if 2 * len(numbers) > len(cells):
         scale = _epoch_scale(_integers(numbers))
@@ -142,6 +141,11 @@ class _Zones:
         self._seen.update(zoned)
         if len(self._seen) > 1:
             raise DataError(f"{self._path}: some times carry a zone and others do not: make them alike.")
+
+
+def _carry_a_zone(cells: pa.StringArray) -> bool:
+    # Some times with a zone and some without are refused elsewhere.
+    return bool(pc.any(pc.match_substring_regex(cells, _OFFSET.pattern)).as_py())
 
 
 def _unquoted(cells: pa.StringArray) -> pa.StringArray:

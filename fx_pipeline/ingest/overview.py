@@ -1,5 +1,6 @@
 """An instrument's gaps month by month, and its newest bar: what is looked at to trust the data of years."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,11 +40,18 @@ class MonthGaps(NamedTuple):
         }
 
 
-def month_gaps(lake: Path, instrument: str, calendar: FxCalendar) -> list[MonthGaps]:
+def month_gaps(
+    lake: Path, instrument: str, calendar: FxCalendar, wanted: Collection[str] | None = None
+) -> list[MonthGaps]:
     """Return the gaps of every month from an instrument's first bar to its last one.
 
     A month in between that the lake does not have is all missing, and so is the part of a month that lies between the
     data of its neighbours: nothing is lost at the seams.
+
+    Parameters
+    ----------
+    wanted : collection of str, optional
+        Only these of the months.
 
     Raises
     ------
@@ -56,6 +64,8 @@ def month_gaps(lake: Path, instrument: str, calendar: FxCalendar) -> list[MonthG
     ends = bar_times(lake, instrument, stored[0])[0], bar_times(lake, instrument, stored[-1])[-1] + MINUTE_NS
     found: list[MonthGaps] = []
     for month in months_between(*map(int, ends)):
+        if wanted is not None and month not in wanted:
+            continue
         bounds = month_bounds(month)
         start, end = max(bounds[0], int(ends[0])), min(bounds[1], int(ends[1]))
         times = bar_times(lake, instrument, month) if month in stored else np.empty(0, np.int64)

@@ -69,12 +69,15 @@ class Source:
         A block's rows; may run in any thread, for several blocks at once.
     first_row : int
         Number of the first row; what lies above is a header.
+    zoned : bool
+        Whether the times carry a zone themselves.
     """
 
     clock: Clock
     blocks: Iterator[Any]
     parse: Callable[[Any], Parsed]
     first_row: int = 1
+    zoned: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fx_pipeline.ingest.lake import is_built
 from fx_pipeline.ingest.layout import raw_folder
 from fx_pipeline.ingest.raw import read_manifest
 from fx_pipeline.market.errors import DataError
@@ -11,9 +12,9 @@ from fx_pipeline.market.months import month_bounds, month_of, months_between
 def pending_months(data_dir: Path, instrument: str, environment: str, now_ns: int) -> list[str]:
     """Return the months that may have new candles, in order.
 
-    Those are the months with raw pages of this environment that are not complete, and all after the newest with pages,
-    up to the running one: however long nobody asked, nothing is left out. Without any pages they are the running month
-    and the one before it.
+    Those are, from the oldest month that was downloaded from this environment up to the running one, the months that
+    were not, that are not complete, or whose pages the lake was not built from: however long nobody asked, and whatever
+    was killed, nothing is left out. Without any download they are the running month and the one before it.
 
     Parameters
     ----------
@@ -23,17 +24,19 @@ def pending_months(data_dir: Path, instrument: str, environment: str, now_ns: in
         UTC nanoseconds; the month that runs then is the last.
     """
     running = month_of(now_ns)
-    complete: dict[str, bool] = {}
+    done: dict[str, bool] = {}
     for folder in sorted(raw_folder(data_dir, instrument, "x").parent.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]")):
+        if folder.name > running:
+            # A broker that replays the past has another "now" than the one before it had.
+            continue
         try:
             manifest = read_manifest(folder)
         except DataError:
             # The download says what is wrong with it, where people look for it.
-            complete[folder.name] = False
+            done[folder.name] = False
             continue
         if manifest is not None and manifest["environment"] == environment:
-            complete[folder.name] = bool(manifest["complete"])
-    # Without any pages the month before the running one is where it starts.
-    first_ns = month_bounds(max(complete))[1] if complete else month_bounds(running)[0] - 1
-    unfinished = {month for month, done in complete.items() if not done and month <= running}
-    return sorted(unfinished | set(months_between(first_ns, now_ns + 1)))
+            done[folder.name] = bool(manifest["complete"]) and is_built(data_dir, instrument, folder.name)
+    # Without any download the month before the running one is where it starts.
+    first_ns = month_bounds(min(done))[0] if done else month_bounds(running)[0] - 1
+    return [month for month in months_between(first_ns, now_ns + 1) if not done.get(month, False)]

@@ -90,13 +90,14 @@ def check_level(name: str, instrument: str, level: float) -> None:
 
 def clock_evidence(local_ns: Int64) -> Int64:
     """Return what `check_clock` needs of wall-clock times: the five-minute stretches with a bar, sorted and unique."""
-    stretches = local_ns[local_ns != NO_TIME] // (_BUCKET_MINUTES * MINUTE_NS)
+    known = local_ns != NO_TIME
+    stretches = (local_ns if known.all() else local_ns[known]) // (_BUCKET_MINUTES * MINUTE_NS)
     # Most files are in order: what follows itself need not be sorted.
     changes = np.append(True, np.diff(stretches) != 0)[: len(stretches)]
     return np.unique(stretches[changes]) * (_BUCKET_MINUTES * MINUTE_NS)
 
 
-def check_clock(name: str, instrument: str, local_ns: Int64, clock: Clock) -> bool:
+def check_clock(name: str, instrument: str, local_ns: Int64, clock: Clock, zoned: bool = False) -> bool:
     """Refuse a clock under which bars lie in the FX weekend (Friday 17:00 to Sunday 17:00 New York).
 
     A few weekends with stray ticks are let pass, unless they are what a wrong daylight saving, or a change of clock
@@ -108,6 +109,8 @@ def check_clock(name: str, instrument: str, local_ns: Int64, clock: Clock) -> bo
         `clock_evidence` of the wall-clock times as they stand in the file.
     clock : Clock
         The clock that the file is said to have.
+    zoned : bool
+        Whether its times carry a zone, for which no offset can be given.
 
     Returns
     -------
@@ -148,6 +151,8 @@ def check_clock(name: str, instrument: str, local_ns: Int64, clock: Clock) -> bo
         return True
     else:
         advice = "no offset would fit: are these bars of an instrument that trades at weekends, or filled in?"
+    if zoned:
+        advice += " Its times carry a zone, and an offset is for times without one: write them so first."
     raise DataError(
         f"{name} cannot be on the clock {clock}: {len(said.bad)} of its {said.spanned} FX weekends have bars in them, "
         f"the first at {pd.Timestamp(said.first_ns, tz='UTC'):%Y-%m-%d %H:%M} UTC; {advice}"

@@ -2,7 +2,8 @@
 
 The pager asks for `from` and `count`, and its next `from` is the minute after the last candle: gaps cost nothing, no
 future time is named, and a page that is shorter than asked ends nothing. A month ends at a candle of the next one, or
-where the broker has nothing more.
+where the broker has nothing more: an empty page is believed only if there is nothing from the next month on either, and
+nothing of what it answers for stood here before.
 
 Each page is on disk before the manifest lists it; a killed download goes on after the last listed page, and its files
 equal those of an uninterrupted one, byte for byte. A page with a candle that is not final yet, and what follows it, is
@@ -26,6 +27,7 @@ import pyarrow as pa
 
 from fx_pipeline.broker.client import MAXIMUM_COUNT, CandlesPage
 from fx_pipeline.broker.decode import Candles, read_candles
+from fx_pipeline.market.atomic import flush_files
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.errors import BrokerError, DataError
 from fx_pipeline.market.files import clear_disk_errors, remove_file, write_bytes
@@ -142,7 +144,7 @@ def download_month(
 
     A complete month is left alone, unless `force`, or unless the paper server says that its data are others by now:
     then all of it is downloaded, and takes the place of what is here when it is whole. A month that still runs is
-    continued from its last full page.
+    continued from its last full page. Where the broker's clock is earlier than what stands here, that is left alone.
 
     Parameters
     ----------
@@ -161,7 +163,7 @@ def download_month(
     Raises
     ------
     BrokerError
-        If the broker fails; pages that were downloaded stay.
+        If the broker fails, or says nothing where it has, or had, candles; pages that were downloaded stay.
     FxPipelineError
         If a page cannot be written.
     """
@@ -169,9 +171,13 @@ def download_month(
     _take_over(folder)
     before = _manifest_if_readable(folder)
     download = _Download(client, instrument, month, folder, now, progress)
+    if before is not None and before["pages"] and download.cannot_judge(before):
+        return _summary(before, folder, 0, False)
+    if before is not None and download.continues(before):
+        download.newest_here = before["pages"][-1]["last"] if before["pages"] else None
     if before is not None and download.continues(before) and not force:
         download.pages = _standing_pages(folder, before)
-        if before["complete"] and len(download.pages) == len(before["pages"]):
+        if len(download.pages) == len(before["pages"]) and (before["complete"] or download.is_too_early()):
             return _summary(before, folder, 0, False)
     elif before is not None and before["pages"]:
         download.folder = folder / _NEXT
@@ -181,6 +187,11 @@ def download_month(
     if download.folder == folder:
         shutil.rmtree(folder / _NEXT, ignore_errors=True)
     manifest = download.run()
+    if before is not None and before["pages"] and not manifest["pages"] and not download.shows_its_end:
+        raise BrokerError(
+            f"the broker has no candles of {instrument} in {month}, and those of {before['environment']} stand here: "
+            f"run again later. If none is right, remove {folder} first."
+        )
     for stale in sorted(download.folder.glob(_PAGES)):
         if stale.name not in {entry["file"] for entry in manifest["pages"]}:
             remove_file(stale)
@@ -199,9 +210,14 @@ class _Download:
         now_ns: int,
         progress: Callable[[str], None] | None,
     ) -> None:
-        self.folder = folder
+        self.folder = self._stands = folder
         self.pages: list[dict[str, Any]] = []
         self.downloaded = 0
+        self._unflushed: list[Path] = []
+        #: Open time of the newest candle that stands here and that the broker must still have.
+        self.newest_here: int | None = None
+        #: Whether what was asked shows where the month ends, or the broker names its data.
+        self.shows_its_end = False
         self._client = client
         self._instrument = instrument
         self._month = month
@@ -219,16 +235,28 @@ class _Download:
         """Whether the broker's data are those of a manifest."""
         return bool(manifest["environment"] == str(self._client.environment) and manifest["revision"] == self._revision)
 
+    def cannot_judge(self, manifest: dict[str, Any]) -> bool:
+        """Whether the broker cannot know the month yet, or does not name its data as it did."""
+        same = manifest["environment"] == str(self._client.environment)
+        return self._now <= self._start or (same and self._revision is None and manifest["revision"] is not None)
+
+    def is_too_early(self) -> bool:
+        """Whether the newest candle that stands here lies in the future."""
+        return self.newest_here is not None and self._now < self.newest_here
+
     def run(self) -> dict[str, Any]:
         """Download what `pages` lack, and return the manifest."""
         self.pages = _final_pages(self.pages, self._now)
         position = _after(self.pages[-1]["last"]) if self.pages else self._start
+        # A client that is new may not know yet that the broker gives smaller pages, and near the month's end would not
+        # find out in the same steps.
+        limit = self.pages[-1]["count"] if self.pages else MAXIMUM_COUNT
         reached_next_month = False
         # One page is stored while the next one is on its way.
         with ThreadPoolExecutor(1) as writer:
             storing: Future[str] | None = None
             while position < self._end and position < self._now:
-                page = self._ask(position, min(MAXIMUM_COUNT, (self._end - position) // MINUTE_NS))
+                page = self._page(position, min(limit, (self._end - position) // MINUTE_NS))
                 self._report(storing)
                 storing = None
                 if not len(page.time_ns):
@@ -239,11 +267,38 @@ class _Download:
                 storing = writer.submit(self._store, page)
                 position = _after(int(page.time_ns[-1]))
             self._report(storing)
+        with clear_disk_errors(self.folder):
+            flush_files(self._unflushed)
+        self.shows_its_end = reached_next_month or position >= self._end or self._revision is not None
+        if not reached_next_month and position < self._end and self._stood_here(position):
+            raise self._silence(position)
         waiting = any(entry["incomplete"] for entry in self.pages) and self._now < self._end + _PATIENCE_NS
         # A broker that has nothing to say after the last candle may yet find the rest.
-        settled = reached_next_month or position >= self._end or self._now >= self._end + _PATIENCE_NS
-        complete = self._now >= self._end + _LATE_NS and not waiting and (settled or self._revision is not None)
+        settled = self.shows_its_end or self._now >= self._end + _PATIENCE_NS
+        complete = self._now >= self._end + _LATE_NS and not waiting and settled
         return self._manifest(complete)
+
+    def _page(self, position: int, count: int) -> CandlesPage:
+        page = self._ask(position, count)
+        # From where it has later candles, an empty page is a slip: a count of candles reaches over any gap.
+        if not len(page.time_ns) and (self._stood_here(position) or self._has_next_month()):
+            page = self._ask(position, count)
+            if not len(page.time_ns):
+                raise self._silence(position)
+        return page
+
+    def _stood_here(self, position: int) -> bool:
+        return self.newest_here is not None and position <= self.newest_here
+
+    def _has_next_month(self) -> bool:
+        return self._now >= self._end and len(self._ask(self._end, 1).time_ns) > 0
+
+    def _silence(self, position: int) -> BrokerError:
+        moment = np.datetime_as_string(np.datetime64(position, "ns"), unit="m")
+        return BrokerError(
+            f"the broker says nothing of {self._instrument} from {moment}Z on, and has, or had, candles later: run "
+            f"again. If it keeps to that, remove {self._stands} first."
+        )
 
     def _ask(self, position: int, count: int) -> CandlesPage:
         page = self._client.candles_page(self._instrument, position, count)
@@ -264,7 +319,9 @@ class _Download:
 
     def _store(self, page: CandlesPage) -> str:
         entry, body = _entry(page, len(self.pages), self._end)
-        write_bytes(self.folder / entry["file"], body)
+        # Forced to disk before the last manifest only: its hash tells a page that a power cut has taken.
+        write_bytes(self.folder / entry["file"], body, sync=False)
+        self._unflushed.append(self.folder / entry["file"])
         self.pages.append(entry)
         # After every page, so that a kill costs at most one of them. It is not forced to disk: an older one does.
         write_bytes(self.folder / MANIFEST, _manifest_bytes(self._manifest(complete=False)), sync=False)

@@ -117,7 +117,7 @@ def read_file(
         # Rows without a time leave holes that look like longer bars: they are what to mend first.
         raise DataError(f"{state.timeless_rows()} Without those rows, {error}") from error
     check_level(str(path), instrument, float(np.nanmedian(state.levels)) if state.levels else float("nan"))
-    checked = check_clock(str(path), instrument, np.unique(joined(state.evidence)), clock)
+    checked = check_clock(str(path), instrument, np.unique(joined(state.evidence)), clock, source.zoned)
     quarantine = pa.concat_tables(state.refused).sort_by("row").combine_chunks()
     if 2 * len(quarantine) > state.rows:
         raise DataError(

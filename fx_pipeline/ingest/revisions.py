@@ -5,11 +5,13 @@ a build that is killed in between finds the same revision again, and does not no
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fx_pipeline.ingest.layout import revisions_path
 from fx_pipeline.market.candles import CANDLE_SCHEMA
 from fx_pipeline.market.files import read_table, write_table
 
@@ -85,6 +87,39 @@ def note_revisions(path: Path, found: pa.Table) -> int:
     if len(added):
         write_table(path, pa.concat_tables([known, added]))
     return len(known) + len(added)
+
+
+class RevisedMonth(NamedTuple):
+    """Revisions of a month that were noted in some span; `noted_ns` is when the newest was."""
+
+    instrument: str
+    month: str
+    changed: int
+    removed: int
+    noted_ns: int
+
+
+def revised_since(lake: Path, since_ns: int) -> list[RevisedMonth]:
+    """Return the months of the lake with revisions that were noted at or after a time, by instrument and month.
+
+    Raises
+    ------
+    DataError
+        If a file of revisions cannot be read.
+    """
+    found: list[RevisedMonth] = []
+    for path in sorted(revisions_path(lake, "x", "x").parents[1].glob("*/*.parquet")):
+        # Most were last written long ago.
+        if path.stat().st_mtime_ns < since_ns:
+            continue
+        revisions = read_revisions(path)
+        noted = revisions["noted"].cast(pa.int64()).fill_null(0).to_numpy()
+        recent = noted >= since_ns
+        if recent.any():
+            changed = int(np.sum(np.array(revisions["kind"].to_pylist(), dtype=str)[recent] == CHANGED))
+            removed = int(recent.sum()) - changed
+            found.append(RevisedMonth(path.parent.name, path.stem, changed, removed, int(noted.max())))
+    return found
 
 
 def read_revisions(path: Path) -> pa.Table:

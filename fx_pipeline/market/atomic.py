@@ -4,7 +4,8 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,17 @@ def atomic_write_bytes(path: str | os.PathLike[str], data: bytes, sync: bool = T
 def atomic_write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write `value` as indented JSON with sorted keys; NaN and infinity are refused."""
     atomic_write_bytes(path, (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def flush_files(paths: Sequence[Path]) -> None:
+    """Bring files that were written without `sync`, and their names, to the disk.
+
+    All at once: a journalling file system then commits once for all of them.
+    """
+    folders = sorted({path.parent for path in paths})
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(_flush, paths))
+        list(pool.map(_flush, folders))
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:

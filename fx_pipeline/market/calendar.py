@@ -29,9 +29,16 @@ Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
 
 
-def _shifted_wall_clock(time_ns: npt.ArrayLike) -> pd.DatetimeIndex:
+def _wall_minutes(time_ns: npt.ArrayLike) -> Int64:
+    # Minutes of the wall clock whose midnight is 17:00 New York.
     utc = pd.DatetimeIndex(np.atleast_1d(np.asarray(time_ns, dtype="datetime64[ns]"))).tz_localize("UTC")
-    return utc.tz_convert(NEW_YORK).tz_localize(None) + _DAY_START
+    wall = utc.tz_convert(NEW_YORK).tz_localize(None) + _DAY_START
+    return np.asarray(wall.as_unit("ns").asi8 // MINUTE_NS, dtype=np.int64)
+
+
+def _week_minutes(wall_minutes: Int64) -> Int32:
+    # Day 0 was a Thursday.
+    return np.asarray((wall_minutes + 3 * DAY_MINUTES) % WEEK_MINUTES, dtype=np.int32)
 
 
 def week_minutes(time_ns: npt.ArrayLike) -> Int32:
@@ -47,9 +54,7 @@ def week_minutes(time_ns: npt.ArrayLike) -> Int32:
     (T,) int32
         0 to 7,199 inside the trading week, 7,200 to 10,079 in the weekend that follows it.
     """
-    wall_minutes = _shifted_wall_clock(time_ns).as_unit("ns").asi8 // MINUTE_NS
-    # Day 0 was a Thursday.
-    return np.asarray((wall_minutes + 3 * DAY_MINUTES) % WEEK_MINUTES, dtype=np.int32)
+    return _week_minutes(_wall_minutes(time_ns))
 
 
 def trading_day(time_ns: npt.ArrayLike) -> Int64:
@@ -59,8 +64,7 @@ def trading_day(time_ns: npt.ArrayLike) -> Int64:
     -------
     (T,) int64
     """
-    wall = _shifted_wall_clock(time_ns).as_unit("ns")
-    return np.asarray(wall.asi8 // (DAY_MINUTES * MINUTE_NS), dtype=np.int64)
+    return _wall_minutes(time_ns) // DAY_MINUTES
 
 
 def trading_week(time_ns: npt.ArrayLike) -> Int64:
@@ -129,10 +133,11 @@ class FxCalendar:
         -------
         (T,) bool
         """
-        week_minute = week_minutes(time_ns)
+        # Both from one conversion, which is what takes the time.
+        wall_minutes = _wall_minutes(time_ns)
+        week_minute, days = _week_minutes(wall_minutes), wall_minutes // DAY_MINUTES
         into_break = (week_minute + 17 * 60 - self.break_start_minute) % DAY_MINUTES
         in_break = into_break < (self.break_end_minute - self.break_start_minute) % DAY_MINUTES
-        days = trading_day(time_ns)
         # A span has a handful of holidays, the calendar hundreds.
         first, last = (days.min(), days.max()) if len(days) else (0, 0)
         closed = [day for day in self.holidays if first <= day <= last]

@@ -1,5 +1,7 @@
 """The adapter: what it returns, what it repeats, and what it says when something fails."""
 
+import contextlib
+import gzip
 import pickle
 import threading
 from collections.abc import Callable, Iterator
@@ -9,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import orjson
 import pytest
 
+from fx_pipeline.broker import client as client_module
 from fx_pipeline.broker.client import OandaClient, connection
 from fx_pipeline.broker.paper.wire import parse_time
 from fx_pipeline.market.errors import BrokerError, ConfigurationError, DataError
@@ -254,3 +257,47 @@ def test_proxies_and_netrc_of_the_user_do_not_matter_on_loopback(
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     assert len(client_of(server).candles_page("GBP_JPY", START, 1).time_ns) == 1
+
+
+def test_a_body_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each byte is in time for the timeout of a read, and together they take five seconds.
+    monkeypatch.setattr(client_module, "_BODY_TIMEOUT_S", 0.2)
+    gone = threading.Event()
+
+    class Dripping(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "250")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while not gone.wait(0.02):
+                    self.wfile.write(b" ")
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Dripping)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        client = OandaClient("paper", TOKEN, url=f"http://127.0.0.1:{server.server_port}", retries=0)
+        with pytest.raises(BrokerError, match=r"could not be reached .* \(ReadTimeout\)"):
+            client.candles_page("GBP_JPY", START)
+    finally:
+        gone.set()
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_large_bodies_arrive_whole_on_one_connection(compressed: bool) -> None:
+    rows = [f"{minute // 60:02d}:{minute % 60:02d}" for minute in range(1440)]
+    plain = page_body(*rows) + b" " * 3_000_000
+    body = gzip.compress(plain) if compressed else plain
+    headers = {"Content-Encoding": "gzip"} if compressed else {}
+    with answering(lambda path, number: (200, body), headers) as (url, asked):
+        client = client_of(url)
+        for _ in range(3):
+            assert client.candles_page("GBP_JPY", START).body == plain
+        pools = client._api().client.get_adapter(url).poolmanager.pools
+        assert [pools[key].num_connections for key in pools.keys()] == [1]  # noqa: SIM118
+    assert len(asked) == 3

@@ -67,6 +67,38 @@ def test_every_value_is_what_python_reads(given_candles: list[dict], shuffler) -
     np.testing.assert_array_equal(complete, found.complete)
 
 
+@st.composite
+def usual_pages(draw: st.DrawFn) -> list[dict]:
+    # Minutes in order, prices of one length, and among them what is not usual.
+    form = draw(st.sampled_from([r"[0-9]\.[0-9]{5}", r"[0-9]{3}\.[0-9]{3}", r"[0-9]\.[0-9]", r"[0-9]{5}\.[0-9]"]))
+    fitting = st.fixed_dictionaries({field: st.from_regex(form, fullmatch=True) for field in "ohlc"})
+    minutes = sorted(draw(st.lists(st.integers(0, 4000), min_size=2, max_size=8, unique=True)))
+    start = np.datetime64("2024-02-28T00:00")
+    found = []
+    for minute in minutes:
+        item = {
+            "complete": True,
+            "volume": draw(st.integers(0, 5000)),
+            "time": f"{start + np.timedelta64(minute, 'm')}:00.000000000Z",
+            **{name: draw(fitting) for name in SIDES},
+        }
+        odd = draw(st.sampled_from(["", "", "", "complete", "time", "ask"]))
+        item |= {} if not odd else {odd: draw({"complete": st.just(False), "time": moments, "ask": sides}[odd])}
+        found.append(item)
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(usual_pages())
+def test_the_usual_shape_and_what_is_not_of_it_are_read_alike(given_candles: list[dict]) -> None:
+    found = read_candles(page(given_candles))
+    np.testing.assert_array_equal(found.time, [parse_time(item["time"]) for item in given_candles])
+    np.testing.assert_array_equal(found.complete, [item["complete"] for item in given_candles])
+    np.testing.assert_array_equal(found.volume, [item["volume"] for item in given_candles])
+    expected = [[float(item[side][field]) for side in SIDES for field in "ohlc"] for item in given_candles]
+    np.testing.assert_array_equal(found.prices, expected)
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_a_damaged_page_is_refused_or_read_as_a_general_decoder_does(data: st.DataObject) -> None:

@@ -47,9 +47,13 @@ def test_new_connections_wait_and_kept_ones_do_not(server: str) -> None:
         assert watch.now == number // 2
 
 
-def test_the_client_counts_its_requests(server: str) -> None:
+def test_the_client_counts_its_requests_but_to_a_server_on_its_own_machine(server: str) -> None:
     client = OandaClient("paper", "a-token-for-tests", url=server)
+    assert client._requests is None
+    client._requests = OandaClient("practice", "a-token-for-tests")._requests
     for _ in range(3):
         client.candles_page("GBP_JPY", parse_time("2024-01-08T00:00:00Z"), 1)
+    assert client._requests is not None
     assert len(client._requests._entered) == 3
+    assert client._requests._entered.maxlen == 100
     assert len(client._connections._entered) == 1

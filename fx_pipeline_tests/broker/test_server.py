@@ -3,6 +3,9 @@
 import gzip
 import http.client
 import json
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +18,7 @@ from oandapyV20.contrib.factories import InstrumentsCandlesFactory
 from oandapyV20.endpoints.instruments import InstrumentsCandles
 from oandapyV20.exceptions import V20Error
 
+from fx_pipeline.broker.client import OandaClient
 from fx_pipeline.broker.paper import store as candle_store
 from fx_pipeline.broker.paper.embedded import embedded_server, listening
 from fx_pipeline.broker.paper.market import PaperMarket
@@ -127,16 +131,23 @@ def test_no_data_in_range_is_an_empty_list(api: API) -> None:
     assert ask(api, **{"from": "2024-01-13T00:00:00Z", "to": "2024-01-13T01:00:00Z"})["candles"] == []
 
 
-def test_a_page_ends_where_its_quotes_change_their_origin(tmp_path: Path, imported: pa.Table) -> None:
+def test_a_page_for_this_projects_client_ends_where_its_quotes_change_their_origin(
+    tmp_path: Path, imported: pa.Table
+) -> None:
     column = CANDLE_SCHEMA.get_field_index("quotes_modelled")
     mixed = imported.set_column(column, CANDLE_SCHEMA.field(column), pa.array(np.arange(len(imported)) >= 40))
     candle_store.upsert(tmp_path, "GBP_JPY", mixed)
     with embedded_server(tmp_path, TOKEN) as (url, _):
         headers = {"Authorization": f"Bearer {TOKEN}"}
         query = f"{url}/v3/instruments/GBP_JPY/candles?granularity=M1&from={START}"
-        first = requests.get(f"{query}&count=100", headers=headers, timeout=10)
-        assert len(first.json()["candles"]) == 40
-        assert first.headers["FX-Quotes"] == "quoted"
+        # Any other client gets what it asked for, as from OANDA.
+        others = requests.get(f"{query}&count=100", headers=headers, timeout=10)
+        assert (len(others.json()["candles"]), others.headers["FX-Quotes"]) == (100, "mixed")
+        first = requests.get(f"{query}&count=100", headers={**headers, "FX-Unmixed": "true"}, timeout=10)
+        assert (len(first.json()["candles"]), first.headers["FX-Quotes"]) == (40, "quoted")
+        with closing(OandaClient("paper", TOKEN, url=url)) as client:
+            page = client.candles_page("GBP_JPY", int(imported["time"][0].value), 100)
+        assert (len(page.time_ns), page.quotes) == (40, "quoted")
         range_ = requests.get(f"{query}&to=2024-01-08T02:00:00Z", headers=headers, timeout=10)
         assert len(range_.json()["candles"]) > 100
         assert range_.headers["FX-Quotes"] == "mixed"
@@ -164,3 +175,20 @@ def test_the_server_listens_on_loopback_only_and_needs_a_token(tmp_path: Path) -
             pass
     with pytest.raises(ConfigurationError, match="token"), embedded_server(tmp_path, "\N{SNOWMAN}"):
         pass
+
+
+def test_the_first_reply_compiles_nothing(tmp_path: Path) -> None:
+    # In a process of its own, where nothing has encoded a candle yet.
+    script = """
+import sys
+from pathlib import Path
+from fx_pipeline.broker.client import OandaClient
+from fx_pipeline.broker.paper import encode
+from fx_pipeline.broker.paper.embedded import embedded_server
+assert not encode._encode.signatures
+with embedded_server(Path(sys.argv[1])) as (url, token):
+    ready = list(encode._encode.signatures)
+    assert len(OandaClient("paper", token, url=url).candles_page("EUR_USD", 1_704_672_000_000_000_000, 9).time_ns) == 9
+    assert ready and encode._encode.signatures == ready
+"""
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, timeout=120)

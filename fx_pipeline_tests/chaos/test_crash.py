@@ -43,13 +43,15 @@ class Nursery:
     def __init__(self) -> None:
         command = [sys.executable, "-m", "fx_pipeline_tests.chaos.nursery"]
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._newest: int | None = None
 
     def fork(self, task: str, **arguments: Any) -> int:
         """Start a child; its process id."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps({"run": task, "with": arguments}) + "\n")
         self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        self._newest = int(self._process.stdout.readline())
+        return self._newest
 
     def kill(self, child: int) -> None:
         """SIGKILL, if it still runs, and wait for the end."""
@@ -59,7 +61,9 @@ class Nursery:
             time.sleep(0.001)
 
     def close(self) -> None:
-        """End."""
+        """End, and leave no child behind when a test failed over it."""
+        if self._newest is not None:
+            self.kill(self._newest)
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(20)

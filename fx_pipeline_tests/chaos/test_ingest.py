@@ -36,6 +36,7 @@ HARMLESS: dict[str, dict[str, Any]] = {
     "three web pages of a proxy": {"status_503": 3},
     "three timeouts of the gateway": {"status_504": 3},
     "slow replies": {"slow_reply_s": 0.2},
+    "bodies in pieces": {"drip_s": 0.2},
     "OANDA's limits": {"rate_limit": True},
     "candles complete late, long ago": {"complete_delay_s": 45},
     "trading's faults": {
@@ -63,6 +64,7 @@ FATAL: dict[str, tuple[dict[str, Any], str]] = {
     "down": ({"status_503": 10**6}, "run again later"),
     "gateway down": ({"status_504": 10**6}, "run again later"),
     "never answers": ({"slow_reply_s": 30.0}, "could not be reached"),
+    "answers byte by byte": ({"drip_s": 30.0}, "could not be reached"),
 }
 
 
@@ -72,6 +74,7 @@ def test_a_failure_is_clear_and_the_next_run_completes_the_month(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(client_module, "_TIMEOUT_S", (1.0, 1.0))
+    monkeypatch.setattr(client_module, "_BODY_TIMEOUT_S", 1.0)
     history.faults(**faults)
     with pytest.raises(BrokerError, match=said):
         ingest(connect(history, retries=1), tmp_path)

@@ -66,7 +66,7 @@ def test_request_to_validate_can_be_run(place: "Chain") -> None:
 
 
 def test_many_checkpoints_take_several_ticks(place: "Chain", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fx_pipeline.defs.automation._BATCH", 2)
+    monkeypatch.setattr("fx_pipeline.defs.events._BATCH", 2)
     for _ in range(5):
         place.report_materialization("muzero_checkpoint", place.key())
     cursor, requested = None, []

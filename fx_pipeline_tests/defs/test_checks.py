@@ -141,7 +141,7 @@ def test_check_fails(copy: "Chain", check: str, damage: Callable[["Chain"], None
 
 def test_gap_calendar_leaves_the_daily_and_weekly_close_alone(chain: "Chain") -> None:
     (evaluation,) = [e for e in chain.results["ingest"].get_asset_check_evaluations() if e.check_name == "gaps_are_few"]
-    (row,) = plain(evaluation)["all months"].records
+    (row,) = plain(evaluation)["months"].records
     assert row.data["unexpected"] == 0 and 0 < row.data["missing_percent"] < 3
 
 

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from fx_pipeline_tests.defs.conftest import Chain
 
 
+ACCOUNT = {
+    "FX_OANDA_ENVIRONMENT": "practice",
+    "FX_OANDA_TOKEN": "none",
+    "FX_OANDA_ACCOUNT": "101-001-1234567-001",
+}
+
+
 def ns(text: str) -> int:
     return int(np.datetime64(text, "ns").astype(np.int64))
 
@@ -30,7 +37,7 @@ def ns(text: str) -> int:
 @pytest.fixture
 def place(empty: "Chain") -> Iterator["Chain"]:
     """A lake whose newest EUR_USD bar is the last one of Friday, 10 May 2024."""
-    empty.changes["FX_PAPER_URL"] = "http://127.0.0.1:1"
+    empty.changes |= ACCOUNT
     with empty.environment():
         times = load_settings().calendar.expected_minutes(ns("2024-05-08"), ns("2024-05-11"))
         store(empty.data_dir / "lake", "2024-05", times)
@@ -64,9 +71,51 @@ def test_instrument_without_candles_is_not_current(place: "Chain") -> None:
 
 
 def test_history_is_never_old(place: "Chain", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("FX_PAPER_URL")
+    monkeypatch.setenv("FX_OANDA_ENVIRONMENT", "paper")
     found = currency_of(load_settings(), "EUR_USD", ns("2030-01-01"))
     assert found.passed and "history only" in str(found.metadata["note"].value)
+
+
+def test_bar_of_years_ago_is_old_and_the_years_are_not_counted(place: "Chain", monkeypatch: pytest.MonkeyPatch) -> None:
+    found = currency_of(load_settings(), "EUR_USD", ns("2044-05-13"))
+    assert not found.passed and found.metadata["expected minutes since"].value < 36_000
+    assert found.metadata["note"].value == "minutes after 2024-06-14T20:57Z are not counted any more."
+    monkeypatch.setenv("FX_STALE_MINUTES", "50000")
+    found = currency_of(load_settings(), "EUR_USD", ns("2044-05-13"))
+    assert not found.passed and found.metadata["expected minutes since"].value > 50_000
+
+
+def test_broken_file_is_told_of_its_instrument_only(place: "Chain", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freshness, "machine_ns", lambda: ns("2024-05-11"))
+    times = load_settings().calendar.expected_minutes(ns("2024-05-08"), ns("2024-05-11"))
+    store(place.data_dir / "lake", "2024-05", times)
+    broken = place.data_dir / "lake" / "m1" / "GBP_USD" / "2024-05.parquet"
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"PAR1")
+    assert [(event.check_name, event.passed) for event in look(place).asset_events] == [
+        ("EUR_USD_is_current", True),
+        ("GBP_USD_is_current", False),
+    ]
+
+
+def test_paper_broker_that_does_not_answer_is_no_current_source(
+    place: "Chain", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FX_OANDA_ENVIRONMENT", "paper")
+    monkeypatch.setenv("FX_PAPER_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("FX_PAPER_TOKEN", "none")
+    first = look(place).asset_events[0]
+    assert not first.passed and "the market's time is not known: 127.0.0.1:1" in str(first.metadata["note"].value)
+    assert freshness_policy(load_settings()) is None, "Dagster's own policy knows the machine's time only"
+
+
+def test_instrument_that_came_into_the_settings_later_is_not_watched(
+    place: "Chain", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FX_INSTRUMENTS", "EUR_USD,AUD_NZD")
+    found = look(place)
+    assert [event.check_name for event in found.asset_events] == ["EUR_USD_is_current"]
+    assert "Not watched: AUD_NZD, not known when the pipeline was loaded: restart make ui." in found.skip_message
 
 
 def look(chain: "Chain", cursor: str | None = None) -> Any:
@@ -75,14 +124,14 @@ def look(chain: "Chain", cursor: str | None = None) -> Any:
 
 
 def test_change_is_reported_once(place: "Chain", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(freshness, "_now_ns", lambda: ns("2024-05-11"))
+    monkeypatch.setattr(freshness, "machine_ns", lambda: ns("2024-05-11"))
     first = look(place)
     assert {event.check_name: event.passed for event in first.asset_events} == {
         "EUR_USD_is_current": True,
         "GBP_USD_is_current": False,
     }
     assert not look(place, first.cursor).asset_events
-    monkeypatch.setattr(freshness, "_now_ns", lambda: ns("2024-05-14"))
+    monkeypatch.setattr(freshness, "machine_ns", lambda: ns("2024-05-14"))
     assert first.asset_events[0].target_materialization_data is None
     place.report_materialization("m1_candles", place.month_key("2024-05"))
     later = look(place, first.cursor)
@@ -91,7 +140,7 @@ def test_change_is_reported_once(place: "Chain", monkeypatch: pytest.MonkeyPatch
 
 
 def test_check_of_the_page_says_the_same(place: "Chain", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(freshness, "_now_ns", lambda: ns("2024-05-14"))
+    monkeypatch.setattr(freshness, "machine_ns", lambda: ns("2024-05-14"))
     assert not place.check("m1_candles.EUR_USD_is_current").passed
 
 

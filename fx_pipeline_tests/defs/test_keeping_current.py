@@ -9,16 +9,28 @@ import dagster as dg
 import pytest
 
 from fx_pipeline.broker.paper.bars import Bars
+from fx_pipeline.defs.freshness import currency_of
 from fx_pipeline.defs.keeping_current import keep_current, prepare_new_candles
+from fx_pipeline.defs.market_time import machine_ns, market_ns
+from fx_pipeline.ingest.lake import build_month
 from fx_pipeline.ingest.layout import raw_folder
 from fx_pipeline.ingest.raw import download_month
+from fx_pipeline.market.errors import BrokerError
 from fx_pipeline.market.months import month_bounds
+from fx_pipeline.settings import load_settings
+from fx_pipeline_tests.broker.paper.conftest import serving
+from fx_pipeline_tests.broker.paper.fidelity.bench import TOKEN
 from fx_pipeline_tests.ingest.conftest import DAY, FakeClient
 
 if TYPE_CHECKING:
     from fx_pipeline_tests.defs.conftest import Chain
 
 #: A Wednesday afternoon in London.
+ACCOUNT = {
+    "FX_OANDA_ENVIRONMENT": "practice",
+    "FX_OANDA_TOKEN": "none",
+    "FX_OANDA_ACCOUNT": "101-001-1234567-001",
+}
 WEDNESDAY = datetime(2024, 5, 15, 14, 7, tzinfo=UTC)
 
 
@@ -31,10 +43,10 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInsta
 
 @pytest.fixture
 def place(empty: "Chain", stored: dg.DagsterInstance) -> Iterator["Chain"]:
-    """An empty data folder whose candles come from a server that runs elsewhere."""
+    """An empty data folder whose candles come from an account."""
     stored.wipe()
     empty.instance = stored
-    empty.changes["FX_PAPER_URL"] = "http://127.0.0.1:1"
+    empty.changes |= ACCOUNT
     with empty.environment():
         yield empty
 
@@ -53,11 +65,12 @@ def keys(found: Any) -> list[str]:
 
 
 def downloaded(chain: "Chain", instrument: str, month: str, complete: bool) -> None:
-    """A month without a candle, downloaded after its end or in its midst."""
+    """A month without a candle, downloaded after its end or in its midst, and built."""
     now_ns = month_bounds(month)[1 if complete else 0] + 4 * DAY
-    client = FakeClient(Bars.empty(), environment="paper", now_ns=now_ns)
+    client = FakeClient(Bars.empty(), now_ns=now_ns)
     folder = raw_folder(chain.data_dir, instrument, month)
     assert download_month(client, instrument, month, folder, now_ns=now_ns).complete is complete
+    build_month(chain.data_dir, instrument, month, now_ns)
 
 
 def test_each_instrument_and_month_is_a_run_of_its_own(place: "Chain") -> None:
@@ -102,6 +115,99 @@ def test_month_that_is_under_way_is_not_asked_for_again(place: "Chain") -> None:
         job, status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": str(partition)}
     )
     assert str(partition) not in keys(tick(place)) and len(keys(tick(place))) == 3
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "left"),
+    [
+        ("EUR_USD|2024-03", "EUR_USD|2024-05", {"GBP_USD|2024-04", "GBP_USD|2024-05"}),
+        # A range reaches over both axes, and has more than its two ends.
+        ("EUR_USD|2024-01", "GBP_USD|2024-04", {"EUR_USD|2024-05", "GBP_USD|2024-05"}),
+        ("EUR_USD|2024-01", "GBP_USD|2024-06", set()),
+    ],
+)
+def test_months_of_a_range_that_is_under_way_are_not_asked_for_again(
+    place: "Chain", first: str, last: str, left: set[str]
+) -> None:
+    tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    job = place.definitions().resolve_job_def("ingest")
+    place.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
+    assert set(keys(tick(place)) if left else []) == left
+    if not left:
+        assert "all runs are under way" in tick(place).skip_message
+
+
+def test_range_of_an_instrument_that_is_no_more_holds_nothing_up(place: "Chain") -> None:
+    job = place.definitions().resolve_job_def("ingest")
+    run = place.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+    # It was launched when there was such an instrument: today none could be made.
+    ends = {"start": "NZD_USD|2024-01", "end": "NZD_USD|2024-05"}
+    place.instance.add_run_tags(run.run_id, {f"dagster/asset_partition_range_{end}": key for end, key in ends.items()})
+    assert len(keys(tick(place))) == 4
+
+
+def test_instrument_that_came_into_the_settings_later_is_left_out(
+    place: "Chain", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FX_INSTRUMENTS", "EUR_USD,AUD_NZD")
+    assert keys(tick(place)) == ["EUR_USD|2024-04", "EUR_USD|2024-05"]
+    monkeypatch.setattr("fx_pipeline.ingest.pending.pending_months", lambda *_: [])
+    assert "Left out: AUD_NZD: restart make ui." in tick(place).skip_message
+
+
+def test_month_that_the_pipeline_does_not_have_is_left_out(place: "Chain", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fx_pipeline.ingest.pending.pending_months", lambda *_: ["1999-12", "2024-05", "2999-01"])
+    assert keys(tick(place)) == ["EUR_USD|2024-05", "GBP_USD|2024-05"]
+
+
+def test_long_pause_is_made_up_for_in_several_ticks(place: "Chain") -> None:
+    downloaded(place, "EUR_USD", "2019-01", complete=False)
+    asked = [key for key in keys(tick(place)) if key.startswith("EUR_USD")]
+    # The running month is not left waiting for the old ones.
+    assert len(asked) == 24 and (asked[0], asked[-2], asked[-1]) == (
+        "EUR_USD|2019-01",
+        "EUR_USD|2020-11",
+        "EUR_USD|2024-05",
+    )
+
+
+@pytest.fixture
+def replay(empty: "Chain", stored: dg.DagsterInstance, tmp_path: Path) -> Iterator["Chain"]:
+    """An empty data folder whose candles come from a paper broker, where it is noon on 13 March 2024."""
+    stored.wipe()
+    empty.instance = stored
+    with serving(tmp_path / "broker") as client:
+        empty.changes |= {"FX_PAPER_URL": client.url, "FX_PAPER_TOKEN": TOKEN, "FX_INSTRUMENTS": "EUR_USD"}
+        with empty.environment():
+            yield empty
+
+
+def test_broker_that_replays_the_past_is_asked_for_what_it_has_by_its_own_time(replay: "Chain") -> None:
+    now = datetime.now(tz=UTC)
+    assert keys(tick(replay, now)) == ["EUR_USD|2024-02", "EUR_USD|2024-03"]
+    for month in ("2024-02", "2024-03"):
+        assert replay.job("ingest", replay.month_key(month)).success
+    # Its clock stands still, so that nothing new can have come; the same is true of what is current.
+    found = tick(replay, now)
+    assert not found.run_requests and "nothing new can have come" in found.skip_message
+    assert currency_of(load_settings(), "EUR_USD", market_ns(load_settings(), machine_ns())).passed
+    assert replay.check("m1_candles.EUR_USD_is_current").passed
+
+
+def test_months_of_another_time_do_not_hide_what_a_replay_has(replay: "Chain") -> None:
+    later = raw_folder(replay.data_dir, "EUR_USD", "2024-06")
+    client = FakeClient(Bars.empty(), environment="paper", now_ns=month_bounds("2024-07")[1])
+    download_month(client, "EUR_USD", "2024-06", later, now_ns=month_bounds("2024-07")[1])
+    assert keys(tick(replay, datetime.now(tz=UTC))) == ["EUR_USD|2024-02", "EUR_USD|2024-03"]
+
+
+def test_paper_broker_that_is_not_there_fails_the_tick(empty: "Chain", stored: dg.DagsterInstance) -> None:
+    empty.instance = stored
+    empty.changes |= {"FX_PAPER_URL": "http://127.0.0.1:1", "FX_PAPER_TOKEN": TOKEN}
+    with empty.environment(), pytest.raises(dg.DagsterError, match="keep_current") as failed:
+        tick(empty)
+    cause = failed.value.__cause__
+    assert isinstance(cause, BrokerError) and "127.0.0.1:1 could not be reached" in str(cause)
 
 
 def test_embedded_server_gets_nothing_new_and_the_tick_says_so(empty: "Chain") -> None:
@@ -180,7 +286,7 @@ def test_instrument_is_prepared_when_all_of_it_is_in(place: "Chain", job: str, t
 
 
 def test_many_events_take_several_ticks(place: "Chain", monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("fx_pipeline.defs.automation._BATCH", 2)
+    monkeypatch.setattr("fx_pipeline.defs.events._BATCH", 2)
     for month in range(1, 6):
         came_in(place, f"EUR_USD|2024-0{month}")
     cursor, requested = None, []

@@ -58,7 +58,7 @@ def ranged(empty: "Chain", monkeypatch: pytest.MonkeyPatch) -> Any:
     at_once = dg.RetryPolicy(max_retries=market_data.MAX_RETRIES)
     monkeypatch.setattr(market_data.raw_candles.op, "_retry_policy", at_once)
 
-    def run(client: Failing) -> dg.ExecuteInProcessResult:
+    def run(client: Failing, again: bool = False) -> dg.ExecuteInProcessResult:
         SERVING.append(client)
         job = dg.Definitions(
             assets=[market_data.raw_candles, market_data.m1_candles],
@@ -74,7 +74,10 @@ def ranged(empty: "Chain", monkeypatch: pytest.MonkeyPatch) -> Any:
                 instance=empty.instance,
                 tags=tags,
                 raise_on_error=False,
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                run_config={
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                    "ops": {"raw_candles": {"config": {"again": again}}},
+                },
             )
 
     return run
@@ -129,26 +132,96 @@ def test_broker_that_is_down_is_not_asked_for_every_month(empty: "Chain", ranged
     assert "Not tried after that: EUR_USD|2024-05." in said
 
 
-def test_changed_bars_are_a_warning(empty: "Chain", ranged: Any) -> None:
-    assert ranged(client()).success
-    revised = client()
-    revised.environment = "live"
-    revised.bars.prices[10, :] += 0.0001
-    result = ranged(revised)
+def history(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
+    (found,) = [check for check in result.get_asset_check_evaluations() if check.check_name == "history_stands"]
+    return found
+
+
+def revised(pips: int = 1) -> Failing:
+    other = client()
+    other.environment = "live"
+    other.bars.prices[10, :] += 0.0001 * pips
+    return other
+
+
+def test_changed_bars_are_a_warning_for_days(empty: "Chain", ranged: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert history(ranged(client())).passed
+    result = ranged(revised())
     assert result.success
-    checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
-    stands = checks["history_stands"]
+    # The next run finds nothing new: what the check says of the last days stands.
+    assert ranged(revised()).success and not history(ranged(revised())).passed
+    monkeypatch.setattr(market_data, "REVISED_DAYS", 0)
+    assert history(ranged(revised())).passed
+    stands = history(result)
     assert not stands.passed and stands.severity == dg.AssetCheckSeverity.WARN
     rows = [row.data for row in stands.metadata["changed months"].value.records]
     assert {"partition": "EUR_USD|2024-01"}.items() <= rows[0].items() and rows[0]["bars changed"] >= 1
 
 
+def test_finished_months_say_what_changed_when_they_are_downloaded_again(empty: "Chain", ranged: Any) -> None:
+    assert ranged(client()).success
+    revised = client()
+    revised.bars.prices[10, :] += 0.0001
+    bars = revised.bars
+    revised.bars = Bars.concatenate([bars.part(0, len(bars.time) - 9), bars.part(len(bars.time) - 8, len(bars.time))])
+    quiet = ranged(revised)
+    first, last = f"EUR_USD|{MONTHS[0]}", f"EUR_USD|{MONTHS[-1]}"
+    assert all(event.metadata["pages downloaded now"].value == 0 for event in said(quiet, "raw_candles").values())
+    told = ranged(revised, again=True)
+    assert told.success
+    raw, built = said(told, "raw_candles"), said(told, "m1_candles")
+    assert [event.metadata["pages changed"].value for event in raw.values()] == [True, False, False, False, True]
+    assert (built[first].metadata["bars changed"].value, built[first].metadata["bars removed"].value) == (1, 0)
+    assert (built[last].metadata["bars changed"].value, built[last].metadata["bars removed"].value) == (0, 1)
+    once_more = said(ranged(revised, again=True), "raw_candles")
+    assert not any(event.metadata["pages changed"].value for event in once_more.values())
+
+
+def said(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, dg.AssetMaterialization]:
+    events = {str(event.partition): event for event in result.asset_materializations_for_node(asset)}
+    return dict(sorted(events.items()))
+
+
+def test_changed_bars_are_told_when_another_month_fails(empty: "Chain", ranged: Any) -> None:
+    assert ranged(client()).success and ranged(revised()).success
+    (empty.data_dir / "raw" / "EUR_USD" / "2024-03" / "manifest.json").unlink()
+    result = empty.materialize(market_data.m1_candles, "EUR_USD|2024-03", fails=True)
+    assert not result.success and not history(result).passed
+
+
+def test_revisions_that_cannot_be_read_are_told(empty: "Chain", ranged: Any) -> None:
+    broken = empty.data_dir / "lake" / "revisions" / "GBP_USD" / "2024-01.parquet"
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"PAR1")
+    stands = history(ranged(client()))
+    assert not stands.passed and str(broken.name) in str(stands.metadata["note"].value)
+
+
+def test_plots_are_kept_once_a_day(empty: "Chain", ranged: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def details(result: dg.ExecuteInProcessResult) -> set[str]:
+        events = result.asset_materializations_for_node("m1_candles")
+        return {str(event.partition)[8:] for event in events if "gaps" in event.metadata}
+
+    def newest_shows_all(result: dg.ExecuteInProcessResult) -> bool:
+        (last,) = [e for e in result.asset_materializations_for_node("m1_candles") if e.partition == "EUR_USD|2024-05"]
+        return "months" in last.metadata
+
+    first = ranged(client())
+    assert details(first) == set(MONTHS) and newest_shows_all(first)
+    same_day = ranged(revised())
+    assert details(same_day) == set() and not newest_shows_all(same_day)
+    # Every moment is a day of its own.
+    monkeypatch.setattr(market_data, "_DAY_NS", 1)
+    assert details(ranged(revised())) == set(), "nothing was written"
+    assert details(ranged(revised(2), again=True)) == {"2024-01"}
+
+
 def test_newest_month_shows_all_of_them(empty: "Chain", ranged: Any) -> None:
     result = ranged(client())
     events = {event.partition: event for event in result.asset_materializations_for_node("m1_candles")}
-    assert "all months" not in events["EUR_USD|2024-01"].metadata
+    assert "months" not in events["EUR_USD|2024-01"].metadata
     newest = events["EUR_USD|2024-05"].metadata
-    months = [row.data for row in newest["all months"].value.records]
+    months = [row.data for row in newest["months"].value.records]
     assert [month["month"] for month in months] == sorted(MONTHS, reverse=True)
     # Most of each month is not there, which its own table cannot know.
     assert months[-1]["missing_percent"] > 80 > newest["missing percent"].value

@@ -43,6 +43,8 @@ class FakeClient:
         Requests after which every further one raises.
     edit : callable
         May change the candles of a reply.
+    revision : str or None
+        The name of its data that the paper broker gives, once the time that is asked for is there.
     """
 
     bars: Bars
@@ -52,6 +54,7 @@ class FakeClient:
     fail_after: int | None = None
     quotes: str = "quoted"
     edit: Callable[[list[dict]], list[dict]] = list
+    revision: str | None = None
     asked: list[int] = dataclasses.field(default_factory=list)
 
     def candles_page(self, instrument: str, start_ns: int, count: int = MAXIMUM_COUNT) -> CandlesPage:
@@ -65,7 +68,9 @@ class FakeClient:
         reply["candles"] = self.edit(reply["candles"])
         body = orjson.dumps(reply)
         times = read_outline(body, instrument)
-        return CandlesPage(body, {}, *times, start_ns, count, self.environment, self.quotes, self.now_ns)
+        named = self.revision is not None and start_ns < self.now_ns
+        headers = {"FX-Revision": str(self.revision)} if named else {}
+        return CandlesPage(body, headers, *times, start_ns, count, self.environment, self.quotes, self.now_ns)
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,8 @@ def nanoseconds(text: str) -> int:
         ("UTC+2", "UTC", 2),
         ("Europe/Athens", "Europe/Athens", 0),
         ("America/New_York+7", "America/New_York", 7),
+        ("EST5EDT", "EST5EDT", 0),
+        ("Etc/GMT+3", "Etc/GMT+3", 0),
     ],
 )
 def test_offsets_are_read(text: str, zone: str, hours: float) -> None:
@@ -37,6 +39,13 @@ def test_offsets_are_read(text: str, zone: str, hours: float) -> None:
 def test_other_offsets_are_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="--utc-offset"):
         parse_clock(text)
+
+
+def test_zone_whose_name_has_hours_keeps_their_sign() -> None:
+    # In these names the hours are behind UTC, other than in "+3".
+    noon = np.array([nanoseconds("2024-01-08T12:00")])
+    assert parse_clock("Etc/GMT+3").to_utc(noon).tolist() == [nanoseconds("2024-01-08T15:00")]
+    assert parse_clock("+3").to_utc(noon).tolist() == [nanoseconds("2024-01-08T09:00")]
 
 
 def test_new_york_follows_daylight_saving() -> None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fx_pipeline.broker.paper import store as candle_store
-from fx_pipeline.ingest.importers import guess_format, guess_instrument, import_files, read_candles
+from fx_pipeline.ingest.importers import common_instrument, guess_format, guess_instrument, import_files, read_candles
 from fx_pipeline.market.candles import CANDLE_SCHEMA
 from fx_pipeline.market.costs import modelled_spread_pips
 from fx_pipeline.market.errors import ConfigurationError, DataError
@@ -70,6 +70,30 @@ def write_parquet(frame: pd.DataFrame, folder: Path, zone: str = "UTC") -> Path:
     return path
 
 
+def write_naive_parquet(frame: pd.DataFrame, folder: Path, zone: str = "UTC") -> Path:
+    path = folder / "EUR_USD.parquet"
+    frame.assign(time=local(frame, zone)).to_parquet(path)
+    return path
+
+
+def write_text_parquet(frame: pd.DataFrame, folder: Path, zone: str = "UTC") -> Path:
+    path = folder / "EUR_USD.parquet"
+    frame.assign(time=local(frame, zone).strftime("%Y-%m-%dT%H:%M:%SZ")).to_parquet(path)
+    return path
+
+
+def write_zoned_csv(frame: pd.DataFrame, folder: Path, zone: str = "UTC") -> Path:
+    path = folder / "EUR_USD.csv"
+    frame.assign(time=pd.DatetimeIndex(frame["time"]).tz_convert(zone)).to_csv(path, index=False)
+    return path
+
+
+def write_postgres_csv(frame: pd.DataFrame, folder: Path, zone: str = "UTC") -> Path:
+    path = folder / "EUR_USD.csv"
+    frame.assign(time=local(frame, zone).strftime("%Y-%m-%d %H:%M:%S+00")).to_csv(path, index=False)
+    return path
+
+
 CASES = [
     (write_histdata, "histdata", None, "bid"),
     (write_metatrader, "metatrader", "+3", "bid"),
@@ -77,6 +101,10 @@ CASES = [
     (write_dukascopy, "dukascopy", None, "bid"),
     (write_csv, "csv", None, "mid"),
     (write_parquet, "parquet", None, "mid"),
+    (write_naive_parquet, "parquet", "+3", "mid"),
+    (write_text_parquet, "parquet", None, "mid"),
+    (write_zoned_csv, "csv", None, "mid"),
+    (write_postgres_csv, "csv", None, "mid"),
 ]
 
 
@@ -111,7 +139,8 @@ def test_every_format_gives_the_same_bars(
         (write_metatrader, "metatrader", "America/New_York", "-5", "America/New_York"),
         (write_dukascopy, "dukascopy", "Etc/GMT+7", None, "-7"),
         (write_csv, "csv", "Etc/GMT-1", None, "+1"),
-        (write_parquet, "parquet", "Europe/London", "America/New_York", r"\+0"),
+        (write_naive_parquet, "parquet", "Europe/London", "America/New_York", r"\+0"),
+        (write_parquet, "parquet", "Etc/GMT-2", None, "+2"),
     ],
 )
 def test_a_clock_that_cannot_be_is_refused_naming_the_one_that_fits(
@@ -124,9 +153,33 @@ def test_a_clock_that_cannot_be_is_refused_naming_the_one_that_fits(
     assert str(path) in str(refused.value)
 
 
-def test_an_offset_mends_a_wrong_label(tmp_path: Path, mids: pd.DataFrame) -> None:
-    path = write_parquet(mids, tmp_path, "Etc/GMT-2")
-    found = read_candles(path, "parquet", "EUR_USD", "2")
+@pytest.mark.parametrize(
+    ("write", "format"),
+    [
+        (write_parquet, "parquet"),
+        (write_text_parquet, "parquet"),
+        (write_zoned_csv, "csv"),
+        (write_postgres_csv, "csv"),
+    ],
+)
+def test_an_offset_is_not_put_on_top_of_a_zone(tmp_path: Path, mids: pd.DataFrame, write: Writer, format: str) -> None:
+    path = write(mids.head(300), tmp_path, "UTC")
+    with pytest.raises(
+        ConfigurationError, match=r"EUR_USD\.\w+: its times carry a zone .* --utc-offset \+3 .* leave it"
+    ):
+        read_candles(path, format, "EUR_USD", "+3")  # type: ignore[arg-type]
+
+
+def test_a_wrong_zone_is_not_mended_by_an_offset_and_the_error_says_how(tmp_path: Path, mids: pd.DataFrame) -> None:
+    with pytest.raises(DataError, match=r"fit --utc-offset \+2\. Its times carry a zone, .* write them so first"):
+        read_candles(write_parquet(mids, tmp_path, "Etc/GMT-2"), "parquet", "EUR_USD")
+
+
+def test_epochs_of_a_brokers_clock_take_an_offset(tmp_path: Path, mids: pd.DataFrame) -> None:
+    # MetaTrader's own interface gives such: seconds since 1970 of the wall clock.
+    path = tmp_path / "EUR_USD.csv"
+    mids.assign(time=local(mids, "Etc/GMT-2").as_unit("s").asi8).to_csv(path, index=False)
+    found = read_candles(path, "csv", "EUR_USD", "2")
     np.testing.assert_array_equal(found.candles.to_pandas()["time"], mids["time"])
 
 
@@ -394,6 +447,37 @@ def test_the_instrument_is_in_the_name(name: str, instrument: str) -> None:
 def test_a_name_that_does_not_say_it_is_refused(name: str) -> None:
     with pytest.raises(DataError, match="--instrument"):
         guess_instrument(Path(name))
+
+
+@pytest.mark.parametrize(
+    ("names", "given", "says"),
+    [
+        (["EURUSD_1.csv", "GBPUSD_2.csv"], None, r"EURUSD_1\.csv \(EUR_USD\), GBPUSD_2\.csv \(GBP_USD\)\. Import each"),
+        (["EURUSD_1.csv", "more.csv"], None, r"'more\.csv' names no known instrument: give --instrument"),
+        (["EURUSD_1.csv", "GBPUSD_2.csv"], "EUR_USD", r"'GBPUSD_2\.csv' names GBP_USD, not EUR_USD"),
+        (["more.csv"], "EURUSD", "EURUSD"),
+    ],
+)
+def test_files_of_several_instruments_are_not_one_import(names: list[str], given: str | None, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        common_instrument([Path(name) for name in names], given)
+
+
+def test_the_instrument_of_several_files() -> None:
+    files = [Path("EURUSD_1.csv"), Path("EUR_USD_2.csv")]
+    assert common_instrument(files, None) == common_instrument([*files, Path("x.csv")], "EUR_USD") == "EUR_USD"
+    assert common_instrument([Path("EURUSD_and_GBPUSD.csv")], "GBP_USD") == "GBP_USD"
+
+
+def test_each_file_of_an_import_has_a_format_of_its_own(tmp_path: Path, mids: pd.DataFrame) -> None:
+    files = [write_histdata(mids.head(200), tmp_path), write_csv(mids.tail(200), tmp_path)]
+    report = import_files(files, "EUR_USD", None, tmp_path / "data")
+    assert (report.imported, report.quarantined) == (400, 0)
+
+
+def test_unknown_side(tmp_path: Path, mids: pd.DataFrame) -> None:
+    with pytest.raises(ConfigurationError, match="--side 'last' is unknown: use one of bid, mid, ask"):
+        read_candles(write_csv(mids.head(9), tmp_path), "csv", "EUR_USD", side="last")  # type: ignore[arg-type]
 
 
 def test_the_format_shows_in_the_content(tmp_path: Path) -> None:

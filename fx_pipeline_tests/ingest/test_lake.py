@@ -149,7 +149,8 @@ def test_months_ranges_and_instruments(tmp_path: Path, client) -> None:
 
 def test_a_month_that_lost_its_candles_leaves_the_lake(tmp_path: Path, client) -> None:
     report = build(tmp_path, client)
-    empty = build(tmp_path, editing(client, lambda candles: []))
+    elsewhere = dataclasses.replace(client, environment="paper", revision="none", asked=[])
+    empty = build(tmp_path, editing(elsewhere, lambda candles: []))
     assert (empty.rows, empty.written, report.path.exists()) == (0, True, False)
     assert lake_months(layout.lake_folder(tmp_path), "EUR_USD") == []
 

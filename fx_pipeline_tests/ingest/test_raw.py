@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fx_pipeline.broker.client import MAXIMUM_COUNT, CandlesPage
 from fx_pipeline.broker.paper import store as candle_store
 from fx_pipeline.broker.paper.bars import Bars
 from fx_pipeline.broker.paper.embedded import embedded_server
@@ -20,8 +21,10 @@ from fx_pipeline.broker.paper.synthetic import synthetic_candles
 from fx_pipeline.ingest.raw import download_month, read_manifest, read_page
 from fx_pipeline.market.errors import BrokerError, DataError
 from fx_pipeline.market.months import month_bounds
+from fx_pipeline_tests.ingest.conftest import DAY, FakeClient
 
 FAR = 2**62
+HOUR = DAY // 24
 MONTH = "2024-02"
 START, END = month_bounds(MONTH)
 
@@ -300,3 +303,118 @@ def test_a_kill_while_other_data_take_over_is_made_good(
             download_month(revised, "EUR_USD", MONTH, tmp_path / "a", FAR, force=True)
     download_month(revised, "EUR_USD", MONTH, tmp_path / "a", FAR)
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+@dataclasses.dataclass
+class Silent(FakeClient):
+    """Answers the requests of these numbers, counted from 1, with no candles."""
+
+    silent: frozenset[int] = frozenset()
+
+    def candles_page(self, instrument: str, start_ns: int, count: int = MAXIMUM_COUNT) -> CandlesPage:
+        number = len(self.asked) + 1
+        page = super().candles_page(instrument, start_ns, count)
+        if number not in self.silent:
+            return page
+        body = b'{"instrument":"EUR_USD","granularity":"M1","candles":[]}'
+        return dataclasses.replace(page, body=body, time_ns=page.time_ns[:0], complete=page.complete[:0])
+
+
+def silent(client: FakeClient, *numbers: int, **changes: object) -> Silent:
+    plain = {field.name: getattr(client, field.name) for field in dataclasses.fields(client)}
+    return Silent(**{**plain, "asked": [], "silent": frozenset(numbers), **changes})  # type: ignore[arg-type]
+
+
+def test_one_empty_page_does_not_end_an_old_month(tmp_path: Path, client, tree) -> None:
+    # After the empty page, the next month is asked for its first candle.
+    raw = download_month(silent(client, 3), "EUR_USD", MONTH, tmp_path / "a", FAR)
+    assert (raw.candles, raw.complete) == (inside(client.bars), True)
+    download_month(client, "EUR_USD", MONTH, tmp_path / "whole", FAR)
+    assert tree(tmp_path / "a") == tree(tmp_path / "whole")
+    with pytest.raises(BrokerError, match=r"says nothing of EUR_USD from 2024-02-2.*run again"):
+        download_month(silent(client, 3, 5), "EUR_USD", MONTH, tmp_path / "b", FAR)
+    assert not read_manifest(tmp_path / "b")["complete"]
+    download_month(client, "EUR_USD", MONTH, tmp_path / "b", FAR)
+    assert tree(tmp_path / "b") == tree(tmp_path / "whole")
+
+
+def test_empty_replies_take_nothing_from_a_running_month(tmp_path: Path, client, tree) -> None:
+    now = START + 21 * DAY + 12 * HOUR
+    early = dataclasses.replace(client, now_ns=now, limit=5000, asked=[])
+    first = download_month(early, "EUR_USD", MONTH, tmp_path, now)
+    before = tree(tmp_path)
+    later = {"now_ns": now + HOUR, "limit": 5000}
+    with pytest.raises(BrokerError, match="had, candles later"):
+        download_month(silent(client, 1, 2, **later), "EUR_USD", MONTH, tmp_path, now + HOUR)
+    assert tree(tmp_path) == before
+    raw = download_month(silent(client, 1, **later), "EUR_USD", MONTH, tmp_path, now + HOUR)
+    assert raw.candles == first.candles + inside(client.bars.between(now, now + HOUR))
+
+
+@pytest.mark.parametrize("environment", ["practice", "paper"])
+@pytest.mark.parametrize("back", [4 * HOUR, 30 * DAY])
+@pytest.mark.parametrize("day", [21.5, 60])
+def test_a_clock_that_went_back_takes_nothing_away(
+    tmp_path: Path, client, tree, environment: str, back: int, day: float
+) -> None:
+    now = START + int(day * DAY)
+    revision = "one" if environment == "paper" else None
+    there = dataclasses.replace(client, environment=environment, revision=revision, now_ns=now, asked=[])
+    first = download_month(there, "EUR_USD", MONTH, tmp_path, now)
+    before = tree(tmp_path)
+    for force in (False, True) if back > day * DAY else (False,):
+        earlier = dataclasses.replace(there, now_ns=now - back, asked=[])
+        raw = download_month(earlier, "EUR_USD", MONTH, tmp_path, now - back, force=force)
+        assert (raw.candles, raw.downloaded, raw.changed) == (first.candles, 0, False)
+        assert tree(tmp_path) == before
+
+
+def test_an_empty_download_does_not_replace_candles_unless_the_broker_names_its_data(tmp_path: Path, client) -> None:
+    before = download_month(client, "EUR_USD", MONTH, tmp_path, FAR)
+    empty = dataclasses.replace(client, edit=lambda candles: [], asked=[])
+    with pytest.raises(BrokerError, match="run again"):
+        download_month(empty, "EUR_USD", MONTH, tmp_path, FAR, force=True)
+    with pytest.raises(BrokerError, match="those of practice stand here"):
+        download_month(dataclasses.replace(empty, environment="live"), "EUR_USD", MONTH, tmp_path, FAR)
+    unnamed = dataclasses.replace(empty, environment="paper")
+    with pytest.raises(BrokerError, match="those of practice stand here"):
+        download_month(unnamed, "EUR_USD", MONTH, tmp_path, FAR)
+    assert download_month(client, "EUR_USD", MONTH, tmp_path, FAR).candles == before.candles
+    named = dataclasses.replace(unnamed, revision="none")
+    assert download_month(named, "EUR_USD", MONTH, tmp_path, FAR).candles == 0
+
+
+def test_a_paper_broker_that_stops_naming_its_data_is_not_believed(tmp_path: Path, client, tree) -> None:
+    paper = dataclasses.replace(client, environment="paper", revision="one", asked=[])
+    download_month(paper, "EUR_USD", MONTH, tmp_path, FAR)
+    before = tree(tmp_path)
+    unnamed = dataclasses.replace(paper, revision=None, edit=lambda candles: candles[:-1], asked=[])
+    assert download_month(unnamed, "EUR_USD", MONTH, tmp_path, FAR).downloaded == 0
+    assert tree(tmp_path) == before
+
+
+@dataclasses.dataclass
+class Halving(FakeClient):
+    """A client of a server that gives small pages: halves what is too much, and remembers it until it is killed."""
+
+    known: int = MAXIMUM_COUNT
+    largest: int = 500
+
+    def candles_page(self, instrument: str, start_ns: int, count: int = MAXIMUM_COUNT) -> CandlesPage:
+        count = min(count, self.known)
+        while count > self.largest:
+            count = self.known = count // 2
+        return super().candles_page(instrument, start_ns, count)
+
+
+def test_a_kill_near_the_end_of_a_month_of_halved_pages_ends_with_the_same_bytes(tmp_path: Path, client, tree) -> None:
+    def fresh(fail_after: int | None = None) -> Halving:
+        return Halving(client.bars, fail_after=fail_after)
+
+    raw = download_month(fresh(), "EUR_USD", MONTH, tmp_path / "whole", FAR)
+    for pages in range(raw.pages - 6, raw.pages):
+        folder = tmp_path / str(pages)
+        with pytest.raises(ConnectionError):
+            download_month(fresh(pages), "EUR_USD", MONTH, folder, FAR)
+        download_month(fresh(), "EUR_USD", MONTH, folder, FAR)
+        assert tree(folder) == tree(tmp_path / "whole")

@@ -73,11 +73,14 @@ def test_other_files_are_refused(shared_data: Path, name: str, words: str) -> No
         read_candles(shared_data / f"{name}.parquet", "parquet", "GBP_JPY")
 
 
-def test_a_real_file_on_the_wrong_clock_is_refused(shared_data: Path) -> None:
+def test_a_real_file_on_the_wrong_clock_is_refused(shared_data: Path, tmp_path: Path) -> None:
     path = shared_data / "EUR_USD_M1_2017-01_2017-05.parquet"
-    with pytest.raises(DataError, match=r"--utc-offset \+0\."):
-        read_candles(path, "parquet", "EUR_USD", "America/New_York+7")
     assert read_candles(path, "parquet", "EUR_USD").clock_checked
+    frame = pd.read_parquet(path)
+    naive = tmp_path / path.name
+    frame.assign(time=frame["time"].dt.tz_localize(None)).to_parquet(naive)
+    with pytest.raises(DataError, match=r"--utc-offset \+0\."):
+        read_candles(naive, "parquet", "EUR_USD", "America/New_York+7")
 
 
 def test_a_real_file_as_another_instrument_is_refused(shared_data: Path) -> None:

@@ -1,6 +1,7 @@
 """Revisions: what a broker changes or withdraws is kept, once, whenever the build is killed."""
 
 import dataclasses
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,13 @@ from fx_pipeline.ingest import lake as lake_module
 from fx_pipeline.ingest import layout
 from fx_pipeline.ingest.lake import build_month
 from fx_pipeline.ingest.raw import download_month
-from fx_pipeline.ingest.revisions import REVISION_SCHEMA, find_revisions, note_revisions, read_revisions
+from fx_pipeline.ingest.revisions import (
+    REVISION_SCHEMA,
+    find_revisions,
+    note_revisions,
+    read_revisions,
+    revised_since,
+)
 from fx_pipeline.market.candles import CANDLE_SCHEMA
 from fx_pipeline.market.errors import DataError
 
@@ -81,9 +88,22 @@ def test_a_build_killed_before_its_bars_notes_a_revision_once(
     assert len(noted(tmp_path)) == 2
 
 
+def test_months_with_revisions_since_a_time(tmp_path: Path, client) -> None:
+    lake, now = layout.lake_folder(tmp_path), time.time_ns()
+    build(tmp_path, client, now - 3)
+    assert revised_since(lake, 0) == []
+    build(tmp_path, dataclasses.replace(client, edit=revise, asked=[]), now - 2)
+    assert revised_since(lake, now - 2) == [("EUR_USD", MONTH, 1, 1, now - 2)]
+    assert revised_since(lake, now - 1) == []
+    build(tmp_path, client, now - 1)
+    assert revised_since(lake, now - 1) == [("EUR_USD", MONTH, 1, 0, now - 1)]
+    assert revised_since(lake, 0) == [("EUR_USD", MONTH, 2, 1, now - 1)]
+
+
 def test_a_month_that_loses_all_its_bars_keeps_them_as_revisions(tmp_path: Path, client) -> None:
-    first = build(tmp_path, client)
-    empty = build(tmp_path, dataclasses.replace(client, edit=lambda candles: [], asked=[]))
+    paper = dataclasses.replace(client, environment="paper", revision="one", asked=[])
+    first = build(tmp_path, paper)
+    empty = build(tmp_path, dataclasses.replace(paper, edit=lambda candles: [], revision="two", asked=[]))
     assert (empty.rows, empty.removed, empty.revisions) == (0, first.rows, first.rows)
     kept = noted(tmp_path)
     assert np.all(np.array(kept["kind"].to_pylist()) == "removed")

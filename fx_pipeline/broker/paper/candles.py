@@ -2,10 +2,11 @@
 
 Beyond OANDA's own, replies carry headers: `FX-Source` (imported or synthetic), `FX-Quotes` (quoted, modelled, or
 mixed), `FX-Revision` (a name of the data of the month of `from`; other data have another name) and `FX-Time` (the
-market's time, which in a replay is not the machine's). A page that is asked for by `from` and `count` ends where its
-quotes change their origin, so it is never mixed; a reply bounded by `to` is always whole.
+market's time, which in a replay is not the machine's). For a client that sends `FX-Unmixed: true`, a page that is asked
+for by `from` and `count` ends where its quotes change their origin, so it is never mixed.
 
-Nothing after the given time shows: the candle that runs is built from its ticks so far.
+Nothing after the given time shows, whatever the skew of the server's clock: the candle that runs is built from its
+ticks so far, and a candle of which the market has not seen the end is not complete.
 """
 
 from collections.abc import Iterator, Mapping
@@ -46,7 +47,13 @@ class CandleFaults(Protocol):
 
 
 def candles_reply(
-    market: PaperMarket, name: str, parameters: Mapping[str, str], now_ns: int, unix: bool, faults: CandleFaults
+    market: PaperMarket,
+    name: str,
+    parameters: Mapping[str, str],
+    now_ns: int,
+    unix: bool,
+    faults: CandleFaults,
+    unmixed: bool = False,
 ) -> tuple[bytes, dict[str, str]]:
     """Answer a candles request.
 
@@ -60,6 +67,10 @@ def candles_reply(
         The market's time, UTC nanoseconds.
     unix : bool
         UNIX times in place of RFC 3339.
+    faults : CandleFaults
+        The switches.
+    unmixed : bool
+        Whether a page by `from` and `count` ends where quoted and modelled prices meet.
 
     Returns
     -------
@@ -77,20 +88,21 @@ def candles_reply(
         decimals = find_instrument(name).display_precision
     except DataError as error:
         raise WireError(400, "Invalid value specified for 'instrument'") from error
-    now_ns += round(faults.clock_skew_s * 1e9)
-    query = parse_candle_query(parameters, now_ns)
-    reader = _Reader(market, name, query.granularity, now_ns, faults.missing_minutes, decimals)
-    candles = _select(reader, query)
+    shown_ns = now_ns + round(faults.clock_skew_s * 1e9)
+    known_ns = min(now_ns, shown_ns)
+    query = parse_candle_query(parameters, shown_ns)
+    reader = _Reader(market, name, query.granularity, known_ns, faults.missing_minutes, decimals)
+    candles = _select(reader, query, unmixed)
     if faults.partial_page and len(candles.time):
         half = -(-len(candles.time) // 2)
         candles = candles.part(0, half) if query.start_ns is not None else candles.part(len(candles.time) - half, 2**62)
     if query.smooth and len(candles.time):
         candles = smooth(candles, closes(reader.backward(int(candles.time[0]), 1)))
-    complete = query.granularity.ends(candles.time) <= now_ns - round(faults.complete_delay_s * 1e9)
+    complete = query.granularity.ends(candles.time) <= known_ns - round(faults.complete_delay_s * 1e9)
     body = candles_body(name, query.granularity.name, candles, complete, query.sides, unix)
     headers = {
-        "FX-Revision": market.revision(name, now_ns if query.start_ns is None else query.start_ns),
-        "FX-Time": format_times(np.array([now_ns]))[0],
+        "FX-Revision": market.revision(name, known_ns if query.start_ns is None else query.start_ns),
+        "FX-Time": format_times(np.array([shown_ns]))[0],
     }
     source = market.source(name)
     if source is not None:
@@ -166,13 +178,13 @@ class _Reader:
         return ticks(bars, self._decimals).between(0, self._now_ns + 1)
 
 
-def _select(reader: _Reader, query: CandleQuery) -> Bars:
+def _select(reader: _Reader, query: CandleQuery, unmixed: bool) -> Bars:
     granularity = query.granularity
     end = 2**62 if query.end_ns is None else granularity.end(query.end_ns - 1) if query.end_ns else 0
     if query.start_ns is None:
         return reader.backward(end, query.count or 0)
     candles = reader.forward(query.start_ns, end, query.count)
-    if query.count is None:
+    if query.count is None or not unmixed:
         return candles
     changes = np.flatnonzero(candles.quotes_modelled != candles.quotes_modelled[:1])
     return candles.part(0, int(changes[0])) if len(changes) else candles

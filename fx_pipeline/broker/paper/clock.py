@@ -6,6 +6,11 @@ from typing import Protocol
 
 from fx_pipeline.market.errors import ConfigurationError
 
+#: Market seconds that may pass in a second at most: a day in less than a tenth of one.
+MAXIMUM_SPEED = 1e6
+# The last that fits into 64 bits with room for the calendar around it.
+_LATEST_NS = 7_258_118_399_999_999_999
+
 
 class Clock(Protocol):
     """The market's time."""
@@ -42,14 +47,14 @@ class ReplayClock:
     start_ns : int
         UTC nanoseconds shown at first.
     speed : float
-        Market seconds that pass in a second; above 0.
+        Market seconds that pass in a second; above 0, at most `MAXIMUM_SPEED`.
     monotonic_ns : callable
         The machine's monotonic clock, nanoseconds.
 
     Raises
     ------
     ConfigurationError
-        If the speed is not a positive finite number.
+        If the speed is out of bounds.
     """
 
     def __init__(self, start_ns: int, speed: float, monotonic_ns: Callable[[], int] = time.monotonic_ns) -> None:
@@ -64,16 +69,9 @@ class ReplayClock:
         return self._speed
 
     def now_ns(self) -> int:
-        """Return UTC nanoseconds."""
-        return self._base_ns + int((self._monotonic_ns() - self._began_ns) * self._speed)
-
-    def set_speed(self, speed: float) -> None:
-        """Change the speed from now on; the time shown does not jump."""
-        checked = _checked(speed)
-        now = self._monotonic_ns()
-        self._base_ns += int((now - self._began_ns) * self._speed)
-        self._began_ns = now
-        self._speed = checked
+        """Return UTC nanoseconds; the clock stops at the end of the year 2199, long after any data."""
+        passed_ns = int((self._monotonic_ns() - self._began_ns) * self._speed)
+        return max(self._base_ns, min(self._base_ns + passed_ns, _LATEST_NS))
 
 
 class SteppedClock:
@@ -91,16 +89,6 @@ class SteppedClock:
     def now_ns(self) -> int:
         """Return UTC nanoseconds."""
         return self._now_ns
-
-    def step(self, step_ns: int) -> None:
-        """Move by that many nanoseconds.
-
-        Raises
-        ------
-        ConfigurationError
-            If they are negative.
-        """
-        self.move_to(self._now_ns + step_ns)
 
     def move_to(self, time_ns: int) -> None:
         """Move to a time.
@@ -123,6 +111,8 @@ def market_clock(start_ns: int, speed: float) -> Clock:
 
 
 def _checked(speed: float) -> float:
-    if not 0 < speed < float("inf"):
-        raise ConfigurationError(f"speed {speed:g} is not a positive number: 1 is real time, 60 a minute a second.")
+    if not 0 < speed <= MAXIMUM_SPEED:
+        raise ConfigurationError(
+            f"speed {speed:g} is not a positive number up to {MAXIMUM_SPEED:g}: 1 is real time, 60 a minute a second."
+        )
     return speed

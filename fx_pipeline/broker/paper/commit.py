@@ -35,7 +35,7 @@ class GroupCommit:
         self._pool = ThreadPoolExecutor(1, "journal-sync")
         self._running: asyncio.Future[None] | None = None
         self._next: asyncio.Task[None] | None = None
-        self._failure: OSError | None = None
+        self._failure: BaseException | None = None
         self.syncs = 0
 
     async def settle(self) -> None:
@@ -43,11 +43,10 @@ class GroupCommit:
 
         Raises
         ------
-        OSError
-            If the disk refuses, or ever refused: then it is not known what will survive.
+        Exception
+            That of the first `sync` that failed, now and ever after: it is not known what will survive.
         """
-        if self._failure is not None:
-            raise self._failure
+        self._check()
         if self._target.dirty:
             # The sync under way may have begun before the newest write: it is the next one that counts.
             if self._next is None:
@@ -63,15 +62,23 @@ class GroupCommit:
     async def _begin_after(self, running: asyncio.Future[None] | None) -> None:
         if running is not None:
             await asyncio.wait([running])
+            # A flush after one that failed may succeed, and yet not cover what that one lost.
+            self._failure = self._failure or running.exception()
+        self._next = None
+        self._check()
         future = asyncio.get_running_loop().run_in_executor(self._pool, self._target.sync)
-        self._running, self._next = future, None
+        self._running = future
         self.syncs += 1
         try:
             await future
-        except OSError as error:
-            # A later fsync may succeed and yet not cover what this one lost.
-            self._failure = error
+        except Exception as error:
+            self._failure = self._failure or error
             raise
         finally:
             if self._running is future:
                 self._running = None
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            # It is raised many times, and would gather the frames of all of them.
+            raise self._failure.with_traceback(None)

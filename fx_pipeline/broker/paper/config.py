@@ -5,6 +5,9 @@ from decimal import Decimal
 
 from fx_pipeline.market.errors import ConfigurationError
 
+# From the smallest amount that is shown on to where sums of money still have all their digits.
+_LEAST_BALANCE, _BALANCE_LIMIT = Decimal("0.0001"), Decimal(10) ** 15
+
 
 @dataclass(frozen=True)
 class AccountConfig:
@@ -39,9 +42,15 @@ class AccountConfig:
     financing_short: dict[str, Decimal] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.balance.is_finite() or self.balance <= 0:
-            raise ConfigurationError(f"the paper account's balance is {self.balance}: give a positive amount.")
-        if not 0 <= self.conversion_charge < 1:
+        if not self.balance.is_finite() or not _LEAST_BALANCE <= self.balance < _BALANCE_LIMIT:
+            raise ConfigurationError(
+                f"the paper account's balance is {self.balance}: give a positive amount, "
+                f"{_LEAST_BALANCE} or more and below 10 ** 15."
+            )
+        if not self.conversion_charge.is_finite() or not 0 <= self.conversion_charge < 1:
             raise ConfigurationError(f"conversion_charge={self.conversion_charge} must be 0 or more and below 1.")
-        if self.margin_rate is not None and not 0 < self.margin_rate <= 1:
+        if self.margin_rate is not None and not (self.margin_rate.is_finite() and 0 < self.margin_rate <= 1):
             raise ConfigurationError(f"margin_rate={self.margin_rate} must be above 0 and at most 1.")
+        for name, rate in (*self.financing_long.items(), *self.financing_short.items()):
+            if not (rate.is_finite() and abs(rate) <= 1):
+                raise ConfigurationError(f"the financing rate {rate} of {name} must lie between -1 and 1 (a year).")

@@ -14,11 +14,12 @@ from fastapi.responses import Response
 from fx_pipeline.broker.paper.clock import ReplayClock, SteppedClock
 from fx_pipeline.broker.paper.commit import GroupCommit
 from fx_pipeline.broker.paper.desk.times import SECOND_NS, time_of, time_text
+from fx_pipeline.broker.paper.endpoint import reply_to_failure
 from fx_pipeline.broker.paper.exchange import Exchange
 from fx_pipeline.broker.paper.faults import FaultError, Faults
 from fx_pipeline.broker.paper.server import bare_app
 from fx_pipeline.broker.paper.service import UNAUTHORIZED
-from fx_pipeline.market.errors import FxPipelineError
+from fx_pipeline.market.errors import ConfigurationError, DataError
 
 # A long step is taken in pieces, so that streams send what it brings before more comes.
 _PIECE_NS = 3600 * SECOND_NS
@@ -115,6 +116,8 @@ class _Control:
 
     async def _step(self, to_ns: int) -> None:
         exchange = self.exchange
+        # All of it is refused, or none.
+        exchange.check_step(to_ns)
         while exchange.next_due_ns() is not None and to_ns - exchange.clock.now_ns() > _PIECE_NS:
             exchange.step(exchange.clock.now_ns() + _PIECE_NS)
             await asyncio.sleep(0)
@@ -150,9 +153,12 @@ def create_control_app(exchange: Exchange, faults: Faults, token: str, commit: G
                 return _reply(401, {"errorMessage": UNAUTHORIZED})
             try:
                 body = await action(await _body(request))
-            except (_BadRequest, FaultError, FxPipelineError) as error:
+                await control.commit.settle()
+            except (_BadRequest, FaultError, ConfigurationError, DataError) as error:
                 return _reply(400, {"errorMessage": str(error)})
-            await control.commit.settle()
+            except Exception as error:
+                failed = reply_to_failure(error)
+                return Response(failed.body, failed.status, media_type=failed.media_type)
             return _reply(200, body)
 
         app.router.add_route(path, endpoint, methods=[method])

@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from fx_pipeline.broker.paper.config import AccountConfig
+from fx_pipeline.broker.paper.encode import warm_up
 from fx_pipeline.broker.paper.exchange import Exchange
 from fx_pipeline.broker.paper.market import PaperMarket
 from fx_pipeline.broker.paper.protocol import uvicorn_config
@@ -44,6 +45,7 @@ def embedded_server(store: Path, token: str | None = None, synthetic: bool = Tru
         The server's URL, which answers, and the token.
     """
     token = token or secrets.token_urlsafe(24)
+    warm_up()
     exchange = Exchange.history(PaperMarket(store, synthetic), AccountConfig(), known_instruments())
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -98,6 +100,7 @@ def serve(apps: list[tuple[FastAPI, socket.socket]]) -> None:
         The paper broker and, if wanted, its control surface.
     """
     servers = [(_Server(uvicorn_config(app)), listener) for app, listener in apps]
+    warm_up()
 
     def stop() -> None:
         for server, _ in servers:

@@ -60,7 +60,8 @@ class Endpoint:
         except Exception as error:
             reply = reply_to_failure(error)
         compress = accepts_gzip(headers.get(b"accept-encoding", b"").decode("latin-1"))
-        await reply.send(send, request_id, service.server_time_ns(), compress, scope["method"] == "HEAD")
+        head, drip_s = scope["method"] == "HEAD", service.faults.drip_s
+        await reply.send(send, request_id, service.server_time_ns(), compress, head, drip_s)
 
     async def _answer(self, scope: Scope, receive: Receive, headers: dict[bytes, bytes], request_id: str) -> Reply:
         service = self._service

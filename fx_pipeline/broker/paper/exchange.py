@@ -9,16 +9,18 @@ from typing import Any, Self
 from fx_pipeline.broker.paper.clock import Clock, ReplayClock, SteppedClock, WallClock, market_clock
 from fx_pipeline.broker.paper.config import AccountConfig
 from fx_pipeline.broker.paper.desk import Batch, Desk
+from fx_pipeline.broker.paper.desk.times import time_text
 from fx_pipeline.broker.paper.hours import TradingHours
 from fx_pipeline.broker.paper.journal import Journal
 from fx_pipeline.broker.paper.market import PaperMarket
 from fx_pipeline.broker.paper.quotes import Quote
 from fx_pipeline.broker.paper.records import History, account_fields, batch_fields
-from fx_pipeline.broker.paper.ticks import DAY_NS, Feed
+from fx_pipeline.broker.paper.ticks import DAY_NS, STALE_MINUTES, Feed
 from fx_pipeline.market.calendar import trading_day, trading_day_start
 from fx_pipeline.market.errors import ConfigurationError, DataError
 
 _NEVER_NS = 2**63 - 1
+_YEAR_NS = 366 * DAY_NS
 #: How far ahead the market's time is reserved, in seconds of the machine: after a kill it goes on from there, and so
 #: never back.
 RESERVE_S = 1.0
@@ -56,12 +58,14 @@ class Exchange:
         journal: Journal | None = None,
         make_clock: ClockMaker = market_clock,
         history_only: bool = False,
+        stale_minutes: int = STALE_MINUTES,
     ) -> None:
         self.market, self.config, self.clock = market, config, clock
         self.instruments = tuple(instruments)
         self.history_only = history_only
         self.resumed = False
         self._hours, self._journal, self._make_clock = hours, journal, make_clock
+        self._stale_minutes = stale_minutes
         self._feeds: dict[str, Feed] = {}
         self._latest: dict[str, Quote] = {}
         self._queue: deque[Quote] = deque()
@@ -82,6 +86,7 @@ class Exchange:
         state_dir: Path | None = None,
         hours: TradingHours | None = None,
         make_clock: ClockMaker = market_clock,
+        stale_minutes: int = STALE_MINUTES,
     ) -> Self:
         """Open an account in a market that is replayed, or continue the one in the state folder.
 
@@ -101,6 +106,8 @@ class Exchange:
         hours : TradingHours, optional
         make_clock : callable
             Makes the clock from its first time and the speed.
+        stale_minutes : int
+            How long an instrument without a bar is traded on.
 
         Raises
         ------
@@ -115,11 +122,13 @@ class Exchange:
             history = History.of(journal.records() if journal else iter(()))
             if history is None:
                 clock = make_clock(start_ns, speed)
-                found = cls(market, config, instruments, clock, hours, journal, make_clock)
+                found = cls(market, config, instruments, clock, hours, journal, make_clock, stale_minutes=stale_minutes)
             else:
-                names = tuple(dict.fromkeys((*instruments, *history.traded)))
+                names = tuple(dict.fromkeys((*instruments, *sorted(history.traded))))
                 clock = make_clock(max(history.resume_ns, journal.reserved_ns if journal else 0), speed)
-                found = cls(market, history.config, names, clock, hours, journal, make_clock)
+                found = cls(
+                    market, history.config, names, clock, hours, journal, make_clock, stale_minutes=stale_minutes
+                )
             for name in found.instruments:
                 found._feed(name)
             if history is None:
@@ -241,17 +250,33 @@ class Exchange:
         Raises
         ------
         ConfigurationError
-            If the clock runs by itself, or the time lies in the past.
+            As `check_step`.
         """
-        now = self._control_time()
-        clock = self.clock
-        if not isinstance(clock, SteppedClock):
-            raise ConfigurationError("the market's clock runs by itself: set its speed to 0 before stepping it.")
-        if to_ns < now:
-            raise ConfigurationError(f"the market's clock cannot go back by {(now - to_ns) / 1e9:g} s.")
+        clock = self.check_step(to_ns)
         self._write("step", {"time_ns": to_ns})
         clock.move_to(to_ns)
         self.advance()
+
+    def check_step(self, to_ns: int) -> SteppedClock:
+        """Return the stopped clock if it may move to a time.
+
+        Raises
+        ------
+        ConfigurationError
+            If the clock runs by itself, or the time lies in the past or over a year after the data end.
+        """
+        now = self._control_time()
+        if not isinstance(self.clock, SteppedClock):
+            raise ConfigurationError("the market's clock runs by itself: set its speed to 0 before stepping it.")
+        if to_ns < now:
+            raise ConfigurationError(f"the market's clock cannot go back by {(now - to_ns) / 1e9:g} s.")
+        end_ns = max(self._feed(name).end_ns for name in self.instruments)
+        if to_ns > end_ns + _YEAR_NS:
+            raise ConfigurationError(
+                f"the candles end at {time_text(end_ns)}, and nothing happens after it: step to a time of the year "
+                "after it at the latest."
+            )
+        return self.clock
 
     @property
     def dirty(self) -> bool:
@@ -263,7 +288,7 @@ class Exchange:
 
         Raises
         ------
-        OSError
+        FxPipelineError
             If the disk refuses.
         """
         if self._journal:
@@ -280,6 +305,8 @@ class Exchange:
         if self._journal:
             # A journal that was put aside may have left its reserve.
             self._journal.reserve(start_ns)
+        # Before anything is written: a journal whose account cannot be opened would stand in the way of every other.
+        Desk(self.config, self.instruments).open(start_ns)
         self._write("open", account_fields(self.config, start_ns))
         self.desk.open(start_ns)
         self._show_book(start_ns)
@@ -318,7 +345,7 @@ class Exchange:
 
     def _feed(self, name: str) -> Feed:
         if name not in self._feeds:
-            self._feeds[name] = Feed(self.market, self._hours, name)
+            self._feeds[name] = Feed(self.market, self._hours, name, self._stale_minutes)
         return self._feeds[name]
 
     def _take(self, *quotes: Quote) -> None:

@@ -23,7 +23,10 @@ class Faults:
     missing_minutes: float = _switch(0.0, "This share of the minutes has no candle, always the same ones.", high=1)
     partial_page: bool = _switch(False, "A page of candles holds fewer than were asked for, though there are more.")
     clock_skew_s: float = _switch(
-        0.0, "The server's clock, in the header Date and for candles, is ahead by this.", low=-86_400, high=86_400
+        0.0,
+        "The server's clock, in the header Date and for candles, is ahead by this; no future shows.",
+        low=-86_400,
+        high=86_400,
     )
     refuse_token: bool = _switch(False, "Every token is refused with 401.")
     status_429: int = _switch(0, "This many of the next requests are answered with 429.", high=10**9)
@@ -35,6 +38,7 @@ class Faults:
     path: str = _switch("", "The four counts above touch only requests whose path contains this text.")
     slow_reply_s: float = _switch(0.0, "Every request waits this long before it is worked on.")
     late_reply_s: float = _switch(0.0, "A write is applied at once, and its reply leaves after this.")
+    drip_s: float = _switch(0.0, "The body of every reply but a stream's arrives in pieces over this long.")
     read_lag_s: float = _switch(0.0, "Orders and trades stay invisible to reads for this long after they were made.")
     duplicate_client_ids: bool = _switch(False, "Client ids of pending orders and open trades may be used again.")
     empty_books: bool = _switch(False, "Prices have empty lists of bids and asks.")

@@ -92,8 +92,6 @@ class Journal:
         """
         body = orjson.dumps({"kind": kind, **content})
         line = b"%08x %b\n" % (zlib.crc32(body), body)
-        # Before the write, so that a flush that ends between the two cannot claim this record.
-        self.dirty = True
         try:
             with clear_disk_errors(self.path):
                 _write_all(self._file, line)
@@ -101,6 +99,8 @@ class Journal:
             os.ftruncate(self._file, self._size)
             raise
         self._size += len(line)
+        # After the write: a flush that runs beside it clears the mark of what it may have missed.
+        self.dirty = True
 
     def reserve(self, until_ns: int) -> None:
         """Note that no time beyond `until_ns` is shown; it is not flushed, for it need only outlive this process.
@@ -114,9 +114,11 @@ class Journal:
         """
         self._turn += 1
         body = b"%020d %020d" % (self._turn, until_ns)
+        line = b"%b %08x\n" % (body, zlib.crc32(body))
+        assert len(line) <= _SLOT_BYTES, f"the time {until_ns} does not fit into its slot"
         # The two slots take turns, so that a write that is cut short leaves the one before it.
         with clear_disk_errors(self.path):
-            os.pwrite(self._clock, b"%b %08x\n" % (body, zlib.crc32(body)), self._turn % 2 * _SLOT_BYTES)
+            os.pwrite(self._clock, line, self._turn % 2 * _SLOT_BYTES)
         self.reserved_ns = until_ns
 
     def sync(self) -> None:
@@ -124,20 +126,28 @@ class Journal:
 
         Raises
         ------
-        OSError
+        FxPipelineError
             If the disk refuses: what it has of the journal is then unknown.
         """
         if not self.dirty:
             return
         # Before the flush, which may miss what is appended meanwhile.
         self.dirty = False
-        os.fsync(self._file)
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise FxPipelineError(
+                f"the disk refused to keep {self.path} ({error.strerror}), so it is not known what it has of the "
+                "newest records. Mend the disk and start the broker again: it goes on from what is there."
+            ) from error
 
     def close(self) -> None:
-        """Flush, and free the folder for another process."""
-        self.sync()
-        for descriptor in (self._file, self._clock, self._lock):
-            os.close(descriptor)
+        """Flush, and free the folder for another process; it is free also when the flush fails."""
+        try:
+            self.sync()
+        finally:
+            for descriptor in (self._file, self._clock, self._lock):
+                os.close(descriptor)
 
 
 def put_aside(folder: Path, label: str) -> Path | None:

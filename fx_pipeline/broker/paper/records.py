@@ -43,7 +43,7 @@ class History:
     open : list of dict
         Those after it.
     traded : set of str
-        Instruments that transactions, jumps and halts name.
+        Instruments that transactions, jumps and halts name, in no order.
     """
 
     config: AccountConfig

@@ -1,5 +1,6 @@
 """Replies in OANDA's form: JSON or gzip, RFC 3339 or UNIX times, the headers that every reply carries."""
 
+import asyncio
 import gzip
 import re
 from email.utils import formatdate
@@ -13,7 +14,9 @@ from fx_pipeline.broker.paper.desk.times import SECOND_NS, time_of, time_text
 from fx_pipeline.broker.paper.protocol import connection_of
 from fx_pipeline.broker.paper.wire import WireError
 
-_TIME_VALUE = re.compile(rb'("(?:\w*[tT]ime|from|to|since|timestamp)":")(\d{4}-\d\d-\d\dT[\d:]{8}\.\d{9}Z)"')
+_TIME_VALUE = re.compile(rb'("(?:\w*[tT]ime(?:stamp)?|from|to|since)":")(\d{4}-\d\d-\d\dT[\d:]{8}\.\d{9}Z)"')
+#: Of a body that arrives slowly.
+_PIECES = 100
 _ACCEPTED = re.compile(r"\s*(gzip|\*)\s*(?:;\s*q\s*=\s*([\d.]+))?\s*", re.IGNORECASE)
 
 
@@ -72,8 +75,10 @@ class Reply:
         self.media_type = media_type
         self.packed = packed
 
-    async def send(self, send: Send, request_id: str, now_ns: int, compress: bool, head: bool = False) -> None:
-        """Send the reply; the answer to HEAD has no body."""
+    async def send(
+        self, send: Send, request_id: str, now_ns: int, compress: bool, head: bool = False, drip_s: float = 0.0
+    ) -> None:
+        """Send the reply; the answer to HEAD has no body. The body may take `drip_s` to leave."""
         headers = common_headers(request_id, now_ns, self.media_type)
         body = self.body
         if compress:
@@ -82,6 +87,12 @@ class Reply:
         headers.append((b"content-length", b"%d" % len(body)))
         headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in self.headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        if drip_s and not head:
+            length = -(-len(body) // _PIECES)
+            while len(body) > length:
+                await send({"type": "http.response.body", "body": body[:length], "more_body": True})
+                await asyncio.sleep(drip_s / _PIECES)
+                body = body[length:]
         await send({"type": "http.response.body", "body": b"" if head else body})
 
 

@@ -28,6 +28,8 @@ from fx_pipeline.market.errors import FxPipelineError
 
 # A market whose clock is changed from outside is looked at again after this long.
 _LONGEST_WAIT_S, _SHORTEST_WAIT_S = 0.25, 0.001
+# Between two attempts at what fails.
+_LONGEST_PAUSE_S = 60.0
 _logger = logging.getLogger(__name__)
 
 
@@ -51,7 +53,7 @@ def create_app(exchange: Exchange, token: str, faults: Faults | None = None, hea
     Raises
     ------
     ConfigurationError
-        If the token is empty or is not ASCII.
+        If no client could send the token.
     """
     service = Service(exchange, token, faults or Faults(), heartbeat_s)
 
@@ -110,16 +112,19 @@ class _EncodedPaths:
 
 async def _keep_pace(service: Service) -> None:
     exchange = service.exchange
+    failures = 0
     while True:
         try:
             now_ns = exchange.advance()
             if exchange.dirty:
                 await service.commit.settle()
-            wait_s = _wait_s(exchange, now_ns)
-        except (FxPipelineError, OSError) as error:
-            # Requests meet the same error and say it to their clients.
-            _logger.error("the market stands still: %s", error)
-            wait_s = 1.0
+            wait_s, failures = _wait_s(exchange, now_ns), 0
+        except Exception as error:
+            # Requests meet the same error and say it to their clients. The quote at which it happened is still the next
+            # one, so that trying again leaves nothing out, and what passes by itself needs nobody.
+            expected = isinstance(error, FxPipelineError)
+            _logger.error("the market stands still: %s", error, exc_info=None if expected else error)
+            wait_s, failures = min(2.0**failures, _LONGEST_PAUSE_S), failures + 1
         await asyncio.sleep(wait_s)
 
 

@@ -45,6 +45,8 @@ class Call:
         Parsed JSON; None where there was none.
     unix : bool
         Whether UNIX times are asked for.
+    unmixed : bool
+        Whether a page of candles must not mix quoted and modelled prices: this project's own client asks for that.
     base_url : str
         Scheme and host as the client named them.
     hidden_after : int or None
@@ -58,6 +60,7 @@ class Call:
     query: dict[str, str]
     body: Any
     unix: bool
+    unmixed: bool
     base_url: str
     hidden_after: int | None
 
@@ -86,6 +89,21 @@ class Call:
         return self.body[key]
 
 
+def check_token(token: str) -> None:
+    """Check that clients can send a token.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is empty, or has blanks at its ends or characters that no header can carry.
+    """
+    if not token or not token.isascii() or not token.isprintable() or token != token.strip():
+        raise ConfigurationError(
+            "the paper broker needs a token that clients can send: one printable ASCII character or more, without "
+            "blanks at the ends."
+        )
+
+
 class Answer(NamedTuple):
     """What an endpoint says: the desk's outcome, and headers of its own such as Location."""
 
@@ -112,7 +130,7 @@ class Service:
     Raises
     ------
     ConfigurationError
-        If the token is empty or is not ASCII.
+        As `check_token`.
     """
 
     def __init__(
@@ -123,8 +141,7 @@ class Service:
         heartbeat_s: float = 5.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        if not token or not token.isascii():
-            raise ConfigurationError("the paper server needs a token: choose any text of one ASCII character or more.")
+        check_token(token)
         self.exchange = exchange
         self.faults = faults
         self.heartbeat_s = heartbeat_s
@@ -203,6 +220,7 @@ class Service:
             query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
             body=body,
             unix=headers.get(b"accept-datetime-format", b"").upper() == b"UNIX",
+            unmixed=headers.get(b"fx-unmixed", b"").lower() == b"true",
             base_url=f"{scope['scheme']}://{host}",
             hidden_after=self._hidden_after(),
         )

@@ -226,12 +226,18 @@ class _StreamEndpoint:
             call = service.call(scope, headers, request_id)
             feed = self._feed(service, call, None if connection is None else connection.cut)
         except Exception as error:
-            await reply_to_failure(error).send(send, request_id, service.server_time_ns(), compress=False)
+            head = scope["method"] == "HEAD"
+            await reply_to_failure(error).send(send, request_id, service.server_time_ns(), compress=False, head=head)
+            return
+        start = common_headers(request_id, service.server_time_ns(), "application/octet-stream")
+        if scope["method"] == "HEAD":
+            feed.close()
+            await send({"type": "http.response.start", "status": 200, "headers": start})
+            await send({"type": "http.response.body", "body": b""})
             return
         service.streams += 1
         gone = asyncio.create_task(_until_gone(receive))
         try:
-            start = common_headers(request_id, service.server_time_ns(), "application/octet-stream")
             await send({"type": "http.response.start", "status": 200, "headers": start})
             if await self._run(feed, send, lambda: gone.done() or (connection is not None and connection.closing)):
                 await send({"type": "http.response.body", "body": b""})

@@ -23,6 +23,10 @@ TICKS_IN_BAR = 4
 #: Open, the two extremes, close. The first stands at the bar's open, so that an order sent when bar t is complete
 #: fills at the open of bar t + 1, as it does in training.
 TICK_STEP_NS = MINUTE_NS // TICKS_IN_BAR
+#: After how many minutes without a bar an instrument stops trading: the longest pause that a training session has too.
+STALE_MINUTES = 10
+# Ask prices from here on are beyond what an order can name.
+_PRICE_LIMIT = Decimal(10) ** 9
 # A long weekend, so that looking back over it and ahead builds no block twice.
 _BLOCKS_KEPT = 6
 
@@ -37,7 +41,7 @@ class Ticks(NamedTuple):
     bid, ask : (T,) int64
         In units of the last displayed decimal.
     open : (T,) bool
-        Whether the time lies in trading hours and before the end of the data.
+        Whether it is a tick of a bar, in trading hours and before the end of the data.
     """
 
     time: Int64
@@ -75,12 +79,17 @@ def bar_ticks(bars: Bars, precision: int) -> tuple[Int64, Int64, Int64]:
 class Feed:
     """Quotes of one instrument by time, from its stored bars, the trading hours and what the control surface asks.
 
+    Orders fill from a bar's first tick on. The last price stands, and nothing fills at it any more, when the market
+    closes, when the data end, and when there was no bar for `stale_minutes`; the next bar opens trading again.
+
     Parameters
     ----------
     market : PaperMarket
     hours : TradingHours
     name : str
         The instrument.
+    stale_minutes : int
+        From the open of one bar on, how long trading goes on without the next.
 
     Attributes
     ----------
@@ -95,8 +104,9 @@ class Feed:
         If the market has no bar of the instrument.
     """
 
-    def __init__(self, market: PaperMarket, hours: TradingHours, name: str) -> None:
+    def __init__(self, market: PaperMarket, hours: TradingHours, name: str, stale_minutes: int = STALE_MINUTES) -> None:
         self._market, self._hours, self._name = market, hours, name
+        self._stale_ns = stale_minutes * MINUTE_NS
         self._precision = find_instrument(name).display_precision
         self.start_ns, self.end_ns = data_span(market, name)
         first = market.forward(name, self.start_ns, self.end_ns, 1)
@@ -147,15 +157,20 @@ class Feed:
         Raises
         ------
         ConfigurationError
-            If the number is finer than the displayed decimals, or would leave no positive price.
+            If the number is finer than the displayed decimals, or would leave no positive price below 10 ** 9.
         """
         decimals = find_instrument(self._name).display_precision
+        # Before any arithmetic, which has bounds of its own for exponents.
+        if not pips.is_finite() or (pips and abs(pips.adjusted()) > _PRICE_LIMIT.adjusted() + decimals):
+            raise ConfigurationError(f"a jump of {pips} pips is no price of {self._name}: ask for a smaller one.")
         points = self._points(pips)
-        if not points.is_finite() or points != points.to_integral_value():
+        if points != points.to_integral_value():
             raise ConfigurationError(f"a jump of {pips} pips is finer than the {decimals} decimals of {self._name}.")
-        bid = self.newest(now_ns).bid + points.scaleb(-decimals)
-        if bid <= 0:
-            raise ConfigurationError(f"a jump of {pips} pips would bring {self._name} to {bid}: ask for a smaller one.")
+        quote, move = self.newest(now_ns), points.scaleb(-decimals)
+        if quote.bid + move <= 0 or quote.ask + move >= _PRICE_LIMIT:
+            raise ConfigurationError(
+                f"a jump of {pips} pips would bring {self._name} to {quote.bid + move}: ask for a smaller one."
+            )
 
     def jump(self, pips: Decimal, now_ns: int) -> None:
         """Move all prices from now on by a number of pips that `check_jump` lets pass."""
@@ -193,19 +208,34 @@ class Feed:
         return self._blocks[day]
 
     def _build(self, start_ns: int, end_ns: int) -> Ticks:
-        bars = self._market.forward(self._name, start_ns, end_ns, DAY_MINUTES)
-        time, bid, ask = bar_ticks(bars, self._precision)
-        changes = self._hours.changes(max(start_ns, self.start_ns), min(end_ns, self.end_ns))
-        if start_ns <= self.end_ns < end_ns:
-            changes = np.append(changes, self.end_ns)
-        changes = changes[~np.isin(changes, time)]
-        every = np.concatenate([time, changes])
+        # With the bars before, of which one may turn stale here.
+        around = self._market.forward(
+            self._name, start_ns - self._stale_ns, end_ns, DAY_MINUTES + self._stale_ns // MINUTE_NS
+        )
+        time, bid, ask = bar_ticks(around.between(start_ns, end_ns), self._precision)
+        ends = self._ends(around.time, start_ns, end_ns)
+        ends = ends[~np.isin(ends, time)]
+        every = np.concatenate([time, ends])
         order = np.argsort(every, kind="stable")
         every = every[order]
-        # A change of hours has no price of its own: the one before it stands.
+        # The end of trading has no price of its own: the one before it stands.
         source = np.maximum.accumulate(np.where(order < len(time), order, -1))
         if len(source) and source[0] < 0:
             before = self._market.backward(self._name, 0, start_ns, 1)
             _, before_bid, before_ask = bar_ticks(before, self._precision)
             bid, ask = np.append(bid, before_bid[-1]), np.append(ask, before_ask[-1])
-        return Ticks(every, bid[source], ask[source], self._hours.is_open(every) & (every < self.end_ns))
+        # Until a bar says so, an opening has no price at which anybody could trade.
+        is_open = (order < len(time)) & self._hours.is_open(every) & (every < self.end_ns)
+        return Ticks(every, bid[source], ask[source], is_open)
+
+    def _ends(self, bar_ns: Int64, start_ns: int, end_ns: int) -> Int64:
+        # Times in [start, end) at which trading ends: by the hours, for want of bars, with the data.
+        first, last = max(start_ns, self.start_ns), min(end_ns, self.end_ns)
+        changes = self._hours.changes(first, last)
+        closes = changes[~self._hours.is_open(changes)]
+        following = np.append(bar_ns[1:], end_ns + self._stale_ns) if len(bar_ns) else bar_ns
+        stale = bar_ns[following - bar_ns > self._stale_ns] + self._stale_ns
+        stale = stale[(stale >= first) & (stale < last)]
+        stale = stale[self._hours.is_open(stale)]
+        end = [self.end_ns] if start_ns <= self.end_ns < end_ns else []
+        return np.unique(np.concatenate([closes, stale, np.array(end, dtype=np.int64)]))

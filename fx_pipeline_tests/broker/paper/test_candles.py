@@ -199,13 +199,16 @@ def test_a_partial_page_is_the_half_next_to_where_was_asked() -> None:
     assert len(ask({**forward, "count": 1}, faults=faults)[0]) == 1
 
 
-def test_a_skewed_clock_moves_what_is_known() -> None:
+def test_a_skewed_clock_moves_what_may_be_asked_and_shows_no_future() -> None:
     assert opens(ask({"count": 1}, faults=Faults(clock_skew_s=-600))[0])[0] <= NOW - 600 * SECOND
     with pytest.raises(WireError, match="future"):
         ask({"from": f"{(NOW - 60 * SECOND) // SECOND}"}, faults=Faults(clock_skew_s=-600))
-    ahead, headers = ask({"count": 1}, faults=Faults(clock_skew_s=600))
-    assert opens(ahead)[0] > NOW
+    # A clock that is ahead knows no more of the market than there is.
+    plain = ask({"count": 3})[0]
+    ahead, headers = ask({"count": 3}, faults=Faults(clock_skew_s=600))
+    assert ahead == plain and [candle["complete"] for candle in ahead] == [True, True, False]
     assert parse_time(headers["FX-Time"]) == NOW + 600 * SECOND
+    assert ask({"from": f"{(NOW + 60 * SECOND) // SECOND}"}, faults=Faults(clock_skew_s=600))[0] == []
 
 
 def test_an_unknown_instrument_is_refused() -> None:

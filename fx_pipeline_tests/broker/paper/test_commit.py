@@ -1,6 +1,7 @@
 """Group commit: nobody is told before the disk has it, and one fsync serves many."""
 
 import asyncio
+import contextlib
 import threading
 
 import pytest
@@ -119,6 +120,30 @@ def test_a_disk_that_refused_once_is_never_trusted_again() -> None:
         journal.broken = False
         with pytest.raises(OSError, match="full"):
             await commit.settle()
+        commit.close()
+
+    asyncio.run(run())
+
+
+def test_who_waits_behind_a_sync_that_fails_is_refused_too() -> None:
+    async def run() -> None:
+        journal = Journal()
+        commit = GroupCommit(journal)
+        journal.gate.clear()
+        journal.broken = True
+        first = asyncio.create_task(write_and_settle(journal, commit))
+        while journal.dirty or not journal.written:
+            await asyncio.sleep(0.001)
+        second = asyncio.create_task(write_and_settle(journal, commit))
+        await asyncio.sleep(0.01)
+        journal.gate.set()
+        with contextlib.suppress(OSError):
+            await first
+        # The disk works again, and what the failed flush lost it does not have.
+        journal.broken = False
+        with pytest.raises(OSError, match="full"):
+            await second
+        assert commit.syncs == 1
         commit.close()
 
     asyncio.run(run())

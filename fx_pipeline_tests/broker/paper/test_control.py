@@ -54,6 +54,11 @@ def test_the_clock_is_stepped_and_started(broker: Client) -> None:
         ("/price", {"instrument": "EUR_USD", "pips": -1e9}),
         ("/price", {"instrument": "EUR_USD", "pips": "NaN"}),
         ("/price", {"pips": 1}),
+        ("/price", {"instrument": "EUR_USD", "pips": "1e30"}),
+        ("/price", {"instrument": "EUR_USD", "pips": "1e999999"}),
+        ("/clock", {"until": "9999-01-01T00:00:00Z"}),
+        ("/clock", {"step_s": 1e9}),
+        ("/clock", {"speed": 1e300}),
         ("/halt", {"instrument": "EUR_USD"}),
         ("/halt", {"instrument": "EUR_XXX", "halted": True}),
         ("/deposit", {}),
@@ -67,6 +72,16 @@ def test_what_makes_no_sense_is_refused(broker: Client, path: str, body: Any) ->
     assert reply.status_code == 400
     assert reply.json()["errorMessage"]
     assert broker.bench.control("GET", "/clock")["time"] == "2024-03-13T12:00:00.000000000Z"
+
+
+def test_what_fails_is_answered_in_json(broker: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(broker.bench.exchange, "halt", broken)
+    reply = refusal(broker, "POST", "/halt", {"instrument": "EUR_USD", "halted": True})
+    assert (reply.status_code, reply.headers["Content-Type"]) == (500, "application/json")
+    assert reply.json() == {"errorMessage": "The paper broker failed; its log says where."}
 
 
 def test_a_price_jump_stops_a_trade_out(broker: Client) -> None:

@@ -58,6 +58,22 @@ def test_the_bytes_are_those_of_the_simple_form(page) -> None:
     assert encode_candles(*page) == simple(*page)
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(0, 10**18),
+    st.lists(st.integers(0, 3000), min_size=2, max_size=6),
+    st.sampled_from([1, 10**9, 60 * 10**9]),
+    st.booleans(),
+)
+def test_times_that_follow_one_another_are_those_of_the_simple_form(
+    start: int, steps: list[int], unit: int, unix: bool
+) -> None:
+    time = start + np.cumsum(np.array(steps) * unit)
+    count = len(time)
+    page = time, np.ones(count, np.int64), np.ones(count, bool), np.ones((count, 1, 4)), ("mid",), 5, unix
+    assert encode_candles(*page) == simple(*page)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 2**63 - 1))
 @example(951_782_400_000_000_000)  # 29 February 2000

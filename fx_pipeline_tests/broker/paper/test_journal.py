@@ -140,9 +140,36 @@ def test_dirty_until_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         raise OSError(errno.EIO, "broken")
 
     monkeypatch.setattr(os, "fsync", broken)
-    with pytest.raises(OSError, match="broken"):
+    with pytest.raises(FxPipelineError, match=r"the disk refused to keep .*newest records"):
         journal.sync()
     monkeypatch.setattr(os, "fsync", real)
+    journal.close()
+
+
+def test_a_flush_that_ends_beside_a_write_leaves_it_to_be_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path)
+    journal.append("step", {"time_ns": 1})
+    flushed = []
+    real_write, real_fsync = os.write, os.fsync
+
+    def write_beside(descriptor: int, data: bytes) -> int:
+        # What the thread of the group commit may do before the bytes are in the file.
+        journal.sync()
+        return real_write(descriptor, data)
+
+    def fsync(descriptor: int) -> None:
+        flushed.append(os.fstat(descriptor).st_size)
+        real_fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "write", write_beside)
+    journal.append("step", {"time_ns": 2})
+    monkeypatch.setattr(os, "write", real_write)
+    assert journal.dirty
+    journal.sync()
+    assert flushed == [len((tmp_path / FILE_NAME).read_bytes()) // 2, (tmp_path / FILE_NAME).stat().st_size]
     journal.close()
 
 

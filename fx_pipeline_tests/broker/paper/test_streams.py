@@ -23,6 +23,17 @@ PRICES = "/pricing/stream?instruments=EUR_USD,GBP_JPY"
 TRANSACTIONS = "/transactions/stream"
 
 
+@pytest.mark.parametrize("path", [PRICES, TRANSACTIONS, "/pricing/stream"])
+def test_head_has_the_headers_of_the_stream_and_ends(broker: Client, path: str) -> None:
+    with requests.Session() as session:
+        # The connection is whole afterwards.
+        for _ in range(2):
+            reply = session.head(broker.url + broker.account + path, headers=broker.headers, timeout=5)
+            assert reply.status_code == (400 if path == "/pricing/stream" else 200)
+            assert reply.content == b"" and reply.headers["RequestID"]
+            assert session.get(broker.url + broker.account + "/summary", headers=broker.headers, timeout=5).ok
+
+
 class Reader:
     """Reads a stream in a thread, line by line; `ended` says how it ended."""
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import itertools
 import time
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -12,7 +14,7 @@ from fx_pipeline.broker.paper.exchange import Exchange
 from fx_pipeline.broker.paper.faults import Faults
 from fx_pipeline.broker.paper.reply import Refusal
 from fx_pipeline.broker.paper.service import Service
-from fx_pipeline_tests.broker.paper.conftest import Client
+from fx_pipeline_tests.broker.paper.conftest import Client, serving
 
 
 def test_a_token_is_refused_while_asked_for(broker: Client) -> None:
@@ -79,6 +81,31 @@ def test_reads_lag_behind_writes(broker: Client) -> None:
     broker.bench.faults(read_lag_s=0)
     assert broker.get("/orders/" + order)["order"]["state"] == "FILLED"
     assert len(broker.get("/openTrades")["trades"]) == 2
+
+
+def test_the_market_goes_on_after_an_error_that_nobody_foresaw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(tmp_path, speed=600.0) as broker:
+        exchange = broker.bench.exchange
+        real, calls = exchange.advance, itertools.count()
+
+        def broken() -> int:
+            if next(calls):
+                return real()
+            raise ZeroDivisionError("unforeseen")
+
+        monkeypatch.setattr(exchange, "advance", broken)
+        deadline = time.monotonic() + 20
+        while not caplog.records:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        # No request is made: it is the pacing that comes back.
+        before = exchange.quote("EUR_USD")
+        while exchange.quote("EUR_USD") == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert "unforeseen" in caplog.text and "Traceback" in caplog.text
 
 
 def test_client_ids_may_be_used_twice_when_asked_for(broker: Client) -> None:

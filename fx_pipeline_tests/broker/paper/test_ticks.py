@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,8 +74,9 @@ def test_every_tick_of_every_bar_is_there_in_order(market: PaperMarket, feed: Fe
     assert len(expected) == 4 * len(bars.time) > 25_000
     for time, bid, ask in zip(expected, bids, asks, strict=True):
         assert (by_time[time].bid, by_time[time].ask) == (Decimal(bid).scaleb(-5), Decimal(ask).scaleb(-5))
-    changes = TradingHours().changes(FIRST, LAST).tolist()
-    assert set(times) == set(expected) | set(changes) | {feed.end_ns}
+    changes = TradingHours().changes(FIRST, LAST)
+    closes = changes[~TradingHours().is_open(changes)].tolist()
+    assert set(times) == set(expected) | set(closes) | {feed.end_ns}
 
 
 def test_quotes_are_tradeable_in_hours_and_until_the_data_end(feed: Feed) -> None:
@@ -140,10 +142,71 @@ def test_a_jump_moves_all_further_prices_and_a_halt_stops_trading(feed: Feed) ->
     assert all(quote.tradeable for quote in feed.between(now, now + HOUR_NS))
 
 
-@pytest.mark.parametrize(("pips", "says"), [("0.05", "finer"), ("-20000", "would bring"), ("NaN", "finer")])
+@pytest.mark.parametrize(
+    ("pips", "says"),
+    [
+        ("0.05", "finer"),
+        ("-20000", "would bring"),
+        ("NaN", "no price"),
+        ("1e30", "no price"),
+        ("1e999999", "no price"),
+        ("-1e-999999", "no price"),
+        ("1e13", "would bring"),
+    ],
+)
 def test_a_jump_that_cannot_be(feed: Feed, pips: str, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         feed.check_jump(Decimal(pips), ns("2024-01-09T12:00"))
+
+
+def with_a_hole(folder: Path, start_ns: int, end_ns: int) -> PaperMarket:
+    bars = synthetic_bars("EUR_USD", FIRST, LAST)
+    kept = (bars.time < start_ns) | (bars.time >= end_ns)
+    candle_store.upsert(folder, "EUR_USD", Bars(*(column[kept] for column in bars)).table("imported"))
+    return PaperMarket(folder, synthetic=False)
+
+
+# Inside a day, over midnight, and with the last bar just before midnight.
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [("T12:00", "T13:07"), ("T23:30", "T23:59"), ("T23:30", "T24:30"), ("T23:53", "T26:00"), ("T20:00", "T44:00")],
+)
+def test_nothing_trades_at_the_price_before_a_hole_in_the_data(tmp_path: Path, start: str, end: str) -> None:
+    day = ns("2024-01-09")
+    hole, over = (day + (60 * int(text[1:3]) + int(text[4:])) * MINUTE_NS for text in (start, end))
+    given = with_a_hole(tmp_path, hole, over)
+    feed = Feed(given, TradingHours(), "EUR_USD", stale_minutes=10)
+    before = given.backward("EUR_USD", 0, hole, 1)
+    last, after = int(before.time[0]), int(given.forward("EUR_USD", over, LAST, 1).time[0])
+    assert feed.newest(last + 10 * MINUTE_NS - 1).tradeable
+    stale = feed.newest(last + 10 * MINUTE_NS)
+    assert (stale.tradeable, stale.time_ns) == (False, last + 10 * MINUTE_NS)
+    assert stale[2:4] == feed.newest(last + MINUTE_NS)[2:4]
+    assert not any(feed.newest(time).tradeable for time in range(last + 10 * MINUTE_NS, after, 7 * MINUTE_NS))
+    assert feed.newest(after).tradeable and feed.newest(after).time_ns == after
+    (between,) = (quote for quote in feed.between(last + MINUTE_NS, after - 1) if quote.time_ns == stale.time_ns)
+    assert between == stale
+    # A broker may bear more.
+    assert Feed(given, TradingHours(), "EUR_USD", stale_minutes=3000).newest(last + 11 * MINUTE_NS).tradeable
+
+
+def test_ten_minutes_without_a_bar_are_no_hole(tmp_path: Path) -> None:
+    bars = synthetic_bars("EUR_USD", FIRST, LAST)
+    place = int(np.searchsorted(bars.time, ns("2024-01-09T12:00")))
+    last = int(bars.time[place])
+    following = last + 10 * MINUTE_NS
+    feed = Feed(with_a_hole(tmp_path, last + 1, following), TradingHours(), "EUR_USD")
+    assert following in bars.time
+    assert all(quote.tradeable for quote in feed.between(last, following + MINUTE_NS))
+
+
+def test_after_an_opening_the_first_bar_opens_trading(tmp_path: Path) -> None:
+    opening, first = ns("2024-01-07T22:03"), ns("2024-01-07T22:08")
+    feed = Feed(with_a_hole(tmp_path, opening, first), TradingHours(), "EUR_USD")
+    quotes = feed.between(opening - 1, first + MINUTE_NS)
+    assert all(quote.time_ns >= first for quote in quotes) and quotes[0].tradeable
+    assert not feed.newest(opening).tradeable and not feed.newest(quotes[0].time_ns - 1).tradeable
+    assert feed.next_after(opening) == quotes[0].time_ns
 
 
 def test_an_instrument_without_candles_has_no_quotes(market: PaperMarket) -> None:

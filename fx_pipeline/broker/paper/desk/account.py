@@ -46,3 +46,8 @@ class Account:
     def margin_rate(self, instrument: str) -> Decimal:
         """Return the margin of an instrument as a share of its value: its own, or the account's where that is more."""
         return max(self.book.terms[instrument].margin_rate, self.state.margin_rate or ZERO)
+
+    def least_margin_rate(self) -> Decimal:
+        """Return the margin rate of the account: the lowest at which it can trade anything."""
+        own = (terms.margin_rate for terms in self.book.terms.values())
+        return max(min(own, default=ZERO), self.state.margin_rate or ZERO)

@@ -1,11 +1,16 @@
 """The one fold: how a transaction changes the state, in trading and in restoring alike."""
 
+import sys
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from heapq import heappush
 
 from fx_pipeline.broker.paper.desk.money import ZERO
 from fx_pipeline.broker.paper.desk.state import LINKED, Order, Position, State, Trade, Transaction
 from fx_pipeline.broker.paper.desk.times import next_rollover_ns, time_of
+
+# One object for all who have none: nothing changes extensions in place.
+_NO_EXTENSIONS: dict[str, str] = {}
 
 
 def apply_batch(state: State, time_ns: int, transactions: list[Transaction], marks: Mapping[str, str]) -> None:
@@ -33,9 +38,9 @@ def order_of(transaction: Transaction, state: State) -> Order:
         instrument, buying = linked.instrument, not linked.long
     return Order(
         number=int(transaction["id"]),
-        kind=transaction["type"].removesuffix("_ORDER"),
-        created=transaction,
-        instrument=instrument,
+        kind=sys.intern(transaction["type"].removesuffix("_ORDER")),
+        source=transaction,
+        instrument=sys.intern(instrument),
         buying=buying,
         units=units,
         price=_decimal(get("price")),
@@ -43,8 +48,8 @@ def order_of(transaction: Transaction, state: State) -> Order:
         distance=_decimal(get("distance")),
         expires_ns=_expiry(transaction),
         trade=trade,
-        extensions=get("clientExtensions") or {},
-        trade_extensions=get("tradeClientExtensions") or {},
+        extensions=get("clientExtensions") or _NO_EXTENSIONS,
+        trade_extensions=get("tradeClientExtensions") or _NO_EXTENSIONS,
     )
 
 
@@ -83,14 +88,16 @@ def _order(state: State, transaction: Transaction) -> None:
     state.pending_by.setdefault(order.instrument, {})[order.number] = order
     if order.expires_ns is not None:
         state.expiring[order.number] = order
+        heappush(state.expiries, (order.expires_ns, order.number))
     if order.trade is not None:
         state.trades[order.trade].attached[order.kind] = order
     _index(state.order_ids, order.extensions, order.number)
 
 
-def _end_order(state: State, order: Order, ending: str, transaction: Transaction) -> None:
+def _end_order(state: State, order: Order, ending: str) -> None:
+    # It is the newest transaction that ends it. The order and the log share their JSON.
     order.state = ending
-    order.ended = transaction
+    order.source, order.end = state.transactions.lines[order.number - 1], state.transactions.lines[-1]
     del state.pending[order.number]
     mine = state.pending_by[order.instrument]
     del mine[order.number]
@@ -102,7 +109,7 @@ def _end_order(state: State, order: Order, ending: str, transaction: Transaction
 
 def _cancel(state: State, transaction: Transaction) -> None:
     order = state.orders[int(transaction["orderID"])]
-    _end_order(state, order, "CANCELLED", transaction)
+    _end_order(state, order, "CANCELLED")
     if order.trade is not None and transaction["reason"] != "LINKED_TRADE_CLOSED":
         # A closed trade keeps showing the orders that it had; an open one shows only those that it has.
         attached = state.trades[order.trade].attached
@@ -111,7 +118,7 @@ def _cancel(state: State, transaction: Transaction) -> None:
 
 
 def _fill(state: State, transaction: Transaction) -> None:
-    _end_order(state, state.orders[int(transaction["orderID"])], "FILLED", transaction)
+    _end_order(state, state.orders[int(transaction["orderID"])], "FILLED")
     pl, financing = Decimal(transaction["pl"]), Decimal(transaction["financing"])
     state.balance += pl + financing
     state.pl += pl
@@ -129,13 +136,13 @@ def _open(state: State, part: Transaction, transaction: Transaction) -> None:
     name, units, price = transaction["instrument"], Decimal(part["units"]), Decimal(part["price"])
     trade = Trade(
         number=int(part["tradeID"]),
-        instrument=name,
+        instrument=sys.intern(name),
         price=price,
         open_time=transaction["time"],
         initial_units=units,
         units=units,
         margin=part["initialMarginRequired"],
-        extensions=part.get("clientExtensions") or {},
+        extensions=part.get("clientExtensions") or _NO_EXTENSIONS,
     )
     position = state.positions.get(name)
     if position is None:

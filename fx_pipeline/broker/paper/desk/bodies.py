@@ -22,8 +22,6 @@ _NOT_OF_THE_ORDER = frozenset(
     "clientExtensions tradeClientExtensions partialFill".split()
 )
 _SHARE_STEP = Decimal("0.00001")
-#: Margin rate that an account shows where the client asked for none: that of the major pairs.
-_DEFAULT_MARGIN_RATE = Decimal("0.02")
 
 
 def order_body(order: Order) -> dict[str, Any]:
@@ -170,7 +168,7 @@ def summary_body(account: Account) -> dict[str, Any]:
         "createdTime": state.created_time,
         "guaranteedStopLossOrderMode": "DISABLED",
         "hedgingEnabled": account.hedging,
-        "marginRate": plain_text(state.margin_rate or _DEFAULT_MARGIN_RATE),
+        "marginRate": plain_text(account.least_margin_rate()),
         "lastTransactionID": str(state.last_id),
         "balance": money_text(state.balance),
         "openTradeCount": len(state.open_trades),

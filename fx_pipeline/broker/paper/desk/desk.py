@@ -82,8 +82,8 @@ class Desk(Views):
 
     @property
     def transactions(self) -> list[Transaction]:
-        """All transactions, index = id - 1; not to be changed."""
-        return self._account.state.transactions
+        """A copy of all transactions, index = id - 1."""
+        return self._account.state.transactions[:]
 
     @property
     def assumed_rates(self) -> dict[str, Decimal]:
@@ -244,9 +244,11 @@ class Desk(Views):
         list of dict
             The new transactions.
         """
-        due = [o for o in self._account.state.expiring.values() if o.expires_ns is not None and o.expires_ns <= time_ns]
         made: list[Transaction] = []
-        for order in sorted(due, key=lambda order: (order.expires_ns, order.number)):
+        state = self._account.state
+        while (order := state.next_expiring()) is not None and order.expires_ns is not None:
+            if order.expires_ns > time_ns:
+                break
             draft = self._account.draft(time_ns)
             draft.cancel(order, "TIME_IN_FORCE_EXPIRED")
             made += self._commit(draft)
@@ -254,9 +256,8 @@ class Desk(Views):
 
     def next_expiry_ns(self) -> int | None:
         """Return when the next pending order expires, None where none does."""
-        return min(
-            (o.expires_ns for o in self._account.state.expiring.values() if o.expires_ns is not None), default=None
-        )
+        order = self._account.state.next_expiring()
+        return None if order is None else order.expires_ns
 
     def watched(self) -> set[str]:
         """Return the instruments of which no quote may be left out.

@@ -134,8 +134,9 @@ def set_trade_orders(
     draft = account.draft(now_ns, request_id)
     named: dict[str, Transaction | None] = {}
     first = None
+    client_ids: set[str] = set()
     for name, fields in parts.items():
-        reason = None if fields is None else _refusal(account, trade, _PARTS[name], fields, draft.time_ns)
+        reason = None if fields is None else _refusal(account, trade, _PARTS[name], fields, draft.time_ns, client_ids)
         if reason is not None and fields is not None:
             first = first or reason
             body_fields = _wire(trade, _PARTS[name], fields, "CLIENT_ORDER")
@@ -161,12 +162,20 @@ def set_trade_orders(
     return reply(account.state, draft, 200, **named)
 
 
-def _refusal(account: Account, trade: Trade, kind: str, fields: dict[str, Any], now_ns: int) -> str | None:
+def _refusal(
+    account: Account, trade: Trade, kind: str, fields: dict[str, Any], now_ns: int, others: set[str]
+) -> str | None:
+    # `others` has the client ids of the parts before, and gets that of this one.
     try:
         check_linked(account, kind, fields, trade, now_ns)
         check_client_id(account, fields, trade.attached.get(kind))
     except Rejected as refusal:
         return refusal.reason
+    own = fields.get("clientExtensions", {}).get("id")
+    if own in others and not account.duplicates:
+        return "CLIENT_ORDER_ID_ALREADY_EXISTS"
+    if own is not None:
+        others.add(own)
     return None
 
 

@@ -129,7 +129,7 @@ def pages(
         return invalid("from")
     first, beyond = state.first_at(start), state.first_at(end + 1)
     numbers = [
-        number for number in range(first, beyond) if not wanted or state.transactions[number - 1]["type"] in wanted
+        number for number in range(first, beyond) if not wanted or state.transactions.kinds[number - 1] in wanted
     ]
     suffix = f"&type={','.join(names)}" if names else ""
     addresses = []

@@ -3,11 +3,13 @@
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from heapq import heappop
 
+import orjson
+
+from fx_pipeline.broker.paper.desk.log import Log, Transaction
 from fx_pipeline.broker.paper.desk.money import ZERO
 
-Transaction = dict[str, Any]
 #: The kinds of orders that hang on a trade, by the name that a trade's body gives them.
 LINKED = {"STOP_LOSS": "stopLoss", "TRAILING_STOP_LOSS": "trailingStopLoss", "TAKE_PROFIT": "takeProfit"}
 
@@ -22,8 +24,8 @@ class Order:
         Id, that of its create transaction.
     kind : str
         MARKET, LIMIT, STOP, MARKET_IF_TOUCHED, TAKE_PROFIT, STOP_LOSS or TRAILING_STOP_LOSS.
-    created : dict
-        Its create transaction.
+    source : dict or bytes
+        Its create transaction; as JSON once it has ended.
     instrument : str
     buying : bool
         Whether its fill buys.
@@ -37,13 +39,13 @@ class Order:
         What the order remembers of the market: a trailing stop's level, a touched order's initial market price.
     state : str
         PENDING, FILLED or CANCELLED.
-    ended : dict or None
-        The transaction that filled or cancelled it.
+    end : bytes or None
+        The transaction that filled or cancelled it, as JSON.
     """
 
     number: int
     kind: str
-    created: Transaction
+    source: Transaction | bytes
     instrument: str
     buying: bool
     units: Decimal | None
@@ -56,7 +58,20 @@ class Order:
     trade_extensions: dict[str, str]
     mark: Decimal | None = None
     state: str = "PENDING"
-    ended: Transaction | None = None
+    end: bytes | None = None
+
+    @property
+    def created(self) -> Transaction:
+        """Its create transaction."""
+        if isinstance(self.source, dict):
+            return self.source
+        found: Transaction = orjson.loads(self.source)
+        return found
+
+    @property
+    def ended(self) -> Transaction | None:
+        """The transaction that filled or cancelled it."""
+        return None if self.end is None else orjson.loads(self.end)
 
 
 @dataclass(slots=True)
@@ -149,8 +164,10 @@ class State:
 
     Attributes
     ----------
-    transactions, times_ns : list
-        All transactions, index = id - 1, and their times.
+    transactions : Log
+        All transactions, index = id - 1.
+    times_ns : list of int
+        Their times.
     balance, pl, financing : Decimal
         Home currency.
     margin_rate : Decimal or None
@@ -161,13 +178,15 @@ class State:
         Those that are alive; `pending_by` also by instrument.
     expiring : dict of int to Order
         Pending orders with a time of expiry.
+    expiries : list of (int, int)
+        Heap of time of expiry and id, of these and of some that are pending no more.
     order_ids, trade_ids : dict of str to list of int
         Pending orders and open trades by client id, oldest first.
     financed_ns : int
         When financing was charged last.
     """
 
-    transactions: list[Transaction] = field(default_factory=list)
+    transactions: Log = field(default_factory=Log)
     times_ns: list[int] = field(default_factory=list)
     balance: Decimal = ZERO
     pl: Decimal = ZERO
@@ -180,6 +199,7 @@ class State:
     pending: dict[int, Order] = field(default_factory=dict)
     pending_by: dict[str, dict[int, Order]] = field(default_factory=dict)
     expiring: dict[int, Order] = field(default_factory=dict)
+    expiries: list[tuple[int, int]] = field(default_factory=list, compare=False)
     trades: dict[int, Trade] = field(default_factory=dict)
     open_trades: dict[int, Trade] = field(default_factory=dict)
     positions: dict[str, Position] = field(default_factory=dict)
@@ -197,6 +217,12 @@ class State:
     def time_ns(self) -> int:
         """Time of the newest transaction."""
         return self.times_ns[-1] if self.times_ns else 0
+
+    def next_expiring(self) -> Order | None:
+        """Return the pending order that expires first, the oldest of several."""
+        while self.expiries and self.expiries[0][1] not in self.expiring:
+            heappop(self.expiries)
+        return self.expiring[self.expiries[0][1]] if self.expiries else None
 
     def first_at(self, time_ns: int) -> int:
         """Return the id of the first transaction at or after a time (one beyond the last where there is none)."""

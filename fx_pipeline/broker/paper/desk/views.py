@@ -23,7 +23,7 @@ _TRADE_STATES = ("OPEN", "CLOSED", "CLOSE_WHEN_TRADEABLE", "ALL")
 
 
 class Views:
-    """What can be asked of an account; every body is new, its transactions are the desk's own objects.
+    """What can be asked of an account; every body is new.
 
     Parameters
     ----------

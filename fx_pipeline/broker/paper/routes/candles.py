@@ -44,7 +44,8 @@ class _CandleEndpoint:
             reply = await loop.run_in_executor(service.candle_pool, self._reply, call, compress)
         except Exception as error:
             reply = reply_to_failure(error)
-        await reply.send(send, request_id, service.server_time_ns(), compress, scope["method"] == "HEAD")
+        head, drip_s = scope["method"] == "HEAD", service.faults.drip_s
+        await reply.send(send, request_id, service.server_time_ns(), compress, head, drip_s)
 
     def _reply(self, call: Call, compress: bool) -> Reply:
         reply = self._work(self._service, call)
@@ -53,7 +54,7 @@ class _CandleEndpoint:
 
 def _candles(service: Service, call: Call) -> Reply:
     market, name = call.exchange.market, call.path["instrument"]
-    body, headers = candles_reply(market, name, call.query, call.now_ns, call.unix, service.faults)
+    body, headers = candles_reply(market, name, call.query, call.now_ns, call.unix, service.faults, call.unmixed)
     return Reply(200, body, headers)
 
 

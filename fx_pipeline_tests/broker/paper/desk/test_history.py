@@ -1,5 +1,8 @@
 """Transactions, their pages, and what changed since one of them."""
 
+import gc
+import tracemalloc
+
 import pytest
 
 from fx_pipeline.broker.paper.desk.times import time_text
@@ -101,3 +104,28 @@ def test_the_state_among_the_changes() -> None:
     }
     assert state["trades"] == [{"id": number, "unrealizedPL": "-0.1000", "marginUsed": "22.0010"}]
     assert state["positions"][0]["longUnrealizedPL"] == state["positions"][0]["netUnrealizedPL"] == "-0.1000"
+
+
+def test_a_long_history_stays_small() -> None:
+    floor = Floor()
+    for side in (1, -1) * 20:
+        floor.market(str(100 * side), stopLossOnFill={"distance": "0.01"})
+    tracemalloc.start()
+    try:
+        for side in (1, -1) * 150:
+            floor.market(str(100 * side), stopLossOnFill={"distance": "0.01"})
+            # The record is the floor's own.
+            floor.batches.clear()
+        gc.collect()
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes / 300 < 4500
+    # What has ended shows as it did when it was new.
+    number = floor.opened("5", stopLossOnFill={"distance": "0.01"}, clientExtensions={"id": "mine"})
+    floor.market("-5")
+    order = floor.desk.order(str(int(number) - 1)).body["order"]
+    assert (order["state"], order["fillingTransactionID"], order["clientExtensions"]) == (
+        "FILLED", number, {"id": "mine"},
+    )  # fmt: skip
+    assert floor.trade(number)["stopLossOrder"]["state"] == "CANCELLED"

@@ -54,6 +54,20 @@ def test_the_older_of_two_stops_acts_and_takes_the_other_with_it() -> None:
     check_invariants(floor)
 
 
+def test_orders_of_one_request_cannot_share_a_client_id() -> None:
+    floor = Floor()
+    number = floor.opened("100")
+    same = {"clientExtensions": {"id": "one"}}
+    body = {"takeProfit": {"price": "1.2", **same}, "stopLoss": {"price": "1.0", **same}}
+    refused = floor.desk.set_trade_orders(number, body, floor.now_ns, "7")
+    assert (refused.status, refused.body["errorCode"]) == (400, "CLIENT_ORDER_ID_ALREADY_EXISTS")
+    assert refused.body["stopLossOrderRejectTransaction"]["rejectReason"] == "CLIENT_ORDER_ID_ALREADY_EXISTS"
+    assert "takeProfitOrder" not in floor.trade(number)
+    floor.desk.allow_duplicate_client_ids = True
+    assert floor.desk.set_trade_orders(number, body, floor.now_ns, "8").status == 200
+    check_invariants(floor)
+
+
 def test_a_trailing_stop_follows_and_never_retreats() -> None:
     floor = Floor()
     number = floor.opened("100", trailingStopLossOnFill={"distance": "0.01"})

@@ -23,6 +23,7 @@ def test_margin_by_instrument_and_by_request() -> None:
 
 def test_one_rate_for_all_instruments() -> None:
     floor = Floor(margin_rate=Decimal("0.5"))
+    assert floor.summary()["marginRate"] == "0.5"
     floor.market("1000", instrument="GBP_USD")
     assert floor.summary()["marginUsed"] == "635.0500"
     assert floor.trade("5")["initialMarginRequired"] == "635.0500"

@@ -1,4 +1,4 @@
-"""Buy, stop hit, sell, close, reconcile on real candles: EUR_USD and GBP_JPY of January 2024, converted over USD_JPY."""
+"""Buy, stop hit, sell, close, reconcile on real candles of January 2024; yen are converted over USD_JPY."""
 
 from decimal import Decimal
 from pathlib import Path

@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import oandapyV20.endpoints.responses as published_replies
@@ -224,3 +225,13 @@ def test_no_field_recorded_in_2016_is_missing(bench: Bench, schema: StrictSchema
     assert compared <= set(found), compared - set(found)
     missing = {name: shape(published[name]) - shape(found[name]) for name in compared}
     assert not any(missing.values()), {name: fields for name, fields in missing.items() if fields}
+
+
+def test_times_are_unix_seconds_where_they_are_asked_for(bench: Bench, reference: Path) -> None:
+    unix = StrictSchema(reference / "v20-openapi-3.0.25.json", unix=True)
+    with oanda_api(bench.url, TOKEN) as api:
+        api.client.headers["Accept-Datetime-Format"] = "UNIX"
+        trader = Trader(api, ACCOUNT, unix)
+        trader.market("EUR_USD", 100)
+        trader.look_at_everything("EUR_USD")
+    assert not trader.problems, trader.problems[:20]
