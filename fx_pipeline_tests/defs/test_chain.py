@@ -17,7 +17,7 @@ ASSETS = {
     "validate": ["validation_report"],
 }
 CHECKS = {
-    "ingest": {"candles_are_sane", "gaps_are_few"},
+    "ingest": {"candles_are_sane", "gaps_are_few", "history_stands", "EUR_USD_is_current", "GBP_USD_is_current"},
     "prepare": {"features_are_finite", "features_are_causal", "sessions_exist", "windows_do_not_leak"},
     "train": set(),
     "validate": {"report_is_complete"},
