@@ -36,7 +36,7 @@ from fx_pipeline.broker.paper import store as candle_store
 from fx_pipeline.broker.paper.synthetic import synthetic_candles
 from fx_pipeline.ingest.lake import MonthReport, build_months
 from fx_pipeline.ingest.layout import raw_folder
-from fx_pipeline.ingest.raw import download_month
+from fx_pipeline.ingest.raw import RawMonth, download_months
 from fx_pipeline.market.months import month_bounds, months_between
 
 INSTRUMENT = "EUR_USD"
@@ -83,8 +83,8 @@ def ours(url: str, token: str, data_dir: Path, months: list[str]) -> tuple[float
     """Ingest months as the assets do; return seconds, seconds of CPU, bars and this process' peak memory in MB."""
     began, cpu_began = time.perf_counter(), time.process_time()
     client = OandaClient("paper", token, url=url)
-    for month in months:
-        download_month(client, INSTRUMENT, month, raw_folder(data_dir, INSTRUMENT, month))
+    for downloaded in download_months(client, [(INSTRUMENT, month) for month in months], data_dir):
+        assert isinstance(downloaded, RawMonth), downloaded
     client.close()
     bars = 0
     for built in build_months(data_dir, [(INSTRUMENT, month) for month in months]):

@@ -75,8 +75,7 @@ def raw_candles(context: dg.AssetExecutionContext, config: DownloadConfig, broke
 
     Of several months, those that fail do not stop the others; the run then fails and names them.
     """
-    from fx_pipeline.ingest.layout import raw_folder
-    from fx_pipeline.ingest.raw import download_month
+    from fx_pipeline.ingest.raw import download_months
 
     report = reporter(context, "download")
     keys = [str(key) for key in context.partition_keys]
@@ -85,16 +84,15 @@ def raw_candles(context: dg.AssetExecutionContext, config: DownloadConfig, broke
         data_dir = load_settings().data_dir
     now_ns = pd.Timestamp(datetime.now(tz=UTC)).as_unit("ns").value
     with _retrying_only_the_broker(), broker.client() as client:
+        months = download_months(client, [cell(key) for key in keys], data_dir, now_ns, config.again)
         for number, key in enumerate(keys):
             if partitions.broker_is_down:
+                months.close()
                 partitions.untried(key)
                 continue
-            instrument, month = cell(key)
-            try:
-                folder = raw_folder(data_dir, instrument, month)
-                raw = download_month(client, instrument, month, folder, now_ns=now_ns, force=config.again)
-            except FxPipelineError as error:
-                partitions.failed(key, error)
+            raw = next(months)
+            if isinstance(raw, FxPipelineError):
+                partitions.failed(key, raw)
                 continue
             partitions.made(
                 key,

@@ -270,7 +270,7 @@ def _read_raw(data_dir: Path, instrument: str, month: str, now_ns: int | None) -
     bounds = month_bounds(month)
     pages, incomplete = [], 0
     for entry in entries:
-        page, waiting = _final(read_page(folder / entry["file"], entry["sha256"]), bounds)
+        page, waiting = _final(read_page(folder / entry["file"], entry), bounds)
         pages.append(page)
         incomplete += waiting
     number = np.repeat(np.arange(len(entries)), [len(page.time) for page in pages])

@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +27,11 @@ import pyarrow as pa
 
 from fx_pipeline.broker.client import MAXIMUM_COUNT, CandlesPage
 from fx_pipeline.broker.decode import Candles, read_candles
+from fx_pipeline.ingest.layout import raw_folder
+from fx_pipeline.ingest.reading import THREADS, in_order
 from fx_pipeline.market.atomic import flush_files
 from fx_pipeline.market.calendar import MINUTE_NS
-from fx_pipeline.market.errors import BrokerError, DataError
+from fx_pipeline.market.errors import BrokerError, DataError, FxPipelineError
 from fx_pipeline.market.files import clear_disk_errors, remove_file, write_bytes
 from fx_pipeline.market.months import month_bounds
 
@@ -108,12 +110,12 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     raise DataError(f"{path} is of another format: remove it, and the month is downloaded again.")
 
 
-def read_page(path: Path, sha256: str | None = None) -> Candles:
+def read_page(path: Path, entry: Mapping[str, Any] | None = None) -> Candles:
     """Return the candles of a stored page.
 
     Parameters
     ----------
-    sha256 : str, optional
+    entry : mapping, optional
         What the manifest says of the file.
 
     Raises
@@ -123,12 +125,45 @@ def read_page(path: Path, sha256: str | None = None) -> Candles:
     """
     try:
         stored = path.read_bytes()
-        if sha256 is not None and hashlib.sha256(stored).hexdigest() != sha256:
+        if entry is None:
+            return read_candles(pa.CompressedInputStream(pa.BufferReader(stored), "zstd").read())
+        if hashlib.sha256(stored).hexdigest() != entry["sha256"]:
             raise DataError("it is not the file that the manifest names")
-        body = pa.CompressedInputStream(pa.BufferReader(stored), "zstd").read()
-        return read_candles(body)
+        # With its size known, the body is unpacked in one go.
+        return read_candles(_ZSTD.decompress(stored, entry["bytes"], asbytes=True))
     except (OSError, DataError) as error:
         raise DataError(f"{path} cannot be used ({error}): download the month again.") from error
+
+
+def download_months(
+    client: PageSource,
+    cells: Iterable[tuple[str, str]],
+    data_dir: Path,
+    now_ns: int | None = None,
+    force: bool = False,
+) -> Generator[RawMonth | FxPipelineError]:
+    """Download months, two at a time, and yield what each gave in order: its pages, or the error with which it failed.
+
+    While one month's pages are taken apart and stored, the broker is at work on the other's. Whoever stops iterating
+    stops the downloads, but for those under way.
+
+    Parameters
+    ----------
+    client : PageSource
+        It must serve two threads, as `OandaClient` does.
+    cells : iterable of (str, str)
+        Instruments and months, each pair once. The other arguments are those of `download_month`.
+    data_dir : Path
+    """
+
+    def download(cell: tuple[str, str]) -> RawMonth | FxPipelineError:
+        try:
+            return download_month(client, *cell, raw_folder(data_dir, *cell), now_ns=now_ns, force=force)
+        except FxPipelineError as error:
+            return error
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield from in_order(pool, download, cells)
 
 
 def download_month(
@@ -383,6 +418,7 @@ def _entry(page: CandlesPage, number: int, end: int) -> tuple[dict[str, Any], by
     entry = {
         "file": f"page-{number:05d}.json.zst",
         "sha256": hashlib.sha256(body).hexdigest(),
+        "bytes": len(page.body),
         "from": page.start_ns,
         "count": page.count,
         "received": len(page.time_ns),

@@ -131,12 +131,17 @@ def read_file(
 def in_order(pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Yield what `work` makes of each item, in order, while the pool is at the next few: no more lie in memory."""
     waiting: deque[Future[Result]] = deque()
-    for item in items:
-        waiting.append(pool.submit(work, item))
-        if len(waiting) > THREADS + 1:
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > THREADS + 1:
+                yield waiting.popleft().result()
+        while waiting:
             yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+    finally:
+        # Whoever has heard enough does not wait for what has not begun.
+        for future in waiting:
+            future.cancel()
 
 
 def joined(parts: Sequence[Int64]) -> Int64:

@@ -86,7 +86,7 @@ def read_table(path: Path, schema: pa.Schema, remedy: str) -> pa.Table:
         If it cannot be read or has other columns; the message ends with `remedy`.
     """
     try:
-        table = pq.read_table(io.BytesIO(path.read_bytes()))
+        table = pq.read_table(pa.BufferReader(path.read_bytes()))
         return table.select(schema.names).cast(schema)
     except (pa.ArrowException, KeyError) as error:
         reason = str(error).splitlines()[0]
