@@ -12,7 +12,10 @@ from fx_pipeline.agents.muzero.engine.pack import unsupported
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks
 from fx_pipeline.agents.muzero.planner import EngineName, TorchPlanner, make_planner
 from fx_pipeline.agents.muzero.torch_settings import torch_settings
+from fx_pipeline.environment.actions import HOLD, NUM_ACTIONS
 from fx_pipeline.environment.lockstep import Observation
+from fx_pipeline.environment.position import NUM_STATIC
+from fx_pipeline.market.arrays import NUM_FEATURES
 
 #: Rows of a tile; see `evaluator`.
 TILE_ROWS = 16
@@ -69,7 +72,16 @@ class MuZeroPolicy:
         """Load a policy; see `load_checkpoint` for what is refused."""
         loaded = load_checkpoint(folder, instrument=instrument, pip=pip)
         name = f"muzero-{loaded.record['weights_sha256'][:12]}"
-        return cls(loaded.networks, loaded.config, use_search=use_search, name=name)
+        policy = cls(loaded.networks, loaded.config, use_search=use_search, name=name)
+        policy.warm_up()
+        return policy
+
+    def warm_up(self) -> None:
+        """Decide once on nothing, so that the first decision that counts does not wait for kernels to load."""
+        legal = np.zeros((1, NUM_ACTIONS), dtype=np.bool_)
+        legal[0, HOLD] = True
+        window = np.zeros((1, self.config.selfplay.window_bars, NUM_FEATURES), dtype=np.float32)
+        self.act(Observation(window, np.zeros((1, NUM_STATIC), dtype=np.float32), legal, np.zeros(1, dtype=np.int64)))
 
     def act(self, observations: Observation) -> npt.NDArray[np.int64]:
         """Return one legal action per observation, (B,) int64."""
