@@ -99,29 +99,6 @@ class Rollout:
         return float(self.in_position.mean()) if self.decisions else 0.0
 
 
-def disjoint_starts(starts: npt.ArrayLike, session_bars: int = SESSION_BARS) -> IntArray:
-    """Keep the first start and then each one that begins no earlier than the end of the session kept last.
-
-    Overlapping sessions repeat the same bars, so their trades are not independent evidence: validate on disjoint ones.
-
-    Parameters
-    ----------
-    starts : (S,) array-like
-        Increasing bar indices.
-
-    Returns
-    -------
-    (K,) int64
-    """
-    kept: list[int] = []
-    free = None
-    for start in np.asarray(starts, dtype=np.int64).tolist():
-        if free is None or start >= free:
-            kept.append(start)
-            free = start + session_bars
-    return np.array(kept, dtype=np.int64)
-
-
 def rollout(
     market: MarketArrays,
     fills: Fills,
