@@ -183,7 +183,7 @@ def test_impossible_bars_are_quarantined_and_shown(copy: "Chain") -> None:
     page["candles"][11]["bid"]["o"] = "-1.00000"
     body = pa.compress(json.dumps(page).encode(), codec="zstd", asbytes=True)
     (folder / entry["file"]).write_bytes(body)
-    entry["sha256"] = hashlib.sha256(body).hexdigest()
+    entry["sha256"], entry["bytes"] = hashlib.sha256(body).hexdigest(), len(json.dumps(page).encode())
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
     result = copy.materialize(market_data.m1_candles, copy.month_key())
