@@ -53,7 +53,7 @@ ui: $(STAMP) ## Open the Dagster UI and the report pages on localhost.
 mlflow: $(STAMP) ## Open the MLflow UI on localhost.
 	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$${FX_DATA_DIR:-data}/mlflow.db" --host 127.0.0.1 --port 5000
 
-bench: $(STAMP) ## Run the benchmarks (six minutes; on an otherwise idle machine).
+bench: $(STAMP) ## Run the benchmarks (a few minutes; on an otherwise idle machine).
 	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.features
 	$(BIN)/python -m benchmarks.importers

@@ -4,6 +4,7 @@ A tick reaches a stream's queue while the desk works; a task of the stream sends
 its queue and is cut off: nothing is skipped in silence, and nobody else waits for it.
 """
 
+import abc
 import asyncio
 import contextlib
 from collections import deque
@@ -37,7 +38,7 @@ _CHUNK_LINES = 512
 _LOOK_S, _LOOK_SOON_S = 0.1, 0.02
 
 
-class Feed:
+class Feed(abc.ABC):
     """What waits between the desk and the reader of a stream.
 
     Parameters
@@ -87,13 +88,13 @@ class Feed:
             self._entries.append(entry)
         self.news.set()
 
+    @abc.abstractmethod
     def take(self) -> bytes:
         """Return the next lines, or nothing."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def heartbeat(self) -> bytes:
         """Return a heartbeat's line."""
-        raise NotImplementedError
 
     def waiting(self) -> bool:
         """Whether something will be due without further news."""
