@@ -43,6 +43,7 @@ def play_for(seconds: float) -> tuple[Engine, dict[str, float]]:
         selfplay.begin(wave * SESSIONS, SESSIONS)
         while selfplay.in_wave:
             selfplay.collect(engine)
+            selfplay.commit()
         done["decisions"] += SESSIONS * STEPS
         done["encoded"] += engine.codes_known
     return engine, done | {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - began}

@@ -124,6 +124,7 @@ def kept(workers: int) -> Callable[[], dict[str, float]]:
         selfplay.begin(next(rounds) * SESSIONS, SESSIONS)
         while selfplay.in_wave:
             selfplay.collect(engine)
+            selfplay.commit()
         return {"decisions": SESSIONS * STEPS}
 
     return run

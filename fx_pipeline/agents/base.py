@@ -48,13 +48,25 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Budget:
-    """How much to train, in episodes of self-play; never in seconds, so that runs can be repeated exactly."""
+    """How much to train.
+
+    Attributes
+    ----------
+    episodes : int
+        Of self-play: a training that can be repeated exactly.
+    minutes : float, optional
+        Ends it sooner by the clock, with schedules that follow the clock: for proofs and comparisons in equal time.
+        Such a training cannot be repeated exactly.
+    """
 
     episodes: int
+    minutes: float | None = None
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
             raise ValueError(f"a budget needs at least one episode, not {self.episodes}.")
+        if self.minutes is not None and not self.minutes > 0:
+            raise ValueError(f"a budget's minutes must be positive, not {self.minutes}.")
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,26 @@ def play(data, overrides=None, seed: int = 3, segments: int = 6, engine: str = "
     selfplay = SelfPlay(config, data, replay, seed)
     selfplay.begin(0, config.selfplay.environments)
     planner = make_planner(engine, opinionated(build_networks(config.network, 0)), config.search, workers=workers)
-    metrics = [selfplay.collect(planner) for _ in range(segments)]
+    metrics = [segment(selfplay, planner) for _ in range(segments)]
     return replay, selfplay, metrics
+
+
+def segment(selfplay, planner):
+    metrics = selfplay.collect(planner)
+    selfplay.commit()
+    return metrics
+
+
+def test_a_segment_can_be_learned_from_when_it_is_committed(small_market) -> None:
+    """What the learner sees must not depend on how far self-play has come beside it."""
+    replay, selfplay, _ = play(small_market, segments=2)
+    recorded = {name: array.copy() for name, array in replay.arrays.items()}
+    selfplay.collect(make_planner("fp32", build_networks(selfplay.config.network, 0), selfplay.config.search))
+    for name in ("static", "actions", "outcomes", "rewards", "root_values", "policies"):
+        np.testing.assert_array_equal(replay.arrays[name][:4, :120], recorded[name][:4, :120])
+    assert replay.steps == 4 * 120
+    selfplay.commit()
+    assert replay.steps == 4 * 180
 
 
 def test_episodes_are_legal_and_whole(small_market) -> None:
@@ -73,7 +91,7 @@ def test_a_wave_is_taken_up_where_it_was(small_market) -> None:
     resumed.restore(0, 4)
     planner = make_planner("fp32", opinionated(build_networks(selfplay.config.network, 0)), selfplay.config.search)
     for _ in range(3):
-        metrics = resumed.collect(planner)
+        metrics = segment(resumed, planner)
     whole, _, expected = play(small_market)
     for name, array in whole.arrays.items():
         np.testing.assert_array_equal(array, replay.arrays[name])

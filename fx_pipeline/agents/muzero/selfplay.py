@@ -45,6 +45,7 @@ class SelfPlay:
         self._first_episode = 0
         self._rows = np.zeros(0, dtype=np.int64)
         self._under_way = False
+        self._played = 0
 
     @property
     def in_wave(self) -> bool:
@@ -77,7 +78,9 @@ class SelfPlay:
             self._environment.step(actions)
 
     def collect(self, planner: Planner) -> dict[str, float]:
-        """Play one segment of every episode of the wave.
+        """Play one segment of every episode of the wave; `commit` makes it part of the replay.
+
+        Until then it may be learned from the replay at the same time: this writes beyond the recorded lengths only.
 
         Parameters
         ----------
@@ -101,9 +104,14 @@ class SelfPlay:
             )
         else:
             depths = sum(self._step(planner) for _ in range(steps))
-        self.replay.arrays["lengths"][self._rows] += steps
+        self._played = steps
         self._under_way = self._environment.steps_done < self._environment.session_bars
         return self._metrics(first, steps, searched, depths)
+
+    def commit(self) -> None:
+        """Count the segment that `collect` has played as recorded."""
+        self.replay.arrays["lengths"][self._rows] += self._played
+        self._played = 0
 
     @property
     def _warmup_steps(self) -> int:

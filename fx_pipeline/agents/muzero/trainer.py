@@ -1,8 +1,14 @@
-"""Training: self-play and learning in turns, exactly repeatable and exactly resumable."""
+"""Training: self-play beside learning, exactly repeatable and exactly resumable.
+
+An iteration plays one segment with the weights of its beginning while the learner makes the updates that the segments
+before it have earned. What each of the two sees is settled before they start, so nothing depends on which is faster.
+"""
 
 import logging
 import shutil
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +18,7 @@ from fx_pipeline.agents.base import Budget, Checkpoint, Progress, TrainingData
 from fx_pipeline.agents.muzero.bundle import BUNDLE_NAME, read_bundle, write_bundle
 from fx_pipeline.agents.muzero.checkpoint import write_checkpoint
 from fx_pipeline.agents.muzero.config import MuZeroConfig
+from fx_pipeline.agents.muzero.engine.engine import Engine
 from fx_pipeline.agents.muzero.identity import code_version, data_fingerprint
 from fx_pipeline.agents.muzero.learner import Learner
 from fx_pipeline.agents.muzero.networks import build_networks
@@ -51,21 +58,22 @@ class MuZeroTrainer:
         """Train and write a checkpoint into `folder`.
 
         The same configuration, data, budget, seed and code give the same bytes on the same machine, whether or not the
-        training was killed in between. While it runs, `folder/bundle` holds what a resumed training needs; a bundle of
-        another training is ignored.
+        training was killed in between, unless the budget has a clock. While it runs, `folder/bundle` holds what a
+        resumed training needs; a bundle of another training is ignored.
 
         Parameters
         ----------
         data : TrainingData
         budget : Budget
-            Episodes of self-play.
+            With `minutes`, the clock starts with this call, and time before an interruption does not count.
         seed : int
             Not negative.
         folder : Path
         resume : bool
             Whether to take up an interrupted training.
         progress : callable, optional
-            Called after each iteration with the fraction done and its metrics.
+            Called after each iteration with the fraction done and its metrics, and `steps_per_s`, `updates_per_s`
+            and `seconds` (the iteration's), which are not in `history`: nothing there depends on the clock.
 
         Returns
         -------
@@ -86,10 +94,11 @@ class MuZeroTrainer:
             training = _Training(self.config, data, budget, seed, folder / BUNDLE_FOLDER / BUNDLE_NAME)
             if resume:
                 training.restore()
-            while training.episodes < budget.episodes or training.selfplay.in_wave:
-                metrics = training.iterate()
+            while training.fraction < 1.0:
+                metrics, speed = training.iterate()
                 if progress is not None:
-                    progress(training.fraction, metrics)
+                    progress(training.fraction, {**metrics, **speed})
+            training.finish()
         history = training.history
         metrics = _closing_metrics(history)
         sha256 = write_checkpoint(
@@ -112,14 +121,20 @@ class _Training:
         self.planner = make_planner(self.engine, self.networks, config.search, workers=config.runtime.workers)
         self.replay = Replay(config.replay, settings.session_bars)
         self.selfplay = SelfPlay(config, data, self.replay, seed)
+        # The oracle's torch would contend with the learner's for its threads.
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="selfplay") if isinstance(self.planner, Engine) else None
+        self._began_s = time.monotonic()
         self.episodes = 0
         self.steps = 0
         self.history: list[Mapping[str, float]] = []
 
     @property
     def fraction(self) -> float:
-        """Share of the budget that is spent."""
-        return self.steps / (self.budget.episodes * self.config.selfplay.session_bars)
+        """Share of the budget that is spent, of episodes or of the clock, whichever is further on."""
+        played = self.steps / (self.budget.episodes * self.config.selfplay.session_bars)
+        if self.budget.minutes is None:
+            return played
+        return max(played, (time.monotonic() - self._began_s) / (60.0 * self.budget.minutes))
 
     def counters(self) -> dict[str, int]:
         return {
@@ -129,17 +144,25 @@ class _Training:
             "updates": self.learner.updates,
         }
 
-    def iterate(self) -> Mapping[str, float]:
-        """Play one segment, learn from the replay in proportion, and keep a bundle now and then."""
+    def iterate(self) -> tuple[Mapping[str, float], Mapping[str, float]]:
+        """Play one segment, learn from what was played before it, and keep a bundle now and then.
+
+        Returns
+        -------
+        metrics, speed : Mapping
+            What is repeatable, and what depends on the clock.
+        """
         settings = self.config.selfplay
         if not self.selfplay.in_wave:
             episodes = min(settings.environments, self.budget.episodes - self.episodes)
             self.selfplay.begin(self.episodes, episodes)
             self.episodes += episodes
         self.planner.refresh()
-        played = self.selfplay.collect(self.planner)
-        self.steps += self.selfplay.wave_size * settings.segment_bars
-        learned = self._learn()
+        began_s, updates = time.monotonic(), self.learner.updates
+        learned, played = self._learn_and_play()
+        self.selfplay.commit()
+        segment_steps = self.selfplay.wave_size * settings.segment_bars
+        self.steps += segment_steps
         metrics: dict[str, float] = {}
         self.history.append(metrics)
         metrics |= {name: float(count) for name, count in self.counters().items()}
@@ -148,7 +171,29 @@ class _Training:
         metrics |= played | learned
         if len(self.history) % self.config.runtime.bundle_every == 0:
             self._keep()
-        return metrics
+        seconds = time.monotonic() - began_s
+        speed = {
+            "seconds": seconds,
+            "steps_per_s": segment_steps / seconds,
+            "updates_per_s": (self.learner.updates - updates) / seconds,
+        }
+        return metrics, speed
+
+    def finish(self) -> None:
+        """Make the updates that the last segment has earned."""
+        self._learn()
+
+    def _learn_and_play(self) -> tuple[dict[str, float], dict[str, float]]:
+        if self._beside is None:
+            played = self.selfplay.collect(self.planner)
+            return self._learn(), played
+        playing = self._beside.submit(self.selfplay.collect, self.planner)
+        try:
+            learned = self._learn()
+        finally:
+            # Not even a failure may leave a thread that writes into the replay.
+            played = playing.result()
+        return learned, played
 
     def _learn(self) -> dict[str, float]:
         config = self.config.learner
@@ -178,6 +223,7 @@ class _Training:
             "data": data_fingerprint(self.data),
             "seed": self.seed,
             "episodes": self.budget.episodes,
+            "minutes": self.budget.minutes,
             "code": code_version(),
             "engine": self.engine,
         }
