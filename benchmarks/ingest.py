@@ -1,7 +1,7 @@
 """Ingestion against the field's usual way: M1 candles with bid, mid and ask, from a paper broker to parquet.
 
 Ours is what the two assets do, one after the other: raw pages on disk, every one of them forced there; then checked
-bars, gaps and a parquet file a month, two months at a time. The peer is oandapyV20's `InstrumentsCandlesFactory` with
+bars, gaps and a parquet file a month, a few months at a time. The peer is oandapyV20's `InstrumentsCandlesFactory` with
 its default of 500 candles a request, and pandas: rows, concat, types, one parquet file at the end. The broker runs in a
 process of its own, as do both contenders; they take turns, and the peer's time on a smaller span is scaled by the bars.
 Neither waits for a rate limit: our client keeps OANDA's with OANDA, and none with a server on the same machine.

@@ -155,8 +155,9 @@ class OandaClient:
         self._pause = pause
         self._jitter = random.Random()
         # A server on this machine is the user's own, and owes nobody a share of its time.
-        self._requests = None if _is_loopback(self.url) else Window(_REQUESTS_A_SECOND, 1.0, pause)
-        self._connections = Window(_CONNECTIONS_A_SECOND, 1.0, pause)
+        limited = not _is_loopback(self.url)
+        self._requests = Window(_REQUESTS_A_SECOND, 1.0, pause) if limited else None
+        self._connections = Window(_CONNECTIONS_A_SECOND, 1.0, pause) if limited else None
         self._page_limit = MAXIMUM_COUNT
         self._local = threading.local()
         self._opened: list[API] = []
@@ -240,8 +241,9 @@ class OandaClient:
         api = getattr(self._local, "api", None)
         if api is None:
             api = API(self._token, environment=self._name)
-            for scheme in ("https://", "http://"):
-                api.client.mount(scheme, PacedAdapter(self._connections))
+            if self._connections is not None:
+                for scheme in ("https://", "http://"):
+                    api.client.mount(scheme, PacedAdapter(self._connections))
             # Without an explicit authentication, an entry of the user's .netrc would replace the token.
             api.client.auth = _BearerToken(self._token)
             if self.environment == "paper":

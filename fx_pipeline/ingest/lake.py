@@ -197,9 +197,11 @@ def build_months(
         Instruments and months, each pair once. The other arguments are those of `build_month`.
     """
 
+    shared = calendar or FxCalendar()
+
     def build(cell: tuple[str, str]) -> MonthReport | FxPipelineError:
         try:
-            return build_month(data_dir, *cell, now_ns, calendar)
+            return build_month(data_dir, *cell, now_ns, shared)
         except FxPipelineError as error:
             return error
 

@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import orjson
 import pyarrow as pa
 
 from fx_pipeline.broker.client import MAXIMUM_COUNT, CandlesPage
 from fx_pipeline.broker.decode import Candles, read_candles
 from fx_pipeline.ingest.layout import raw_folder
-from fx_pipeline.ingest.reading import THREADS, in_order
+from fx_pipeline.ingest.reading import in_order
 from fx_pipeline.market.atomic import flush_files
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.errors import BrokerError, DataError, FxPipelineError
@@ -38,10 +39,13 @@ from fx_pipeline.market.months import month_bounds
 MANIFEST = "manifest.json"
 _FORMAT = 2
 _PAGES = "page-*"
+_JSON = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
 #: Where other data grow until they are whole, and the manifest that says so.
 _NEXT, _READY = "next", "ready.json"
 #: A month's last candles may be completed late, but nobody waits for them for ever.
 _LATE_NS, _PATIENCE_NS = 10 * MINUTE_NS, 3 * 24 * 60 * MINUTE_NS
+#: Downloads under way.
+_AT_ONCE = 3
 # Level 1 is the fastest, and makes pages of candles no larger than level 3 does.
 _ZSTD = pa.Codec("zstd", compression_level=1)
 
@@ -142,15 +146,15 @@ def download_months(
     now_ns: int | None = None,
     force: bool = False,
 ) -> Generator[RawMonth | FxPipelineError]:
-    """Download months, two at a time, and yield what each gave in order: its pages, or the error with which it failed.
+    """Download months, a few at once, and yield what each gave in order: its pages, or the error with which it failed.
 
-    While one month's pages are taken apart and stored, the broker is at work on the other's. Whoever stops iterating
+    While one month's pages are taken apart and stored, the broker is at work on another's. Whoever stops iterating
     stops the downloads, but for those under way.
 
     Parameters
     ----------
     client : PageSource
-        It must serve two threads, as `OandaClient` does.
+        It must serve several threads, as `OandaClient` does.
     cells : iterable of (str, str)
         Instruments and months, each pair once. The other arguments are those of `download_month`.
     data_dir : Path
@@ -162,7 +166,7 @@ def download_months(
         except FxPipelineError as error:
             return error
 
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
         yield from in_order(pool, download, cells)
 
 
@@ -206,6 +210,8 @@ def download_month(
     _take_over(folder)
     before = _manifest_if_readable(folder)
     download = _Download(client, instrument, month, folder, now, progress)
+    if before is not None:
+        download.ask_revision()
     if before is not None and before["pages"] and download.cannot_judge(before):
         return _summary(before, folder, 0, False)
     if before is not None and download.continues(before):
@@ -262,9 +268,12 @@ class _Download:
         # Only the paper server names its revision; OANDA's history is final once complete. The first answer stands for
         # the whole download, so that data which change meanwhile are seen next time.
         self._revision: str | None = None
-        if str(client.environment) == "paper":
-            page = self._ask(self._start, 1)
-            self._revision = page.headers.get("FX-Revision")
+        self._awaits_revision = str(client.environment) == "paper"
+
+    def ask_revision(self) -> None:
+        """Find out what the broker calls its data, to compare them with those that stand here."""
+        if self._awaits_revision:
+            self._ask(self._start, 1)
 
     def continues(self, manifest: dict[str, Any]) -> bool:
         """Whether the broker's data are those of a manifest."""
@@ -339,6 +348,8 @@ class _Download:
         page = self._client.candles_page(self._instrument, position, count)
         if page.broker_ns is not None:
             self._now = min(self._now, page.broker_ns)
+        if self._awaits_revision:
+            self._revision, self._awaits_revision = page.headers.get("FX-Revision"), False
         if len(page.time_ns) and (page.time_ns[0] < position or (np.diff(page.time_ns) <= 0).any()):
             raise BrokerError(
                 f"the broker answered candles of {self._instrument} in {self._month} out of order: run again."
@@ -451,7 +462,7 @@ def _take_over(folder: Path) -> None:
 
 
 def _manifest_bytes(manifest: dict[str, Any]) -> bytes:
-    return (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()
+    return orjson.dumps(manifest, option=_JSON)
 
 
 def _summary(manifest: dict[str, Any], folder: Path, downloaded: int, changed: bool) -> RawMonth:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,18 +29,14 @@ def atomic_path(path: str | os.PathLike[str], sync: bool = True) -> Iterator[Pat
     """
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
-    # The final name stays in the temporary one so that format detection by suffix works.
-    prefix = f"{TEMPORARY_PREFIX}{os.getpid()}-"
-    handle, name = tempfile.mkstemp(prefix=prefix, suffix=f"-{final.name}", dir=final.parent)
-    os.close(handle)
-    temporary = Path(name)
+    # The final name stays in the temporary one so that format detection by suffix works. The process' umask decides
+    # the mode as the file is made: setting the umask to read it would open what other threads make meanwhile.
+    temporary = final.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{os.urandom(6).hex()}-{final.name}")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         yield temporary
         if sync:
             _flush(temporary)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
         os.replace(temporary, final)
         if sync:
             _flush(final.parent)
@@ -82,13 +77,14 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:
     removed = []
     for path in Path(folder).rglob(f"{TEMPORARY_PREFIX}*"):
         writer = path.name.removeprefix(TEMPORARY_PREFIX).split("-", 1)[0]
-        if path.is_file() and not (writer.isdigit() and _runs(int(writer))):
+        if path.is_file() and not (writer.isdigit() and process_runs(int(writer))):
             path.unlink(missing_ok=True)
             removed.append(path)
     return removed
 
 
-def _runs(process: int) -> bool:
+def process_runs(process: int) -> bool:
+    """Whether this machine has a process of that id."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

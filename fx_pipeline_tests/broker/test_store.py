@@ -1,5 +1,6 @@
 """The paper server's candle store."""
 
+import hashlib
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pytest
 from fx_pipeline.broker.paper import store as candle_store
 from fx_pipeline.broker.paper.synthetic import synthetic_bars
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.files import table_bytes
 from fx_pipeline.market.months import month_bounds, month_of, months_between
 
 
@@ -34,6 +36,31 @@ def test_candles_come_back_as_they_went_in(tmp_path: Path, candles: pa.Table) ->
     assert candle_store.span(tmp_path, "EUR_USD") == (candles["time"][0].value, candles["time"][-1].value)
     assert candle_store.row_count(tmp_path, "EUR_USD") == len(candles)
     assert candle_store.span(tmp_path, "GBP_JPY") is None
+
+
+def test_values_come_with_the_hash_of_their_file(tmp_path: Path, candles: pa.Table) -> None:
+    candle_store.upsert(tmp_path, "EUR_USD", candles)
+    table, sha256 = candle_store.read_values(tmp_path, "EUR_USD", "2024-02")
+    path = candle_store.month_path(tmp_path, "EUR_USD", "2024-02")
+    assert table.equals(candle_store.read_month(tmp_path, "EUR_USD", "2024-02").drop_columns(["source"]))
+    assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("damage", ["cut", "other columns"])
+def test_a_month_that_cannot_be_served_is_named(tmp_path: Path, candles: pa.Table, damage: str) -> None:
+    path = candle_store.month_path(tmp_path, "EUR_USD", "2024-01")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(table_bytes(candles)[:-9] if damage == "cut" else table_bytes(candles.drop_columns(["bid_o"])))
+    with pytest.raises(DataError, match=r"2024-01\.parquet .*import the candles again"):
+        candle_store.read_values(tmp_path, "EUR_USD", "2024-01")
+
+
+def test_only_whole_files_of_months_count(tmp_path: Path, candles: pa.Table) -> None:
+    assert candle_store.months(tmp_path, "EUR_USD") == []
+    candle_store.upsert(tmp_path, "EUR_USD", candles)
+    for name in (".tmp-17-abc-2024-03.parquet", "2024-03.parquet.part", "notes.parquet", "2024-04"):
+        (candle_store.candles_folder(tmp_path, "EUR_USD") / name).touch()
+    assert candle_store.months(tmp_path, "EUR_USD") == ["2024-01", "2024-02"]
 
 
 def test_the_same_again_touches_nothing(tmp_path: Path, candles: pa.Table) -> None:

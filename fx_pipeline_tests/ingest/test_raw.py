@@ -17,10 +17,11 @@ from fx_pipeline.broker.client import MAXIMUM_COUNT, CandlesPage
 from fx_pipeline.broker.paper import store as candle_store
 from fx_pipeline.broker.paper.bars import Bars
 from fx_pipeline.broker.paper.embedded import embedded_server
-from fx_pipeline.broker.paper.synthetic import synthetic_candles
-from fx_pipeline.ingest.raw import download_month, read_manifest, read_page
+from fx_pipeline.broker.paper.synthetic import synthetic_bars, synthetic_candles
+from fx_pipeline.ingest.layout import raw_folder
+from fx_pipeline.ingest.raw import RawMonth, download_month, download_months, read_manifest, read_page
 from fx_pipeline.market.errors import BrokerError, DataError
-from fx_pipeline.market.months import month_bounds
+from fx_pipeline.market.months import month_bounds, months_between
 from fx_pipeline_tests.ingest.conftest import DAY, FakeClient
 
 FAR = 2**62
@@ -68,6 +69,27 @@ def test_a_killed_download_goes_on_and_ends_with_the_same_bytes(
     done = download_month(resumed, "EUR_USD", MONTH, tmp_path / "killed", FAR)
     assert tree(tmp_path / "killed") == tree(tmp_path / "whole")
     assert done.downloaded == done.pages - killed_after
+
+
+class OneInstrument(FakeClient):
+    def candles_page(self, instrument: str, start_ns: int, count: int = MAXIMUM_COUNT) -> CandlesPage:
+        if instrument != "EUR_USD":
+            raise BrokerError(f"no {instrument} here")
+        return super().candles_page(instrument, start_ns, count)
+
+
+def test_months_downloaded_together_are_those_downloaded_one_by_one(tmp_path: Path, tree) -> None:
+    bars = synthetic_bars("EUR_USD", month_bounds("2024-01")[0], month_bounds("2024-03")[1])
+    months = months_between(int(bars.time[0]), int(bars.time[-1]))
+    client = OneInstrument(bars)
+    for month in months:
+        download_month(client, "EUR_USD", month, raw_folder(tmp_path / "one by one", "EUR_USD", month), FAR)
+    cells = [("EUR_USD", month) for month in months]
+    unknown = ("GBP_JPY", "2024-02")
+    together = list(download_months(client, [cells[0], unknown, *cells[1:]], tmp_path / "together", FAR))
+    assert [cell.month for cell in together if isinstance(cell, RawMonth)] == months
+    assert isinstance(together[1], BrokerError)
+    assert tree(tmp_path / "together") == tree(tmp_path / "one by one")
 
 
 def test_a_page_written_before_its_manifest_is_fetched_again(tmp_path: Path, client, tree) -> None:
@@ -166,6 +188,16 @@ def test_other_data_of_the_paper_server_are_downloaded_again(tmp_path: Path) -> 
     assert (synthetic.source, replaced.source, replaced.changed) == ("synthetic", "imported", True)
     assert replaced.candles == len(real)
     assert synthetic.candles != replaced.candles
+
+
+def test_the_name_of_data_is_asked_for_only_where_it_decides_something(tmp_path: Path, february: Bars) -> None:
+    client = FakeClient(february, environment="paper", limit=1000, revision="first")
+    raw = download_month(client, "EUR_USD", MONTH, tmp_path, FAR)
+    assert len(client.asked) == raw.pages
+    manifest = read_manifest(tmp_path)
+    assert manifest is not None and manifest["revision"] == "first"
+    assert not download_month(client, "EUR_USD", MONTH, tmp_path, FAR).changed
+    assert client.asked[raw.pages :] == [START]
 
 
 def test_another_environment_starts_afresh(tmp_path: Path, client) -> None:

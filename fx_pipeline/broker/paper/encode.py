@@ -4,6 +4,7 @@ Prices are rounded exactly as `"%.5f" % price` rounds them: to the nearest decim
 tie to the even one.
 """
 
+import threading
 from typing import Any
 
 import numba
@@ -24,6 +25,7 @@ _POINT, _DASH, _COLON, _T, _Z = (ord(character) for character in ".-:TZ")
 _POWERS = np.array([10**exponent for exponent in range(20)], np.uint64)
 # Splits a double into two halves of 26 bits, whose products are exact (Dekker, 1971).
 _SPLITTER = 2.0**27 + 1.0
+_kept = threading.local()
 
 
 def encode_candles(
@@ -34,6 +36,8 @@ def encode_candles(
     sides: tuple[str, ...],
     decimals: int,
     unix: bool,
+    before: bytes = b"",
+    after: bytes = b"",
 ) -> bytes:
     """Return candles as the elements of a JSON array, joined by commas, without the brackets.
 
@@ -52,6 +56,8 @@ def encode_candles(
         Of a price.
     unix : bool
         UNIX seconds in place of RFC 3339.
+    before, after : bytes
+        What the text begins and ends with.
 
     Raises
     ------
@@ -59,16 +65,20 @@ def encode_candles(
         If a price is not positive, not finite, or too large for so many decimals.
     """
     if not len(time_ns):
-        return b""
-    if not (prices > 0.0).all() or not (prices < _LARGEST / 10.0**decimals).all():
+        return before + after
+    # Of prices one of which is NaN, that is the least and the largest.
+    if not (prices.min() > 0.0 and prices.max() < _LARGEST / 10.0**decimals):
         raise DataError("a stored candle has a price that cannot be sent: import the candles again.")
     text, offsets = _literals(sides)
     columns = prices.reshape(len(time_ns), 4 * len(sides))
     width = len(text) + 5 + 20 + 30 + columns.shape[1] * 20
     # Words reach a little over what they are to write.
-    buffer = np.empty(len(time_ns) * width + WORD_BYTES, np.uint8)
-    length = _encode(buffer, time_ns, volume, complete, columns, text, offsets, decimals, unix)
-    return buffer[:length].tobytes()
+    buffer = _room(len(before) + len(time_ns) * width + WORD_BYTES + len(after))
+    begin = len(before)
+    buffer[:begin] = np.frombuffer(before, np.uint8)
+    end = _encode(buffer, begin, time_ns, volume, complete, columns, text, offsets, decimals, unix)
+    buffer[end : end + len(after)] = np.frombuffer(after, np.uint8)
+    return buffer[: end + len(after)].tobytes()
 
 
 def warm_up() -> None:
@@ -88,9 +98,18 @@ def _literals(sides: tuple[str, ...]) -> tuple[Bytes, npt.NDArray[np.int64]]:
     return np.frombuffer("".join([*pieces, padding]).encode(), np.uint8), offsets.astype(np.int64)
 
 
+def _room(size: int) -> Bytes:
+    # Each thread keeps its buffer: the system clears every page of memory that is new.
+    buffer: Bytes | None = getattr(_kept, "buffer", None)
+    if buffer is None or len(buffer) < size:
+        buffer = _kept.buffer = np.empty(size, np.uint8)
+    return buffer
+
+
 @numba.njit(cache=True, nogil=True)
 def _encode(
     out: Bytes,
+    at: int,
     time_ns: npt.NDArray[np.int64],
     volume: npt.NDArray[np.int64],
     complete: npt.NDArray[np.bool_],
@@ -100,7 +119,7 @@ def _encode(
     decimals: int,
     unix: bool,
 ) -> int:
-    at = before = 0
+    before = 0
     scale = 10.0**decimals
     for row in range(len(time_ns)):
         at = _copy(out, at, text, offsets, 0)
@@ -170,17 +189,23 @@ def _write(out: Bytes, at: int, value: Any, digits: int) -> int:
 
 @numba.njit(cache=True, nogil=True)
 def _price(out: Bytes, at: int, price: float, scale: float, decimals: int) -> int:
-    unit = np.uint64(scale)
-    whole = np.uint64(price)
-    fraction = np.uint64(_rounded(price, scale)) - whole * unit
-    if fraction >= unit:
-        whole += np.uint64(1)
-        fraction -= unit
-    at = _write(out, at, whole, _digits(whole, 1))
+    number = np.uint64(_rounded(price, scale))
     if decimals == 0:
-        return at
+        return _write(out, at, number, _digits(number, 1))
+    digits = _digits(number, decimals + 1)
+    if digits <= WORD_BYTES:
+        # All digits from one word, written twice: in front of the point, and behind it.
+        word = digits_word(number) >> np.uint64(8 * (WORD_BYTES - digits))
+        whole_digits = digits - decimals
+        store_word(out, at, word)
+        store_word(out, at + whole_digits + 1, word >> np.uint64(8 * whole_digits))
+        out[at + whole_digits] = _POINT
+        return at + digits + 1
+    unit = np.uint64(scale)
+    whole = number // unit
+    at = _write(out, at, whole, _digits(whole, 1))
     out[at] = _POINT
-    return _write(out, at + 1, fraction, decimals)
+    return _write(out, at + 1, number - whole * unit, decimals)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -1,6 +1,5 @@
 """What the paper server serves of an instrument: imported candles where there are any, else the synthetic market."""
 
-import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -102,5 +101,5 @@ def _stamp(path: Path) -> tuple[int, int]:
 @lru_cache(maxsize=24)
 def _load(store: Path, instrument: str, month: str, _mtime_ns: int, _size: int) -> tuple[Bars, str]:
     # The stamp is part of the key, so that a month that is imported again is read again.
-    digest = hashlib.sha256(candle_store.month_path(store, instrument, month).read_bytes()).hexdigest()[:16]
-    return Bars.from_table(candle_store.read_month(store, instrument, month)), digest
+    table, sha256 = candle_store.read_values(store, instrument, month)
+    return Bars.from_table(table), sha256[:16]

@@ -1,6 +1,9 @@
 """The paper server's candles: one parquet file an instrument and month, `candles/{INSTRUMENT}/{YYYY-MM}.parquet`."""
 
 import contextlib
+import hashlib
+import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +19,9 @@ from fx_pipeline.market.files import clear_disk_errors, read_table, table_bytes
 from fx_pipeline.market.months import month_bounds, month_of
 
 _REMEDY = "Remove it and import the candles again."
+_MONTH_FILE = re.compile(r"(\d.*)\.parquet")
 _VALUES = [name for name in CANDLE_SCHEMA.names if name != "time"]
+_SERVED = pa.schema([field for field in CANDLE_SCHEMA if field.name != "source"])
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,11 @@ def instruments(store: Path) -> list[str]:
 
 def months(store: Path, instrument: str) -> list[str]:
     """Return the months of which the store has candles, in order."""
-    return sorted(path.stem for path in candles_folder(store, instrument).glob("[0-9]*.parquet"))
+    try:
+        names = os.listdir(candles_folder(store, instrument))
+    except FileNotFoundError:
+        return []
+    return sorted(found[1] for name in names if (found := _MONTH_FILE.fullmatch(name)))
 
 
 def span(store: Path, instrument: str) -> tuple[int, int] | None:
@@ -102,6 +111,24 @@ def read_month(store: Path, instrument: str, month: str) -> pa.Table:
         If the file cannot be read.
     """
     return read_table(month_path(store, instrument, month), CANDLE_SCHEMA, _REMEDY)
+
+
+def read_values(store: Path, instrument: str, month: str) -> tuple[pa.Table, str]:
+    """Return the stored candles of a month without their sources, and the SHA-256 of the file from which they come.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read.
+    """
+    path = month_path(store, instrument, month)
+    data = path.read_bytes()
+    try:
+        table = pq.ParquetFile(pa.BufferReader(data)).read(_SERVED.names)
+        return table.select(_SERVED.names).cast(_SERVED), hashlib.sha256(data).hexdigest()
+    except (pa.ArrowException, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path} is not the parquet file that it should be ({reason}). {_REMEDY}") from error
 
 
 def upsert(store: Path, instrument: str, candles: pa.Table) -> Upsert:

@@ -154,7 +154,7 @@ def candles_body(
     prices = candles.prices.reshape(-1, 3, 4)
     if sides != _SIDES:
         prices = prices[:, [_SIDES.index(side) for side in sides]]
-    rows = encode_candles(
+    return encode_candles(
         candles.time,
         candles.volume,
         complete,
@@ -162,8 +162,9 @@ def candles_body(
         tuple(_SIDE_NAMES[side] for side in sides),
         find_instrument(name).display_precision,
         unix,
+        b'{"instrument":"%b","granularity":"%b","candles":[' % (name.encode(), granularity.encode()),
+        b"]}",
     )
-    return b'{"instrument":"%b","granularity":"%b","candles":[%b]}' % (name.encode(), granularity.encode(), rows)
 
 
 def _granularity(parameters: Mapping[str, str]) -> Granularity:

@@ -85,6 +85,13 @@ def test_every_day_of_three_centuries_has_its_date(time: int) -> None:
     assert encode_candles(*page) == simple(*page)
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.lists(pages(), min_size=2, max_size=3), st.binary(max_size=9), st.binary(max_size=9))
+def test_what_stands_around_them_and_what_was_encoded_before_do_not_matter(found, before: bytes, after: bytes) -> None:
+    encoded = [encode_candles(*page, before, after) for page in found]
+    assert encoded == [before + simple(*page) + after for page in found]
+
+
 @pytest.mark.parametrize("price", [0.0, -1.0, np.nan, np.inf, 1e12])
 def test_prices_that_cannot_be_sent_are_refused(price: float) -> None:
     prices = np.full((1, 1, 4), price)
