@@ -10,22 +10,24 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.validation.metrics import as_pnl
+from fx_pipeline.validation.resampling import (
+    BlockLaw,
+    block_law,
+    draw_indices,
+    equity_by_element,
+    equity_by_piece,
+    piece_table,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
 # Below this length the automatic block length is not defined (its autocovariances run out of lags).
 MIN_TRADES_FOR_BLOCKS = 8
-
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
-_TO_UNIT = 1.0 / 9007199254740992.0
 
 
 class EquityPaths(NamedTuple):
@@ -46,115 +48,50 @@ class EquityPaths(NamedTuple):
     equity_pips: FloatArray
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
-def _mix(state: np.uint64) -> np.uint64:
-    # splitmix64 (Steele, Lea and Flood 2014): a counter in, a random word out.
-    z = state
-    z = (z ^ (z >> np.uint64(30))) * _MIX_1
-    z = (z ^ (z >> np.uint64(27))) * _MIX_2
-    return z ^ (z >> np.uint64(31))
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _unit(word: np.uint64) -> float:
-    # In (0, 1]: its logarithm is finite.
-    return (np.float64(word >> np.uint64(11)) + 1.0) * _TO_UNIT
-
-
-@numba.njit(cache=True, nogil=True)
-def _path_indices(seed: np.uint64, path: np.uint64, log_keep: float, out: npt.NDArray[np.int64]) -> None:
-    n = len(out)
-    state = _mix(_mix(np.uint64(seed) + _GOLDEN) + np.uint64(path) * _GOLDEN)
-    filled = 0
-    while filled < n:
-        state += _GOLDEN
-        # u is in (0, 1], and n * u rounds up to n for u = 1 only.
-        index = min(int(n * _unit(_mix(state))), n - 1)
-        length = 1
-        if log_keep < 0.0:
-            state += _GOLDEN
-            length = 1 + int(min(math.log(_unit(_mix(state))) / log_keep, 1e9))
-        for _ in range(min(length, n - filled)):
-            out[filled] = index
-            filled += 1
-            index += 1
-            if index == n:
-                index = 0
-
-
-@numba.njit(cache=True, nogil=True)
-def _equity(
-    pnl: FloatArray,
-    seed: np.uint64,
-    first_path: np.uint64,
-    log_keep: float,
-    grid: npt.NDArray[np.int64],
-    terminal: FloatArray,
-    max_drawdown: FloatArray,
-    equity_at_grid: FloatArray,
-) -> None:
-    indices = np.empty(len(pnl), np.int64)
-    for row in range(len(terminal)):
-        _path_indices(seed, first_path + np.uint64(row), log_keep, indices)
-        equity = peak = worst = 0.0
-        point = 0
-        while point < len(grid) and grid[point] == 0:
-            equity_at_grid[row, point] = 0.0
-            point += 1
-        for step in range(len(indices)):
-            equity += pnl[indices[step]]
-            peak = max(peak, equity)
-            worst = max(worst, peak - equity)
-            if point < len(grid) and grid[point] == step + 1:
-                equity_at_grid[row, point] = equity
-                point += 1
-        terminal[row] = equity
-        max_drawdown[row] = worst
-
-
 def _cores() -> int:
     # Containers and `taskset` grant fewer cores than the machine has; not every platform can tell.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _check_seed(seed: int) -> None:
+def _law(block_length: float, n: int, seed: int) -> BlockLaw:
     if not 0 <= seed < 2**63:
         raise DataError(f"a seed is at least 0 and below 2^63, not {seed}.")
+    if not 1 <= block_length < math.inf:
+        raise DataError(f"a mean block length is a finite number of at least 1, not {block_length}.")
+    return block_law(block_length, n)
 
 
-def _log_keep(block_length: float) -> float:
-    if not block_length >= 1:
-        raise DataError(f"a mean block length is at least 1, not {block_length}.")
-    # Blocks of mean length b go on with probability 1 - 1 / b; 0 stands for blocks of exactly one.
-    return math.log1p(-1.0 / block_length) if block_length > 1 else 0.0
-
-
-def stationary_indices(n: int, paths: int, block_length: float, seed: int) -> npt.NDArray[np.int64]:
+def stationary_indices(
+    n: int, paths: int, block_length: float, seed: int, *, steps: int | None = None, first_path: int = 0
+) -> npt.NDArray[np.int64]:
     """Draw the resampling indices of whole paths.
 
     Parameters
     ----------
     n : int
-        Length of the list that is resampled, and of each path.
+        Length of the list that is resampled.
     paths : int
         Number of paths, `R`.
     block_length : float
         Mean length of a block, >= 1; 1 is the IID bootstrap.
     seed : int
         At least 0.
+    steps : int, optional
+        Length of a path, `M`; `n` by default.
+    first_path : int
+        Number of the first path: long tables can be drawn in parts.
 
     Returns
     -------
-    (R, n) int64
+    (R, M) int64
         The same indices that `equity_paths` uses.
     """
     if n < 1:
         raise DataError("an empty list cannot be resampled.")
-    _check_seed(seed)
-    out = np.empty((paths, n), np.int64)
-    log_keep = _log_keep(block_length)
-    for path in range(paths):
-        _path_indices(np.uint64(seed), np.uint64(path), log_keep, out[path])
+    law = _law(block_length, n, seed)
+    out = np.empty((paths, n if steps is None else steps), np.int64)
+    size, longest, goes_on = np.uint64(n), np.uint64(law.longest), np.uint64(law.goes_on)
+    draw_indices(size, np.uint64(seed), np.uint64(first_path), longest, goes_on, law.below, law.first, out)
     return out
 
 
@@ -165,6 +102,8 @@ def equity_paths(
     seed: int,
     grid: npt.ArrayLike = (),
     threads: int | None = None,
+    *,
+    steps: int | None = None,
 ) -> EquityPaths:
     """Resample a P&L list and accumulate each path.
 
@@ -179,9 +118,11 @@ def equity_paths(
     seed : int
         At least 0.
     grid : (G,) array-like of int
-        Increasing numbers of trades, each in [0, N], after which the equity is recorded.
+        Increasing numbers of trades, each in [0, M], after which the equity is recorded.
     threads : int, optional
         Threads to use; all cores of this process by default. The result does not depend on it.
+    steps : int, optional
+        Length of a path, `M`; `N` by default.
 
     Returns
     -------
@@ -195,20 +136,27 @@ def equity_paths(
     pnl = as_pnl(pnl_pips)
     if not len(pnl):
         raise DataError("an empty list of trades cannot be resampled: there is nothing to simulate.")
-    _check_seed(seed)
+    length = len(pnl) if steps is None else steps
     points = np.asarray(grid, dtype=np.int64)
-    if len(points) and (points[0] < 0 or points[-1] > len(pnl) or (np.diff(points) <= 0).any()):
-        raise DataError(f"the grid must increase within 0 to {len(pnl)}.")
-    log_keep = _log_keep(block_length)
+    if len(points) and (points[0] < 0 or points[-1] > length or (np.diff(points) <= 0).any()):
+        raise DataError(f"the grid must increase within 0 to {length}.")
+    law = _law(block_length, len(pnl), seed)
+    # The kernels need not ask whether a mark is left: the last one is never reached.
+    marks = np.append(points, np.iinfo(np.int64).max).astype(np.uint64)
+    table = piece_table(pnl, law.longest) if law.longest > 1 else None
     terminal, worst, equity = np.empty(runs), np.empty(runs), np.empty((runs, len(points)))
     workers = max(1, min(threads or _cores(), runs))
     bounds = np.linspace(0, runs, workers + 1).astype(int)
 
     def work(part: int) -> None:
         rows = slice(bounds[part], bounds[part + 1])
-        _equity(
-            pnl, np.uint64(seed), np.uint64(bounds[part]), log_keep, points, terminal[rows], worst[rows], equity[rows]
-        )
+        path = np.uint64(length), np.uint64(seed), np.uint64(bounds[part])
+        results = marks, terminal[rows], worst[rows], equity[rows]
+        if table is not None:
+            size, longest = np.uint64(len(pnl)), np.uint64(law.longest)
+            equity_by_piece(table, size, *path, longest, np.uint64(law.goes_on), law.below, law.first, *results)
+        else:
+            equity_by_element(pnl, *path, np.uint64(law.goes_on), *results)
 
     if workers == 1:
         work(0)

@@ -124,6 +124,12 @@ def drawdown(pnl_pips: npt.ArrayLike) -> FloatArray:
     return peak - equity
 
 
+def longest_run(mask: npt.NDArray[np.bool_]) -> int:
+    """Length of the longest run of true values in a (N,) mask; 0 without any."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.astype(np.int8), [0]))))
+    return int((edges[1::2] - edges[::2]).max()) if len(edges) else 0
+
+
 def trades_needed(sharpe_per_trade: float | None) -> int | None:
     """Trades at which that Sharpe per trade is significant at 95 %, one-sided: ``ceil((1.645 / SR)^2)``."""
     if sharpe_per_trade is None or not sharpe_per_trade > 0:
@@ -221,7 +227,7 @@ def trade_metrics(pnl_pips: npt.ArrayLike) -> TradeMetrics:
         skew=skew,
         kurtosis=kurtosis,
         max_drawdown_pips=float(below.max()) if n else 0.0,
-        longest_drawdown_trades=_longest_run(below > 0),
+        longest_drawdown_trades=longest_run(below > 0),
         trades_needed=trades_needed(sharpe),
         flags=tuple(flags),
     )
@@ -231,8 +237,3 @@ def _ratio(gain: float, loss: float) -> float | None:
     # A loss of 1e-310 pips is rounding: the ratio would be infinite, which no JSON holds.
     ratio = gain / loss
     return ratio if math.isfinite(ratio) else None
-
-
-def _longest_run(mask: npt.NDArray[np.bool_]) -> int:
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.astype(np.int8), [0]))))
-    return int((edges[1::2] - edges[::2]).max()) if len(edges) else 0

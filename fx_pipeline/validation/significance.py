@@ -56,7 +56,8 @@ def sharpe_moments(returns: npt.ArrayLike) -> SharpeMoments | None:
         None when there are fewer than 2 values or all are equal: there is no Sharpe ratio then.
     """
     values = np.asarray(returns, dtype=np.float64)
-    if len(values) < 2 or float(np.ptp(values)) == 0.0:
+    # A constant series has a standard deviation of rounding noise: compare the values themselves.
+    if len(values) < 2 or float(np.ptp(values)) == 0.0 or float(values.std()) == 0.0:
         return None
     standard = (values - values.mean()) / values.std()
     return SharpeMoments(
@@ -83,21 +84,25 @@ def probabilistic_sharpe(moments: SharpeMoments, benchmark: float = 0.0) -> floa
     return float(ndtr(z))
 
 
-def expected_max_z(trials: int) -> float:
-    """Expected maximum of `trials` independent standard normals, by the approximation of the DSR paper; 0 for one."""
+def expected_max_z(trials: float) -> float:
+    """Expected maximum of `trials` independent standard normals, by the approximation of the DSR paper; 0 for one.
+
+    An effective number of trials need not be whole; what the approximation puts below 0 (under 1.3 trials) is 0.
+    """
     if trials < 1:
         raise ValueError(f"the number of trials is at least 1, not {trials}.")
     if trials == 1:
         return 0.0
-    return float((1 - EULER_GAMMA) * ndtri(1 - 1 / trials) + EULER_GAMMA * ndtri(1 - 1 / (trials * math.e)))
+    z = (1 - EULER_GAMMA) * ndtri(1 - 1 / trials) + EULER_GAMMA * ndtri(1 - 1 / (trials * math.e))
+    return max(float(z), 0.0)
 
 
-def expected_max_sharpe(trials: int, variance: float) -> float:
+def expected_max_sharpe(trials: float, variance: float) -> float:
     """Sharpe ratio that the best of `trials` worthless trials is expected to show (``SR0`` of the DSR paper).
 
     Parameters
     ----------
-    trials : int
+    trials : float
         Number of independent trials.
     variance : float
         Variance of the Sharpe ratios (per period) across trials.
@@ -105,6 +110,37 @@ def expected_max_sharpe(trials: int, variance: float) -> float:
     if variance < 0:
         raise ValueError(f"a variance is not negative: {variance}.")
     return math.sqrt(variance) * expected_max_z(trials)
+
+
+def effective_trials(scores: npt.ArrayLike) -> float:
+    """Number of independent trials that these correlated ones amount to (appendix of the DSR paper).
+
+    ``r + (1 - r) N``, `r` the mean correlation of two different trials: seeds and checkpoints of one configuration
+    are hardly new trials. Between 1 and `N`; negative mean correlation counts as none.
+
+    Parameters
+    ----------
+    scores : (T, N) array-like
+        P&L or return a period of each trial on the same periods. Trials that never varied correlate with nothing.
+
+    Returns
+    -------
+    float
+    """
+    matrix = np.asarray(scores, dtype=np.float64)
+    if matrix.ndim != 2 or not matrix.shape[1]:
+        raise ValueError(f"scores are (T, N) with at least one trial, not {matrix.shape}.")
+    trials = matrix.shape[1]
+    if trials == 1:
+        return 1.0
+    about = matrix - matrix.mean(axis=0)
+    size = np.sqrt((about**2).sum(axis=0))
+    moved = np.ptp(matrix, axis=0) > 0
+    unit = np.where(moved, about / np.where(moved, size, 1.0), 0.0)
+    # The sum over all pairs is the squared length of the sum, less the diagonal.
+    mean = (float((unit.sum(axis=1) ** 2).sum()) - float(moved.sum())) / (trials * (trials - 1))
+    correlation = min(max(mean, 0.0), 1.0)
+    return correlation + (1.0 - correlation) * trials
 
 
 @dataclass(frozen=True)
@@ -117,7 +153,7 @@ class DeflatedSharpe:
         The deflated Sharpe ratio, ``PSR(SR0)``.
     benchmark : float
         ``SR0``, per period.
-    trials : int
+    trials : float
         The number of trials that `benchmark` supposes.
     variance : float
         Variance of the trials' Sharpe ratios that was used.
@@ -128,20 +164,21 @@ class DeflatedSharpe:
 
     probability: float | None
     benchmark: float
-    trials: int
+    trials: float
     variance: float
     variance_source: str
 
 
-def deflated_sharpe(moments: SharpeMoments, trials: int, trial_sharpes: Sequence[float] = ()) -> DeflatedSharpe:
+def deflated_sharpe(moments: SharpeMoments, trials: float, trial_sharpes: Sequence[float] = ()) -> DeflatedSharpe:
     """Deflate a Sharpe ratio by the number of trials that were looked at.
 
     Parameters
     ----------
     moments : SharpeMoments
         The selected trial.
-    trials : int
-        Every configuration, seed and checkpoint whose score was ever computed, this one included.
+    trials : float
+        Every configuration, seed and checkpoint whose score was ever computed, this one included; or the
+        `effective_trials` among them.
     trial_sharpes : sequence of float
         Their Sharpe ratios per period, as far as they have one.
 

@@ -1,10 +1,17 @@
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.validation.bootstrap import equity_paths, optimal_block, stationary_indices
 from fx_pipeline.validation.montecarlo import compare_with_iid, simulate_equity
 
+GOLDEN_DRAWS = {
+    1.0: [95, 33, 87, 70, 90, 46, 6, 96],
+    1.5: [95, 96, 87, 70, 90, 91, 92, 93],
+    4.0: [95, 96, 97, 98, 99, 0, 1, 2],
+}
 PNL = np.random.default_rng(5).normal(0.2, 5.0, 120)
 
 
@@ -14,14 +21,54 @@ def test_paths_do_not_depend_on_threads():
         assert all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
 
 
-def test_paths_agree_with_numpy_on_the_same_indices():
-    indices = stationary_indices(len(PNL), 50, 6.0, 11)
-    equity = np.cumsum(PNL[indices], axis=1)
-    peak = np.maximum(np.maximum.accumulate(equity, axis=1), 0)
-    paths = equity_paths(PNL, 50, 6.0, 11, [0, 1, 60, 120])
-    assert np.allclose(paths.terminal_pips, equity[:, -1], atol=1e-10)
-    assert np.allclose(paths.max_drawdown_pips, (peak - equity).max(axis=1), atol=1e-10)
-    assert np.allclose(paths.equity_pips, np.column_stack([np.zeros(50), equity[:, [0, 59, 119]]]), atol=1e-10)
+# IID, element by element, pieces of at most 8 and 16.
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.floats(-50, 50), min_size=1, max_size=40),
+    st.sampled_from([1.0, 1.3, 3.3, 9.0, 1e6]),
+    st.integers(1, 90),
+    st.integers(0, 2**40),
+    st.sets(st.integers(0, 90), max_size=5),
+)
+@example([1.0], 3.3, 1, 0, {0, 1})
+@example(PNL.tolist(), 3.3, 90, 3, set(range(91)))
+@example([3.0, -7.0, 2.0], 1.0, 5, 1, {0, 1, 2, 3, 4, 5})
+@example(PNL.tolist(), 9.0, 90, 3, set(range(91)))
+@example(PNL.tolist(), 1.3, 90, 3, set(range(91)))
+def test_paths_agree_with_numpy_on_the_same_indices(pnl, block, steps, seed, marks):
+    grid = sorted(mark for mark in marks if mark <= steps)
+    indices = stationary_indices(len(pnl), 20, block, seed, steps=steps)
+    assert indices.min() >= 0 and indices.max() < len(pnl)
+    equity = np.cumsum(np.pad(np.array(pnl)[indices], ((0, 0), (1, 0))), axis=1)
+    paths = equity_paths(pnl, 20, block, seed, grid, steps=steps)
+    falls = np.maximum.accumulate(equity, axis=1) - equity
+    assert np.allclose(paths.terminal_pips, equity[:, -1], atol=1e-9)
+    assert np.allclose(paths.max_drawdown_pips, falls.max(axis=1), atol=1e-9)
+    assert np.allclose(paths.equity_pips, equity[:, grid], atol=1e-9)
+
+
+def test_paths_can_be_drawn_in_parts():
+    whole = stationary_indices(50, 12, 4.0, 3)
+    assert np.array_equal(whole[7:], stationary_indices(50, 5, 4.0, 3, first_path=7))
+
+
+@pytest.mark.parametrize("block", [1.4, 3.0, 8.0])
+def test_whole_blocks_are_geometric_however_they_are_cut(block):
+    n, paths = 20_000, 60
+    indices = stationary_indices(n, paths, block, 4)
+    ends = np.flatnonzero((np.diff(indices, axis=1) % n != 1).ravel())
+    lengths = np.diff(ends[ends % (n - 1) > 200])
+    lengths = lengths[lengths < 200]
+    for beyond in (1, 2, 3, 5, 10, 16, 17, 20, 33):
+        expected = (1 - 1 / block) ** beyond
+        error = np.sqrt(expected * (1 - expected) / len(lengths))
+        assert (lengths > beyond).mean() == pytest.approx(expected, abs=4.5 * error + 2e-4)
+
+
+def test_draws_are_the_same_on_every_machine():
+    assert stationary_indices(100, 1, 1.0, 7)[0, :8].tolist() == GOLDEN_DRAWS[1.0]
+    assert stationary_indices(100, 1, 1.5, 7)[0, :8].tolist() == GOLDEN_DRAWS[1.5]
+    assert stationary_indices(100, 1, 4.0, 7)[0, :8].tolist() == GOLDEN_DRAWS[4.0]
 
 
 def test_a_path_does_not_depend_on_how_many_are_drawn():
@@ -33,7 +80,7 @@ def test_seeds_and_paths_differ():
     assert len({row.tobytes() for row in np.concatenate([a, b])}) == 60
 
 
-@pytest.mark.parametrize("block", [1.0, 4.0, 12.5])
+@pytest.mark.parametrize("block", [1.0, 1.5, 4.0, 12.5, 40.0])
 def test_blocks_have_the_mean_length_and_cover_evenly(block):
     n = 500
     indices = stationary_indices(n, 400, block, 1)
@@ -95,3 +142,9 @@ def test_simulation_is_repeatable_and_ordered():
 def test_bad_input_is_refused(pnl, seed):
     with pytest.raises(DataError):
         simulate_equity(pnl, 10, seed=seed)
+
+
+@pytest.mark.parametrize("block", [0.9, np.nan, np.inf])
+def test_block_lengths_that_mean_nothing_are_refused(block):
+    with pytest.raises(DataError, match="block length"):
+        equity_paths(PNL, 10, block, 1)

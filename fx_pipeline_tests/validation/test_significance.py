@@ -6,6 +6,7 @@ import pytest
 from fx_pipeline.validation.significance import (
     SharpeMoments,
     deflated_sharpe,
+    effective_trials,
     expected_max_sharpe,
     expected_max_z,
     min_backtest_years,
@@ -97,3 +98,25 @@ def test_series_without_a_sharpe_ratio():
     assert sharpe_moments([]) is None
     assert sharpe_moments([1.0]) is None
     assert sharpe_moments([0.1] * 9) is None
+
+
+def test_effective_trials_are_between_one_and_all(trials):
+    scores = np.array(trials).T
+    correlation = np.corrcoef(scores.T)[np.triu_indices(10, 1)].mean()
+    # The reference trials are independent; their mean correlation is small.
+    assert effective_trials(scores) == pytest.approx(max(correlation, 0) + (1 - max(correlation, 0)) * 10, abs=1e-9)
+    assert effective_trials(np.tile(scores[:, :1], 7)) == pytest.approx(1.0)
+    assert effective_trials(scores[:, :1]) == 1.0
+    common = scores + 10 * scores[:, :1]
+    assert 1.0 < effective_trials(common) < 1.5
+    assert effective_trials(np.zeros((5, 3))) == 3.0
+    with pytest.raises(ValueError, match="trial"):
+        effective_trials([1.0, 2.0])
+
+
+def test_an_effective_number_of_trials_deflates_less(series, trials):
+    moments = sharpe_moments(series)
+    sharpes = [sharpe_moments(trial).sharpe for trial in trials]
+    full, effective = deflated_sharpe(moments, 10, sharpes), deflated_sharpe(moments, 3.4, sharpes)
+    assert full.probability < effective.probability < probabilistic_sharpe(moments)
+    assert expected_max_z(1.0) == expected_max_z(1.1) == 0.0 < expected_max_z(1.5)
