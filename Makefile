@@ -1,4 +1,4 @@
-# Verbs: make demo | test | ui | lint | bench | mlflow | clean      (make help lists them)
+# Verbs: make demo | test | ui | lint | prove | bench | mlflow | clean      (make help lists them)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format ui mlflow bench clean clean-all
+.PHONY: help setup demo test test-slow lint format ui mlflow prove bench clean clean-all
 
 help: ## Show this list.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ ui: $(STAMP) ## Open the Dagster UI and the report pages on localhost.
 mlflow: $(STAMP) ## Open the MLflow UI on localhost.
 	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$${FX_DATA_DIR:-data}/mlflow.db" --host 127.0.0.1 --port 5000
 
+prove: $(STAMP) ## Prove in two minutes that the agent learns (fx-pipeline prove muzero: the whole table).
+	$(BIN)/fx-pipeline prove muzero --market ou --seeds 1 --minutes 1.5 --no-ppo
+
 bench: $(STAMP) ## Run the benchmarks (a few minutes; on an otherwise idle machine).
 	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.features
@@ -62,7 +65,7 @@ bench: $(STAMP) ## Run the benchmarks (a few minutes; on an otherwise idle machi
 
 clean: ## Remove what can be made again; keeps imported candles, models, tracking and the trial ledger.
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
-	cd data && rm -rf raw lake quarantine warehouse.duckdb* windows checkpoints reports newest_report.json dagster ci
+	cd data && rm -rf raw lake quarantine warehouse.duckdb* windows checkpoints reports newest_report.json proofs dagster ci
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-all: clean ## Remove everything below data/ too: imported candles, models and the trial ledger are lost.

@@ -56,6 +56,11 @@ class Layout:
         """Which report was materialised last."""
         return self.data_dir / "newest_report.json"
 
+    @property
+    def proofs(self) -> Path:
+        """Results of learning proofs."""
+        return self.data_dir / "proofs"
+
     def desk(self, candles: Path) -> Path:
         """State of the paper broker's account on candles of that path: other candles are another account."""
         return self.data_dir / "desk" / hashlib.sha256(str(candles.resolve()).encode()).hexdigest()[:16]

@@ -66,6 +66,7 @@ class Settings(BaseSettings):
 
     preset: Preset = Field("small", description="Size of the networks and their hyper-parameters.")
     episodes: int | None = Field(None, ge=1, description="Training episodes; absent: the preset's budget.")
+    proof_minutes: float = Field(5.0, gt=0, description="Minutes of each training of the agent's certification.")
     seed: int = Field(7, ge=0, lt=2**31, description="The one seed that every random source is derived from.")
     cost_kind: Literal["fixed", "quoted", "profile"] = Field(
         "fixed", description="Cost model of training and validation."

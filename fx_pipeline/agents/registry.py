@@ -24,6 +24,12 @@ class Agent:
         Preset name to its default budget of training episodes.
     reward : callable
         Preset name to its RewardConfig.
+    code_version : callable
+        Version of the code that trains it; another one makes another agent.
+    config_digest : callable
+        Preset name to a hash of its configuration.
+    load_head : callable or None
+        Checkpoint folder to the greedy Policy of the policy network alone; None for an agent that does not search.
     """
 
     name: str
@@ -32,6 +38,9 @@ class Agent:
     load_policy: Callable[[Path], Policy]
     episodes: Callable[[str], int]
     reward: Callable[[str], Any]
+    code_version: Callable[[], str]
+    config_digest: Callable[[str], str]
+    load_head: Callable[[Path], Policy] | None = None
 
 
 def agent(name: str) -> Agent:
@@ -62,6 +71,12 @@ def _muzero_policy(folder: Path) -> Policy:
     return MuZeroPolicy.from_checkpoint(folder)
 
 
+def _muzero_head(folder: Path) -> Policy:
+    from fx_pipeline.agents.muzero.policy import MuZeroPolicy
+
+    return MuZeroPolicy.from_checkpoint(folder, use_search=False)
+
+
 def _muzero_episodes(preset: str) -> int:
     return {"full": 20_000, "small": 768, "tiny": 8}[preset]
 
@@ -72,6 +87,28 @@ def _muzero_reward(preset: str) -> Any:
     return load_config(preset).reward
 
 
+def _muzero_code_version() -> str:
+    from fx_pipeline.agents.muzero.identity import code_version
+
+    return code_version()
+
+
+def _muzero_config_digest(preset: str) -> str:
+    from fx_pipeline.agents.muzero.config import load_config
+
+    return load_config(preset).digest()
+
+
 _AGENTS: Mapping[str, Agent] = {
-    "muzero": Agent("muzero", "Stochastic MuZero", _muzero_trainer, _muzero_policy, _muzero_episodes, _muzero_reward),
+    "muzero": Agent(
+        name="muzero",
+        title="Stochastic MuZero",
+        trainer=_muzero_trainer,
+        load_policy=_muzero_policy,
+        episodes=_muzero_episodes,
+        reward=_muzero_reward,
+        code_version=_muzero_code_version,
+        config_digest=_muzero_config_digest,
+        load_head=_muzero_head,
+    ),
 }

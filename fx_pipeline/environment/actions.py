@@ -57,3 +57,21 @@ def outcomes(close: npt.NDArray[np.float64], sigma: npt.NDArray[np.float64]) -> 
     change = np.diff(close)
     threshold = OUTCOME_THRESHOLD * sigma[:-1]
     return np.select([change > threshold, change < -threshold], [UP, DOWN], NEUTRAL).astype(np.int8)
+
+
+def playable(actions: npt.NDArray[np.integer], legal: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Turn actions that a position does not allow into HOLD, or into CLOSE where a session must end flat.
+
+    Parameters
+    ----------
+    actions : (B,) int
+        Each in 0..3.
+    legal : (B, 4) bool
+
+    Returns
+    -------
+    (B,) int64
+    """
+    chosen = np.asarray(actions, dtype=np.int64)
+    allowed = legal[np.arange(len(chosen)), chosen]
+    return np.where(allowed, chosen, np.where(legal[:, HOLD], HOLD, CLOSE))

@@ -1,0 +1,106 @@
+"""What an agent must reach on the proof markets: the one place with the thresholds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fx_pipeline.proofs.markets import MarketName
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One line of the table.
+
+    Attributes
+    ----------
+    name : str
+    figure : str
+        Key of the result that is judged.
+    sign : int
+        1 where more is better, -1 where less is.
+    least : float or str
+        The figure must not be on the wrong side of it; a key of the result, or a number.
+    aim : float
+        Worth reaching, not judged: the number itself, or the factor by which to beat the other figure.
+    beyond : bool
+        Whether the figure must be past `least`, not only at it.
+    """
+
+    name: str
+    figure: str
+    sign: int
+    least: float | str
+    aim: float
+    beyond: bool = False
+
+    def missed(self, result: Mapping[str, Any]) -> str | None:
+        """Say by how much a result misses the bar; None if it does not, or the proof did not measure it."""
+        figure, least = result[self.figure], self._other(result)
+        if figure is None or least is None:
+            return None
+        distance = self.sign * (figure - least)
+        if distance > 0 or (distance == 0 and not self.beyond):
+            return None
+        wanted = ("more than" if self.beyond else "at least") if self.sign > 0 else "at most"
+        named = f", the {self.least}" if isinstance(self.least, str) else ""
+        return f"{self.name}: {self.figure} is {figure:.3f}, wanted is {wanted} {least:.3f}{named}"
+
+    def reached(self, result: Mapping[str, Any]) -> bool:
+        """Whether a result reaches the aim as well."""
+        figure, least = result[self.figure], self._other(result)
+        if figure is None or least is None:
+            return False
+        if isinstance(self.least, str):
+            return bool(figure > self.aim * least)
+        return bool(self.sign * (figure - self.aim) >= 0)
+
+    def _other(self, result: Mapping[str, Any]) -> float | None:
+        return result[self.least] if isinstance(self.least, str) else self.least
+
+
+_ON_OU = (
+    Bar("search beats its own policy head", "share_mean", 1, "policy_share_mean", 1.05, beyond=True),
+    Bar("not below PPO", "share_mean", 1, "ppo_share_mean", 1.0),
+)
+_ON_REGIME = (Bar("not below PPO", "share_mean", 1, "ppo_share_mean", 1.0),)
+_ON_WALK = (
+    Bar("loses nothing on noise", "pips_per_episode", 1, -0.5, 0.0),
+    Bar("leaves noise alone", "trades_per_episode", -1, 0.05, 0.0),
+)
+#: Minutes of training within which the bars of a preset are to be reached.
+MINUTES = {"small": 5.0, "full": 30.0}
+#: A training looks at the clock now and then: the share by which it may be late.
+LATE = 0.05
+_BARS: Mapping[tuple[str, MarketName], tuple[Bar, ...]] = {
+    ("small", "ou"): (Bar("as good as the best one-feature rule", "share_worst", 1, 0.78, 0.90), *_ON_OU),
+    ("small", "regime"): (Bar("finds the hidden trend", "share_worst", 1, 0.85, 0.93), *_ON_REGIME),
+    ("small", "walk"): _ON_WALK,
+    ("full", "ou"): (Bar("learns at full size", "share_worst", 1, 0.75, 0.90),),
+    ("full", "walk"): _ON_WALK,
+}
+
+
+def bars_of(preset: str, market: MarketName) -> tuple[Bar, ...]:
+    """Return the bars that a proof of that preset is judged by; none for presets that promise nothing."""
+    return _BARS.get((preset, market), ())
+
+
+def missed_bars(result: Mapping[str, Any]) -> list[str]:
+    """List in words which bars the result of a proof misses.
+
+    Parameters
+    ----------
+    result : Mapping
+        From `fx_pipeline.proofs.result.summary`.
+    """
+    bars = bars_of(result["preset"], result["market"])
+    missed = [said for bar in bars if (said := bar.missed(result)) is not None]
+    allowed = MINUTES.get(result["preset"])
+    if bars and allowed is not None and result["training_minutes"] > allowed * (1.0 + LATE):
+        missed.append(f"in time: trained for {result['training_minutes']:.1f} minutes, the bars are for {allowed:g}")
+    return missed
+
+
+def aims_reached(result: Mapping[str, Any]) -> list[str]:
+    """List the bars whose aim a result reaches as well."""
+    return [bar.name for bar in bars_of(result["preset"], result["market"]) if bar.reached(result)]

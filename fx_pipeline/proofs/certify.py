@@ -1,0 +1,70 @@
+"""A market from training to result, and whether a result still speaks for the agent as it is now."""
+
+import datetime as dt
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fx_pipeline.agents.registry import agent as find_agent
+from fx_pipeline.proofs.markets import MARKETS
+from fx_pipeline.proofs.ppo_peer import prove_ppo
+from fx_pipeline.proofs.prove import Proof, Watch, prove_seeds, provenance
+from fx_pipeline.proofs.result import summary
+
+
+def prove_market(
+    proof: Proof,
+    *,
+    ppo: bool,
+    watch: Watch,
+    now: Callable[[], dt.datetime],
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Any]:
+    """Prove an agent on one market, and PPO beside it where there is something to earn.
+
+    Parameters
+    ----------
+    proof : Proof
+    ppo : bool
+        Whether to train PPO as well.
+    watch : callable
+    now : callable
+        The time, for the record.
+    clock : callable
+        Seconds.
+
+    Returns
+    -------
+    dict
+        From `fx_pipeline.proofs.result.summary`.
+    """
+    # Before the training: the code that trains is the code that was loaded, whatever is edited meanwhile.
+    made_by, began = provenance(proof), clock()
+    results = prove_seeds(proof, watch)
+    peers = prove_ppo(proof, watch) if ppo and proof.market != "walk" else []
+    date = now().isoformat(timespec="seconds")
+    return summary(proof, results, peers, made_by=made_by, seconds=clock() - began, date=date)
+
+
+def outdated(results: Mapping[str, Mapping[str, Any]], agent: str) -> list[str]:
+    """List in words the markets on which the agent, as its code and configuration are now, is not proved.
+
+    Parameters
+    ----------
+    results : Mapping
+        Market to result, from `fx_pipeline.proofs.result.read_results`.
+    agent : str
+    """
+    found, problems = find_agent(agent), []
+    for market in MARKETS:
+        result = results.get(market)
+        if result is None:
+            problems.append(f"{market}: {agent} was never proved on it")
+        elif result["code_version"] != found.code_version():
+            problems.append(
+                f"{market}: the proof of {result['date']} is of code {result['code_version']}, "
+                f"the code is {found.code_version()} now"
+            )
+        elif result["config_digest"] != found.config_digest(result["preset"]):
+            problems.append(f"{market}: the preset {result['preset']} has changed since the proof of {result['date']}")
+    return problems

@@ -1,0 +1,116 @@
+"""The learning curves of a proof, as a page that works offline."""
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+_COLOURS = ("#2457c5", "#0f8a5f", "#b7791f", "#8b3fb0", "#c2413a", "#3a8ea5", "#66727f")
+_PEER, _GRID = "#9aa6b2", "#e7ebef"
+
+
+def curve_figure(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the chart: pips per episode over the minutes of training, and what the greedy policy makes at the end.
+
+    Returns
+    -------
+    dict
+        A plotly figure: `data` and `layout`.
+    """
+    data: list[dict[str, Any]] = []
+    for label, seeds, colours, dash in (
+        (result["agent"], result["seeds"], _COLOURS, "solid"),
+        ("PPO", result["ppo"], (_PEER,), "dot"),
+    ):
+        for number, seed in enumerate(seeds):
+            colour, name = colours[number % len(colours)], f"{label}, seed {seed['seed']}"
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines",
+                    "name": name,
+                    "legendgroup": name,
+                    "x": [round(at / 60, 4) for at, _ in seed["curve"]],
+                    "y": [round(pips, 2) for _, pips in seed["curve"]],
+                    "line": {"color": colour, "width": 1.5, "dash": dash},
+                    "hovertemplate": "%{x:.2f} minutes: %{y:.1f} pips while exploring<extra></extra>",
+                }
+            )
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": name,
+                    "legendgroup": name,
+                    "showlegend": False,
+                    "x": [round(seed["seconds"] / 60, 4)],
+                    "y": [round(seed["pips_per_episode"], 2)],
+                    "error_y": {"array": [round(2 * seed["standard_error_pips"], 2)], "color": colour},
+                    "marker": {"color": colour, "size": 10, "symbol": "diamond"},
+                    "hovertemplate": "greedy: %{y:.1f} pips an episode<extra></extra>",
+                }
+            )
+    best = result["optimum_pips"]
+    layout = {
+        "height": 480,
+        "plot_bgcolor": "white",
+        "font": {"family": "system-ui, sans-serif", "color": "#1d2733", "size": 12},
+        "xaxis": {"title": {"text": "minutes of training"}, "rangemode": "tozero", "gridcolor": _GRID},
+        "yaxis": {"title": {"text": "pips an episode, after costs"}, "gridcolor": _GRID},
+        "shapes": [
+            {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": {"width": 1, "dash": "dash"}}
+            for y in (0.0, best)
+        ],
+        "annotations": [
+            {"xref": "paper", "x": 0, "y": best, "text": f"optimum {best:.1f}", "showarrow": False, "yanchor": "bottom"}
+        ],
+    }
+    return {"data": data, "layout": layout}
+
+
+def table_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the lines of the table of seeds, as `HEADINGS` names them."""
+
+    def shown(value: float | None, text: str) -> str:
+        return "" if value is None else format(value, text)
+
+    return [
+        (
+            f"{label}, seed {seed['seed']}",
+            shown(seed["share"], ".1%"),
+            shown(seed["pips_per_episode"], ".1f"),
+            shown(seed["standard_error_pips"], ".1f"),
+            shown(seed["policy_pips_per_episode"], ".1f"),
+            shown(seed["trades_per_episode"], ".2f"),
+            shown(seed["seconds"] / 60, ".1f"),
+        )
+        for label, seeds in ((result["agent"], result["seeds"]), ("PPO", result["ppo"]))
+        for seed in seeds
+    ]
+
+
+#: Headings of `table_rows`.
+HEADINGS = ("", "share of the optimum", "pips", "+-", "pips without search", "trades", "minutes")
+
+
+def render_page(result: Mapping[str, Any]) -> str:
+    """Render the result as one HTML file."""
+    import plotly.io
+
+    chart = plotly.io.to_html(curve_figure(result), include_plotlyjs=True, full_html=False, validate=False)
+    heading = "".join(f"<th>{escape(name)}</th>" for name in HEADINGS)
+    lines = "".join(
+        "<tr>" + "".join(f"<td>{escape(value)}</td>" for value in row) + "</tr>" for row in table_rows(result)
+    )
+    verdict = (
+        "".join(f"<li>missed: {escape(reason)}</li>" for reason in result["missed"]) or "<li>no bar is missed</li>"
+    )
+    title = f"{result['agent']} on {result['market']}"
+    made = f"{result['date']}, preset {result['preset']}, code {result['code_version']}, {result['cores']} cores"
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Proof: {escape(title)}</title>'
+        "<style>body{font:15px system-ui,sans-serif;max-width:1000px;margin:2em auto;color:#1d2733}"
+        "td,th{text-align:right;padding:.2em .8em}td:first-child{text-align:left}</style></head>"
+        f"<body><h1>Proof: {escape(title)}</h1><p>{escape(made)}</p>{chart}"
+        "<p>Lines are play with exploration while learning, diamonds the greedy policy on another path with two "
+        f"standard errors.</p><table><tr>{heading}</tr>{lines}</table><ul>{verdict}</ul></body></html>\n"
+    )

@@ -1,0 +1,241 @@
+"""The proof itself: train on one path of a market, play another one, for several seeds."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fx_pipeline.agents.base import Budget, Progress, TrainingData
+from fx_pipeline.agents.registry import agent as find_agent
+from fx_pipeline.market.arrays import MarketArrays
+from fx_pipeline.proofs.markets import BARS, COSTS, MarketName, proof_market
+from fx_pipeline.proofs.play import SESSIONS, draw_starts, play
+from fx_pipeline.sessions.index import valid_starts
+
+#: More than any clock allows: the minutes end a training.
+UNLIMITED_EPISODES = 1_000_000_000
+
+#: Opens a stage with that title; what it yields is told how far the stage is, and at the end what came out of it.
+Watch = Callable[[str], AbstractContextManager[Progress]]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What is to be proved.
+
+    Attributes
+    ----------
+    agent, preset : str
+    market : str
+    minutes : float
+        Wall time of each training.
+    seeds : int
+        Trainings, with seeds 0, 1, ...; each has a path of its own to train and another to be judged on.
+    episodes : int
+        Ends a training early.
+    sessions : int
+        Sessions that are judged.
+    bars : int
+        Bars of each path.
+    jobs : int
+        Trainings at once.
+    """
+
+    agent: str
+    market: MarketName
+    preset: str = "small"
+    minutes: float = 5.0
+    seeds: int = 5
+    episodes: int = UNLIMITED_EPISODES
+    sessions: int = SESSIONS
+    bars: int = BARS
+    jobs: int = 1
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """What one training brought.
+
+    Attributes
+    ----------
+    seed : int
+    pips_per_episode, trades_per_episode : float
+        Greedy, on the evaluation path.
+    standard_error_pips : float
+        Of `pips_per_episode`.
+    policy_pips_per_episode : float or None
+        The same sessions by the policy head without search; None for agents that do not search.
+    seconds : float
+        Wall time of the training.
+    evaluation_seconds : float
+    curve : list of (float, float)
+        (seconds of training, pips per episode) as it learned, with its exploration on.
+    counters : Mapping
+        How much it trained.
+    """
+
+    seed: int
+    pips_per_episode: float
+    trades_per_episode: float
+    standard_error_pips: float
+    policy_pips_per_episode: float | None
+    seconds: float
+    evaluation_seconds: float
+    curve: list[tuple[float, float]] = field(default_factory=list)
+    counters: Mapping[str, float] = field(default_factory=dict)
+
+
+@contextmanager
+def unwatched(title: str) -> Iterator[Progress]:
+    """A `Watch` that tells nobody."""
+    yield lambda fraction, figures: None
+
+
+def path_seeds(seed: int) -> tuple[int, int]:
+    """Seeds of the training and the evaluation path; those of different seeds have nothing in common."""
+    return 1 + 2 * seed, 2 + 2 * seed
+
+
+def training_data(proof: Proof, seed: int) -> TrainingData:
+    """Return the training path of a seed."""
+    market = proof_market(proof.market, path_seeds(seed)[0], proof.bars)
+    return TrainingData(market, valid_starts(market), COSTS, {"key": f"proof-{proof.market}-{seed}"})
+
+
+def evaluation_sessions(proof: Proof, seed: int) -> tuple[MarketArrays, npt.NDArray[np.int64]]:
+    """Return the evaluation path of a seed and the starts (B,) of the sessions that it is judged on."""
+    market = proof_market(proof.market, path_seeds(seed)[1], proof.bars)
+    return market, draw_starts(market, proof.sessions, seed)
+
+
+def prove_seed(
+    proof: Proof,
+    seed: int,
+    progress: Progress = lambda fraction, figures: None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> SeedResult:
+    """Train with one seed and judge what came out.
+
+    Parameters
+    ----------
+    proof : Proof
+    seed : int
+    progress : callable
+        Called with the fraction of the training done and its figures, and at the end with 1.0 and the result's.
+    clock : callable
+        Seconds.
+
+    Returns
+    -------
+    SeedResult
+    """
+    found = find_agent(proof.agent)
+    trainer, data = found.trainer(proof.preset), training_data(proof, seed)
+    curve: list[tuple[float, float]] = []
+    figures: dict[str, float] = {}
+
+    def watched(fraction: float, metrics: Mapping[str, float]) -> None:
+        for name, shown in (("episodes", "episodes"), ("pips_per_episode", "pips an episode so far")):
+            if name in metrics:
+                figures[shown] = metrics[name]
+        if "pips_per_episode" in metrics:
+            curve.append((round(clock() - began, 3), float(metrics["pips_per_episode"])))
+        # 1.0 says that the judging, too, is done.
+        progress(min(fraction, 0.999), figures)
+
+    def judged(fraction: float) -> None:
+        progress(0.999, {"of the judging": fraction})
+
+    with tempfile.TemporaryDirectory(prefix="fx-proof-") as folder:
+        began = clock()
+        checkpoint = trainer.train(
+            data,
+            Budget(proof.episodes, minutes=proof.minutes),
+            seed=seed,
+            folder=Path(folder),
+            resume=False,
+            progress=watched,
+        )
+        trained = clock()
+        market, starts = evaluation_sessions(proof, seed)
+        done = play(market, starts, found.load_policy(Path(folder)), progress=judged)
+        alone = None if found.load_head is None else play(market, starts, found.load_head(Path(folder)))
+    result = SeedResult(
+        seed=seed,
+        pips_per_episode=done.pips_per_episode,
+        trades_per_episode=done.trades_per_episode,
+        standard_error_pips=done.standard_error_pips,
+        policy_pips_per_episode=None if alone is None else alone.pips_per_episode,
+        seconds=trained - began,
+        evaluation_seconds=clock() - trained,
+        curve=curve,
+        counters={
+            name: float(checkpoint.metrics[name])
+            for name in ("episodes", "steps", "updates")
+            if name in checkpoint.metrics
+        },
+    )
+    progress(1.0, outcome(result))
+    return result
+
+
+def outcome(result: SeedResult) -> dict[str, float]:
+    """The figures of a result that are shown as soon as it is there."""
+    shown = {"pips an episode": result.pips_per_episode, "trades an episode": result.trades_per_episode}
+    if result.policy_pips_per_episode is not None:
+        shown["pips without search"] = result.policy_pips_per_episode
+    return shown
+
+
+def prove_seeds(proof: Proof, watch: Watch = unwatched) -> list[SeedResult]:
+    """Train and judge every seed of a proof, one after another, or `proof.jobs` at once.
+
+    Parameters
+    ----------
+    proof : Proof
+    watch : callable
+
+    Returns
+    -------
+    list of SeedResult
+    """
+    if proof.jobs == 1:
+        results = []
+        for seed in range(proof.seeds):
+            with watch(f"{proof.agent} on {proof.market}, seed {seed}") as progress:
+                results.append(prove_seed(proof, seed, progress))
+        return results
+    with (
+        watch(f"{proof.agent} on {proof.market}, {proof.seeds} seeds, {proof.jobs} at once") as progress,
+        ProcessPoolExecutor(proof.jobs, mp_context=get_context("spawn")) as pool,
+    ):
+        pending = [pool.submit(prove_seed, proof, seed) for seed in range(proof.seeds)]
+        results = []
+        for future in pending:
+            results.append(future.result())
+            progress(len(results) / len(pending), outcome(results[-1]))
+        return results
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def provenance(proof: Proof) -> dict[str, Any]:
+    """What a result must say of what made it: code, configuration and machine."""
+    found = find_agent(proof.agent)
+    return {
+        "code_version": found.code_version(),
+        "config_digest": found.config_digest(proof.preset),
+        "cores": cores(),
+    }

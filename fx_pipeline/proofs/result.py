@@ -1,0 +1,145 @@
+"""The result of a proof: one JSON object and one page, below a folder of the agent."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
+from fx_pipeline.market.errors import DataError
+from fx_pipeline.proofs.bars import aims_reached, missed_bars
+from fx_pipeline.proofs.markets import MARKETS
+from fx_pipeline.proofs.optimum import optimum_pips
+from fx_pipeline.proofs.prove import Proof, SeedResult
+
+SCHEMA = 1
+#: What the first line of a table and a JSON consumer look at.
+HEADLINE = (
+    "market",
+    "share_worst",
+    "share_mean",
+    "pips_per_episode",
+    "trades_per_episode",
+    "policy_share_mean",
+    "ppo_share_mean",
+    "seconds",
+)
+
+
+def summary(
+    proof: Proof,
+    results: Sequence[SeedResult],
+    peers: Sequence[SeedResult],
+    *,
+    made_by: Mapping[str, Any],
+    seconds: float,
+    date: str,
+) -> dict[str, Any]:
+    """Summarise a proof.
+
+    Parameters
+    ----------
+    proof : Proof
+    results : sequence of SeedResult
+        At least one.
+    peers : sequence of SeedResult
+        Of PPO; empty where it was not run.
+    made_by : Mapping
+        From `fx_pipeline.proofs.prove.provenance`.
+    seconds : float
+        Wall time of the whole proof.
+    date : str
+        When it ended, ISO 8601.
+
+    Returns
+    -------
+    dict
+        JSON-able. `minutes` is the budget, `training_minutes` what the slowest training took. Shares are of the
+        optimum, null on `walk`, which has none. `pips_per_episode` is the worst seed's and `trades_per_episode` the
+        greatest of any seed.
+    """
+    best = optimum_pips(proof.market)
+
+    def share(pips: float | None) -> float | None:
+        return pips / best if pips is not None and best > 0 else None
+
+    def mean_share(values: Sequence[float | None]) -> float | None:
+        shares = [share(value) for value in values]
+        known = [value for value in shares if value is not None]
+        return sum(known) / len(known) if known and len(known) == len(shares) else None
+
+    def details(all_of: Sequence[SeedResult]) -> list[dict[str, Any]]:
+        return [{**asdict(one), "share": share(one.pips_per_episode)} for one in all_of]
+
+    pips = [one.pips_per_episode for one in results]
+    made: dict[str, Any] = {
+        "schema": SCHEMA,
+        "agent": proof.agent,
+        "market": proof.market,
+        "preset": proof.preset,
+        "minutes": proof.minutes,
+        "training_minutes": max(one.seconds for one in results) / 60,
+        "jobs": proof.jobs,
+        "sessions": proof.sessions,
+        "date": date,
+        **made_by,
+        "optimum_pips": best,
+        "share_worst": share(min(pips)),
+        "share_mean": mean_share(pips),
+        "pips_per_episode": min(pips),
+        "trades_per_episode": max(one.trades_per_episode for one in results),
+        "policy_share_mean": mean_share([one.policy_pips_per_episode for one in results]),
+        "ppo_share_mean": mean_share([one.pips_per_episode for one in peers]),
+        "seconds": seconds,
+        "seeds": details(results),
+        "ppo": details(peers),
+    }
+    return {**made, "missed": missed_bars(made), "aims_reached": aims_reached(made)}
+
+
+def without_curves(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result short enough for one line of JSON: headline first, curves left out."""
+    rest = {name: value for name, value in result.items() if name not in HEADLINE}
+    for name in ("seeds", "ppo"):
+        rest[name] = [{key: value for key, value in seed.items() if key != "curve"} for seed in result[name]]
+    return {**{name: result[name] for name in HEADLINE}, **rest}
+
+
+def result_path(folder: Path, agent: str, market: str) -> Path:
+    """Where the JSON of a proof lies below a folder of proofs; its page lies beside it."""
+    return folder / agent / f"{market}.json"
+
+
+def write_result(result: Mapping[str, Any], folder: Path) -> Path:
+    """Write the page and then the JSON, each atomically; return the path of the page."""
+    from fx_pipeline.proofs.page import render_page
+
+    path = result_path(folder, result["agent"], result["market"])
+    page = path.with_suffix(".html")
+    atomic_write_bytes(page, render_page(result).encode())
+    atomic_write_json(path, result)
+    return page
+
+
+def read_results(folder: Path, agent: str) -> dict[str, dict[str, Any]]:
+    """Read the newest result of each market that was proved.
+
+    Raises
+    ------
+    DataError
+        If a file is damaged or of another schema.
+    """
+    results: dict[str, dict[str, Any]] = {}
+    for market in MARKETS:
+        path = result_path(folder, agent, market)
+        if not path.exists():
+            continue
+        try:
+            result = json.loads(path.read_bytes())
+            if result["schema"] != SCHEMA:
+                raise ValueError(f"schema {result['schema']}, not {SCHEMA}")
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} cannot be read ({error}): prove {agent} on {market} again.") from error
+        results[market] = result
+    return results

@@ -1,0 +1,129 @@
+"""The command `fx-pipeline prove`: whether an agent learns what there is to learn."""
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fx_pipeline.agents.base import Progress
+from fx_pipeline.agents.registry import agent as find_agent
+from fx_pipeline.progress_display import Display
+from fx_pipeline.proofs.bars import bars_of
+from fx_pipeline.proofs.certify import prove_market
+from fx_pipeline.proofs.markets import MARKETS, TITLES, known_market
+from fx_pipeline.proofs.page import HEADINGS, table_rows
+from fx_pipeline.proofs.ppo_peer import require_ppo
+from fx_pipeline.proofs.prove import Proof, Watch
+from fx_pipeline.proofs.result import write_result
+
+
+@dataclass(frozen=True)
+class ProveOptions:
+    """What the command line says.
+
+    Attributes
+    ----------
+    agent : str
+    market : str
+        One of `MARKETS`, or "all".
+    seeds : int
+    minutes : float
+    preset : str
+    jobs : int
+    ppo : bool
+    output : Path
+    """
+
+    agent: str
+    market: str
+    seeds: int
+    minutes: float
+    preset: str
+    jobs: int
+    ppo: bool
+    output: Path
+
+
+def run_proofs(options: ProveOptions, console: Console, done: Callable[[Mapping[str, Any]], None]) -> list[str]:
+    """Prove an agent on each market that was asked for.
+
+    Parameters
+    ----------
+    options : ProveOptions
+    console : Console
+        Where progress and tables go.
+    done : callable
+        Called with the result of each market as soon as it is written.
+
+    Returns
+    -------
+    list of str
+        The bars that were missed, in words.
+
+    Raises
+    ------
+    ConfigurationError
+        If the agent, a market or the preset is unknown, or PPO is wanted and not installed.
+    """
+    markets = MARKETS if options.market == "all" else (known_market(options.market),)
+    # Refuses a name that it does not know before anything is trained.
+    find_agent(options.agent).config_digest(options.preset)
+    if options.ppo and markets != ("walk",):
+        require_ppo()
+    watch, missed = watch_on(Display(console)), []
+    for market in markets:
+        proof = Proof(options.agent, market, options.preset, options.minutes, seeds=options.seeds, jobs=options.jobs)
+        console.print(f"[bold]{market}[/]: {TITLES[market]}", highlight=False)
+        result = prove_market(proof, ppo=options.ppo, watch=watch, now=lambda: dt.datetime.now(dt.UTC))
+        page = write_result(result, options.output)
+        show(result, page, console)
+        done(result)
+        missed += [f"{market}: {reason}" for reason in result["missed"]]
+    return missed
+
+
+def watch_on(display: Display) -> Watch:
+    """Show each stage of a proof on a display."""
+
+    @contextmanager
+    def watch(title: str) -> Iterator[Progress]:
+        with display.stage(title) as say:
+
+            def report(fraction: float, figures: Mapping[str, float]) -> None:
+                display.report(title, fraction, figures)
+                if fraction >= 1.0:
+                    say(", ".join(f"{value:.2f} {name}" for name, value in figures.items()))
+
+            yield report
+
+    return watch
+
+
+def show(result: Mapping[str, Any], page: Path, console: Console) -> None:
+    """Print the result of one market."""
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for row in table_rows(result):
+        table.add_row(*row)
+    console.print(table)
+    if result["share_worst"] is not None:
+        line = f"optimum {result['optimum_pips']:.1f} pips an episode; share worst {result['share_worst']:.1%}"
+        line += f", mean {result['share_mean']:.1%}"
+        for name, key in (("without search", "policy_share_mean"), ("PPO", "ppo_share_mean")):
+            line += f", {name} {result[key]:.1%}" if result[key] is not None else ""
+        console.print(line, highlight=False)
+    for reason in result["missed"]:
+        console.print(f"[red]missed[/] {reason}", highlight=False, soft_wrap=True)
+    if not bars_of(result["preset"], result["market"]):
+        console.print(f"no bar is set for the preset {result['preset']} on this market", highlight=False)
+    elif not result["missed"]:
+        aims: Sequence[str] = result["aims_reached"]
+        reached = f"; aims reached: {', '.join(aims)}" if aims else ""
+        console.print(f"[green]every bar is reached[/]{reached}", highlight=False, soft_wrap=True)
+    console.print(f"curves: {page.resolve()}", highlight=False, soft_wrap=True)

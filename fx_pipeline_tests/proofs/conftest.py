@@ -1,0 +1,77 @@
+"""A stand-in for an agent: it learns nothing and plays a rule."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fx_pipeline.agents import registry
+from fx_pipeline.agents.base import Budget, Checkpoint, Policy, Progress, TrainingData
+from fx_pipeline.environment.rewards import RewardConfig
+from fx_pipeline.market.errors import ConfigurationError
+from fx_pipeline.proofs.players import RangeRule
+
+
+@dataclass
+class RuleTrainer:
+    """Reports four iterations, and remembers what it was asked for."""
+
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+    def train(
+        self,
+        data: TrainingData,
+        budget: Budget,
+        *,
+        seed: int,
+        folder: Path,
+        resume: bool = True,
+        progress: Progress | None = None,
+    ) -> Checkpoint:
+        self.calls.append({"data": data, "budget": budget, "seed": seed, "folder": folder, "resume": resume})
+        history: list[Mapping[str, float]] = []
+        for episode in range(1, 5):
+            metrics = {"episodes": float(episode)}
+            if episode % 2 == 0:
+                metrics["pips_per_episode"] = 10.0 * episode
+            history.append(metrics)
+            if progress is not None:
+                progress(episode / 4, metrics)
+        return Checkpoint(folder, "0", {"episodes": 4.0}, history)
+
+
+@dataclass
+class StandIn:
+    """The agent `rule` and what it does."""
+
+    trainer: RuleTrainer
+    policy: Policy
+    head: Policy | None
+    code: str = "code-1"
+
+
+@pytest.fixture
+def rule_agent(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """An agent `rule` of the registry that plays the best one-feature rule of `ou`, and without search a worse one."""
+    agent = StandIn(RuleTrainer(), RangeRule(0.2, 0.7), RangeRule(0.05, 1.0))
+
+    def config_digest(preset: str) -> str:
+        if preset not in ("small", "tiny"):
+            raise ConfigurationError(f"preset {preset!r} is unknown")
+        return f"config-{preset}"
+
+    entry = registry.Agent(
+        name="rule",
+        title="A rule",
+        trainer=lambda preset: agent.trainer,
+        load_policy=lambda folder: agent.policy,
+        episodes=lambda preset: 4,
+        reward=lambda preset: RewardConfig(),
+        code_version=lambda: agent.code,
+        config_digest=config_digest,
+        load_head=lambda folder: agent.head,
+    )
+    monkeypatch.setattr(registry, "_AGENTS", {**registry._AGENTS, "rule": entry})
+    return agent

@@ -1,0 +1,71 @@
+"""A missed bar is named with its figures."""
+
+from typing import Any
+
+import pytest
+
+from fx_pipeline.proofs.bars import aims_reached, bars_of, missed_bars
+
+
+def result(market: str = "ou", **changes: Any) -> dict[str, Any]:
+    made = {
+        "preset": "small",
+        "market": market,
+        "training_minutes": 5.1,
+        "share_worst": 0.80,
+        "share_mean": 0.85,
+        "pips_per_episode": 180.0,
+        "trades_per_episode": 14.0,
+        "policy_share_mean": 0.82,
+        "ppo_share_mean": 0.81,
+    }
+    return {**made, **changes}
+
+
+def test_good_result_misses_nothing() -> None:
+    assert missed_bars(result()) == []
+    assert aims_reached(result()) == ["not below PPO"]
+    assert aims_reached(result(share_worst=0.9, share_mean=0.92)) == [
+        "as good as the best one-feature rule",
+        "search beats its own policy head",
+        "not below PPO",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"share_worst": 0.7799}, "best one-feature rule: share_worst is 0.780, wanted is at least 0.780"),
+        (
+            {"policy_share_mean": 0.85},
+            "search beats its own policy head: share_mean is 0.850, wanted is more than 0.850",
+        ),
+        ({"ppo_share_mean": 0.86}, "not below PPO: share_mean is 0.850, wanted is at least 0.860, the ppo_share_mean"),
+        ({"training_minutes": 6.0}, "in time: trained for 6.0 minutes, the bars are for 5"),
+    ],
+)
+def test_each_miss_is_named(changes: dict[str, Any], said: str) -> None:
+    (missed,) = missed_bars(result(**changes))
+    assert said in missed
+
+
+def test_equal_to_ppo_is_not_below_it() -> None:
+    assert missed_bars(result(ppo_share_mean=0.85)) == []
+    assert aims_reached(result(ppo_share_mean=0.85)) == []
+
+
+def test_walk_is_judged_by_pips_and_trades() -> None:
+    nothing = {"share_worst": None, "share_mean": None, "policy_share_mean": None, "ppo_share_mean": None}
+    quiet = result("walk", **nothing, pips_per_episode=0.0, trades_per_episode=0.0)
+    assert missed_bars(quiet) == [] and len(aims_reached(quiet)) == 2
+    lossy = result("walk", **nothing, pips_per_episode=-0.6, trades_per_episode=0.06)
+    assert [line.split(":")[0] for line in missed_bars(lossy)] == ["loses nothing on noise", "leaves noise alone"]
+
+
+def test_what_was_not_measured_is_not_judged() -> None:
+    assert missed_bars(result(ppo_share_mean=None, policy_share_mean=None)) == []
+
+
+def test_presets_that_promise_nothing_are_not_judged() -> None:
+    assert bars_of("tiny", "ou") == ()
+    assert missed_bars(result(preset="tiny", share_worst=-1.0, training_minutes=60.0)) == []
