@@ -38,7 +38,7 @@ def parameters(networks: MuZeroNetworks) -> Params:
             "norm": norm(last),
         }
 
-    def convolution(layer: nn.Conv1d, batch_norm: nn.BatchNorm1d) -> Params:
+    def convolution(layer: nn.Conv1d, batch_norm: nn.BatchNorm2d) -> Params:
         scale = batch_norm.weight / torch.sqrt(batch_norm.running_var + batch_norm.eps)
         return {
             "w": array((layer.weight * scale[:, None, None]).permute(2, 1, 0)),

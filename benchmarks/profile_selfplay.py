@@ -40,7 +40,7 @@ def play_for(seconds: float) -> tuple[Engine, dict[str, float]]:
             break
         engine.refresh()
         done["packed"] += 1
-        selfplay.begin(wave * SESSIONS, SESSIONS)
+        selfplay.begin(wave * SESSIONS, SESSIONS, 0.0)
         while selfplay.in_wave:
             selfplay.collect(engine)
             selfplay.commit()

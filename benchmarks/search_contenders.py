@@ -96,7 +96,7 @@ def flop_per_decision(config: Any, networks: Any) -> float:
 
     seen, oracle = observations(ROWS), Counting()
     StochasticSearch(config.search).run(
-        oracle.root(seen), seen.legal, oracle, seed=0, counters=np.arange(ROWS), add_noise=True
+        oracle.root(seen), seen.legal, oracle, seed=0, counters=np.arange(ROWS), noise=1.0
     )
     head = flop(networks.policy_blocks, networks.policy_head, networks.value_blocks, networks.value_head)
     after = flop(networks.afterstate_input, networks.afterstate_blocks, networks.chance_head)
@@ -121,7 +121,7 @@ def kept(workers: int) -> Callable[[], dict[str, float]]:
     def run() -> dict[str, float]:
         # As after learning: nothing of the last round's codes is left.
         engine.refresh()
-        selfplay.begin(next(rounds) * SESSIONS, SESSIONS)
+        selfplay.begin(next(rounds) * SESSIONS, SESSIONS, 0.0)
         while selfplay.in_wave:
             selfplay.collect(engine)
             selfplay.commit()
@@ -144,7 +144,7 @@ def windowed(precision: str, workers: int) -> Callable[[], dict[str, float]]:
 
     def run() -> dict[str, float]:
         for call in range(calls):
-            engine.plan(seen, seed=call, counters=counters, add_noise=True)
+            engine.plan(seen, seed=call, counters=counters, noise=1.0)
         return {"decisions": calls * ROWS, "flop": calls * ROWS * flop}
 
     return run

@@ -41,7 +41,7 @@ def tree_time(engine: Engine, seen: Observation, rounds: int) -> float:
     count = rows * search.simulations
     hidden = engine.networks.config.hidden_size
     room = allocate_trees(rows, search.simulations, hidden)
-    rules = make_rules(search, NUM_ACTIONS, NUM_OUTCOMES, seed=0, add_noise=True)
+    rules = make_rules(search, NUM_ACTIONS, NUM_OUTCOMES)
     arguments: tuple[Any, ...] = (
         room, rules, seen.legal, np.arange(rows, dtype=np.uint64), draw.normal(0, 1, (count, NUM_ACTIONS)),
         draw.normal(0, 1, (count, NUM_OUTCOMES)), draw.normal(0, 1, count),
@@ -55,7 +55,7 @@ def search_time(engine: Engine, seen: Observation, rounds: int) -> float:
     rows = len(seen.static)
     scratch, room = engine.room(0)
     room.states[:rows] = np.random.default_rng(0).normal(0, 1, (rows, room.states.shape[1]))
-    rules = make_rules(engine.search, NUM_ACTIONS, NUM_OUTCOMES, seed=0, add_noise=True)
+    rules = make_rules(engine.search, NUM_ACTIONS, NUM_OUTCOMES)
     counters = np.arange(rows, dtype=np.uint64)
     return _least(lambda: grow(engine.packed, scratch, room, rules, seen.legal, counters), rounds)
 

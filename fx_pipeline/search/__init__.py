@@ -10,7 +10,7 @@ the improved policy, and the root's mean value is the bootstrap of the value tar
 Use
 ---
 >>> search = StochasticSearch(SearchConfig(simulations=25))                                    # doctest: +SKIP
->>> result = search.run(root, legal, evaluator, seed=7, counters=decisions, add_noise=True)    # doctest: +SKIP
+>>> result = search.run(root, legal, evaluator, seed=7, counters=decisions, noise=1.0)    # doctest: +SKIP
 >>> actions = select_actions(result.visits, 1.0, seed=7, counters=decisions)                   # doctest: +SKIP
 >>> target = result.policy                                                                     # doctest: +SKIP
 

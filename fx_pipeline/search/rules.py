@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.search.random import as_seed
 from fx_pipeline.search.types import SearchConfig
 
 
@@ -35,8 +34,8 @@ class Rules(NamedTuple):
     seed: np.uint64
 
 
-def make_rules(config: SearchConfig, num_actions: int, num_outcomes: int, *, seed: int, add_noise: bool) -> Rules:
-    """Build the rules of searches.
+def make_rules(config: SearchConfig, num_actions: int, num_outcomes: int) -> Rules:
+    """Build the rules of searches with all of the root's noise; `at_noise` gives them a seed.
 
     Parameters
     ----------
@@ -44,10 +43,6 @@ def make_rules(config: SearchConfig, num_actions: int, num_outcomes: int, *, see
         Settings of the search.
     num_actions, num_outcomes
         A and C; C = 0 is a search without chance nodes.
-    seed
-        In [0, 2**64).
-    add_noise
-        Whether the root's choice is noisy: Dirichlet noise under pUCT, Gumbel noise under Gumbel selection.
 
     Returns
     -------
@@ -56,7 +51,7 @@ def make_rules(config: SearchConfig, num_actions: int, num_outcomes: int, *, see
     Raises
     ------
     ValueError
-        If ``num_actions`` is less than 1, ``num_outcomes`` is negative, or ``seed`` is not as described.
+        If ``num_actions`` is less than 1 or ``num_outcomes`` is negative.
     """
     if num_actions < 1 or num_outcomes < 0:
         raise ValueError(
@@ -72,17 +67,30 @@ def make_rules(config: SearchConfig, num_actions: int, num_outcomes: int, *, see
         # The market's answer ends the step: an action that leads to a chance node has not taken time yet.
         action_discount=1.0 if num_outcomes > 0 else config.discount,
         samples_chance=config.chance_selection == "sample",
-        noise_fraction=config.dirichlet_fraction if add_noise and not uses_gumbel else 0.0,
+        noise_fraction=0.0 if uses_gumbel else config.dirichlet_fraction,
         noise_alpha=config.dirichlet_alpha,
         uses_gumbel=uses_gumbel,
-        noise_scale=1.0 if add_noise and uses_gumbel else 0.0,
+        noise_scale=1.0 if uses_gumbel else 0.0,
         considered_visits=np.array(
             [considered_visits(count, config.simulations) for count in range(most_considered + 1)], dtype=np.int64
         ),
         value_scale=config.value_scale,
         maxvisit_init=config.maxvisit_init,
-        seed=as_seed(seed),
+        seed=np.uint64(0),
     )
+
+
+def at_noise(rules: Rules, noise: float, seed: np.uint64) -> Rules:
+    """Rules with a share, 0 to 1, of the noise of `rules` (Dirichlet under pUCT, Gumbel under Gumbel selection).
+
+    Raises
+    ------
+    ValueError
+        If ``noise`` lies outside [0, 1].
+    """
+    if not 0.0 <= noise <= 1.0:
+        raise ValueError(f"noise must lie in [0, 1], got {noise}")
+    return rules._replace(seed=seed, noise_fraction=noise * rules.noise_fraction, noise_scale=noise * rules.noise_scale)
 
 
 def considered_visits(considered: int, simulations: int) -> list[int]:

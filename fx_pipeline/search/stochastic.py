@@ -8,7 +8,7 @@ import numpy.typing as npt
 from fx_pipeline.search import tree as trees
 from fx_pipeline.search.descent import descend, harvest
 from fx_pipeline.search.random import as_counters, as_seed
-from fx_pipeline.search.rules import make_rules
+from fx_pipeline.search.rules import at_noise, make_rules
 from fx_pipeline.search.types import (
     AfterstateOutput,
     BoolArray,
@@ -52,8 +52,7 @@ class StochasticSearch:
         self.config = config
         self.num_actions = num_actions
         self.num_outcomes = num_outcomes
-        self._quiet = make_rules(config, num_actions, num_outcomes, seed=0, add_noise=False)
-        self._noisy = make_rules(config, num_actions, num_outcomes, seed=0, add_noise=True)
+        self._rules = make_rules(config, num_actions, num_outcomes)
         self._tree: trees.Tree | None = None
         self._leaves = trees.allocate_leaves(0)
 
@@ -65,7 +64,7 @@ class StochasticSearch:
         *,
         seed: int,
         counters: IntArray | None,
-        add_noise: bool,
+        noise: float,
     ) -> SearchResult:
         """Search from each root.
 
@@ -81,9 +80,9 @@ class StochasticSearch:
             Row ``b``'s random numbers (the root's noise; outcomes under ``chance_selection="sample"``) depend on
             ``(seed, counters[b])`` alone, so a batch gives what its rows give one by one, whatever their order.
             ``counters`` is (B,), distinct for distinct decisions; None counts the rows from 0.
-        add_noise
-            Mix Dirichlet noise into the root's prior probabilities, or under Gumbel selection add Gumbel noise to its
-            logits (self-play), or not (validation, live).
+        noise
+            Factor of the root's noise: of the share of Dirichlet noise in its prior probabilities, or under Gumbel
+            selection of the Gumbel noise on its logits. 0 (validation, live) to 1 (self-play).
 
         Returns
         -------
@@ -98,7 +97,7 @@ class StochasticSearch:
         states, logits, values = self._checked_root(root)
         batch, hidden = states.shape
         allowed = self._checked_legal(legal, batch)
-        rules = (self._noisy if add_noise else self._quiet)._replace(seed=as_seed(seed))
+        rules = at_noise(self._rules, noise, as_seed(seed))
         row_counters = as_counters(counters, batch)
         tree, leaves = self._room_for(batch, hidden)
 

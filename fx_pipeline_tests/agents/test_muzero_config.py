@@ -6,7 +6,7 @@ from fx_pipeline.agents.muzero.config import config_from_dict, load_config, pres
 from fx_pipeline.market.errors import ConfigurationError
 
 
-@pytest.mark.parametrize("preset", ["full", "small", "tiny"])
+@pytest.mark.parametrize("preset", presets())
 def test_a_preset_survives_the_way_through_plain_values(preset: str) -> None:
     config = load_config(preset)
     assert config_from_dict(config.to_dict()) == config
@@ -17,12 +17,15 @@ def test_a_preset_survives_the_way_through_plain_values(preset: str) -> None:
 
 def test_full_has_the_sizes_of_the_specification() -> None:
     config = load_config()
-    assert presets() == ("full", "small", "tiny")
+    assert presets() == ("full", "small", "tiny", "legacy")
     assert (config.network.hidden_size, config.network.bins, config.search.simulations) == (256, 601, 25)
     assert (config.learner.learning_rate, config.learner.batch_size, config.search.discount) == (5e-4, 128, 0.997)
-    assert config.selfplay.temperature(0) == 1.0
-    assert config.selfplay.temperature(10_000) == 0.75
-    assert config.selfplay.temperature(10**6) == 0.5
+    settings = config.selfplay
+    done = [settings.annealed(episodes, 0.9) for episodes in (0, 10_000, 10**6)]
+    assert [settings.temperature(annealed) for annealed in done] == [1.0, 0.75, 0.5]
+    by_budget = load_config("full", {"selfplay.anneal_episodes": 0, "selfplay.noise_end": 0.2}).selfplay
+    assert by_budget.annealed(10**6, 0.5) == 0.5
+    assert [by_budget.noise(done) for done in (0.0, 0.5, 1.0)] == pytest.approx([1.0, 0.6, 0.2])
 
 
 def test_overrides_by_section_and_by_dotted_key() -> None:
@@ -45,6 +48,12 @@ def test_overrides_by_section_and_by_dotted_key() -> None:
         ({"network": {"bins": 600}}, "network.bins must be odd"),
         ({"selfplay": {"segment_bars": 50}}, "segment_bars must divide"),
         ({"replay": {"capacity_steps": 100}}, "replay.capacity_steps 100 cannot hold"),
+        ({"replay": {"priority_weight": 1.5}}, "replay.priority_weight must lie in"),
+        ({"replay": {"success_share": 0.8}}, "must not exceed 1 together"),
+        ({"replay": {"evict": "newest"}}, "replay.evict must be oldest or quality"),
+        ({"learner": {"target_ema": 1.0}}, "learner.target_ema must lie in"),
+        ({"learner": {"consistency_steps": 6}}, "must not exceed unroll_steps 5"),
+        ({"learner": {"precision": "fp16"}}, "learner.precision must be fp32 or bf16"),
         ({"search": {"simulations": 0}}, "configuration section search: simulations"),
         ({"reward": {"kind": "profit"}}, "reward kind 'profit'"),
     ],
@@ -61,3 +70,22 @@ def test_an_unknown_preset_and_an_incomplete_tree_are_refused() -> None:
     del tree["learner"]["clip_norm"]
     with pytest.raises(ConfigurationError, match="learner lacks clip_norm"):
         config_from_dict(tree)
+
+
+def test_legacy_has_the_older_replay_and_hyper_parameters() -> None:
+    config = load_config("legacy")
+    assert config.reward.kind == "amddp1"
+    assert (config.reward.idle_reward, config.selfplay.epsilon, config.learner.learning_rate) == (-0.01, 0.1, 5e-4)
+    assert (config.search.dirichlet_alpha, config.search.dirichlet_fraction) == (0.3, 0.25)
+    assert (config.network.bins, config.replay.capacity_steps) == (601, 10_000)
+    assert (config.replay.evict, config.replay.priority_weight, config.replay.importance) == ("quality", 1.0, 0.0)
+    assert config.network.hidden_size == load_config("small").network.hidden_size
+
+
+def test_options_of_replay_and_learner_are_off_by_default() -> None:
+    for preset in ("full", "small", "tiny"):
+        replay, learner = load_config(preset).replay, load_config(preset).learner
+        assert (replay.priority_weight, replay.importance, replay.success_share) == (0.0, 0.0, 0.0)
+        assert (replay.evict, replay.share_trade_reward, learner.mirror) == ("oldest", False, False)
+        assert (learner.target_ema, learner.td_steps_decay_waves, learner.reanalyze_share) == (0.0, 0.0, 0.0)
+        assert (learner.consistency_weight, learner.precision) == (0.0, "fp32")

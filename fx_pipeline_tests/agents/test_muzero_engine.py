@@ -93,8 +93,8 @@ def test_every_head_equals_the_oracle(preset: str, rows: int) -> None:
 def test_searches_equal_those_of_the_oracle(selection: str, root: str) -> None:
     networks, seen = networks_of("small"), observations(50)
     search = SearchConfig(chance_selection=selection, root_action_selection=root)
-    expected = TorchPlanner(networks, search).plan(seen, seed=3, counters=counters_of(50), add_noise=True)
-    result = Engine(networks, search, "fp32", workers=2).plan(seen, seed=3, counters=counters_of(50), add_noise=True)
+    expected = TorchPlanner(networks, search).plan(seen, seed=3, counters=counters_of(50), noise=1.0)
+    result = Engine(networks, search, "fp32", workers=2).plan(seen, seed=3, counters=counters_of(50), noise=1.0)
     # A rounding in the seventh digit can tip a near tie, in one search of a hundred at most.
     same = (result.visits == expected.visits).all(axis=1)
     assert same.mean() > 0.97
@@ -110,12 +110,12 @@ def test_a_batch_of_64_equals_64_single_searches(precision) -> None:
     networks, seen, search = networks_of("small"), observations(64), SearchConfig()
     together = Engine(networks, search, precision, workers=2)
     alone = Engine(networks, search, precision, workers=1)
-    whole = together.plan(seen, seed=3, counters=counters_of(64), add_noise=True)
+    whole = together.plan(seen, seed=3, counters=counters_of(64), noise=1.0)
     priors = together.priors(seen)
     for row in range(64):
         part = slice(row, row + 1)
         one = Observation(*(array[part] for array in seen))
-        single = alone.plan(one, seed=3, counters=counters_of(64)[part], add_noise=True)
+        single = alone.plan(one, seed=3, counters=counters_of(64)[part], noise=1.0)
         for name, array in whole._asdict().items():
             np.testing.assert_array_equal(array[part], getattr(single, name), err_msg=name)
         np.testing.assert_array_equal(priors[part], alone.priors(one))
@@ -128,7 +128,7 @@ def test_bfloat16_moves_a_search_less_than_other_outcomes_do() -> None:
 
     def visits(precision, seed: int) -> np.ndarray:
         # Without noise the seed decides the outcomes alone.
-        result = Engine(networks, search, precision).plan(seen, seed=seed, counters=counters_of(rows), add_noise=False)
+        result = Engine(networks, search, precision).plan(seen, seed=seed, counters=counters_of(rows), noise=0.0)
         return result.visits / search.simulations
 
     def distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -174,7 +174,7 @@ def test_weights_that_are_not_finite_are_an_error() -> None:
         networks.value_head.bias[0] = float("nan")
     engine = Engine(networks, SearchConfig(simulations=4), "fp32", workers=1)
     with pytest.raises(FxPipelineError, match="not finite"):
-        engine.plan(observations(3), seed=0, counters=counters_of(3), add_noise=False)
+        engine.plan(observations(3), seed=0, counters=counters_of(3), noise=0.0)
 
 
 def test_shapes_that_the_engine_cannot_run_go_to_torch() -> None:

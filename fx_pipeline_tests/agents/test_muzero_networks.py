@@ -62,8 +62,8 @@ def test_the_convolutions_are_causal_and_the_window_sees_its_newest_bar() -> Non
     changed = temporal.clone()
     changed[0, 20] += 1.0
     with torch.inference_mode():
-        before = networks.temporal.blocks(temporal.transpose(1, 2))
-        after = networks.temporal.blocks(changed.transpose(1, 2))
+        before = networks.temporal.blocks(temporal.transpose(1, 2).unsqueeze(2))
+        after = networks.temporal.blocks(changed.transpose(1, 2).unsqueeze(2))
     assert torch.equal(before[..., :20], after[..., :20])
     assert not torch.equal(before[..., 20:], after[..., 20:])
 

@@ -26,7 +26,7 @@ def play(data, overrides=None, seed: int = 3, segments: int = 6, engine: str = "
     config = load_config("tiny", overrides)
     replay = Replay(config.replay, config.selfplay.session_bars)
     selfplay = SelfPlay(config, data, replay, seed)
-    selfplay.begin(0, config.selfplay.environments)
+    selfplay.begin(0, config.selfplay.environments, 0.0)
     planner = make_planner(engine, opinionated(build_networks(config.network, 0)), config.search, workers=workers)
     metrics = [segment(selfplay, planner) for _ in range(segments)]
     return replay, selfplay, metrics
@@ -88,7 +88,7 @@ def test_the_seed_decides(small_market) -> None:
 def test_a_wave_is_taken_up_where_it_was(small_market) -> None:
     replay, selfplay, _ = play(small_market, segments=3)
     resumed = SelfPlay(selfplay.config, small_market, replay, 3)
-    resumed.restore(0, 4)
+    resumed.restore(0, 4, 0.0)
     planner = make_planner("fp32", opinionated(build_networks(selfplay.config.network, 0)), selfplay.config.search)
     for _ in range(3):
         metrics = segment(resumed, planner)
@@ -98,10 +98,13 @@ def test_a_wave_is_taken_up_where_it_was(small_market) -> None:
     assert metrics == expected[-1]
 
 
-@pytest.mark.parametrize(("epsilon", "root"), [(0.0, "puct"), (0.4, "puct"), (0.0, "gumbel")])
-def test_the_engine_plays_what_the_oracle_plays(small_market, epsilon: float, root: str) -> None:
+@pytest.mark.parametrize(
+    ("epsilon", "root", "value"), [(0.0, "puct", "mean"), (0.4, "puct", "best"), (0.0, "gumbel", "best")]
+)
+def test_the_engine_plays_what_the_oracle_plays(small_market, epsilon: float, root: str, value: str) -> None:
     """Same draws, same searches, same steps: the compiled loop and the loop in Python tell the same story."""
     overrides = {"selfplay.epsilon": epsilon, "selfplay.environments": 6, "search.root_action_selection": root}
+    overrides |= {"selfplay.root_value": value, "selfplay.noise_end": 0.4}
     oracle, _, expected = play(small_market, overrides, segments=3, engine="torch")
     engine, _, metrics = play(small_market, overrides, segments=3)
     for name in ("static", "actions", "outcomes", "rewards"):

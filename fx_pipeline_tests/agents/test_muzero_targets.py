@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fx_pipeline.agents.muzero.targets import empty_targets, value_targets
+from fx_pipeline.agents.muzero.targets import corrected_td_steps, empty_targets, value_targets
 
 
 def naive(rewards, values, length, step, td_steps, discount, bootstrap_at_end):
@@ -33,10 +33,11 @@ def test_targets_equal_a_plain_version(td_steps: int, bootstrap_at_end: bool) ->
     episodes, steps = np.repeat(np.arange(4), 12), np.tile(np.arange(12), 4)
     count = 4
     targets = empty_targets(len(steps), count)
-    value_targets(rewards, values, lengths, episodes, steps, count, td_steps, 0.9, bootstrap_at_end, targets)
+    horizons = np.where(episodes == 3, 2, td_steps)
+    value_targets(rewards, values, lengths, episodes, steps, count, horizons, 0.9, bootstrap_at_end, targets)
     expected = [
-        [naive(rewards[e], values[e], lengths[e], step + k, td_steps, 0.9, bootstrap_at_end) for k in range(count)]
-        for e, step in zip(episodes, steps, strict=True)
+        [naive(rewards[e], values[e], lengths[e], step + k, horizon, 0.9, bootstrap_at_end) for k in range(count)]
+        for e, step, horizon in zip(episodes, steps, horizons, strict=True)
     ]
     np.testing.assert_allclose(targets, expected, atol=1e-5)
 
@@ -46,5 +47,11 @@ def test_a_known_case() -> None:
     values = np.array([[100.0, 100.0, 100.0]], dtype=np.float32)
     targets = empty_targets(1, 3)
     zero = np.zeros(1, dtype=np.int64)
-    value_targets(rewards, values, np.array([3]), zero, zero, 3, 2, 0.5, False, targets)
+    value_targets(rewards, values, np.array([3]), zero, zero, 3, np.array([2]), 0.5, False, targets)
     np.testing.assert_allclose(targets[0], [1 + 1 + 25, 2 + 2, 4])
+
+
+def test_older_samples_look_less_far() -> None:
+    ages = np.array([0, 1, 2, 3, 4, 100])
+    np.testing.assert_array_equal(corrected_td_steps(10, ages, 0.0), 10)
+    np.testing.assert_array_equal(corrected_td_steps(3, ages, 2.0), [3, 3, 2, 2, 1, 1])

@@ -20,18 +20,28 @@ from fx_pipeline.agents.muzero.checkpoint import RECORD_NAME, WEIGHTS_NAME, load
 from fx_pipeline.agents.muzero.config import load_config
 from fx_pipeline.agents.muzero.learner import Learner, TrainingDivergedError
 from fx_pipeline.agents.muzero.policy import MuZeroPolicy
-from fx_pipeline.agents.muzero.trainer import BUNDLE_FOLDER, MuZeroTrainer
+from fx_pipeline.agents.muzero.torch_settings import learning_device
+from fx_pipeline.agents.muzero.trainer import BUNDLE_FOLDER, KEPT_FOLDER, MuZeroTrainer
 from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.market.costs import build_fills
 from fx_pipeline.market.errors import ConfigurationError, DataError
 
 # Dropout and batch norm are part of what must be resumed.
-OVERRIDES = {"network.dropout": 0.2, "learner.final_learning_rate_fraction": 0.1, "selfplay.epsilon": 0.1}
+OVERRIDES = {
+    "network.dropout": 0.2,
+    "learner.final_learning_rate_fraction": 0.1,
+    "learner.target_ema": 0.9,
+    "selfplay.epsilon": 0.1,
+    "selection.share": 0.3,
+    "selection.sessions": 8,
+    "runtime.keep_every": 2,
+}
+BARS = 14_000
 EPISODES = 6
 ITERATIONS = 12  # waves of 4 and 2 episodes, six segments each
 
 
-SPEED = {"seconds", "steps_per_s", "updates_per_s"}
+SPEED = {"seconds", "steps_per_s", "updates_per_s", "episodes_per_hour"}
 
 
 class Killed(Exception):
@@ -73,45 +83,73 @@ def first_iteration(data: TrainingData, folder: Path, **options) -> dict[str, fl
 
 
 def contents(folder: Path) -> dict[str, str]:
+    """Hashes of all files, and where the links go."""
     return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir()) if path.is_file()
+        str(path.relative_to(folder)): os.readlink(path)
+        if path.is_symlink()
+        else hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink() or path.is_file()
     }
 
 
 @pytest.fixture(scope="module")
-def trained(small_market, tmp_path_factory):
+def market(make_market) -> TrainingData:
+    """Long enough for a selection span."""
+    return make_market(1, BARS)
+
+
+@pytest.fixture(scope="module")
+def trained(market, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    checkpoint, calls = train(small_market, folder)
+    checkpoint, calls = train(market, folder)
     return folder, checkpoint, calls
 
 
 def test_what_a_training_leaves(trained) -> None:
     folder, checkpoint, calls = trained
-    assert {path.name for path in folder.iterdir()} == {RECORD_NAME, WEIGHTS_NAME}
+    assert {path.name for path in folder.iterdir()} == {RECORD_NAME, WEIGHTS_NAME, KEPT_FOLDER}
+    kept = folder / KEPT_FOLDER
+    assert {path.name for path in kept.iterdir() if path.is_symlink()} == {
+        "latest",
+        "best",
+        "episode-000004",
+        "episode-000006",
+    }
+    assert {path.name for path in (kept / "versions").iterdir()} == {"000004", "000006"}
+    for link in ("latest", "best", "episode-000004"):
+        MuZeroPolicy.from_checkpoint(kept / link, instrument="EUR_USD", pip=0.0001)
     assert checkpoint.sha256 == contents(folder)[WEIGHTS_NAME]
     assert [metrics for _, metrics in calls] == checkpoint.history
     assert calls[-1][0] == 1.0
     assert len(calls) == ITERATIONS
     record = json.loads((folder / RECORD_NAME).read_text())
+    assert record["selection"]["sessions"] == 8
+    assert record["selection"] == json.loads((kept / "best" / RECORD_NAME).read_text())["selection"]
+    assert record["weights_sha256"] == contents(kept / "best")[WEIGHTS_NAME]
+    judged = [row for row in checkpoint.history if "selection_score" in row]
+    assert [row["episodes"] for row in judged] == [4.0, 6.0]
+    assert max(row["selection_score"] for row in judged) == record["selection"]["score"]
+    assert judged[-1]["selection_best_episode"] == record["selection"]["episode"]
     assert record["counters"] == {"episodes": 6, "iterations": ITERATIONS, "steps": 2160, "updates": 27}
     assert record["outcomes"] == ["UP", "NEUTRAL", "DOWN"]
     assert all(np.isfinite(value) for value in checkpoint.metrics.values())
 
 
-def test_two_runs_give_the_same_bytes_and_another_seed_others(trained, small_market, tmp_path) -> None:
+def test_two_runs_give_the_same_bytes_and_another_seed_others(trained, market, tmp_path) -> None:
     folder, checkpoint, _ = trained
-    train(small_market, tmp_path / "again")
+    train(market, tmp_path / "again")
     assert contents(tmp_path / "again") == contents(folder)
-    assert first_iteration(small_market, tmp_path / "same") == checkpoint.history[0]
-    assert first_iteration(small_market, tmp_path / "other", seed=1) != checkpoint.history[0]
+    assert first_iteration(market, tmp_path / "same") == checkpoint.history[0]
+    assert first_iteration(market, tmp_path / "other", seed=1) != checkpoint.history[0]
 
 
-def test_a_clock_ends_a_training(small_market, tmp_path) -> None:
+def test_a_clock_ends_a_training(market, tmp_path) -> None:
     config = load_config("tiny", {"selfplay.environments": 1})
     budget = Budget(1_000_000, minutes=0.005)
     fractions: list[float] = []
     checkpoint = MuZeroTrainer(config).train(
-        small_market, budget, seed=0, folder=tmp_path, progress=lambda fraction, _: fractions.append(fraction)
+        market, budget, seed=0, folder=tmp_path, progress=lambda fraction, _: fractions.append(fraction)
     )
     assert fractions == sorted(fractions)
     assert fractions[-1] >= 1.0
@@ -120,12 +158,12 @@ def test_a_clock_ends_a_training(small_market, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("stop_after", [1, 5, 9, ITERATIONS])
-def test_a_training_killed_and_resumed_equals_an_uninterrupted_one(trained, small_market, tmp_path, stop_after) -> None:
+def test_a_training_killed_and_resumed_equals_an_uninterrupted_one(trained, market, tmp_path, stop_after) -> None:
     folder, checkpoint, _ = trained
     with pytest.raises(Killed):
-        train(small_market, tmp_path, stop_after=stop_after)
+        train(market, tmp_path, stop_after=stop_after)
     assert not (tmp_path / RECORD_NAME).exists()
-    resumed, calls = train(small_market, tmp_path)
+    resumed, calls = train(market, tmp_path)
     assert len(calls) == ITERATIONS - stop_after // 2 * 2
     assert contents(tmp_path) == contents(folder)
     assert resumed.history == checkpoint.history
@@ -147,7 +185,7 @@ def test_a_training_killed_by_the_system_resumes_to_the_same_bytes(trained, tmp_
             def progress(fraction, metrics):
                 print(int(metrics["iterations"]), flush=True)
             MuZeroTrainer(load_config("tiny", {OVERRIDES!r})).train(
-                reverting_market(1, 4000), Budget({EPISODES}), seed=0, folder=Path(sys.argv[1]), progress=progress)
+                reverting_market(1, {BARS}), Budget({EPISODES}), seed=0, folder=Path(sys.argv[1]), progress=progress)
             """
         )
     )
@@ -167,32 +205,39 @@ def test_a_training_killed_by_the_system_resumes_to_the_same_bytes(trained, tmp_
     assert contents(target) == contents(folder)
 
 
-@pytest.mark.parametrize("change", ["seed", "config", "data", "resume", "garbled"])
-def test_a_bundle_of_another_training_is_not_used(small_market, make_market, tmp_path, caplog, change) -> None:
+@pytest.mark.parametrize("change", ["seed", "config", "data", "resume", "garbled", "flipped"])
+def test_a_bundle_of_another_training_is_not_used(market, make_market, tmp_path, caplog, change) -> None:
     with pytest.raises(Killed):
-        train(small_market, tmp_path, stop_after=4)
+        train(market, tmp_path, stop_after=4)
+    bundle = tmp_path / BUNDLE_FOLDER / BUNDLE_NAME
     options: dict = {}
-    data = small_market
+    data = market
     if change == "seed":
         options["seed"] = 9
     elif change == "config":
         options["overrides"] = {**OVERRIDES, "learner.td_steps": 7}
     elif change == "data":
-        data = make_market(2, 4000)
+        data = make_market(2, BARS)
     elif change == "resume":
         options["resume"] = False
+    elif change == "garbled":
+        bundle.write_bytes(b"\x10garbled")
     else:
-        (tmp_path / BUNDLE_FOLDER / BUNDLE_NAME).write_bytes(b"\x10garbled")
+        content = bytearray(bundle.read_bytes())
+        content[len(content) // 2] ^= 1
+        bundle.write_bytes(content)
     with caplog.at_level(logging.WARNING):
         metrics = first_iteration(data, tmp_path, **options)
     assert metrics["iterations"] == 1
     if change in ("seed", "config", "data"):
         assert f"{change} is" in caplog.text
-    if change == "garbled":
+    if change in ("garbled", "flipped"):
         assert "cannot be read" in caplog.text
+    if change == "flipped":
+        assert "damaged" in caplog.text
 
 
-def test_divergence_keeps_the_last_good_checkpoint(trained, small_market, tmp_path, monkeypatch) -> None:
+def test_divergence_keeps_the_last_good_checkpoint(trained, market, tmp_path, monkeypatch) -> None:
     shutil.copytree(trained[0], tmp_path, dirs_exist_ok=True)
     before = contents(tmp_path)
 
@@ -201,13 +246,44 @@ def test_divergence_keeps_the_last_good_checkpoint(trained, small_market, tmp_pa
 
     monkeypatch.setattr(Learner, "update", explode)
     with pytest.raises(TrainingDivergedError):
-        train(small_market, tmp_path, seed=5)
+        train(market, tmp_path, seed=5)
     assert contents(tmp_path) == before
     load_checkpoint(tmp_path)
 
 
-def test_no_session_is_an_error(small_market, tmp_path) -> None:
-    empty = TrainingData(small_market.market, np.zeros(0, dtype=np.int64), small_market.costs)
+def test_divergence_in_the_middle_leaves_what_was_kept(market, tmp_path, monkeypatch) -> None:
+    """The end of the first wave was kept; the training stops in the second."""
+    update, at = Learner.update, 20
+
+    def explode(self, batch, **options):
+        if self.updates == at:
+            raise TrainingDivergedError("the loss is not finite")
+        return update(self, batch, **options)
+
+    monkeypatch.setattr(Learner, "update", explode)
+    with pytest.raises(TrainingDivergedError):
+        train(market, tmp_path)
+    assert not (tmp_path / RECORD_NAME).exists()
+    for link in ("latest", "best", "episode-000004"):
+        record = load_checkpoint(tmp_path / KEPT_FOLDER / link).record
+        assert record["counters"]["episodes"] == 4
+        assert record["counters"]["updates"] < at
+
+
+@pytest.mark.parametrize(("name", "found", "expected"), [("auto", False, "cpu"), ("cpu", True, "cpu")])
+def test_the_learner_is_where_it_was_told_to_be(name, found, expected, monkeypatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: found)
+    assert learning_device(name).type == expected
+
+
+def test_a_gpu_that_is_not_there_is_an_error(monkeypatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigurationError, match=r"runtime\.device is cuda, but torch finds no GPU"):
+        learning_device("cuda")
+
+
+def test_no_session_is_an_error(market, tmp_path) -> None:
+    empty = TrainingData(market.market, np.zeros(0, dtype=np.int64), market.costs)
     with pytest.raises(DataError, match="no valid session of EUR_USD"):
         train(empty, tmp_path)
 
@@ -220,14 +296,14 @@ def observations(data: TrainingData, policy: MuZeroPolicy, rows: int = 24, steps
         observation = environment.step(policy.act(observation)).observation
 
 
-def test_a_loaded_policy_acts_legally_and_the_same_alone_or_in_a_batch(trained, small_market) -> None:
+def test_a_loaded_policy_acts_legally_and_the_same_alone_or_in_a_batch(trained, market) -> None:
     folder, checkpoint, _ = trained
     policy = MuZeroPolicy.from_checkpoint(folder, instrument="EUR_USD", pip=0.0001)
     again = MuZeroPolicy.from_checkpoint(folder)
     head = MuZeroPolicy.from_checkpoint(folder, use_search=False)
     again.chunk_rows = 7
     assert checkpoint.sha256.startswith(policy.name.removeprefix("muzero-"))
-    for observation in observations(small_market, policy):
+    for observation in observations(market, policy):
         actions = policy.act(observation)
         assert actions.dtype == np.int64
         assert observation.legal[np.arange(len(actions)), actions].all()
@@ -256,6 +332,7 @@ def test_what_a_checkpoint_is_refused_for(trained, tmp_path) -> None:
         ({**record, "features_version": 0}, weights, "features_version 0"),
         ({**record, "outcomes": ["DOWN", "NEUTRAL", "UP"]}, weights, "outcomes"),
         ({**record, "config_digest": "0"}, weights, "digest"),
+        ({**record, "probe": [answer + 0.01 for answer in record["probe"]]}, weights, "mean something else"),
         (record, weights[:-1] + b"\x01", "corrupt"),
     ]
     for changed, data, message in cases:

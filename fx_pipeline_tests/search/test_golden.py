@@ -82,7 +82,7 @@ def test_trees_equal_those_of_mctx(golden, table_model, name):
             seed=int(golden["gumbel_seed"]),
             counters=golden["rows_counters"][rows],
             # The noise of Dirichlet is in the root's logits already.
-            add_noise=noisy and uses_gumbel,
+            noise=float(noisy and uses_gumbel),
         )
 
         np.testing.assert_array_equal(result.visits, golden["rows_visits"][rows])

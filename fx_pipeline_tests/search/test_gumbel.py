@@ -7,7 +7,7 @@ from scipy import stats
 from fx_pipeline.search import RootOutput, SearchConfig, StochasticSearch, gumbel_noise
 from fx_pipeline.search.rules import considered_visits
 
-ARGUMENTS = {"seed": 4, "counters": None, "add_noise": True}
+ARGUMENTS = {"seed": 4, "counters": None, "noise": 1.0}
 
 
 def _search(**settings):
@@ -61,7 +61,7 @@ def test_choice_of_one_simulation_is_a_draw_from_the_prior(random_model):
 def test_without_noise_the_search_is_the_same_for_every_seed(random_model):
     model = random_model(5)
     root, legal = model.root(np.zeros(2, dtype=int)), np.ones((2, 4), dtype=bool)
-    quiet = ARGUMENTS | {"add_noise": False}
+    quiet = ARGUMENTS | {"noise": 0.0}
     first = _search().run(root, legal, model, **quiet)
     other = _search().run(root, legal, model, **quiet | {"seed": 9, "counters": np.array([8, 1])})
     for left, right in zip(first, other, strict=True):

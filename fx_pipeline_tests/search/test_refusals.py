@@ -9,7 +9,7 @@ LEGAL = np.ones((3, 4), dtype=bool)
 
 
 def _run(model, root=None, legal=LEGAL, **changes):
-    arguments = {"seed": 0, "counters": None, "add_noise": False} | changes
+    arguments = {"seed": 0, "counters": None, "noise": 0.0} | changes
     return StochasticSearch(SearchConfig()).run(root or model.root(np.arange(3)), legal, model, **arguments)
 
 
@@ -71,7 +71,7 @@ def test_a_search_works_again_after_a_refusal(random_model):
     model, broken = random_model(2), random_model(2)
     broken.rewards[:] = np.nan
     search = StochasticSearch(SearchConfig())
-    arguments = {"seed": 0, "counters": None, "add_noise": False}
+    arguments = {"seed": 0, "counters": None, "noise": 0.0}
     before = search.run(model.root(np.arange(3)), LEGAL, model, **arguments)
     with pytest.raises(ValueError, match="dynamics gave"):
         search.run(broken.root(np.arange(3)), LEGAL, broken, **arguments)

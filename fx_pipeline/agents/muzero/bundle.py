@@ -1,10 +1,11 @@
 """The bundle: everything that a killed training needs to go on as if nothing had happened, in one file.
 
-Tensors and a JSON header in one safetensors file, written atomically. Random states are not in it: every random number
-depends on the seed and a counter (`seeds`). The environment is not in it either: the actions recorded in the replay
-lead back to where it stood.
+Tensors and a JSON header in one safetensors file, written atomically, with a hash over both. Random states are not in
+it: every random number depends on the seed and a counter (`seeds`). The environment is not in it either: the actions
+recorded in the replay lead back to where it stood.
 """
 
+import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -25,7 +26,9 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 logger = logging.getLogger(__name__)
 
 
-def write_bundle(path: Path, header: Mapping[str, Any], learner: Learner, replay: Replay) -> None:
+def write_bundle(
+    path: Path, header: Mapping[str, Any], learner: Learner, replay: Replay, best: Mapping[str, Tensor]
+) -> None:
     """Write a bundle.
 
     Parameters
@@ -34,31 +37,34 @@ def write_bundle(path: Path, header: Mapping[str, Any], learner: Learner, replay
     header : Mapping
         JSON values; `header["identity"]` says which training it belongs to.
     learner : Learner
-        Its networks (with buffers) and optimiser.
+        Its weights (with buffers) and optimiser.
     replay : Replay
+    best : Mapping
+        The best weights so far, by name; may be empty.
     """
     from safetensors.torch import save
 
-    tensors: dict[str, Tensor] = {f"weights/{name}": tensor for name, tensor in learner.networks.state_dict().items()}
+    tensors: dict[str, Tensor] = {f"weights/{name}": tensor for name, tensor in learner.modules.state_dict().items()}
     for index, state in learner.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": state[name] for name in _MOMENTS}
     tensors |= {f"replay/{name}": torch.from_numpy(array) for name, array in replay.arrays.items()}
-    full = {**header, "updates": learner.updates, "written": replay.written}
+    tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps({**header, "updates": learner.updates, "written": replay.written})
     # One metadata key: with several, their order in the file would differ from run to run.
-    atomic_write_bytes(
-        path,
-        save({name: tensor.contiguous() for name, tensor in tensors.items()}, {_HEADER: json.dumps(full)}),
-    )
+    atomic_write_bytes(path, save(tensors, {_HEADER: f"{_digest(text, tensors)} {text}"}))
 
 
-def read_bundle(path: Path, identity: Mapping[str, Any], learner: Learner, replay: Replay) -> dict[str, Any] | None:
+def read_bundle(
+    path: Path, identity: Mapping[str, Any], learner: Learner, replay: Replay
+) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     """Restore learner and replay from a bundle, if there is one of this training.
 
     Returns
     -------
-    dict or None
-        The header. None, with a line in the log that says why, if the bundle is of another training or cannot be read;
-        learner and replay are untouched then.
+    (dict, dict) or None
+        The header, and the best weights. None, with a line in the log that says why, if the bundle is of another
+        training, damaged, or cannot be read; learner and replay are untouched then.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -66,8 +72,11 @@ def read_bundle(path: Path, identity: Mapping[str, Any], learner: Learner, repla
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            header: dict[str, Any] = json.loads(file.metadata()[_HEADER])
+            digest, _, text = file.metadata()[_HEADER].partition(" ")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if digest != _digest(text, tensors):
+            raise ValueError("its contents do not have the hash that it names: it is damaged")
+        header: dict[str, Any] = json.loads(text)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         logger.warning("ignoring the bundle %s, which cannot be read (%s): training starts afresh", path, error)
         return None
@@ -77,7 +86,7 @@ def read_bundle(path: Path, identity: Mapping[str, Any], learner: Learner, repla
         differences = "; ".join(f"{name} is {found.get(name)!r}, now {identity[name]!r}" for name in other)
         logger.warning("ignoring the bundle %s of another training (%s): training starts afresh", path, differences)
         return None
-    learner.networks.load_state_dict(_part(tensors, "weights/"))
+    learner.modules.load_state_dict(_part(tensors, "weights/"))
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _part(tensors, "optimizer/").items():
         index, moment = name.split("/")
@@ -89,7 +98,17 @@ def read_bundle(path: Path, identity: Mapping[str, Any], learner: Learner, repla
     for name, tensor in _part(tensors, "replay/").items():
         replay.arrays[name][...] = tensor.numpy()
     replay.written = header["written"]
-    return header
+    return header, _part(tensors, "best/")
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the header's text and of the tensors, with their names, types and shapes."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

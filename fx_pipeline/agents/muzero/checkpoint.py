@@ -1,14 +1,22 @@
 """Checkpoints: weights in safetensors, everything else in JSON.
 
 The JSON is written last and carries the hash of the weights, so a folder is a complete checkpoint or none.
+
+What code made a checkpoint is in its record, but other code is no reason to refuse it: a comment changes the version of
+the code. Instead the record holds what the networks answered to a fixed question when they were written. Code in which
+the weights mean something else answers otherwise, and is refused.
 """
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 from fx_pipeline.agents.base import TrainingData
 from fx_pipeline.agents.muzero.config import MuZeroConfig, config_from_dict
@@ -20,10 +28,14 @@ from fx_pipeline.features.kernel import FEATURE_NAMES, FEATURES_VERSION
 from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
 from fx_pipeline.market.errors import ConfigurationError
 
-SCHEMA = 1
+SCHEMA = 2
 AGENT = "stochastic_muzero"
 WEIGHTS_NAME = "weights.safetensors"
 RECORD_NAME = "checkpoint.json"
+#: Machines differ in the last bits of a matrix product; other code differs in the first.
+_PROBE_TOLERANCE = 1e-3
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,12 +74,30 @@ def write_checkpoint(
     data: TrainingData,
     *,
     seed: int,
+    device: str,
     counters: Mapping[str, int],
     metrics: Mapping[str, float],
+    selection: Mapping[str, float] | None = None,
 ) -> str:
     """Write a checkpoint into `folder` and return the SHA-256 of its weights.
 
     An older checkpoint there is replaced; between the two there is none.
+
+    Parameters
+    ----------
+    folder : Path
+    networks : MuZeroNetworks
+    config : MuZeroConfig
+    data : TrainingData
+    seed : int
+    device : str
+        On which the weights were learned.
+    counters : Mapping
+        How much has been trained.
+    metrics : Mapping
+        Figures of the training.
+    selection : Mapping, optional
+        What these weights earned on the selection span; None if nobody judged them.
     """
     from safetensors.torch import save
 
@@ -86,8 +116,11 @@ def write_checkpoint(
         "data_fingerprint": data_fingerprint(data),
         "code_version": code_version(),
         "seed": seed,
+        "device": device,
         "counters": dict(counters),
         "metrics": dict(metrics),
+        "selection": None if selection is None else dict(selection),
+        "probe": _probe(networks, config.selfplay.window_bars),
         "weights_sha256": sha256,
     }
     (folder / RECORD_NAME).unlink(missing_ok=True)
@@ -138,7 +171,8 @@ def load_checkpoint(folder: Path, *, instrument: str | None = None, pip: float |
     Raises
     ------
     ConfigurationError
-        If it is missing, corrupt, or of another schema, agent, features, outcomes, instrument or pip.
+        If it is missing, corrupt, or of another schema, agent, features, outcomes, instrument or pip, or if the
+        networks compute something else by this code than by the code that wrote it.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -165,4 +199,32 @@ def load_checkpoint(folder: Path, *, instrument: str | None = None, pip: float |
     except (SafetensorError, RuntimeError, KeyError) as error:
         raise ConfigurationError(f"{path} does not fit the networks of its configuration: {error}") from error
     networks.eval()
+    answers = _probe(networks, config.selfplay.window_bars)
+    if not np.allclose(answers, record["probe"], rtol=_PROBE_TOLERANCE, atol=_PROBE_TOLERANCE):
+        raise ConfigurationError(
+            f"{folder} was written by code {record['code_version']}, in which its weights mean something else than in "
+            f"this code, {code_version()}: train again, or go back to that code."
+        )
+    if record["code_version"] != code_version():
+        logger.info("%s was written by code %s, this is %s.", folder, record["code_version"], code_version())
     return LoadedCheckpoint(networks, config, record)
+
+
+@torch.no_grad()
+def _probe(networks: MuZeroNetworks, bars: int) -> list[float]:
+    """Answers of all heads to one made-up observation, and to what follows a BUY when the price goes up."""
+    training = networks.training
+    networks.eval()
+    features = len(FEATURE_NAMES)
+    temporal = torch.cos(torch.arange(bars * features, dtype=torch.float32)).reshape(1, bars, features)
+    static = torch.cos(torch.arange(len(STATIC_FEATURES), dtype=torch.float32)).reshape(1, -1)
+    action, outcome = torch.tensor([Action.BUY.value]), torch.tensor([Outcome.UP.value])
+    state = networks.represent(temporal, static)
+    chance, afterstate_value = networks.afterstate(state, action)
+    following, reward = networks.dynamics(state, action, outcome)
+    answers = [chance, networks.decode(afterstate_value), networks.decode(reward)]
+    for node in (state, following):
+        policy, value = networks.predict(node)
+        answers += [policy, networks.decode(value)]
+    networks.train(training)
+    return torch.cat([answer.reshape(-1) for answer in answers]).tolist()

@@ -90,9 +90,15 @@ class SelfPlayConfig:
     epsilon : float
         Probability of a uniformly random legal action in place of the search's.
     temperature_start, temperature_end : float
-        Visit counts are sampled with exponent 1 / temperature, which moves linearly between them ...
-    temperature_episodes : int
-        ... over this many episodes.
+        Visit counts are sampled with exponent 1 / temperature, which moves linearly between them.
+    noise_end : float
+        The noise at the search's root falls linearly to this share of itself.
+    root_value : str
+        What a search says that its root is worth, from which returns are bootstrapped: the "mean" of its simulations,
+        as in MuZero, or the Q of the "best", the most visited action. The mean counts what noise and exploration in
+        the tree would cost, which is most where most is to be lost by a wrong step: flat, at four pips an entry.
+    anneal_episodes : int
+        Episodes that temperature and noise take to reach their ends; 0 takes the whole budget.
     warmup_bars : int
         Bars that each environment first plays without search, sticky at random: an untrained agent that closes at
         random learns that entering is bad, and then never sees a position again.
@@ -107,28 +113,39 @@ class SelfPlayConfig:
     epsilon: float
     temperature_start: float
     temperature_end: float
-    temperature_episodes: int
+    noise_end: float
+    root_value: Literal["mean", "best"]
+    anneal_episodes: int
     warmup_bars: int
     sticky_enter: float
     sticky_close: float
 
     def __post_init__(self) -> None:
-        for name in ("environments", "segment_bars", "session_bars", "window_bars", "temperature_episodes"):
+        for name in ("environments", "segment_bars", "session_bars", "window_bars"):
             _require(getattr(self, name) >= 1, f"selfplay.{name} must be at least 1, not {getattr(self, name)}.")
         _require(
             self.session_bars % self.segment_bars == 0,
             f"selfplay.segment_bars must divide session_bars: {self.segment_bars} does not divide {self.session_bars}.",
         )
-        for name in ("epsilon", "sticky_enter", "sticky_close"):
+        kinds = ("mean", "best")
+        _require(self.root_value in kinds, f"selfplay.root_value must be mean or best, not {self.root_value!r}.")
+        for name in ("epsilon", "noise_end", "sticky_enter", "sticky_close"):
             value = getattr(self, name)
             _require(0.0 <= value <= 1.0, f"selfplay.{name} must lie in [0, 1], not {value}.")
-        for name in ("temperature_start", "temperature_end", "warmup_bars"):
+        for name in ("temperature_start", "temperature_end", "anneal_episodes", "warmup_bars"):
             _require(getattr(self, name) >= 0, f"selfplay.{name} must be 0 or more, not {getattr(self, name)}.")
 
-    def temperature(self, episodes: int) -> float:
-        """Temperature after `episodes` episodes."""
-        done = min(episodes / self.temperature_episodes, 1.0)
-        return self.temperature_start + done * (self.temperature_end - self.temperature_start)
+    def annealed(self, episodes: int, budget: float) -> float:
+        """Share of the way, 0..1, that exploration has come after `episodes` and a share `budget` of the budget."""
+        return min(episodes / self.anneal_episodes if self.anneal_episodes else budget, 1.0)
+
+    def temperature(self, annealed: float) -> float:
+        """Temperature at a share of the way."""
+        return self.temperature_start + annealed * (self.temperature_end - self.temperature_start)
+
+    def noise(self, annealed: float) -> float:
+        """Factor of the root's noise at a share of the way."""
+        return 1.0 + annealed * (self.noise_end - 1.0)
 
 
 @dataclass(frozen=True)
@@ -138,18 +155,49 @@ class ReplayConfig:
     Attributes
     ----------
     capacity_steps : int
-        Steps of whole episodes that are kept; the oldest go first.
+        Steps of whole episodes that are kept.
     in_trade_share : float
         Share of a batch that starts in an open position, as far as there are any.
+    priority_weight : float
+        0: every step is as likely as any other. 1: a step is drawn in proportion to its quality (`quality`) and to its
+        episode's recency, which falls from 1 for the newest to 0.5 for the oldest. Between them, a mixture of the two.
+    importance : float
+        Exponent, 0..1, of the weights by which the losses of value, reward and outcome make up for drawing some steps
+        more often than others; without them those heads learn that the market favours winners. The policy loss takes
+        the steps as they are drawn.
+    evict : str
+        Which episodes make room: the "oldest", or those of the least mean "quality", 2 % of the capacity at a time,
+        not while they are played, so that at least 30 % of the episodes have a trade, and those with one of the newest
+        1,000 successes last.
+    success_share : float
+        Share of a batch that starts at one of the newest 1,000 successes: steps with a reward of more than 5 pips.
+    share_trade_reward : bool
+        Whether each step of a trade gets the trade's whole reward when it closes. Off: the reward of a step then
+        depends on what comes after it, and a return counts the trade once for every bar it was held. In the project's
+        trials an agent learned to lose by it.
     """
 
     capacity_steps: int
     in_trade_share: float
+    priority_weight: float
+    importance: float
+    evict: Literal["oldest", "quality"]
+    success_share: float
+    share_trade_reward: bool
 
     def __post_init__(self) -> None:
         _require(self.capacity_steps >= 1, f"replay.capacity_steps must be at least 1, not {self.capacity_steps}.")
-        share = self.in_trade_share
-        _require(0.0 <= share <= 1.0, f"replay.in_trade_share must lie in [0, 1], not {share}.")
+        for name in ("in_trade_share", "priority_weight", "importance", "success_share"):
+            value = getattr(self, name)
+            _require(0.0 <= value <= 1.0, f"replay.{name} must lie in [0, 1], not {value}.")
+        both = self.in_trade_share + self.success_share
+        _require(both <= 1.0, f"replay.in_trade_share and success_share must not exceed 1 together, they are {both}.")
+        _require(self.evict in ("oldest", "quality"), f"replay.evict must be oldest or quality, not {self.evict!r}.")
+
+    @property
+    def weighted(self) -> bool:
+        """Whether some steps are drawn more often than others for their quality or success."""
+        return self.priority_weight > 0.0 or self.success_share > 0.0
 
 
 @dataclass(frozen=True)
@@ -163,43 +211,105 @@ class LearnerConfig:
         K, steps that the model is unrolled.
     td_steps : int
         n of the n-step value targets.
+    td_steps_decay_waves : float
+        Off-policy correction (EfficientZero, Ye et al. 2021, appendix A.4): a return looks one step less far for every
+        so many waves of episodes that have been begun since it was played, down to 1. 0: all look n steps.
     bootstrap_at_end : bool
         Whether a session's end cuts the return short with the last search value (an agent cannot see how much of
         the session is left) or counts as value 0.
     replay_ratio : float
         Samples learned from for each step collected.
+    reanalyze_share : float
+        Steps in the replay whose policy and value targets are searched again with the present weights, for each step
+        collected (MuZero, appendix H). 0: none.
+    mirror : bool
+        Whether every other sample of a batch is turned upside down: a price that falls where it rose, sold where it was
+        bought. Wrong where the two sides differ: financing, fills at quoted prices with a spread of their own, a drift.
+    target_ema : float
+        Decay of the moving average of the weights (Polyak and Juditsky 1992) that plays in place of the newest ones.
+        0: none.
     learning_rate, weight_decay : float
         Of Adam.
     final_learning_rate_fraction : float
         The learning rate falls linearly to this fraction of itself over the budget.
     clip_norm : float
         Greatest norm of the gradient.
+    precision : str
+        Of the matrix products: "fp32", or "bf16" by torch's autocast. Weights depend on it.
     policy_weight, value_weight, reward_weight, outcome_weight : float
         Weights of the losses; the afterstate value counts with the value.
+    consistency_weight : float
+        Weight of EfficientZero's loss: the states that the model foresees shall look like those seen. 0: none.
+    consistency_steps : int
+        Unrolled steps that it compares. Each costs as much as encoding a batch.
     """
 
     batch_size: int
     unroll_steps: int
     td_steps: int
+    td_steps_decay_waves: float
     bootstrap_at_end: bool
     replay_ratio: float
+    reanalyze_share: float
+    mirror: bool
+    target_ema: float
     learning_rate: float
     final_learning_rate_fraction: float
     weight_decay: float
     clip_norm: float
+    precision: Literal["fp32", "bf16"]
     policy_weight: float
     value_weight: float
     reward_weight: float
     outcome_weight: float
+    consistency_weight: float
+    consistency_steps: int
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "unroll_steps", "td_steps"):
+        for name in ("batch_size", "unroll_steps", "td_steps", "consistency_steps"):
             _require(getattr(self, name) >= 1, f"learner.{name} must be at least 1, not {getattr(self, name)}.")
         for name in ("replay_ratio", "learning_rate", "clip_norm"):
             _require(getattr(self, name) > 0, f"learner.{name} must be positive, not {getattr(self, name)}.")
-        names = ("weight_decay", "policy_weight", "value_weight", "reward_weight", "outcome_weight")
+        names = ("weight_decay", "policy_weight", "value_weight", "reward_weight", "outcome_weight",
+                 "consistency_weight", "td_steps_decay_waves", "reanalyze_share")  # fmt: skip
         for name in (*names, "final_learning_rate_fraction"):
             _require(getattr(self, name) >= 0, f"learner.{name} must be 0 or more, not {getattr(self, name)}.")
+        _require(0.0 <= self.target_ema < 1.0, f"learner.target_ema must lie in [0, 1), not {self.target_ema}.")
+        _require(
+            self.consistency_steps <= self.unroll_steps,
+            f"learner.consistency_steps {self.consistency_steps} must not exceed unroll_steps {self.unroll_steps}.",
+        )
+        _require(self.precision in ("fp32", "bf16"), f"learner.precision must be fp32 or bf16, not {self.precision!r}.")
+
+
+@dataclass(frozen=True)
+class SelectionConfig:
+    """How the best weights of a training are chosen; see `selection`.
+
+    Attributes
+    ----------
+    share : float
+        Share of the session starts, the last ones, that are kept from self-play and judge the weights instead. 0: the
+        newest weights are the result.
+    sessions : int
+        Most sessions that are played to judge.
+    every_episodes : int
+        Episodes of self-play between two judgements; at the end there is one in any case.
+    standard_errors : float
+        Subtracted from the mean pips of a session: of many judgements the best is too good by luck, the more so the
+        more its sessions differ.
+    """
+
+    share: float
+    sessions: int
+    every_episodes: int
+    standard_errors: float
+
+    def __post_init__(self) -> None:
+        _require(0.0 <= self.share <= 0.5, f"selection.share must lie in [0, 0.5], not {self.share}.")
+        for name in ("sessions", "every_episodes"):
+            _require(getattr(self, name) >= 1, f"selection.{name} must be at least 1, not {getattr(self, name)}.")
+        _require(self.standard_errors >= 0, f"selection.standard_errors must be 0 or more, not {self.standard_errors}.")
 
 
 @dataclass(frozen=True)
@@ -210,6 +320,9 @@ class RuntimeConfig:
     ----------
     threads : int
         Threads of torch. Weights depend on it in their last bits, so it is a setting and not the machine's.
+    device : str
+        Where the learner learns: "cpu", "cuda", or "auto", a GPU where there is one; self-play is on the CPU. Weights
+        depend on it.
     engine : str
         Who plays: "fp32" or "bf16", compiled loops; "torch", the oracle, many times slower; or "auto", the best
         precision that the processor has. Weights depend on it.
@@ -217,17 +330,23 @@ class RuntimeConfig:
         Threads of self-play; 0 for all cores. Nothing depends on it but the time.
     bundle_every : int
         Iterations between two bundles, from which a killed training is taken up.
+    keep_every : int
+        Episodes between two checkpoints that are kept while it trains; see `retention`.
     """
 
     threads: int
+    device: Literal["auto", "cpu", "cuda"]
     engine: Literal["auto", "torch", "fp32", "bf16"]
     workers: int
     bundle_every: int
+    keep_every: int
 
     def __post_init__(self) -> None:
-        for name in ("threads", "bundle_every"):
+        for name in ("threads", "bundle_every", "keep_every"):
             _require(getattr(self, name) >= 1, f"runtime.{name} must be at least 1, not {getattr(self, name)}.")
         _require(self.workers >= 0, f"runtime.workers must be 0 or more, not {self.workers}.")
+        devices = ("auto", "cpu", "cuda")
+        _require(self.device in devices, f"runtime.device must be one of {', '.join(devices)}, not {self.device!r}.")
         engines = ("auto", "torch", "fp32", "bf16")
         _require(self.engine in engines, f"runtime.engine must be one of {', '.join(engines)}, not {self.engine!r}.")
 
@@ -249,6 +368,7 @@ class MuZeroConfig:
     selfplay: SelfPlayConfig
     replay: ReplayConfig
     learner: LearnerConfig
+    selection: SelectionConfig
     runtime: RuntimeConfig
 
     def __post_init__(self) -> None:
@@ -268,7 +388,9 @@ class MuZeroConfig:
     def digest(self) -> str:
         """SHA-256 of the tree without the preset's name and what no result depends on."""
         tree = self.to_dict()
-        del tree["preset"], tree["runtime"]["workers"]
+        del tree["preset"]
+        for name in ("workers", "bundle_every", "keep_every"):
+            del tree["runtime"][name]
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 
@@ -279,6 +401,7 @@ _SECTIONS = {
     "selfplay": SelfPlayConfig,
     "replay": ReplayConfig,
     "learner": LearnerConfig,
+    "selection": SelectionConfig,
     "runtime": RuntimeConfig,
 }
 

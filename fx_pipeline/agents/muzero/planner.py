@@ -27,9 +27,10 @@ class Planner(Protocol):
         ...
 
     def plan(
-        self, observation: Observation, *, seed: int, counters: npt.NDArray[np.uint64], add_noise: bool
+        self, observation: Observation, *, seed: int, counters: npt.NDArray[np.uint64], noise: float
     ) -> SearchResult:
-        """Search from each observation; row b's random numbers depend on (seed, counters[b]) alone."""
+        """Search from each observation; row b's random numbers depend on (seed, counters[b]) alone; see
+        `StochasticSearch.run` for `noise`."""
         ...
 
 
@@ -57,13 +58,18 @@ class TorchPlanner:
         return np.asarray(self._evaluator.root(observation).prior_logits, dtype=np.float64)
 
     def plan(
-        self, observation: Observation, *, seed: int, counters: npt.NDArray[np.uint64], add_noise: bool
+        self, observation: Observation, *, seed: int, counters: npt.NDArray[np.uint64], noise: float
     ) -> SearchResult:
         """See `Planner`."""
         root: RootOutput = self._evaluator.root(observation)
-        return self._search.run(
-            root, observation.legal, self._evaluator, seed=seed, counters=counters, add_noise=add_noise
-        )
+        return self._search.run(root, observation.legal, self._evaluator, seed=seed, counters=counters, noise=noise)
+
+
+def root_values(result: SearchResult, best: bool) -> npt.NDArray[np.float64]:
+    """Values (B,) of the roots: the mean of the simulations, or the Q of the `best`, the most visited action."""
+    if not best:
+        return result.values
+    return np.take_along_axis(result.q_values, result.visits.argmax(axis=1)[:, None], axis=1)[:, 0]
 
 
 def resolve_engine(name: EngineName, networks: MuZeroNetworks) -> EngineName:

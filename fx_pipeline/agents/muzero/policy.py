@@ -104,5 +104,5 @@ class MuZeroPolicy:
             return np.where(observation.legal, logits, -np.inf).argmax(axis=1).astype(np.int64)
         # The same counter for all: with sampled outcomes, too, a row does not depend on its place in the batch.
         counters = np.zeros(len(observation.static), dtype=np.uint64)
-        result = self._planner.plan(observation, seed=0, counters=counters, add_noise=False)
+        result = self._planner.plan(observation, seed=0, counters=counters, noise=0.0)
         return result.actions

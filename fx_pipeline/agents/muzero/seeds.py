@@ -18,6 +18,8 @@ class Purpose(IntEnum):
     EXPLORATION = 3
     BATCH = 4
     DROPOUT = 5
+    REANALYZE = 6
+    PROJECTION = 7
 
 
 def _sequence(seed: int, purpose: Purpose, counter: int) -> np.random.SeedSequence:

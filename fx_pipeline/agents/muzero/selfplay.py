@@ -8,7 +8,7 @@ from fx_pipeline.agents.muzero.config import MuZeroConfig
 from fx_pipeline.agents.muzero.engine.engine import Engine
 from fx_pipeline.agents.muzero.engine.play import Manner, Record
 from fx_pipeline.agents.muzero.exploration import explore, sticky
-from fx_pipeline.agents.muzero.planner import Planner
+from fx_pipeline.agents.muzero.planner import Planner, root_values
 from fx_pipeline.agents.muzero.replay import Replay
 from fx_pipeline.agents.muzero.seeds import Purpose, derived_seed, generator
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, NUM_ACTIONS, SELL
@@ -43,6 +43,7 @@ class SelfPlay:
         self._search_seed = derived_seed(seed, Purpose.SEARCH)
         self._exploration_seed = derived_seed(seed, Purpose.EXPLORATION)
         self._first_episode = 0
+        self._annealed = 0.0
         self._rows = np.zeros(0, dtype=np.int64)
         self._under_way = False
         self._played = 0
@@ -57,20 +58,28 @@ class SelfPlay:
         """Episodes of the present or the latest wave."""
         return len(self._rows)
 
-    def begin(self, first_episode: int, episodes: int) -> None:
-        """Start a wave: episodes number `first_episode` to `first_episode + episodes - 1`."""
+    @property
+    def annealed(self) -> float:
+        """Share of the way that exploration has come in the present wave."""
+        return self._annealed
+
+    def begin(self, first_episode: int, episodes: int, annealed: float) -> None:
+        """Start a wave: episodes number `first_episode` to `first_episode + episodes - 1`.
+
+        `annealed` is the share of the way that exploration has come; see `SelfPlayConfig`.
+        """
         draw = generator(self.seed, Purpose.STARTS, first_episode)
         starts = self._starts[draw.integers(len(self._starts), size=episodes)]
-        self._first_episode = first_episode
+        self._first_episode, self._annealed = first_episode, annealed
         self._rows = self.replay.begin(starts)
         self._environment.reset(starts)
         self._under_way = True
 
-    def restore(self, first_episode: int, episodes: int) -> None:
+    def restore(self, first_episode: int, episodes: int, annealed: float) -> None:
         """Take up the wave that the replay holds as its newest: the recorded actions are played again."""
-        rows = (self.replay.written - episodes + np.arange(episodes)) % self.replay.capacity
+        rows = self.replay.newest(episodes)
         steps = int(self.replay.arrays["lengths"][rows[0]])
-        self._first_episode, self._rows = first_episode, rows
+        self._first_episode, self._rows, self._annealed = first_episode, rows, annealed
         self._environment.reset(self.replay.arrays["starts"][rows])
         self._under_way = True
         for step in range(steps):
@@ -90,9 +99,10 @@ class SelfPlay:
         Returns
         -------
         dict
-            `reward_per_step`, `share_<action>`, `search_depth` and `policy_entropy` (nats; both absent in the
-            warm-up), and at the end of the wave `pips_per_episode`, `trades_per_episode`, `win_rate`, all of play with
-            exploration.
+            `reward_per_step`, `share_<action>`, `trade_ratio` (share of actions that are not HOLD), `search_depth` and
+            `policy_entropy` (nats; both absent in the warm-up), and at the end of the wave `pips_per_episode`,
+            `trades_per_episode`, and, if there were trades, `win_rate` and `expectancy_pips`, the mean pips of a trade;
+            all of play with exploration.
         """
         if not self.in_wave:
             raise RuntimeError("no wave is under way: call begin.")
@@ -110,7 +120,7 @@ class SelfPlay:
 
     def commit(self) -> None:
         """Count the segment that `collect` has played as recorded."""
-        self.replay.arrays["lengths"][self._rows] += self._played
+        self.replay.advance(self._rows, self._played)
         self._played = 0
 
     @property
@@ -127,7 +137,9 @@ class SelfPlay:
     def _manner(self) -> Manner:
         settings = self.config.selfplay
         return Manner(
-            settings.temperature(self._first_episode),
+            settings.noise(self._annealed),
+            settings.root_value == "best",
+            settings.temperature(self._annealed),
             settings.epsilon,
             self._warmup_steps,
             settings.sticky_enter,
@@ -150,12 +162,13 @@ class SelfPlay:
             sticky(actions, observation.static, observation.legal, manner.sticky_enter, manner.sticky_close,
                    manner.seed, counters)  # fmt: skip
         else:
-            result = planner.plan(observation, seed=self._search_seed, counters=counters, add_noise=True)
+            result = planner.plan(observation, seed=self._search_seed, counters=counters, noise=manner.noise)
             actions = result.actions
             if self.config.search.root_action_selection == "puct":
                 actions = select_actions(result.visits, manner.temperature, seed=self._search_seed, counters=counters)
             explore(actions, observation.legal, manner.epsilon, manner.seed, counters)
-            policies, values, depths = result.policy, result.values, int(result.max_depth.sum())
+            policies, depths = result.policy, int(result.max_depth.sum())
+            values = root_values(result, manner.best_value)
         moved = self._environment.step(actions)
         record, rows = self._record(), self._rows
         record.static[rows, step] = observation.static
@@ -172,6 +185,7 @@ class SelfPlay:
         counts = np.bincount(arrays["actions"][self._rows, played].ravel(), minlength=NUM_ACTIONS)
         for name, action in (("hold", HOLD), ("buy", BUY), ("sell", SELL), ("close", CLOSE)):
             metrics[f"share_{name}"] = float(counts[action] / counts.sum())
+        metrics["trade_ratio"] = 1.0 - metrics["share_hold"]
         if searched:
             policies = arrays["policies"][self._rows, first + steps - searched : first + steps].astype(np.float64)
             metrics["search_depth"] = depths / (searched * len(self._rows))
@@ -180,5 +194,7 @@ class SelfPlay:
             trades = self._environment.trades()
             metrics["pips_per_episode"] = float(trades["pnl_pips"].sum() / len(self._rows))
             metrics["trades_per_episode"] = len(trades) / len(self._rows)
-            metrics["win_rate"] = float((trades["pnl_pips"] > 0).mean()) if len(trades) else 0.0
+            if len(trades):
+                metrics["win_rate"] = float((trades["pnl_pips"] > 0).mean())
+                metrics["expectancy_pips"] = float(trades["pnl_pips"].mean())
         return metrics

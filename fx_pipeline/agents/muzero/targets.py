@@ -23,7 +23,9 @@ def value_targets(  # type: ignore[no-untyped-def]
         Steps recorded; T means finished.
     episodes, steps : (B,) int64
         Row and first step of each sample.
-    count, td_steps : int
+    count : int
+    td_steps : (B,) int64
+        n of each sample.
     discount : float
     bootstrap_at_end : bool
     targets : (B, count) float32
@@ -38,7 +40,7 @@ def value_targets(  # type: ignore[no-untyped-def]
             if step >= length:
                 targets[sample, k] = 0.0
                 continue
-            horizon = min(td_steps, (length if ends else length - 1) - step)
+            horizon = min(td_steps[sample], (length if ends else length - 1) - step)
             total = 0.0
             factor = 1.0
             for i in range(horizon):
@@ -52,3 +54,10 @@ def value_targets(  # type: ignore[no-untyped-def]
 def empty_targets(batch: int, count: int) -> npt.NDArray[np.float32]:
     """An array for `value_targets` to fill."""
     return np.empty((batch, count), dtype=np.float32)
+
+
+def corrected_td_steps(td_steps: int, ages: npt.NDArray[np.int64], decay_waves: float) -> npt.NDArray[np.int64]:
+    """n of samples that were played `ages` (B,) waves ago: n' = clip(n - age / decay, 1, n); n for a decay of 0."""
+    if decay_waves == 0.0:
+        return np.full(len(ages), td_steps, dtype=np.int64)
+    return np.clip(td_steps - np.floor(ages / decay_waves), 1, td_steps).astype(np.int64)

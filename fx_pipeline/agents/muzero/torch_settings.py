@@ -1,10 +1,34 @@
-"""Threads and determinism of torch, for the time of a call."""
+"""Devices, threads and determinism of torch."""
 
 import contextlib
+import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
+
+from fx_pipeline.market.errors import ConfigurationError
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+CPU = torch.device("cpu")
+
+
+def learning_device(name: DeviceName) -> torch.device:
+    """The device of that name; "auto" is a GPU where torch has one.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no GPU and one is wanted.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ConfigurationError("runtime.device is cuda, but torch finds no GPU here: set it to auto or cpu.")
+    if name == "cpu" or not available:
+        return CPU
+    # Without it cuBLAS refuses to be deterministic.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
 from fx_pipeline.environment.lockstep import LockstepEnvironment, Observation
 from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
 from fx_pipeline.search import SearchConfig, SearchResult
-from fx_pipeline.search.rules import make_rules
+from fx_pipeline.search.rules import at_noise, make_rules
 
 #: Most sessions of a group: more buys nothing, and a group's trees should stay in the cache.
 GROUP_ROWS = 48
@@ -69,9 +69,7 @@ class Engine:
         self.search = search
         self.precision = precision
         self.workers = workers or workers_available()
-        self._noisy, self._greedy = (
-            make_rules(search, NUM_ACTIONS, NUM_OUTCOMES, seed=0, add_noise=noise) for noise in (True, False)
-        )
+        self._rules = make_rules(search, NUM_ACTIONS, NUM_OUTCOMES)
         self._rooms: list[tuple[forward.Scratch, Trees]] = []
         self._pool: ThreadPoolExecutor | None = None
         self.refresh()
@@ -102,7 +100,7 @@ class Engine:
         return logits
 
     def plan(
-        self, observation: Observation, *, seed: int, counters: npt.NDArray[np.uint64], add_noise: bool
+        self, observation: Observation, *, seed: int, counters: npt.NDArray[np.uint64], noise: float
     ) -> SearchResult:
         """Search from each observation; see `fx_pipeline.search.StochasticSearch.run`.
 
@@ -113,7 +111,7 @@ class Engine:
         """
         states = self._states(observation)
         batch = len(states)
-        rules = (self._noisy if add_noise else self._greedy)._replace(seed=np.uint64(seed))
+        rules = at_noise(self._rules, noise, np.uint64(seed))
         result = SearchResult(
             visits=np.zeros((batch, NUM_ACTIONS), dtype=np.int32),
             values=np.zeros(batch),
@@ -164,6 +162,7 @@ class Engine:
             Those of each session's first decision.
         seed : int
             Of the search.
+        steps : int
 
         Returns
         -------
@@ -179,7 +178,7 @@ class Engine:
         batch, first = len(seats.starts), environment.steps_done
         bars = seats.starts[:, None] + np.arange(first, first + steps)
         codes, places = self._market_codes(environment.market.features, bars)
-        rules = self._noisy._replace(seed=np.uint64(seed))
+        rules = at_noise(self._rules, manner.noise, np.uint64(seed))
         depths = np.zeros(batch, dtype=np.int64)
 
         def run(group: int, rows: slice) -> None:

@@ -229,7 +229,7 @@ def _rounded(size: int) -> int:
     return -(-size // LANES) * LANES
 
 
-def _convolution(convolution: nn.Conv1d, norm: nn.BatchNorm1d) -> tuple[torch.Tensor, torch.Tensor]:
+def _convolution(convolution: nn.Conv1d, norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights (taps, inputs, outputs) and bias of a convolution with the batch norm behind it."""
     mean, variance, bias = norm.running_mean, norm.running_var, convolution.bias
     assert mean is not None and variance is not None and bias is not None

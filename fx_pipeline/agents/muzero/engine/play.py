@@ -26,8 +26,13 @@ class Record(NamedTuple):
 
 
 class Manner(NamedTuple):
-    """How to play; `warmup_steps` is the step of the session from which on the search plays."""
+    """How to play; `warmup_steps` is the step of the session from which on the search plays.
 
+    `noise` is the factor of the root's noise; `best_value` records the Q of the most visited action as the root's value.
+    """
+
+    noise: float
+    best_value: bool
     temperature: float
     epsilon: float
     warmup_steps: int
@@ -84,6 +89,8 @@ def play(  # type: ignore[no-untyped-def]
             record.static[place, step] = seats.static[row]
             record.actions[place, step] = actions[row]
             record.root_values[place, step] = room.values[row] if searches else 0.0
+            if searches and manner.best_value:
+                record.root_values[place, step] = room.q_values[row, room.visits[row].argmax()]
             for action in range(counts.shape[1]):
                 record.policies[place, step, action] = room.policy[row, action] if searches else 0.0
         rewards, outcomes = step_sessions(game, seats, bars, actions, step == session_bars - 1)

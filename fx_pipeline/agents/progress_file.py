@@ -1,0 +1,102 @@
+"""A file that says how far a training is, for whoever wants to watch it from another process."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from fx_pipeline.market.atomic import atomic_write_bytes
+
+PROGRESS_NAME = "progress.json"
+RUNNING, FINISHED, FAILED = "running", "finished", "failed"
+#: Points of a curve that are kept; beyond that every other one goes.
+MAX_POINTS = 400
+
+
+class ProgressFile:
+    """Writes `progress.json` into a training's folder while the body of a `with` statement runs.
+
+    The file has `state` ("running", "finished" or "failed"), `process` (its id), `began_s` and `updated_s` (since the
+    epoch), `training` (what is trained), `made_from` (identity of its inputs), `fraction`, `figures` (of the latest
+    iteration), `curves` (by name, pairs of iteration and value) and `error` (of a failed training). A training that is
+    taken up goes on with the curves of its predecessor.
+
+    Parameters
+    ----------
+    folder : Path
+    made_from : str
+    training : Mapping
+        JSON values that say what is trained.
+    every_s : float
+        Fewest seconds between two writes.
+    clock : callable
+        Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        made_from: str,
+        training: Mapping[str, Any],
+        every_s: float = 1.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.path = folder / PROGRESS_NAME
+        self._every_s = every_s
+        self._clock = clock
+        self._written_s = 0.0
+        before = read_progress(folder)
+        taken_up = before is not None and before["made_from"] == made_from and before["state"] != FINISHED
+        self._document: dict[str, Any] = {
+            "state": RUNNING,
+            "process": os.getpid(),
+            "began_s": clock(),
+            "training": dict(training),
+            "made_from": made_from,
+            "fraction": 0.0,
+            "figures": {},
+            "curves": before["curves"] if taken_up and before is not None else {},
+            "error": None,
+        }
+
+    def __enter__(self) -> Self:
+        self._write()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._document["state"] = FINISHED if kind is None else FAILED
+        if error is not None:
+            self._document["error"] = f"{type(error).__name__}: {error}"
+        self._write()
+
+    def report(self, fraction: float, figures: Mapping[str, float]) -> None:
+        """Take the metrics of an iteration; see `fx_pipeline.agents.base.Progress`."""
+        document, step = self._document, figures.get("iterations", 0.0)
+        document["fraction"], document["figures"] = fraction, dict(figures)
+        for name, value in figures.items():
+            # What lies ahead is of a process that was killed, whose steps are made again.
+            points = [point for point in document["curves"].get(name, ()) if point[0] < step]
+            points.append([step, value])
+            document["curves"][name] = points[::2] if len(points) > MAX_POINTS else points
+        if self._clock() - self._written_s >= self._every_s:
+            self._write()
+
+    def _write(self) -> None:
+        self._written_s = self._clock()
+        text = json.dumps({**self._document, "updated_s": self._written_s})
+        # A power cut costs a look at the curves and nothing else: flushing would cost each second a few milliseconds.
+        atomic_write_bytes(self.path, text.encode(), sync=False)
+
+
+def read_progress(folder: Path) -> dict[str, Any] | None:
+    """Read the progress of the training in `folder`; None if there is none, or it is damaged."""
+    try:
+        document = json.loads((folder / PROGRESS_NAME).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return document if isinstance(document, dict) and "made_from" in document else None
