@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -41,7 +42,7 @@ def clear_errors() -> Iterator[None]:
             cause = cause.__cause__ or cause.__context__
         if not isinstance(cause, FxPipelineError):
             raise
-        errors.print(f"[red]error:[/] {cause}", highlight=False, soft_wrap=True)
+        errors.print(f"[red]error:[/] {escape(str(cause))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from error
 
 
@@ -345,6 +346,78 @@ def broker(
             load_settings(),
             lambda line: errors.print(line, highlight=False, markup=False, soft_wrap=True),
         )
+
+
+@app.command()
+def prove(
+    agent: Annotated[str, typer.Argument(help="Name of the agent, such as muzero.")],
+    market: Annotated[
+        str,
+        typer.Option(
+            help="ou (a price that returns to its mean), regime (a hidden trend), walk (nothing to earn), or all."
+        ),
+    ] = "all",
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings, each with a path of its own.")] = 5,
+    minutes: Annotated[float, typer.Option(min=0.001, help="Wall time of each training.")] = 5.0,
+    preset: Annotated[str, typer.Option(help="Size and hyper-parameters of the agent.")] = "small",
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Trainings at once. One training uses two cores: more share them.")
+    ] = 1,
+    ppo: Annotated[
+        bool, typer.Option("--ppo/--no-ppo", help="Train PPO of stable-baselines3 for as long, and compare.")
+    ] = True,
+    fail: Annotated[bool, typer.Option("--fail/--no-fail", help="Leave with status 1 when a bar is missed.")] = True,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object a market.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the results; absent: proofs/ in the data folder.")
+    ] = None,
+) -> None:
+    """Prove that an agent learns, on synthetic markets whose best policy is known.
+
+    Each seed trains on one path and is judged, greedily, on 512 sessions of another one. Shares are of what the best
+    policy earns; the walk has nothing to earn, there an agent must learn not to trade. The result and its learning
+    curves are written to proofs/AGENT/MARKET.json and .html.
+
+    --json prints an object with market, share_worst, share_mean, pips_per_episode (worst seed), trades_per_episode
+    (greatest of any seed), policy_share_mean (without search), ppo_share_mean, seconds, missed, and the seeds.
+    """
+    with clear_errors():
+        from fx_pipeline.proofs.result import without_curves
+        from fx_pipeline.prove_command import ProveOptions, run_proofs
+        from fx_pipeline.settings import load_settings
+
+        def done(result: Mapping[str, Any]) -> None:
+            if json_:
+                sys.stdout.write(json.dumps(without_curves(result), allow_nan=False) + "\n")
+                sys.stdout.flush()
+
+        missed = run_proofs(
+            ProveOptions(agent, market, seeds, minutes, preset, jobs, ppo, output or load_settings().layout.proofs),
+            errors if json_ else console,
+            done,
+        )
+    if missed and fail:
+        raise typer.Exit(1)
+
+
+@app.command()
+def watch(
+    instrument: Annotated[str, typer.Argument(help="OANDA name, such as EUR_USD.")],
+    window: Annotated[str, typer.Argument(help="Key of the walk-forward window, such as 2024-01-22.")],
+    agent: Annotated[str, typer.Option(help="Name of the agent.")] = "muzero",
+    once: Annotated[bool, typer.Option("--once", help="Show it as it is now, and leave.")] = False,
+) -> None:
+    """Watch a training that runs in the pipeline: curves, losses, actions, speed, and when it will be done.
+
+    Leaves with status 1 when the training has failed, or its process is gone.
+    """
+    with clear_errors():
+        from fx_pipeline.settings import load_settings
+        from fx_pipeline.watch_command import watch as watch_training
+
+        state = watch_training(load_settings().layout.checkpoint(agent, instrument, window), console, once=once)
+    if state in ("failed", "killed"):
+        raise typer.Exit(1)
 
 
 @app.command()

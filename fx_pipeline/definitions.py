@@ -2,10 +2,12 @@
 
     raw_candles -> m1_candles -> feature_table -> valid_sessions
         -> muzero_checkpoint -> validation_report -> champion -> live_decisions
+    agent_certification
 
 Assets per month load and clean candles, assets per instrument compute features and sessions, assets per walk-forward
-window train and validate. A schedule keeps the candles current and a sensor prepares what came in; others validate
-each new checkpoint and promote what passes the gate.
+window train and validate. The certification stands beside them: whether the agent learns at all, on markets whose best
+policy is known. A schedule keeps the candles current and a sensor prepares what came in; others validate each new
+checkpoint and promote what passes the gate.
 """
 
 import warnings
@@ -18,6 +20,7 @@ warnings.filterwarnings("ignore", message="Non-compliant tag keys")
 
 from fx_pipeline.defs import (  # noqa: E402
     automation,
+    certification,
     checks,
     features,
     freshness,
@@ -40,8 +43,9 @@ defs = dg.Definitions(
         models.validation_report,
         models.champion,
         live.live_decisions,
+        certification.agent_certification,
     ],
-    asset_checks=checks.CHECKS,
+    asset_checks=[*checks.CHECKS, *certification.CHECKS],
     jobs=[*jobs.JOBS, live.live_trading],
     sensors=[
         keeping_current.prepare_new_candles,

@@ -12,17 +12,17 @@ from fx_pipeline.market.atomic import atomic_write_bytes
 
 PROGRESS_NAME = "progress.json"
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
-#: Points of a curve that are kept; beyond that every other one goes.
-MAX_POINTS = 400
+#: Points of a curve that are kept; beyond that every other one goes, and only every other one comes.
+MAX_POINTS = 160
 
 
 class ProgressFile:
     """Writes `progress.json` into a training's folder while the body of a `with` statement runs.
 
     The file has `state` ("running", "finished" or "failed"), `process` (its id), `began_s` and `updated_s` (since the
-    epoch), `training` (what is trained), `made_from` (identity of its inputs), `fraction`, `figures` (of the latest
-    iteration), `curves` (by name, pairs of iteration and value) and `error` (of a failed training). A training that is
-    taken up goes on with the curves of its predecessor.
+    epoch), `training` (what is trained), `made_from` (identity of its inputs), `fraction`, `figures` (by name, the
+    newest value), `curves` (by name, `points`, pairs of iteration and value, `stride` of them and how many were `seen`)
+    and `error` (of a failed training). A training that is taken up goes on with the curves of its predecessor.
 
     Parameters
     ----------
@@ -77,12 +77,16 @@ class ProgressFile:
     def report(self, fraction: float, figures: Mapping[str, float]) -> None:
         """Take the metrics of an iteration; see `fx_pipeline.agents.base.Progress`."""
         document, step = self._document, figures.get("iterations", 0.0)
-        document["fraction"], document["figures"] = fraction, dict(figures)
+        document["fraction"] = fraction
+        document["figures"] |= figures
         for name, value in figures.items():
-            # What lies ahead is of a process that was killed, whose steps are made again.
-            points = [point for point in document["curves"].get(name, ()) if point[0] < step]
-            points.append([step, value])
-            document["curves"][name] = points[::2] if len(points) > MAX_POINTS else points
+            curve = document["curves"].setdefault(name, {"stride": 1, "seen": 0, "points": []})
+            _forget_from(curve, step)
+            if curve["seen"] % curve["stride"] == 0:
+                curve["points"].append([step, value])
+            curve["seen"] += 1
+            if len(curve["points"]) > MAX_POINTS:
+                curve["points"], curve["stride"] = curve["points"][::2], 2 * curve["stride"]
         if self._clock() - self._written_s >= self._every_s:
             self._write()
 
@@ -91,6 +95,14 @@ class ProgressFile:
         text = json.dumps({**self._document, "updated_s": self._written_s})
         # A power cut costs a look at the curves and nothing else: flushing would cost each second a few milliseconds.
         atomic_write_bytes(self.path, text.encode(), sync=False)
+
+
+def _forget_from(curve: dict[str, Any], step: float) -> None:
+    """Drop what lies ahead: it is of a process that was killed, whose steps are made again."""
+    points = curve["points"]
+    if points and points[-1][0] >= step:
+        curve["points"] = [point for point in points if point[0] < step]
+        curve["seen"] = len(curve["points"]) * curve["stride"]
 
 
 def read_progress(folder: Path) -> dict[str, Any] | None:

@@ -7,8 +7,9 @@ from fx_pipeline.defs.freshness import candles_are_current
 from fx_pipeline.defs.gaps import gap_table, overview_metadata
 from fx_pipeline.defs.market_data import m1_candles
 from fx_pipeline.defs.models import AGENT, read_checkpoint, validation_report
-from fx_pipeline.defs.partitions import cell
+from fx_pipeline.defs.partitions import cell, keys_of
 from fx_pipeline.defs.resources import Warehouse
+from fx_pipeline.defs.training_alerts import TRAINING_ALERTS
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.settings import load_settings
 
@@ -16,13 +17,6 @@ from fx_pipeline.settings import load_settings
 MAX_MISSING_PERCENT = 10.0
 #: Bars at which the causality of the features is tested on each materialisation.
 CAUSALITY_BARS = 20
-
-
-def _keys(context: dg.AssetCheckExecutionContext, asset: dg.AssetsDefinition) -> list[str]:
-    """Partitions of this run; a check launched by hand without one looks at all that were ever materialised."""
-    if context.has_partition_key or context.has_partition_key_range:
-        return [str(key) for key in context.partition_keys]
-    return sorted(context.instance.get_materialized_partitions(asset.key))
 
 
 @dg.asset_check(asset=m1_candles, blocking=True)
@@ -34,7 +28,7 @@ def candles_are_sane(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckRes
     from fx_pipeline.market.months import month_bounds
 
     problems: list[str] = []
-    keys = _keys(context, m1_candles)
+    keys = keys_of(context, m1_candles)
     for key in keys:
         instrument, month = cell(key)
         try:
@@ -54,7 +48,7 @@ def gaps_are_few(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
 
     settings = load_settings()
     lake = lake_folder(settings.data_dir)
-    keys = {cell(key) for key in _keys(context, m1_candles)}
+    keys = {cell(key) for key in keys_of(context, m1_candles)}
     found = {
         name: month_gaps(lake, name, settings.calendar, {month for of, month in keys if of == name})
         for name in sorted({name for name, _ in keys})
@@ -81,7 +75,7 @@ def features_are_finite(context: dg.AssetCheckExecutionContext, warehouse: Wareh
     bad: dict[str, int] = {}
     outside = " OR ".join(f"{name} IS NULL OR NOT isfinite({name}) OR abs({name}) > 1.000001" for name in FEATURE_NAMES)
     with warehouse.get_connection(read_only=True) as connection:
-        for instrument in _keys(context, feature_table):
+        for instrument in keys_of(context, feature_table):
             wrong, cold, bars = connection.execute(
                 f"SELECT count(*) FILTER (warm AND ({outside})), count(*) FILTER (NOT warm), count(*) FROM features "
                 "WHERE instrument = ?",
@@ -99,7 +93,7 @@ def features_are_causal(context: dg.AssetCheckExecutionContext, warehouse: Wareh
     from fx_pipeline.features.table import load_market
 
     settings, different, tested = load_settings(), [], 0
-    for instrument in _keys(context, feature_table):
+    for instrument in keys_of(context, feature_table):
         with warehouse.get_connection(read_only=True) as connection:
             market = load_market(connection, instrument)
         tested += CAUSALITY_BARS if len(market) >= WARMUP_BARS else 0
@@ -113,7 +107,7 @@ def sessions_exist(context: dg.AssetCheckExecutionContext, warehouse: Warehouse)
     """There is at least one session that can be traded."""
     counts: dict[str, int] = {}
     with warehouse.get_connection(read_only=True) as connection:
-        for instrument in _keys(context, valid_sessions):
+        for instrument in keys_of(context, valid_sessions):
             row = connection.execute(
                 "SELECT count(*) FROM valid_sessions WHERE instrument = ?", [instrument]
             ).fetchone()
@@ -132,7 +126,7 @@ def windows_do_not_leak(context: dg.AssetCheckExecutionContext, warehouse: Wareh
     from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS
 
     leaks: list[str] = []
-    for instrument in _keys(context, valid_sessions):
+    for instrument in keys_of(context, valid_sessions):
         plan = read_plan(load_settings().layout.windows(instrument))
         with warehouse.get_connection(read_only=True) as connection:
             time = load_market(connection, instrument).time
@@ -149,7 +143,7 @@ def report_is_complete(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckR
     from fx_pipeline.validation.report import read_report, report_summary
 
     settings, problems = load_settings(), []
-    for key in _keys(context, validation_report):
+    for key in keys_of(context, validation_report):
         instrument, window = cell(key)
         folder = settings.layout.report(AGENT, instrument, window)
         if not (folder / "report.json").exists():
@@ -190,5 +184,6 @@ CHECKS = [
     features_are_causal,
     sessions_exist,
     windows_do_not_leak,
+    *TRAINING_ALERTS,
     report_is_complete,
 ]

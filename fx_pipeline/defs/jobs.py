@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from fx_pipeline.defs.certification import agent_certification
 from fx_pipeline.defs.features import feature_table, valid_sessions
 from fx_pipeline.defs.market_data import m1_candles, raw_candles
 from fx_pipeline.defs.models import champion, muzero_checkpoint, validation_report
@@ -31,5 +32,10 @@ promote = dg.define_asset_job(
     selection=[champion],
     description="Register a validated model and make it the champion of its instrument, if its report allows it.",
 )
+certify = dg.define_asset_job(
+    "certify",
+    selection=[agent_certification],
+    description="Prove on synthetic markets that the agent learns.",
+)
 
-JOBS = [ingest, prepare, train, validate, promote]
+JOBS = [ingest, prepare, train, validate, promote, certify]

@@ -25,6 +25,13 @@ def key(instrument: str, other: str) -> dg.MultiPartitionKey:
     return dg.MultiPartitionKey({"instrument": instrument, other_name: other})
 
 
+def keys_of(context: dg.AssetCheckExecutionContext, asset: dg.AssetsDefinition) -> list[str]:
+    """Return the partitions of a check's run; one launched by hand without any looks at all that ever materialised."""
+    if context.has_partition_key or context.has_partition_key_range:
+        return [str(key) for key in context.partition_keys]
+    return sorted(context.instance.get_materialized_partitions(asset.key))
+
+
 def cell(partition_key: str) -> tuple[str, str]:
     """Split a key into (instrument, month or window); keys from a command line are plain strings."""
     instrument, _, other = str(partition_key).partition("|")

@@ -10,10 +10,10 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fx_pipeline.market.atomic import TEMPORARY_PREFIX
 from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 CHECKPOINT_TAG = "sha256"
+MADE_FROM_TAG = "made_from"
 SQLITE = "sqlite:///"
 LONG_PARAMS = "long_params.txt"
 # Limits of the store (MLflow 3), and of one batch call.
@@ -31,6 +32,14 @@ MAX_PARAM, MAX_TAG, MAX_KEY = 500, 5_000, 250
 BATCH_PARAMS, BATCH_TAGS, BATCH_METRICS = 100, 100, 1_000
 
 Clock = Callable[[], float]
+
+
+class Point(NamedTuple):
+    """Metrics of one step of a run, and when it was made, in seconds since the epoch."""
+
+    step: int
+    at_s: float
+    metrics: Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -82,29 +91,25 @@ class RunHandle:
 
     def log_metrics(self, metrics: Mapping[str, float | None], step: int = 0) -> None:
         """Log metrics of one step in one call; missing and not finite values are left out."""
+        self.log_points([Point(step, self._clock(), metrics)])
+
+    def log_points(self, points: Iterable[Point]) -> None:
+        """Log the metrics of many steps in as few calls as possible; see `log_metrics`."""
         from mlflow.entities import Metric
 
-        now = int(self._clock() * 1_000)
-        rows = [
-            Metric(key[:MAX_KEY], float(value), now, step)
-            for key, value in metrics.items()
-            if value is not None and math.isfinite(value)
-        ]
-        self._log(metrics=rows)
-
-    def log_history(self, history: list[Mapping[str, float]]) -> None:
-        """Log the metrics of many steps, the position in the list being the step, in as few calls as possible."""
-        from mlflow.entities import Metric
-
-        now = int(self._clock() * 1_000)
         self._log(
             metrics=[
-                Metric(key[:MAX_KEY], float(value), now, step)
-                for step, row in enumerate(history)
-                for key, value in row.items()
-                if math.isfinite(value)
+                Metric(key[:MAX_KEY], float(value), int(point.at_s * 1_000), point.step)
+                for point in points
+                for key, value in point.metrics.items()
+                if value is not None and math.isfinite(value)
             ]
         )
+
+    def latest(self, metric: str) -> float | None:
+        """The value of a metric at its highest step; None if it was never logged."""
+        value = self._client.get_run(self.run_id).data.metrics.get(metric)
+        return None if value is None else float(value)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log parameters; a value over 500 characters is cut, and stands in full in the artifact `long_params.txt`."""
@@ -215,14 +220,21 @@ class Tracking:
         experiment: str,
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, Any] | None = None,
+        made_from: str | None = None,
     ) -> Iterator[RunHandle]:
         """Start a run; it ends as FINISHED, or as FAILED when the body raises.
+
+        A process that is killed leaves a run that never ends. With `made_from`, the unfinished run of the same name and
+        inputs is gone on with, and unfinished runs of the same name and other inputs are ended as KILLED; the caller
+        sees to it that no other process works under this name.
 
         Parameters
         ----------
         name, experiment : str
             The experiment is made if it does not exist.
         params, tags : Mapping, optional
+        made_from : str, optional
+            Identity of the inputs; kept as a tag.
 
         Yields
         ------
@@ -230,11 +242,13 @@ class Tracking:
         """
         client = self.client
         experiment_id = self._experiment(experiment)
-        run = client.create_run(experiment_id, run_name=name)
-        handle = RunHandle(client, run.info.run_id, experiment_id, self.ui_url, self._clock)
+        run_id = None if made_from is None else self._left_by_killed(experiment_id, name, made_from)
+        if run_id is None:
+            run_id = client.create_run(experiment_id, run_name=name).info.run_id
+        handle = RunHandle(client, run_id, experiment_id, self.ui_url, self._clock)
         status = "FAILED"
         try:
-            handle.set_tags(tags or {})
+            handle.set_tags({**(tags or {}), **({} if made_from is None else {MADE_FROM_TAG: made_from})})
             handle.log_params(params or {})
             yield handle
             status = "FINISHED"
@@ -313,6 +327,19 @@ class Tracking:
         # A dict of alias to version.
         version = aliases.get(CHAMPION)
         return None if version is None else _version(self.client.get_model_version(name, version))
+
+    def _left_by_killed(self, experiment_id: str, name: str, made_from: str) -> str | None:
+        # The name is compared here: a filter would need it quoted.
+        unfinished = self.client.search_runs([experiment_id], "attributes.status = 'RUNNING'", max_results=1_000)
+        found = None
+        for run in unfinished:
+            if run.info.run_name != name:
+                continue
+            if found is None and run.data.tags.get(MADE_FROM_TAG) == made_from:
+                found = str(run.info.run_id)
+            else:
+                self.client.set_terminated(run.info.run_id, "KILLED")
+        return found
 
     def _experiment(self, name: str) -> str:
         client = self.client

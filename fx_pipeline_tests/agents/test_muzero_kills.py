@@ -47,7 +47,7 @@ CASES = {
             "runtime.keep_every": 16,
         },
         64,
-        6,
+        4,
     ),
 }
 

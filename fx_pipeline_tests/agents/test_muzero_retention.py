@@ -101,6 +101,7 @@ def test_killed_anywhere_every_link_names_a_whole_checkpoint(
         kept.keep(70, writer("70"), best=True, due=True)
         raise Killed
     monkeypatch.undo()
+    assert {"latest", "best"} <= links(tmp_path).keys()
     for name, target in links(tmp_path).items():
         texts = {path.read_text() for path in (tmp_path / name).iterdir()}
         assert texts == {str(int(Path(target).name))}

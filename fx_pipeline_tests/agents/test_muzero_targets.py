@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fx_pipeline.agents.muzero.targets import corrected_td_steps, empty_targets, value_targets
+from fx_pipeline.agents.muzero.targets import Recorded, corrected_td_steps, empty_targets, value_targets
 
 
 def naive(rewards, values, length, step, td_steps, discount, bootstrap_at_end):
@@ -34,7 +34,8 @@ def test_targets_equal_a_plain_version(td_steps: int, bootstrap_at_end: bool) ->
     count = 4
     targets = empty_targets(len(steps), count)
     horizons = np.where(episodes == 3, 2, td_steps)
-    value_targets(rewards, values, lengths, episodes, steps, count, horizons, 0.9, bootstrap_at_end, targets)
+    recorded = record(rewards, values, lengths)
+    value_targets(recorded, episodes, steps, count, horizons, 0.9, bootstrap_at_end, -1, targets)
     expected = [
         [naive(rewards[e], values[e], lengths[e], step + k, horizon, 0.9, bootstrap_at_end) for k in range(count)]
         for e, step, horizon in zip(episodes, steps, horizons, strict=True)
@@ -42,12 +43,39 @@ def test_targets_equal_a_plain_version(td_steps: int, bootstrap_at_end: bool) ->
     np.testing.assert_allclose(targets, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("trusted", "expected"),
+    [
+        (-1, [1 + 1 + 1 + 8, 2 + 2 + 16, 4 + 32, 64]),
+        (0, [1 + 50, 100, 4 + 32, 64]),
+        (1, [1 + 50, 2 + 2 + 16, 4 + 32, 64]),
+    ],
+)
+def test_a_return_can_end_before_an_exploratory_action(trusted: int, expected: list[float]) -> None:
+    """The second action was not the one that the search liked best."""
+    rewards = np.array([[1.0, 2.0, 4.0, 8.0]], dtype=np.float32)
+    values = np.array([[100.0, 100.0, 100.0, 64.0]], dtype=np.float32)
+    recorded = record(rewards, values, np.array([4]))
+    recorded.policies[0, :] = [0.7, 0.2, 0.1, 0.0]
+    recorded.actions[0, 1] = 1
+    targets = empty_targets(1, 4)
+    zero = np.zeros(1, dtype=np.int64)
+    value_targets(recorded, zero, zero, 4, np.array([3]), 0.5, True, trusted, targets)
+    np.testing.assert_allclose(targets[0], expected)
+
+
+def record(rewards, values, lengths) -> Recorded:
+    """Steps without a search: no action is an exploratory one."""
+    shape = rewards.shape
+    return Recorded(rewards, values, np.zeros((*shape, 4), np.float32), np.zeros(shape, np.int8), lengths)
+
+
 def test_a_known_case() -> None:
     rewards = np.array([[1.0, 2.0, 4.0]], dtype=np.float32)
     values = np.array([[100.0, 100.0, 100.0]], dtype=np.float32)
     targets = empty_targets(1, 3)
     zero = np.zeros(1, dtype=np.int64)
-    value_targets(rewards, values, np.array([3]), zero, zero, 3, np.array([2]), 0.5, False, targets)
+    value_targets(record(rewards, values, np.array([3])), zero, zero, 3, np.array([2]), 0.5, False, -1, targets)
     np.testing.assert_allclose(targets[0], [1 + 1 + 25, 2 + 2, 4])
 
 

@@ -1,6 +1,7 @@
 """The progress of a training: written now and then, whole at any moment, and gone on with by a successor."""
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,10 @@ class Clock:
         return self.now
 
 
+def curve(folder: Path) -> list[list[float]]:
+    return read_progress(folder)["curves"].get("loss", {"points": []})["points"]
+
+
 def report(shown: ProgressFile, clock: Clock, *steps: int, seconds: float = 0.4) -> None:
     for step in steps:
         clock.now += seconds
@@ -30,13 +35,13 @@ def test_it_is_written_at_most_once_a_second_and_at_the_end(tmp_path: Path) -> N
         assert read_progress(tmp_path)["state"] == "running"
         for step in range(1, 7):
             report(shown, clock, step)
-            seen.append(len(read_progress(tmp_path)["curves"].get("loss", ())))
+            seen.append(len(curve(tmp_path)))
     assert seen == [0, 0, 3, 3, 3, 6]
     found = read_progress(tmp_path)
     assert (found["state"], found["process"], found["began_s"]) == ("finished", os.getpid(), 1_000.0)
     assert found["training"] == {"instrument": "EUR_USD"}
     assert (found["fraction"], found["figures"]["iterations"]) == (0.6, 6.0)
-    assert found["curves"]["loss"][-1] == [6.0, 1 / 6]
+    assert curve(tmp_path)[-1] == [6.0, 1 / 6]
     assert [path.name for path in tmp_path.iterdir()] == [PROGRESS_NAME]
 
 
@@ -55,17 +60,19 @@ def test_a_training_taken_up_goes_on_with_its_curves(tmp_path: Path, made_from: 
     # Killed: nobody closed it, and the bundle was of step 2.
     with ProgressFile(tmp_path, made_from, {}, clock=clock) as again:
         report(again, clock, 3, 4)
-    assert [step for step, _ in read_progress(tmp_path)["curves"]["loss"]] == expected
+    assert [step for step, _ in curve(tmp_path)] == expected
 
 
-def test_a_long_curve_is_thinned_and_keeps_its_ends(tmp_path: Path) -> None:
+def test_a_long_curve_is_thinned_evenly(tmp_path: Path) -> None:
     clock = Clock()
     with ProgressFile(tmp_path, "a", {}, clock=clock) as shown:
         report(shown, clock, *range(1, 5_001), seconds=0.0)
-    steps = [step for step, _ in read_progress(tmp_path)["curves"]["loss"]]
-    assert len(steps) <= MAX_POINTS
-    assert steps == sorted(set(steps))
-    assert (steps[0], steps[-1]) == (1.0, 5_000.0)
+    steps = [step for step, _ in curve(tmp_path)]
+    assert MAX_POINTS // 2 <= len(steps) <= MAX_POINTS
+    strides = {later - earlier for earlier, later in pairwise(steps)}
+    assert strides == {read_progress(tmp_path)["curves"]["loss"]["stride"]} == {32}
+    assert steps[0] == 1.0 and steps[-1] > 5_000.0 - 32
+    assert read_progress(tmp_path)["figures"]["loss"] == 1 / 5_000
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"{}"])

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 def state(folder: Path) -> dict[str, tuple[int, bytes]]:
     """Times and bytes of all files of a folder."""
-    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in sorted(folder.iterdir())}
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -169,8 +170,7 @@ def test_full_disk_is_named_and_leaves_nothing_half_written(
         "validation_report": ("validate", copy.report, "report.json"),
     }[asset]
     before = (copy.checkpoint / "weights.safetensors").read_bytes()
-    for path in folder.iterdir():
-        path.unlink()
+    shutil.rmtree(folder)
     replace = os.replace
 
     def full(source: object, target: object) -> None:
@@ -187,6 +187,24 @@ def test_full_disk_is_named_and_leaves_nothing_half_written(
     result = copy.job(job, copy.key())
     assert len(result.asset_materializations_for_node(asset)) == 1
     assert (copy.checkpoint / "weights.safetensors").read_bytes() == before
+
+
+def test_training_that_was_killed_goes_on_in_its_mlflow_run(copy: "Chain") -> None:
+    from fx_pipeline.defs.resources import Tracking
+
+    with copy.environment():
+        client = Tracking().mlflow().client
+    experiment = client.get_experiment_by_name("training").experiment_id
+    (run,) = client.search_runs([experiment])
+    logged = len(client.get_metric_history(run.info.run_id, "loss"))
+    # As a process that was killed leaves it.
+    client.update_run(run.info.run_id, status="RUNNING")
+    again = {"ops": {"muzero_checkpoint": {"config": {"force": True}}}}
+    result = copy.job("train", copy.key(), again)
+    (run,) = client.search_runs([experiment])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["dagster/run_id"] == result.run_id
+    assert len(client.get_metric_history(run.info.run_id, "loss")) == logged, "what it had is not sent again"
 
 
 def test_failed_training_shows_as_failed_in_mlflow(copy: "Chain", monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@ import multiprocessing
 import sqlite3
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from fx_pipeline.tracking.ledger import Ledger, Trial
@@ -18,6 +19,8 @@ TRIAL = Trial(
     trades=40,
     expectancy_pips=1.5,
     sharpe_per_trade=0.1,
+    session_ns=np.array([10, 20, 30]),
+    session_pnl_pips=np.array([1.5, 0.0, -4.25]),
 )
 
 
@@ -76,7 +79,7 @@ def test_counts_and_scores_by_instrument_and_window(ledger):
 def test_nothing_can_be_changed_or_removed(ledger):
     ledger.record(TRIAL)
     connection = sqlite3.connect(ledger.path)
-    for statement in ("DELETE FROM trials", "UPDATE trials SET trades = 0"):
+    for statement in ("DELETE FROM trials", "UPDATE trials SET trades = 0", "DELETE FROM series"):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             connection.execute(statement)
     connection.close()
@@ -90,6 +93,31 @@ def test_reports_are_attached_to_recorded_trials_only(ledger):
     for report in ("one", "one", "two"):
         ledger.attach_report(TRIAL, report)
     assert ledger.trials()[0]["report_hashes"] == ["one", "two"]
+
+
+def test_the_series_of_a_window_come_back_to_the_bit(ledger):
+    ledger.record(TRIAL)
+    ledger.record(replace(TRIAL, seed=2, session_pnl_pips=np.array([0.1, 0.2, 0.3])))
+    ledger.record(replace(TRIAL, window="2016-06"))
+    first, second = ledger.scored("GBP_JPY", "2016-05")
+    assert (first.key, first.seed, first.config_hash, first.costs) == (TRIAL.key, 1, "c0ffee", TRIAL.costs)
+    assert np.array_equal(first.session_ns, TRIAL.session_ns)
+    assert np.array_equal(first.session_pnl_pips, TRIAL.session_pnl_pips)
+    assert second.session_pnl_pips.tolist() == [0.1, 0.2, 0.3]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"session_pnl_pips": np.array([1.0, 2.0])},
+        {"session_ns": np.array([10, 10, 30])},
+        {"session_pnl_pips": np.array([1.0, np.nan, 2.0])},
+    ],
+)
+def test_a_series_that_is_none_leaves_no_row(ledger, change):
+    with pytest.raises(ValueError, match="score"):
+        ledger.record(replace(TRIAL, **change))
+    assert ledger.count() == 0
 
 
 def _record(path, first):

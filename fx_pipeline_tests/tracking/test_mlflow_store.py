@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
-from fx_pipeline.tracking.mlflow_store import Tracking
+from fx_pipeline.tracking.batched import BatchedMetrics
+from fx_pipeline.tracking.mlflow_store import Point, Tracking
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +33,8 @@ def test_a_run_is_logged_and_finished(tracking, folder):
     long = "x" * 900
     with tracking.run("train", "training", {"rate": 5e-4, "long": long}, {"dagster/run_id": "abc"}) as run:
         run.log_metrics({"loss": 1.0, "nothing": None, "broken": float("nan")}, step=3)
-        run.log_history([{"reward": float(step)} for step in range(1_200)])
+        run.log_points(Point(step, 1_700_000_000.0 + step, {"reward": float(step)}) for step in range(1_200))
+        assert run.latest("reward") == 1199.0 and run.latest("nothing") is None
         run.log_artifact(folder / "note.txt")
     found = tracking.client.get_run(run.run_id)
     assert found.info.status == "FINISHED"
@@ -42,6 +44,7 @@ def test_a_run_is_logged_and_finished(tracking, folder):
     assert found.data.tags["dagster/run_id"] == "abc"
     history = tracking.client.get_metric_history(run.run_id, "reward")
     assert [(point.step, point.value) for point in history][-1] == (1199, 1199.0)
+    assert history[-1].timestamp - history[0].timestamp == 1_199_000
     names = {item.path for item in tracking.client.list_artifacts(run.run_id)}
     assert names == {"note.txt", "long_params.txt"}
     # Artifacts lie where they were told to, not in the folder of the process.
@@ -54,6 +57,50 @@ def test_a_run_whose_body_raises_is_failed(tracking):
     with pytest.raises(RuntimeError, match="boom"), tracking.run("train", "training") as run:
         raise RuntimeError("boom")
     assert tracking.client.get_run(run.run_id).info.status == "FAILED"
+
+
+def killed(tracking, name: str, made_from: str) -> str:
+    """A run that is as a process that was killed leaves it: nobody has ended it."""
+    with tracking.run(name, "training", {"rate": 1}, made_from=made_from) as run:
+        metrics = BatchedMetrics(run, "iterations", every_s=0.0)
+        for step in (1, 2, 3):
+            metrics.add({"iterations": float(step), "loss": 1.0 / step})
+    tracking.client.update_run(run.run_id, status="RUNNING")
+    return run.run_id
+
+
+def test_a_killed_run_is_gone_on_with_and_one_of_other_inputs_is_marked(tracking):
+    other, mine, elsewhere = (
+        killed(tracking, name, made_from) for name, made_from in (("a", "old"), ("a", "new"), ("b", "old"))
+    )
+    # The second of these had marked the first.
+    assert tracking.client.get_run(other).info.status == "KILLED"
+    with tracking.run("a", "training", {"rate": 1}, {"tries": "2"}, made_from="new") as run:
+        assert run.run_id == mine
+        metrics = BatchedMetrics(run, "iterations", every_s=1e9)
+        metrics.add({"iterations": 3.0, "loss": 9.0})
+        metrics.add({"iterations": 5.0, "loss": 0.2})
+        assert run.latest("iterations") == 3.0, "it waits for its time"
+        metrics.complete([{"iterations": float(step), "loss": 1.0 / step} for step in range(1, 7)])
+    found = tracking.client.get_run(mine)
+    assert (found.info.status, found.data.tags["tries"], found.data.tags["made_from"]) == ("FINISHED", "2", "new")
+    logged = tracking.client.get_metric_history(mine, "loss")
+    assert sorted((point.step, point.value) for point in logged) == [
+        (1, 1.0), (2, 0.5), (3, 1 / 3), (4, 0.25), (5, 0.2), (6, 1 / 6)
+    ]  # fmt: skip
+    assert tracking.client.get_run(elsewhere).info.status == "RUNNING"
+    with tracking.run("a", "training", made_from="new") as run:
+        assert run.run_id != mine, "a finished run is not touched"
+
+
+def test_metrics_are_sent_in_batches(tracking):
+    now = [0.0]
+    with tracking.run("c", "training") as run:
+        metrics = BatchedMetrics(run, "iterations", every_s=10.0, clock=lambda: now[0])
+        for step, (second, there) in enumerate(((4.0, None), (8.0, None), (12.0, 3.0), (16.0, 3.0), (23.0, 5.0))):
+            now[0] = second
+            metrics.add({"iterations": step + 1.0})
+            assert run.latest("iterations") == there
 
 
 def test_a_checkpoint_is_registered_once_and_the_alias_moves(tracking, folder):

@@ -41,6 +41,8 @@ class Batch:
         it is forced, and no observation tells it from any other.
     weights : (B,) float32
         Of the losses of value, reward and outcome; 1 where steps are drawn alike.
+    action_values : (B, K) float32 or None
+        Of the actions taken in the states; None if they are `values`.
     later_temporal, later_static : (B, S, T, F), (B, S, 6) float32 or None
         Observations of the first S unrolled states, for the consistency loss; where masked, of the session's last step.
     """
@@ -57,6 +59,7 @@ class Batch:
     state_mask: npt.NDArray[np.float32]
     step_mask: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float32]
+    action_values: npt.NDArray[np.float32] | None = None
     later_temporal: npt.NDArray[np.float32] | None = None
     later_static: npt.NDArray[np.float32] | None = None
 

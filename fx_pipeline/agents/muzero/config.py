@@ -214,6 +214,8 @@ class LearnerConfig:
     td_steps_decay_waves : float
         Off-policy correction (EfficientZero, Ye et al. 2021, appendix A.4): a return looks one step less far for every
         so many waves of episodes that have been begun since it was played, down to 1. 0: all look n steps.
+    cut_at_exploration : bool
+        Whether a return ends, with the search's value, before the first action that the search did not like best.
     bootstrap_at_end : bool
         Whether a session's end cuts the return short with the last search value (an agent cannot see how much of
         the session is left) or counts as value 0.
@@ -248,6 +250,7 @@ class LearnerConfig:
     unroll_steps: int
     td_steps: int
     td_steps_decay_waves: float
+    cut_at_exploration: bool
     bootstrap_at_end: bool
     replay_ratio: float
     reanalyze_share: float

@@ -179,18 +179,19 @@ class Learner:
             chance_logits, afterstate_logits = networks.afterstate(torch.cat(states[:-1]), actions.t().reshape(-1))
             consistency = {} if self._projection is None else {CONSISTENCY: self._consistency(batch, states)}
         values = self._two_hot(batch.values)
+        taken = batch.action_values
+        action_values = values[: unroll * len(batch.actions)] if taken is None else self._two_hot(taken)
         weights = self._tensor(_weights(batch.state_mask))
         step_weights = self._tensor(_time_first(batch.step_mask)) / (unroll * samples)
         # Of how steps are drawn; the policy loss takes them as they come.
         drawn = self._tensor(np.tile(batch.weights, unroll + 1))
         weights_drawn, step_weights = weights * drawn, step_weights * drawn[: len(step_weights)]
-        steps = len(step_weights)
         policies = self._tensor(_time_first(batch.policies))
         chance = functional.cross_entropy(chance_logits.float(), outcomes.t().reshape(-1), reduction="none")
         losses = {
             "policy": (_cross_entropy(policy_logits, policies) * weights).sum(),
             "value": (_cross_entropy(value_logits, values) * weights_drawn).sum(),
-            "afterstate_value": (_cross_entropy(afterstate_logits, values[:steps]) * step_weights).sum(),
+            "afterstate_value": (_cross_entropy(afterstate_logits, action_values) * step_weights).sum(),
             "reward": (_cross_entropy(torch.cat(rewards), self._two_hot(batch.rewards)) * step_weights).sum(),
             "outcome": (chance * step_weights).sum(),
         }

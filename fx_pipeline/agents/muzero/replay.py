@@ -14,7 +14,7 @@ from fx_pipeline.agents.muzero.batch import Batch, mirrored
 from fx_pipeline.agents.muzero.config import LearnerConfig, ReplayConfig
 from fx_pipeline.agents.muzero.quality import EVICTED_SHARE, settle, successes, whole_quality, worst
 from fx_pipeline.agents.muzero.sampling import LEAST_QUALITY, Sampler, recency
-from fx_pipeline.agents.muzero.targets import corrected_td_steps, empty_targets, value_targets
+from fx_pipeline.agents.muzero.targets import Recorded, corrected_td_steps, empty_targets, value_targets
 from fx_pipeline.environment.actions import NUM_ACTIONS
 from fx_pipeline.environment.position import NUM_STATIC
 from fx_pipeline.market.arrays import MarketArrays
@@ -161,19 +161,19 @@ class Replay:
         times = steps[:, None] + np.arange(unroll + 1)
         inside = np.minimum(times, self.session_bars - 1)
         rows = episodes[:, None]
-        values = empty_targets(len(episodes), unroll + 1)
-        value_targets(
-            arrays["rewards"],
-            arrays["root_values"],
-            arrays["lengths"],
-            episodes,
-            steps,
-            unroll + 1,
-            corrected_td_steps(learner.td_steps, self.wave - arrays["waves"][episodes], learner.td_steps_decay_waves),
-            discount,
-            learner.bootstrap_at_end,
-            values,
-        )
+        recorded = Recorded(*(arrays[name] for name in Recorded._fields))
+        ages = self.wave - arrays["waves"][episodes]
+        horizons = corrected_td_steps(learner.td_steps, ages, learner.td_steps_decay_waves)
+
+        def returns(count: int, trusted: int) -> npt.NDArray[np.float32]:
+            targets = empty_targets(len(episodes), count)
+            value_targets(
+                recorded, episodes, steps, count, horizons, discount, learner.bootstrap_at_end, trusted, targets
+            )
+            return targets
+
+        cut = learner.cut_at_exploration
+        values = returns(unroll + 1, 0 if cut else -1)
         has_targets = (times < np.minimum(lengths, self.session_bars - 1)).astype(np.float32)
         later_temporal = later_static = None
         if learner.consistency_weight:
@@ -192,6 +192,7 @@ class Replay:
             rewards=arrays["rewards"][rows, inside[:, :-1]],
             policies=arrays["policies"][rows, inside],
             values=values,
+            action_values=returns(unroll, 1) if cut else None,
             state_mask=has_targets,
             step_mask=has_targets[:, :-1],
             weights=choice.weights,

@@ -1,13 +1,41 @@
 """Value targets: n-step returns that end in a search value."""
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 import numpy.typing as npt
 
 
+class Recorded(NamedTuple):
+    """What a replay has recorded of E episodes of T steps.
+
+    Attributes
+    ----------
+    rewards, root_values : (E, T) float32
+    policies : (E, T, A) float32
+        All zero where no search was made.
+    actions : (E, T) int8
+    lengths : (E,) int64
+        Steps recorded; T means finished.
+    """
+
+    rewards: npt.NDArray[np.float32]
+    root_values: npt.NDArray[np.float32]
+    policies: npt.NDArray[np.float32]
+    actions: npt.NDArray[np.int8]
+    lengths: npt.NDArray[np.int64]
+
+
+@numba.njit(cache=True, nogil=True)
+def _explored(recorded, episode, step):  # type: ignore[no-untyped-def]
+    policy = recorded.policies[episode, step]
+    return policy[recorded.actions[episode, step]] < policy.max()
+
+
 @numba.njit(cache=True, nogil=True)
 def value_targets(  # type: ignore[no-untyped-def]
-    rewards, root_values, lengths, episodes, steps, count, td_steps, discount, bootstrap_at_end, targets
+    recorded, episodes, steps, count, td_steps, discount, bootstrap_at_end, trusted, targets
 ):
     """Write the value targets of `count` consecutive steps of each sample into `targets` (B, count).
 
@@ -16,11 +44,13 @@ def value_targets(  # type: ignore[no-untyped-def]
     recorded ends in the newest search value; so does a finished one if `bootstrap_at_end`, else its end is worth 0.
     Steps beyond the recorded ones get 0, and the caller masks them.
 
+    With `trusted` >= 0 a return also ends before the first step, from number `trusted` of its own on, whose action was
+    not the one that the search liked best: what an exploratory step costs is not what its state is worth (Watkins 1989,
+    who cuts the traces of Q(lambda) there). 0 is for the value of a state, 1 for that of the action taken in it.
+
     Parameters
     ----------
-    rewards, root_values : (E, T) float32
-    lengths : (E,) int64
-        Steps recorded; T means finished.
+    recorded : Recorded
     episodes, steps : (B,) int64
         Row and first step of each sample.
     count : int
@@ -28,8 +58,11 @@ def value_targets(  # type: ignore[no-untyped-def]
         n of each sample.
     discount : float
     bootstrap_at_end : bool
+    trusted : int
+        -1 to follow every action.
     targets : (B, count) float32
     """
+    rewards, root_values, lengths = recorded.rewards, recorded.root_values, recorded.lengths
     session = rewards.shape[1]
     for sample in range(len(episodes)):
         episode = episodes[sample]
@@ -44,6 +77,9 @@ def value_targets(  # type: ignore[no-untyped-def]
             total = 0.0
             factor = 1.0
             for i in range(horizon):
+                if 0 <= trusted <= i and _explored(recorded, episode, step + i):
+                    horizon = i
+                    break
                 total += factor * rewards[episode, step + i]
                 factor *= discount
             if step + horizon < length:

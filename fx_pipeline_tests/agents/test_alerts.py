@@ -2,7 +2,7 @@
 
 import pytest
 
-from fx_pipeline.agents.muzero.alerts import ALERTS, RECENT_WAVES, recent
+from fx_pipeline.agents.alerts import ALERTS, RECENT_WAVES, recent
 
 HEALTHY = {"expectancy_pips": 1.0, "win_rate": 0.6, "share_hold": 0.9, "search_depth": 3.0, "value_saturation": 0.0}
 

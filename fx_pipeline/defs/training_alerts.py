@@ -1,0 +1,48 @@
+"""Asset checks that say when a training has gone wrong; what is wrong is found in `agents.alerts`."""
+
+import json
+from pathlib import Path
+
+import dagster as dg
+
+from fx_pipeline.agents.alerts import ALERTS, Alert, History
+from fx_pipeline.agents.progress_file import FAILED, read_progress
+from fx_pipeline.defs.models import AGENT, muzero_checkpoint
+from fx_pipeline.defs.partitions import cell, keys_of
+from fx_pipeline.settings import load_settings
+
+
+def _check(alert: Alert) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=muzero_checkpoint, name=alert.name, description=alert.title)
+    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        problems = []
+        keys = keys_of(context, muzero_checkpoint)
+        for key in keys:
+            folder = load_settings().layout.checkpoint(AGENT, *cell(key))
+            found = alert.find(_history(folder)) or (_divergence(folder) if alert.grave else None)
+            problems += [f"{key}: {found}"] if found else []
+        return dg.AssetCheckResult(
+            passed=not problems,
+            severity=dg.AssetCheckSeverity.ERROR if alert.grave else dg.AssetCheckSeverity.WARN,
+            metadata={"problems": problems, "partitions": keys},
+        )
+
+    return check
+
+
+def _history(folder: Path) -> History:
+    path = folder / "history.json"
+    # A skipped window has none: nothing was trained, so nothing went wrong.
+    history: History = json.loads(path.read_bytes()) if path.exists() else []
+    return history
+
+
+def _divergence(folder: Path) -> str | None:
+    """A training that stopped for it made no checkpoint; the one that stands is of an earlier training."""
+    progress = read_progress(folder)
+    if progress is None or progress["state"] != FAILED or not progress["error"].startswith("TrainingDivergedError"):
+        return None
+    return f"the latest training stopped: {progress['error']} The checkpoint is of the training before."
+
+
+TRAINING_ALERTS = [_check(alert) for alert in ALERTS]
