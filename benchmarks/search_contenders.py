@@ -31,6 +31,11 @@ def pin(cores: str) -> int:
     return len(chosen)
 
 
+#: What the peer searches with: pUCT under Dirichlet noise, from the first bar on.
+PEER_SEARCH = {"root_action_selection": "puct", "discount": 0.997}
+PEER_PLAY = {"environments": SESSIONS, "segment_bars": 60, "warmup_bars": 0}
+
+
 def lively_networks() -> tuple[Any, Any]:
     """The `full` configuration, and networks whose heads are not zero: the trees are as deep as after a training."""
     import torch
@@ -38,7 +43,8 @@ def lively_networks() -> tuple[Any, Any]:
     from fx_pipeline.agents.muzero.config import load_config
     from fx_pipeline.agents.muzero.networks import build_networks
 
-    config = load_config(PRESET, {"selfplay.environments": SESSIONS, "replay.capacity_steps": SESSIONS * STEPS})
+    capacity = {"replay.capacity_steps": SESSIONS * STEPS}
+    config = load_config(PRESET, {"search": PEER_SEARCH, "selfplay": PEER_PLAY, **capacity})
     networks = build_networks(config.network, 0).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():

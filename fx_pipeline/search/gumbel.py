@@ -40,7 +40,9 @@ def _completed_q_into(out, tree, row, node, num_actions, rules):  # type: ignore
             out[action] = mixed
         lowest = min(lowest, out[action])
         highest = max(highest, out[action])
-    scale = rules.value_scale * (rules.maxvisit_init + most_visits) / max(highest - lowest, MIN_VALUE_RANGE)
+    scale = rules.value_scale * (rules.maxvisit_init + most_visits)
+    if rules.rescales:
+        scale /= max(highest - lowest, MIN_VALUE_RANGE)
     for action in range(num_actions):
         out[action] = scale * (out[action] - lowest)
 

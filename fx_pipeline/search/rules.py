@@ -30,6 +30,7 @@ class Rules(NamedTuple):
     noise_scale: float
     considered_visits: npt.NDArray[np.int64]
     value_scale: float
+    rescales: bool
     maxvisit_init: float
     seed: np.uint64
 
@@ -75,6 +76,7 @@ def make_rules(config: SearchConfig, num_actions: int, num_outcomes: int) -> Rul
             [considered_visits(count, config.simulations) for count in range(most_considered + 1)], dtype=np.int64
         ),
         value_scale=config.value_scale,
+        rescales=config.rescale_values,
         maxvisit_init=config.maxvisit_init,
         seed=np.uint64(0),
     )

@@ -38,8 +38,10 @@ class SearchConfig:
     max_num_considered_actions
         Actions of the root that sequential halving starts with.
     value_scale, maxvisit_init
-        Completed Q, rescaled to [0, 1], weighs value_scale * (maxvisit_init + visits of the most visited action)
-        against the logits.
+        Completed Q weighs value_scale * (maxvisit_init + visits of the most visited action) against the logits.
+    rescale_values
+        Whether completed Q is rescaled to [0, 1] first, at each node by its own least and greatest. Two actions are
+        then as far apart as can be, be their difference large or a rounding error.
 
     Raises
     ------
@@ -58,6 +60,7 @@ class SearchConfig:
     max_num_considered_actions: int = 16
     value_scale: float = 0.1
     maxvisit_init: float = 50.0
+    rescale_values: bool = True
 
     def __post_init__(self) -> None:
         if self.simulations < 1:

@@ -19,8 +19,8 @@ def test_full_has_the_sizes_of_the_specification() -> None:
     config = load_config()
     assert presets() == ("full", "small", "tiny", "legacy")
     assert (config.network.hidden_size, config.network.bins, config.search.simulations) == (256, 601, 25)
-    assert (config.learner.learning_rate, config.learner.batch_size, config.search.discount) == (5e-4, 128, 0.997)
-    settings = config.selfplay
+    assert (config.learner.learning_rate, config.learner.batch_size, config.search.discount) == (1e-3, 128, 0.97)
+    settings = load_config("legacy").selfplay
     done = [settings.annealed(episodes, 0.9) for episodes in (0, 10_000, 10**6)]
     assert [settings.temperature(annealed) for annealed in done] == [1.0, 0.75, 0.5]
     by_budget = load_config("full", {"selfplay.anneal_episodes": 0, "selfplay.noise_end": 0.2}).selfplay
@@ -53,7 +53,7 @@ def test_overrides_by_section_and_by_dotted_key() -> None:
         ({"replay": {"evict": "newest"}}, "replay.evict must be oldest or quality"),
         ({"learner": {"target_ema": 1.0}}, "learner.target_ema must lie in"),
         ({"learner": {"consistency_steps": 6}}, "must not exceed unroll_steps 5"),
-        ({"learner": {"precision": "fp16"}}, "learner.precision must be fp32 or bf16"),
+        ({"learner": {"precision": "fp16"}}, "learner.precision must be auto, fp32 or bf16"),
         ({"search": {"simulations": 0}}, "configuration section search: simulations"),
         ({"reward": {"kind": "profit"}}, "reward kind 'profit'"),
     ],
@@ -82,10 +82,18 @@ def test_legacy_has_the_older_replay_and_hyper_parameters() -> None:
     assert config.network.hidden_size == load_config("small").network.hidden_size
 
 
-def test_options_of_replay_and_learner_are_off_by_default() -> None:
+def test_what_did_not_pay_is_off_by_default() -> None:
     for preset in ("full", "small", "tiny"):
         replay, learner = load_config(preset).replay, load_config(preset).learner
         assert (replay.priority_weight, replay.importance, replay.success_share) == (0.0, 0.0, 0.0)
-        assert (replay.evict, replay.share_trade_reward, learner.mirror) == ("oldest", False, False)
+        assert (replay.evict, replay.share_trade_reward) == ("oldest", False)
         assert (learner.target_ema, learner.td_steps_decay_waves, learner.reanalyze_share) == (0.0, 0.0, 0.0)
-        assert (learner.consistency_weight, learner.precision) == (0.0, "fp32")
+        assert learner.consistency_weight == 0.0
+
+
+def test_what_paid_on_the_proofs_is_on_by_default() -> None:
+    for preset in ("full", "small", "tiny"):
+        config = load_config(preset)
+        assert (config.search.root_action_selection, config.search.rescale_values) == ("gumbel", False)
+        assert (config.selfplay.root_value, config.learner.mirror, config.reward.kind) == ("best", True, "dense")
+        assert config.learner.exploration_cut == 0.2

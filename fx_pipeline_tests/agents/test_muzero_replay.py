@@ -47,7 +47,7 @@ def play(replay: Replay, rows: np.ndarray, steps: int = SESSION, pips: float | N
 
 def draw(replay: Replay, market, batch_size: int = 256, seed: int = 0, **settings: object):
     options = {"batch_size": batch_size, "unroll_steps": 3, "td_steps": 2, **settings}
-    learner = dataclasses.replace(load_config("tiny").learner, **options)
+    learner = dataclasses.replace(load_config("tiny").learner, **{"mirror": False} | options)
     return replay.sample(market, learner, window_bars=32, discount=0.5, generator=np.random.default_rng(seed))
 
 

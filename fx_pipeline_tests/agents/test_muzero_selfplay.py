@@ -110,7 +110,7 @@ def test_the_engine_plays_what_the_oracle_plays(small_market, epsilon: float, ro
     for name in ("static", "actions", "outcomes", "rewards"):
         np.testing.assert_array_equal(engine.arrays[name], oracle.arrays[name], err_msg=name)
     np.testing.assert_allclose(engine.arrays["policies"], oracle.arrays["policies"], atol=1e-4)
-    np.testing.assert_allclose(engine.arrays["root_values"], oracle.arrays["root_values"], atol=1e-4)
+    np.testing.assert_allclose(engine.arrays["root_values"], oracle.arrays["root_values"], rtol=1e-4, atol=1e-4)
     for mine, theirs in zip(metrics, expected, strict=True):
         assert mine == pytest.approx(theirs, abs=1e-4)
 

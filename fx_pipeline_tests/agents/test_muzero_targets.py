@@ -35,7 +35,7 @@ def test_targets_equal_a_plain_version(td_steps: int, bootstrap_at_end: bool) ->
     targets = empty_targets(len(steps), count)
     horizons = np.where(episodes == 3, 2, td_steps)
     recorded = record(rewards, values, lengths)
-    value_targets(recorded, episodes, steps, count, horizons, 0.9, bootstrap_at_end, -1, targets)
+    value_targets(recorded, episodes, steps, count, horizons, 0.9, bootstrap_at_end, 0.0, 0, targets)
     expected = [
         [naive(rewards[e], values[e], lengths[e], step + k, horizon, 0.9, bootstrap_at_end) for k in range(count)]
         for e, step, horizon in zip(episodes, steps, horizons, strict=True)
@@ -44,15 +44,15 @@ def test_targets_equal_a_plain_version(td_steps: int, bootstrap_at_end: bool) ->
 
 
 @pytest.mark.parametrize(
-    ("trusted", "expected"),
+    ("cut", "trusted", "expected"),
     [
-        (-1, [1 + 1 + 1 + 8, 2 + 2 + 16, 4 + 32, 64]),
-        (0, [1 + 50, 100, 4 + 32, 64]),
-        (1, [1 + 50, 2 + 2 + 16, 4 + 32, 64]),
+        (0.0, 0, [1 + 1 + 1 + 8, 2 + 2 + 16, 4 + 32, 64]),
+        (0.5, 0, [1 + 50, 100, 4 + 32, 64]),
+        (0.5, 1, [1 + 50, 2 + 2 + 16, 4 + 32, 64]),
     ],
 )
-def test_a_return_can_end_before_an_exploratory_action(trusted: int, expected: list[float]) -> None:
-    """The second action was not the one that the search liked best."""
+def test_a_return_can_end_before_an_exploratory_action(cut: float, trusted: int, expected: list[float]) -> None:
+    """The second action had 2 / 7 of the weight of the best one."""
     rewards = np.array([[1.0, 2.0, 4.0, 8.0]], dtype=np.float32)
     values = np.array([[100.0, 100.0, 100.0, 64.0]], dtype=np.float32)
     recorded = record(rewards, values, np.array([4]))
@@ -60,7 +60,7 @@ def test_a_return_can_end_before_an_exploratory_action(trusted: int, expected: l
     recorded.actions[0, 1] = 1
     targets = empty_targets(1, 4)
     zero = np.zeros(1, dtype=np.int64)
-    value_targets(recorded, zero, zero, 4, np.array([3]), 0.5, True, trusted, targets)
+    value_targets(recorded, zero, zero, 4, np.array([3]), 0.5, True, cut, trusted, targets)
     np.testing.assert_allclose(targets[0], expected)
 
 
@@ -75,7 +75,7 @@ def test_a_known_case() -> None:
     values = np.array([[100.0, 100.0, 100.0]], dtype=np.float32)
     targets = empty_targets(1, 3)
     zero = np.zeros(1, dtype=np.int64)
-    value_targets(record(rewards, values, np.array([3])), zero, zero, 3, np.array([2]), 0.5, False, -1, targets)
+    value_targets(record(rewards, values, np.array([3])), zero, zero, 3, np.array([2]), 0.5, False, 0.0, 0, targets)
     np.testing.assert_allclose(targets[0], [1 + 1 + 25, 2 + 2, 4])
 
 

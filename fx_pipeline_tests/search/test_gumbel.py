@@ -89,3 +89,24 @@ def test_impossible_logits_inside_the_tree_leave_a_policy(random_model):
     result = _search(maxvisit_init=50_000.0).run(root, np.ones((5, 4), dtype=bool), model, **ARGUMENTS)
     assert np.isfinite(result.policy).all()
     np.testing.assert_allclose(result.policy.sum(axis=1), 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("rescale", [True, False])
+def test_policy_target_weighs_q_as_the_settings_say(random_model, rescale):
+    model = random_model(7)
+    root, legal = model.root(np.arange(10)), np.tile([True, True, True, False], (10, 1))
+    result = _search(value_scale=0.02, rescale_values=rescale).run(root, legal, model, **ARGUMENTS)
+    assert (result.visits[:, :3] > 0).all(), "with a value of its own for each action, none is completed"
+    q = result.q_values[:, :3]
+    if rescale:
+        # The completed value of the illegal action counts for the scale, as in mctx, so it is taken from mctx' formula.
+        visits, prior = result.visits[:, :3], result.prior_probs[:, :3]
+        mean_q = (prior * q).sum(axis=1) / prior.sum(axis=1)
+        total = visits.sum(axis=1)
+        mixed = (root.values + total * mean_q) / (total + 1)
+        every = np.column_stack([q, mixed])
+        lowest, highest = every.min(axis=1, keepdims=True), every.max(axis=1, keepdims=True)
+        q = (q - lowest) / (highest - lowest)
+    scale = 0.02 * (50.0 + result.visits.max(axis=1, keepdims=True))
+    expected = result.prior_probs[:, :3] * np.exp(scale * (q - q.max(axis=1, keepdims=True)))
+    np.testing.assert_allclose(result.policy[:, :3], expected / expected.sum(axis=1, keepdims=True), atol=1e-9)

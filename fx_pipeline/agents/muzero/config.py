@@ -214,8 +214,9 @@ class LearnerConfig:
     td_steps_decay_waves : float
         Off-policy correction (EfficientZero, Ye et al. 2021, appendix A.4): a return looks one step less far for every
         so many waves of episodes that have been begun since it was played, down to 1. 0: all look n steps.
-    cut_at_exploration : bool
-        Whether a return ends, with the search's value, before the first action that the search did not like best.
+    exploration_cut : float
+        A return ends, with the search's value, before the first action of less than this share of the weight that the
+        search gave to the best one: what exploration costs is not what a state is worth. 0: no return ends so.
     bootstrap_at_end : bool
         Whether a session's end cuts the return short with the last search value (an agent cannot see how much of
         the session is left) or counts as value 0.
@@ -237,7 +238,8 @@ class LearnerConfig:
     clip_norm : float
         Greatest norm of the gradient.
     precision : str
-        Of the matrix products: "fp32", or "bf16" by torch's autocast. Weights depend on it.
+        Of the matrix products: "fp32", or "bf16" by torch's autocast; "auto" is bf16 where the processor multiplies it.
+        Weights depend on it.
     policy_weight, value_weight, reward_weight, outcome_weight : float
         Weights of the losses; the afterstate value counts with the value.
     consistency_weight : float
@@ -250,7 +252,7 @@ class LearnerConfig:
     unroll_steps: int
     td_steps: int
     td_steps_decay_waves: float
-    cut_at_exploration: bool
+    exploration_cut: float
     bootstrap_at_end: bool
     replay_ratio: float
     reanalyze_share: float
@@ -260,7 +262,7 @@ class LearnerConfig:
     final_learning_rate_fraction: float
     weight_decay: float
     clip_norm: float
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["auto", "fp32", "bf16"]
     policy_weight: float
     value_weight: float
     reward_weight: float
@@ -277,12 +279,15 @@ class LearnerConfig:
                  "consistency_weight", "td_steps_decay_waves", "reanalyze_share")  # fmt: skip
         for name in (*names, "final_learning_rate_fraction"):
             _require(getattr(self, name) >= 0, f"learner.{name} must be 0 or more, not {getattr(self, name)}.")
+        cut = self.exploration_cut
+        _require(0.0 <= cut <= 1.0, f"learner.exploration_cut must lie in [0, 1], not {cut}.")
         _require(0.0 <= self.target_ema < 1.0, f"learner.target_ema must lie in [0, 1), not {self.target_ema}.")
         _require(
             self.consistency_steps <= self.unroll_steps,
             f"learner.consistency_steps {self.consistency_steps} must not exceed unroll_steps {self.unroll_steps}.",
         )
-        _require(self.precision in ("fp32", "bf16"), f"learner.precision must be fp32 or bf16, not {self.precision!r}.")
+        known = ("auto", "fp32", "bf16")
+        _require(self.precision in known, f"learner.precision must be auto, fp32 or bf16, not {self.precision!r}.")
 
 
 @dataclass(frozen=True)
@@ -330,7 +335,8 @@ class RuntimeConfig:
         Who plays: "fp32" or "bf16", compiled loops; "torch", the oracle, many times slower; or "auto", the best
         precision that the processor has. Weights depend on it.
     workers : int
-        Threads of self-play; 0 for all cores. Nothing depends on it but the time.
+        Threads of self-play; 0 for the cores that the learner's `threads` leave, but at least one. Nothing depends on
+        it but the time.
     bundle_every : int
         Iterations between two bundles, from which a killed training is taken up.
     keep_every : int

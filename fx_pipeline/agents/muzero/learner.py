@@ -17,6 +17,8 @@ from torch.nn import functional
 from fx_pipeline.agents.muzero.batch import Batch
 from fx_pipeline.agents.muzero.config import LearnerConfig
 from fx_pipeline.agents.muzero.consistency import build_projection
+from fx_pipeline.agents.muzero.engine.engine import best_precision
+from fx_pipeline.agents.muzero.engine.pack import Precision
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks
 from fx_pipeline.agents.muzero.support import encode
 from fx_pipeline.agents.muzero.torch_settings import CPU
@@ -57,6 +59,8 @@ class Learner:
     optimizer : torch.optim.Adam
     updates : int
         Updates made.
+    precision : str
+        Of the matrix products: "fp32" or "bf16".
     td_errors : (B,) float32
         |value target - predicted value| of the last update's first states, in pips; 0 where there is no target.
     """
@@ -67,6 +71,8 @@ class Learner:
         self.networks = networks
         self.config = config
         self.device = device
+        on_cpu: Precision = best_precision() if config.precision == "auto" else config.precision
+        self.precision: Precision = on_cpu if device == CPU else "bf16"
         self.updates = 0
         self.td_errors = np.zeros(0, dtype=np.float32)
         self.modules = nn.ModuleDict({"networks": networks})
@@ -163,7 +169,7 @@ class Learner:
         networks = self.networks
         samples, unroll = batch.actions.shape
         actions, outcomes = self._tensor(batch.actions), self._tensor(batch.outcomes)
-        mixed = self.config.precision == "bf16" or self.device != CPU
+        mixed = self.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
             state = networks.represent(self._tensor(batch.temporal), self._tensor(batch.static))
             states, rewards = [state], []

@@ -168,12 +168,12 @@ class Replay:
         def returns(count: int, trusted: int) -> npt.NDArray[np.float32]:
             targets = empty_targets(len(episodes), count)
             value_targets(
-                recorded, episodes, steps, count, horizons, discount, learner.bootstrap_at_end, trusted, targets
+                recorded, episodes, steps, count, horizons, discount, learner.bootstrap_at_end, cut, trusted, targets
             )
             return targets
 
-        cut = learner.cut_at_exploration
-        values = returns(unroll + 1, 0 if cut else -1)
+        cut = learner.exploration_cut
+        values = returns(unroll + 1, 0)
         has_targets = (times < np.minimum(lengths, self.session_bars - 1)).astype(np.float32)
         later_temporal = later_static = None
         if learner.consistency_weight:

@@ -28,14 +28,14 @@ class Recorded(NamedTuple):
 
 
 @numba.njit(cache=True, nogil=True)
-def _explored(recorded, episode, step):  # type: ignore[no-untyped-def]
+def _explores(recorded, episode, step, cut):  # type: ignore[no-untyped-def]
     policy = recorded.policies[episode, step]
-    return policy[recorded.actions[episode, step]] < policy.max()
+    return policy[recorded.actions[episode, step]] < cut * policy.max()
 
 
 @numba.njit(cache=True, nogil=True)
 def value_targets(  # type: ignore[no-untyped-def]
-    recorded, episodes, steps, count, td_steps, discount, bootstrap_at_end, trusted, targets
+    recorded, episodes, steps, count, td_steps, discount, bootstrap_at_end, cut, trusted, targets
 ):
     """Write the value targets of `count` consecutive steps of each sample into `targets` (B, count).
 
@@ -44,9 +44,9 @@ def value_targets(  # type: ignore[no-untyped-def]
     recorded ends in the newest search value; so does a finished one if `bootstrap_at_end`, else its end is worth 0.
     Steps beyond the recorded ones get 0, and the caller masks them.
 
-    With `trusted` >= 0 a return also ends before the first step, from number `trusted` of its own on, whose action was
-    not the one that the search liked best: what an exploratory step costs is not what its state is worth (Watkins 1989,
-    who cuts the traces of Q(lambda) there). 0 is for the value of a state, 1 for that of the action taken in it.
+    A return also ends before a step of exploration: one whose action has less than a share `cut` of the weight that
+    the search's policy gives to the best one. What such a step costs is not what its state is worth (Watkins 1989, who
+    cuts the traces of Q(lambda) there). The first `trusted` steps are followed anyway.
 
     Parameters
     ----------
@@ -58,8 +58,10 @@ def value_targets(  # type: ignore[no-untyped-def]
         n of each sample.
     discount : float
     bootstrap_at_end : bool
+    cut : float
+        0 to follow every action.
     trusted : int
-        -1 to follow every action.
+        0 for the value of a state, 1 for that of the action taken in it.
     targets : (B, count) float32
     """
     rewards, root_values, lengths = recorded.rewards, recorded.root_values, recorded.lengths
@@ -77,7 +79,7 @@ def value_targets(  # type: ignore[no-untyped-def]
             total = 0.0
             factor = 1.0
             for i in range(horizon):
-                if 0 <= trusted <= i and _explored(recorded, episode, step + i):
+                if i >= trusted and _explores(recorded, episode, step + i, cut):
                     horizon = i
                     break
                 total += factor * rewards[episode, step + i]

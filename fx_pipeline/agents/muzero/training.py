@@ -15,13 +15,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from fx_pipeline.agents.base import Budget, TrainingData
 from fx_pipeline.agents.muzero.bundle import read_bundle, write_bundle
 from fx_pipeline.agents.muzero.checkpoint import write_checkpoint
 from fx_pipeline.agents.muzero.config import MuZeroConfig
-from fx_pipeline.agents.muzero.engine.engine import Engine
+from fx_pipeline.agents.muzero.engine.engine import Engine, workers_available
 from fx_pipeline.agents.muzero.health import replay_health, target_saturation
 from fx_pipeline.agents.muzero.identity import code_version, data_fingerprint
 from fx_pipeline.agents.muzero.learner import Learner
@@ -70,7 +71,9 @@ class Training:
         device = learning_device(config.runtime.device)
         self.device = device.type
         self.learner = Learner(networks, config.learner, derived_seed(seed, Purpose.PROJECTION), device)
-        self.planner = make_planner(self.engine, self.learner.acting, config.search, workers=config.runtime.workers)
+        # A core that the learner works on is not free for self-play beside it.
+        workers = config.runtime.workers or max(1, workers_available() - config.runtime.threads)
+        self.planner = make_planner(self.engine, self.learner.acting, config.search, workers=workers)
         self.replay = Replay(config.replay, settings.session_bars)
         self.selfplay = SelfPlay(config, replace(data, starts=split.played), self.replay, seed)
         self._reanalyzer = Reanalyzer(
@@ -86,6 +89,9 @@ class Training:
         self._beside = (
             ThreadPoolExecutor(1, thread_name_prefix="selfplay") if isinstance(self.planner, Engine) else None
         )
+        if budget.minutes is not None and self._beside is not None:
+            # Kernels are loaded, and on a fresh machine compiled, before the clock starts.
+            Judge(config, data, np.resize(split.played, 2)).judge(self.planner, 0)
         self._began_s = time.monotonic()
         self.episodes = 0
         self.steps = 0
@@ -285,6 +291,7 @@ class Training:
             "code": code_version(),
             "engine": self.engine,
             "device": self.device,
+            "precision": self.learner.precision,
         }
 
     def _write_bundle(self) -> None:

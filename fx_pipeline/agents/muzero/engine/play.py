@@ -28,7 +28,7 @@ class Record(NamedTuple):
 class Manner(NamedTuple):
     """How to play; `warmup_steps` is the step of the session from which on the search plays.
 
-    `noise` is the factor of the root's noise; `best_value` records the Q of the most visited action as the root's value.
+    `noise` is the factor of the noise at the root; `best_value` records the Q of its most visited action as its value.
     """
 
     noise: float
