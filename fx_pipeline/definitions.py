@@ -2,6 +2,7 @@
 
     raw_candles -> m1_candles -> feature_table -> valid_sessions
         -> muzero_checkpoint -> validation_report -> champion -> live_decisions
+                                                  -> holdout_report
     agent_certification
 
 Assets per month load and clean candles, assets per instrument compute features and sessions, assets per walk-forward
@@ -24,6 +25,7 @@ from fx_pipeline.defs import (  # noqa: E402
     checks,
     features,
     freshness,
+    holdout,
     jobs,
     keeping_current,
     live,
@@ -41,6 +43,7 @@ defs = dg.Definitions(
         features.valid_sessions,
         models.muzero_checkpoint,
         models.validation_report,
+        holdout.holdout_report,
         models.champion,
         live.live_decisions,
         certification.agent_certification,

@@ -1,5 +1,6 @@
 """Settings: environment variables with the prefix `FX_`, or a `.env` file in the working directory."""
 
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -9,12 +10,13 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from fx_pipeline.layout import Layout
-from fx_pipeline.market.calendar import FxCalendar, parse_break
+from fx_pipeline.market.calendar import FxCalendar, parse_break, trading_day_start
 from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.market.holidays import holidays_with
 from fx_pipeline.market.instrument import instrument
 from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS, WalkForwardConfig
+from fx_pipeline.validation.gate import GateConfig
 
 #: `fx_pipeline.agents.muzero` sizes; the demo and CI use `small` and `tiny`.
 Preset = Literal["full", "small", "tiny"]
@@ -64,6 +66,11 @@ class Settings(BaseSettings):
     validation_days: int | None = Field(None, ge=1, description="Trading days of a validation span; absent: fitted.")
     embargo_bars: int = Field(MIN_EMBARGO_BARS, description="Bars between training and validation.")
 
+    holdout_start: date | None = Field(
+        None,
+        description="First trading day that is sealed: no window reaches it, and a candidate is judged on it once.",
+    )
+
     preset: Preset = Field("small", description="Size of the networks and their hyper-parameters.")
     episodes: int | None = Field(None, ge=1, description="Training episodes; absent: the preset's budget.")
     proof_minutes: float = Field(5.0, gt=0, description="Minutes of each training of the agent's certification.")
@@ -73,6 +80,9 @@ class Settings(BaseSettings):
     )
     cost_fixed_pips: float = Field(4.0, ge=0, description="Cost of entering a position, for the fixed cost model.")
     mc_runs: int = Field(10_000, ge=100, description="Monte Carlo runs of a validation report.")
+    gate: GateConfig = Field(
+        GateConfig(), description='Thresholds of the promotion gate as JSON, such as {"min_trades": 300}.'
+    )
 
     @field_validator("instruments", mode="before")
     @classmethod
@@ -173,6 +183,18 @@ class Settings(BaseSettings):
     def walk_forward(self) -> WalkForwardConfig:
         """Spans of the walk-forward windows."""
         return WalkForwardConfig(self.train_days, self.validation_days, self.embargo_bars)
+
+    @cached_property
+    def sealed_from_ns(self) -> int | None:
+        """Start of the sealed days, UTC nanoseconds; None when nothing is sealed."""
+        if self.holdout_start is None:
+            return None
+        return trading_day_start((self.holdout_start - date(1970, 1, 1)).days)
+
+    @property
+    def sealed_span(self) -> str:
+        """Name of the sealed days in the trial ledger and in reports."""
+        return f"hold-out {self.holdout_start}" if self.holdout_start else ""
 
     @cached_property
     def costs(self) -> CostConfig:

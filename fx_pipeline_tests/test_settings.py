@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from fx_pipeline.market.calendar import FxCalendar
@@ -170,3 +171,22 @@ def test_settings_do_not_change() -> None:
 def test_every_setting_is_described() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description and field.description.endswith("."), name
+
+
+def test_thresholds_of_the_gate_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().gate.min_trades == 200
+    monkeypatch.setenv("FX_GATE", '{"min_trades": 300, "max_overfitting": 0.1}')
+    gate = load_settings().gate
+    assert (gate.min_trades, gate.max_overfitting, gate.min_seeds) == (300, 0.1, 5)
+    monkeypatch.setenv("FX_GATE", '{"min_trade": 300}')
+    with pytest.raises(ConfigurationError, match="FX_GATE"):
+        load_settings()
+
+
+def test_sealed_days_begin_with_their_trading_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().sealed_from_ns is None and load_settings().sealed_span == ""
+    monkeypatch.setenv("FX_HOLDOUT_START", "2024-01-22")
+    settings = load_settings()
+    # 17:00 New York of the day before.
+    assert pd.Timestamp(settings.sealed_from_ns, tz="UTC").isoformat() == "2024-01-21T22:00:00+00:00"
+    assert settings.sealed_span == "hold-out 2024-01-22"

@@ -106,10 +106,12 @@ def valid_sessions(context: dg.AssetExecutionContext, warehouse: Warehouse) -> d
         market = load_market(connection, instrument)
         starts = valid_starts(market)
         write_sessions(connection, market, starts)
+    # No window, and so no training and no selection, reaches into the sealed days.
+    times = market.time if settings.sealed_from_ns is None else market.time[market.time < settings.sealed_from_ns]
     # What is said of days and spans is of the newest stretch without a long hole.
-    days = sum(len(stretch) for stretch in stretches(full_days(market.time))[-1:])
+    days = sum(len(stretch) for stretch in stretches(full_days(times))[-1:])
     train_days, validation_days = fit_spans(days, settings.walk_forward)
-    planned = tuple(plan_windows(market.time, settings.walk_forward))
+    planned = tuple(plan_windows(times, settings.walk_forward))
     write_plan(settings.layout.windows(instrument), Plan(instrument, days, train_days, validation_days, planned))
     known = set(context.instance.get_dynamic_partitions(windows.name))
     new = [window.key for window in planned if window.key not in known]

@@ -1,7 +1,7 @@
 """Checkpoints, validation reports and the champion."""
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +78,24 @@ def muzero_checkpoint(
         reporter(context, f"train {key} (stands)")(1.0, {})
         yield dg.MaterializeResult(metadata=_checkpoint_metadata(folder, settings.layout.mlflow_uri, reused=True))
         return
-    store = tracking.mlflow()
+    from fx_pipeline.agents.progress_file import ProgressFile
+    from fx_pipeline.tracking.batched import BatchedMetrics
+
     parameters = {"preset": preset, "episodes": episodes, "seed": seed, "starts": len(span.starts)}
     tags = {"dagster/run_id": context.run.run_id, "instrument": instrument, "window": key, "code": code_digest()}
     name = f"train {instrument} {key}"
-    with clear_disk_errors(folder), store.run(name, "training", params=parameters, tags=tags) as run:
+    with (
+        clear_disk_errors(folder),
+        tracking.mlflow().run(name, "training", params=parameters, tags=tags, made_from=made_from) as run,
+        ProgressFile(folder, made_from, {"instrument": instrument, "window": key, **parameters}) as shown,
+    ):
+        metrics, said = BatchedMetrics(run, "iterations"), reporter(context, f"train {key}")
+
+        def progress(fraction: float, figures: Mapping[str, float]) -> None:
+            said(fraction, figures)
+            shown.report(fraction, figures)
+            metrics.add(figures)
+
         checkpoint = (
             agent(AGENT)
             .trainer(preset)
@@ -91,10 +104,10 @@ def muzero_checkpoint(
                 Budget(episodes),
                 seed=seed,
                 folder=folder,
-                progress=reporter(context, f"train {key}"),
+                progress=progress,
             )
         )
-        run.log_history(checkpoint.history)
+        metrics.complete(checkpoint.history)
         write_history(folder, checkpoint.history)
         run.log_artifact(folder / "checkpoint.json")
         run.log_artifact(folder / "weights.safetensors")
@@ -122,13 +135,11 @@ def validation_report(
     Greedy search without noise on sessions that do not overlap. The report is a JSON file and a page for people; each
     validation is a row of the trial ledger.
     """
-    from fx_pipeline.agents.registry import agent
-    from fx_pipeline.defs.reporting import report_context, report_metadata, trial_recorder
+    from fx_pipeline.defs.reporting import other_trials, report_metadata, validate_span
     from fx_pipeline.market.atomic import atomic_write_json
     from fx_pipeline.market.files import clear_disk_errors
     from fx_pipeline.reuse import identity, stamp, stands
     from fx_pipeline.validation.report import read_report, write_report
-    from fx_pipeline.validation.validate import validate_policy
 
     settings = load_settings()
     instrument, key = cell(context.partition_key)
@@ -153,6 +164,10 @@ def validation_report(
         costs=asdict(settings.costs),
         mc_runs=settings.mc_runs,
         seed=record["seed"],
+        gate=asdict(settings.gate),
+        # Another seed or candidate on this window may change the verdict of this one.
+        others=other_trials(tracking.ledger(), instrument, key, record["weights_sha256"]),
+        openings=tracking.ledger().holdout_openings(instrument, settings.sealed_span),
     )
     folder = settings.layout.report(AGENT, instrument, key)
     files = ("report.json", "report.html")
@@ -172,24 +187,15 @@ def validation_report(
             tags={"dagster/run_id": context.run.run_id, "instrument": instrument, "window": key},
         ) as run,
     ):
-        report = validate_policy(
-            span.market,
-            span.starts,
-            agent(AGENT).load_policy(checkpoint),
-            costs=settings.costs,
-            reward=agent(AGENT).reward(preset),
-            seed=record["seed"],
-            context=report_context(
-                settings,
-                warehouse,
-                span,
-                record,
-                AGENT,
-                run_links={"mlflow_url": run.url, "dagster_run_id": context.run.run_id},
-            ),
-            mc_runs=settings.mc_runs,
-            record_trial=trial_recorder(tracking.ledger(), record),
-            progress=reporter(context, f"validate {key}"),
+        report = validate_span(
+            settings,
+            warehouse,
+            tracking.ledger(),
+            span,
+            checkpoint,
+            AGENT,
+            {"mlflow_url": run.url, "dagster_run_id": context.run.run_id},
+            reporter(context, f"validate {key}"),
         )
         write_report(report, folder)
         metadata = report_metadata(report, folder)
@@ -238,12 +244,13 @@ def champion(
 class Span:
     """A span of a window with its market and its valid starts."""
 
-    def __init__(self, window: Any, market: Any, starts: Any) -> None:
-        self.window, self.market, self.starts = window, market, starts
+    def __init__(self, window: Any, market: Any, starts: Any, leaks: Mapping[str, int]) -> None:
+        self.window, self.market, self.starts, self.leaks = window, market, starts, leaks
 
 
 def load_span(warehouse: Warehouse, instrument: str, key: str, part: str) -> Span | str:
-    """Load the training ("train") or validation ("valid") span of a window, or say why there is none.
+    """Load the training ("train") or validation ("valid") span of a window, or the sealed days for its checkpoint
+    ("sealed"), or say why there is none.
 
     Nothing after the span's end is loaded; before its start come the bars that the first observation looks back on.
     """
@@ -265,6 +272,11 @@ def load_span(warehouse: Warehouse, instrument: str, key: str, part: str) -> Spa
             f"{', '.join(w.key for w in plan.windows) or 'none'} (training {plan.train_days} days, validation "
             f"{plan.validation_days} days)."
         )
+    settings = load_settings()
+    if part == "sealed":
+        if settings.sealed_from_ns is None:
+            return "no day is sealed: set FX_HOLDOUT_START to the first one."
+        window = replace(window, key=settings.sealed_span, valid_start=settings.sealed_from_ns, valid_end=_END_NS)
     start, end = (window.train_start, window.train_end) if part == "train" else (window.valid_start, window.valid_end)
     with warehouse.get_connection(read_only=True) as connection:
         # A few days earlier: the window of the first observation may reach over a weekend.
@@ -286,17 +298,24 @@ def load_span(warehouse: Warehouse, instrument: str, key: str, part: str) -> Spa
             f"{instrument}: rows of the feature table are not those of the bars up to them (bars {leaks[:3]} of window "
             f"{key}): remove {load_settings().layout.warehouse} and materialise feature_table again."
         )
-    if part == "valid":
+    if part != "train":
         starts = thin(starts)
     needed = MIN_TRAIN_STARTS if part == "train" else MIN_VALIDATION_SESSIONS
     if len(starts) < needed:
         purpose = "train on" if part == "train" else "validate"
         return f"window {key} of {instrument} has {len(starts)} sessions to {purpose}, at least {needed} are needed."
-    return Span(window, market, starts)
+    # Found leaks were refused above; a report says what was searched.
+    searched = {
+        f"{GUARD_BARS} feature rows computed anew from the warm-up before them and nothing after": len(leaks),
+        f"the embargo of {between} bars after training": 0,
+    }
+    return Span(window, market, starts, searched)
 
 
 #: Bars at which every span is tested for rows that depend on later bars.
 GUARD_BARS = 20
+#: After every bar: the sealed days have no end but that of the data.
+_END_NS = 2**62
 #: Four days: the bars behind the first observation may lie before a weekend and a holiday.
 LOOK_BACK_NS = 4 * 86_400 * 1_000_000_000
 
@@ -345,5 +364,8 @@ def _checkpoint_metadata(folder: Path, mlflow_uri: str, reused: bool) -> dict[st
     }
     metadata |= {name: float(value) for name, value in record["metrics"].items()}
     if history:
-        metadata["curves"] = curve_plot(history, ("pips_per_episode", "trades_per_episode", "loss"))
+        shown = ("pips_per_episode", "selection_pips", "trades_per_episode", "loss", "policy_kl")
+        metadata["curves"] = curve_plot(history, shown)
+    if record["selection"] is not None:
+        metadata |= {f"selected: {name}": value for name, value in record["selection"].items()}
     return metadata

@@ -1,5 +1,7 @@
 """What a validation report is told of its data, and what Dagster shows of it."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,8 @@ from fx_pipeline.defs.resources import Warehouse
 from fx_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from fx_pipeline.tracking.ledger import Ledger
+    from fx_pipeline.agents.base import Progress
+    from fx_pipeline.tracking.ledger import Ledger, ScoredTrial
     from fx_pipeline.validation.context import ReportContext, TrialHistory, TrialScore
 
 
@@ -21,6 +24,7 @@ def report_context(
     span: Any,
     record: Mapping[str, Any],
     agent: str,
+    openings: int,
     run_links: Mapping[str, Any],
 ) -> "ReportContext":
     """Gather the lineage of a validation: spans, source, gaps, quarantine, checkpoint."""
@@ -62,6 +66,9 @@ def report_context(
         checkpoint_sha256=record["weights_sha256"],
         code_version=record["code_version"],
         settings={"preset": record["preset"], "config_digest": record["config_digest"], "seed": record["seed"]},
+        leaks=span.leaks,
+        holdout_openings=openings,
+        sealed=settings.sealed_span if window.key == settings.sealed_span else "",
         run={**run_links, "validated": pd.Timestamp.now("UTC").isoformat(timespec="seconds")},
     )
 
@@ -80,31 +87,108 @@ def _quarantined(settings: Settings, instrument: str, start: pd.Timestamp, end: 
     return count
 
 
+def validate_span(
+    settings: Settings,
+    warehouse: Warehouse,
+    ledger: "Ledger",
+    span: Any,
+    checkpoint: Path,
+    agent_name: str,
+    run_links: Mapping[str, Any],
+    progress: "Progress",
+) -> dict[str, Any]:
+    """Validate the checkpoint of a folder on a span, with its ablation; its score joins the ledger."""
+    from fx_pipeline.agents.registry import agent
+    from fx_pipeline.validation.validate import validate_policy
+
+    record = json.loads((checkpoint / "checkpoint.json").read_bytes())
+    kind = agent(agent_name)
+    openings = ledger.holdout_openings(span.market.instrument, settings.sealed_span)
+    return validate_policy(
+        span.market,
+        span.starts,
+        kind.load_policy(checkpoint),
+        costs=settings.costs,
+        reward=kind.reward(record["preset"]),
+        seed=record["seed"],
+        context=report_context(settings, warehouse, span, record, agent_name, openings, run_links),
+        mc_runs=settings.mc_runs,
+        gate=settings.gate,
+        record_trial=trial_recorder(ledger, record),
+        ablation=kind.load_head(checkpoint) if kind.load_head else None,
+        progress=progress,
+    )
+
+
 def trial_recorder(ledger: "Ledger", record: Mapping[str, Any]) -> "Callable[[TrialScore], TrialHistory]":
-    """Return the callback that makes every score a row of the trial ledger."""
+    """Return the callback that makes every score a row of the trial ledger, and answers with its company."""
     from fx_pipeline.tracking.ledger import Trial
-    from fx_pipeline.validation.context import TrialHistory
 
     def write(score: "TrialScore") -> "TrialHistory":
-        ledger.record(
-            Trial(
-                instrument=score.context.instrument,
-                window=score.context.window,
-                agent=score.context.agent,
-                config_hash=record["config_digest"],
-                seed=score.seed,
-                checkpoint_hash=score.context.checkpoint_sha256,
-                data_fingerprint=score.data_fingerprint,
-                costs=dict(score.costs),
-                trades=score.trades,
-                expectancy_pips=score.expectancy_pips,
-                sharpe_per_trade=score.sharpe_per_trade,
-            )
+        trial = Trial(
+            instrument=score.context.instrument,
+            window=score.context.window,
+            agent=score.context.agent,
+            config_hash=configuration(record),
+            seed=score.seed,
+            checkpoint_hash=score.context.checkpoint_sha256,
+            data_fingerprint=score.data_fingerprint,
+            costs=dict(score.costs),
+            trades=score.trades,
+            expectancy_pips=score.expectancy_pips,
+            sharpe_per_trade=score.sharpe_per_trade,
+            session_ns=score.session_ns,
+            session_pnl_pips=score.session_pnl_pips,
         )
-        instrument = score.context.instrument
-        return TrialHistory(ledger.count(instrument=instrument), tuple(ledger.sharpes(instrument=instrument)))
+        ledger.record(trial)
+        return trial_history(ledger, trial.instrument, trial.window, trial.key)
 
     return write
+
+
+def configuration(record: Mapping[str, Any]) -> str:
+    """Hash what two checkpoints share that differ in their seed only: settings, code and length of the training."""
+    parts = [record["config_digest"], record["code_version"], int(record["counters"]["episodes"])]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def trial_history(ledger: "Ledger", instrument: str, window: str, key: str) -> "TrialHistory":
+    """Read the trials of an instrument, and those of the window on the sessions of trial `key` with their series."""
+    import numpy as np
+
+    from fx_pipeline.validation.context import TrialHistory, WindowTrial
+
+    scored = ledger.scored(instrument, window)
+    sessions = next(trial for trial in scored if trial.key == key).session_ns
+    company = []
+    for trial in scored:
+        rows = np.searchsorted(trial.session_ns, sessions)
+        if rows[-1] < len(trial.session_ns) and np.array_equal(trial.session_ns[rows], sessions):
+            pnl = trial.session_pnl_pips[rows]
+            company.append(WindowTrial(_seedless(trial), trial.seed, pnl, trial.key == key))
+    return TrialHistory(
+        count=ledger.count(instrument=instrument),
+        sharpes=ledger.sharpes(instrument=instrument),
+        window=tuple(company),
+        left_out=len(scored) - len(company),
+    )
+
+
+def other_trials(ledger: "Ledger", instrument: str, window: str, checkpoint: str) -> list[str]:
+    """Return the keys of the window's trials of other checkpoints, sorted."""
+    return sorted(trial.key for trial in ledger.scored(instrument, window) if trial.checkpoint_hash != checkpoint)
+
+
+def _seedless(trial: "ScoredTrial") -> str:
+    # Other costs or other data make other results of the same settings: they are no further seed of it.
+    return json.dumps([trial.config_hash, trial.data_fingerprint, trial.costs], sort_keys=True)
+
+
+#: Figures that Dagster plots over the windows.
+PLOTTED = (
+    *("expectancy_pips", "total_pips", "exposure", "break_even_spread_pips", "deflated_sharpe", "car25"),
+    *("overfitting_probability", "spa_p", "worst_seed_pips"),
+)
 
 
 def report_metadata(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -125,8 +209,9 @@ def report_metadata(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
                     {
                         "condition": condition["title"],
                         "figure": "none" if condition["figure"] is None else f"{condition['figure']:.4g}",
-                        "wanted": f"{condition['comparison']} {condition['threshold']:g} {condition['unit']}".strip(),
+                        "wanted": _wanted(condition),
                         "passed": condition["passed"],
+                        "for a pass": condition["remedy"],
                     }
                 )
                 for condition in figures["conditions"]
@@ -140,14 +225,22 @@ def report_metadata(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "seed": figures["seed"],
         "sessions": figures["sessions"],
         "trades": figures["trades"],
+        "trials in the ledger": figures["trials"],
+        "seeds of this configuration": figures["seeds"],
     }
-    for name in ("expectancy_pips", "total_pips", "exposure"):
+    for name in PLOTTED:
         if figures[name] is not None:
             metadata[name] = float(figures[name])
     simulation = figures["monte_carlo"]
     if simulation:
         metadata["equity fan"] = _fan_plot(simulation)
     return metadata
+
+
+def _wanted(condition: Mapping[str, Any]) -> str:
+    if condition["threshold"] is None:
+        return f"{condition['comparison']} a figure that does not exist"
+    return f"{condition['comparison']} {condition['threshold']:g} {condition['unit']}"
 
 
 def _fan_plot(simulation: Mapping[str, Any]) -> dg.MetadataValue:

@@ -2,7 +2,8 @@
 
 A good result means less the more trials stand behind it, so the count must not depend on anyone's memory: the code
 that scores writes the row. The table only grows: the database refuses updates and deletes. A row is identified by
-what was evaluated, so evaluating the same thing twice counts once.
+what was evaluated, so evaluating the same thing twice counts once. Beside each row stands its result a session:
+what a family of candidates has in common cannot be told from their totals.
 """
 
 import contextlib
@@ -17,6 +18,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fx_pipeline.market.errors import DataError
 
 # What makes two evaluations the same trial.
 IDENTITY = ("instrument", "window", "checkpoint_hash", "data_fingerprint", "costs", "seed")
@@ -46,7 +52,27 @@ CREATE TABLE IF NOT EXISTS reports (
     report_hash TEXT NOT NULL,
     UNIQUE (trial_key, report_hash)
 );
+CREATE TABLE IF NOT EXISTS series (
+    trial_key TEXT PRIMARY KEY REFERENCES trials (trial_key),
+    session_ns BLOB NOT NULL,
+    pnl_pips BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS openings (
+    id INTEGER PRIMARY KEY,
+    instrument TEXT NOT NULL,
+    span TEXT NOT NULL,
+    checkpoint_hash TEXT NOT NULL,
+    evaluation TEXT NOT NULL,
+    opened_by TEXT NOT NULL,
+    opened_at TEXT NOT NULL,
+    UNIQUE (instrument, span, checkpoint_hash)
+);
 """
+# Grows by one whenever a table is added: all of them are made where they are missing.
+_VERSION = 2
+_TABLES = ("trials", "reports", "series", "openings")
+# Series are the same bytes on every machine.
+_NS, _PIPS = np.dtype("<i8"), np.dtype("<f8")
 _APPEND_ONLY = """
 CREATE TRIGGER IF NOT EXISTS {table}_no_{verb} BEFORE {verb} ON {table}
 BEGIN SELECT RAISE(ABORT, 'the trial ledger is append-only'); END;
@@ -71,6 +97,10 @@ class Trial:
     trades : int
     expectancy_pips, sharpe_per_trade : float or None
         None when the list of trades has none.
+    session_ns : (T,) int64
+        First bar of each judged session, UTC, increasing.
+    session_pnl_pips : (T,) float64
+        What was made in it, after costs.
     """
 
     instrument: str
@@ -84,12 +114,38 @@ class Trial:
     trades: int
     expectancy_pips: float | None
     sharpe_per_trade: float | None
+    session_ns: npt.NDArray[np.int64]
+    session_pnl_pips: npt.NDArray[np.float64]
 
     @property
     def key(self) -> str:
         """SHA-256 of what identifies the trial: `IDENTITY`, and not who scored it, when, or how well."""
         identity = {name: getattr(self, name) for name in IDENTITY}
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ScoredTrial:
+    """A row of the ledger with its series.
+
+    Attributes
+    ----------
+    key, config_hash, checkpoint_hash, data_fingerprint : str
+    costs : Mapping
+    seed, trades : int
+    session_ns : (T,) int64
+    session_pnl_pips : (T,) float64
+    """
+
+    key: str
+    config_hash: str
+    checkpoint_hash: str
+    data_fingerprint: str
+    costs: Mapping[str, Any]
+    seed: int
+    trades: int
+    session_ns: npt.NDArray[np.int64]
+    session_pnl_pips: npt.NDArray[np.float64]
 
 
 class Ledger:
@@ -100,7 +156,7 @@ class Ledger:
     Parameters
     ----------
     path : Path
-        Made on first use, with its folder.
+        Made with its folder when the first trial is recorded or the first span opened.
     who : str, optional
         Written beside each trial; the user of this process by default.
     clock : callable
@@ -114,17 +170,42 @@ class Ledger:
         self._clock = clock
 
     def record(self, trial: Trial) -> bool:
-        """Append a trial; return whether it is new. An already recorded one is left as it was first scored."""
-        row = dataclasses.asdict(trial)
+        """Append a trial with its series; return whether it is new. A recorded one is left as it was first scored.
+
+        Raises
+        ------
+        ValueError
+            If the series is not one finite value a session, in the order of the sessions.
+        """
+        session_ns = np.asarray(trial.session_ns, _NS)
+        pnl_pips = np.asarray(trial.session_pnl_pips, _PIPS)
+        if session_ns.ndim != 1 or session_ns.shape != pnl_pips.shape or (np.diff(session_ns) <= 0).any():
+            raise ValueError(
+                f"a score series has one value a session, sessions increasing: {session_ns.shape} sessions, "
+                f"{pnl_pips.shape} values."
+            )
+        if not np.isfinite(pnl_pips).all():
+            raise ValueError("a score is not finite: mend the rollout.")
+        row = {
+            item.name: getattr(trial, item.name)
+            for item in dataclasses.fields(trial)
+            if item.name not in ("session_ns", "session_pnl_pips")
+        }
         row["costs"] = json.dumps(row["costs"], sort_keys=True, default=str)
         row["trial_key"] = trial.key
         row["recorded_by"] = self.who
-        row["recorded_at"] = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
+        row["recorded_at"] = self._now()
         names = ", ".join(row)
         places = ", ".join(f":{name}" for name in row)
         with self._connection() as connection:
             statement = f"INSERT INTO trials ({names}) VALUES ({places}) ON CONFLICT (trial_key) DO NOTHING"
-            return connection.execute(statement, row).rowcount == 1
+            new = connection.execute(statement, row).rowcount == 1
+            if new:
+                connection.execute(
+                    "INSERT INTO series (trial_key, session_ns, pnl_pips) VALUES (?, ?, ?)",
+                    (trial.key, session_ns.tobytes(), pnl_pips.tobytes()),
+                )
+            return new
 
     def attach_report(self, trial: Trial, report_hash: str) -> None:
         """Append the hash of a report on a recorded trial.
@@ -166,6 +247,81 @@ class Ledger:
                 row["report_hashes"] = [hashes[0] for hashes in found]
         return rows
 
+    def scored(self, instrument: str, window: str) -> list[ScoredTrial]:
+        """Trials of a window with their series, oldest first."""
+        if not self.path.exists():
+            return []
+        where, values = _filter(instrument, window)
+        columns = "trial_key, config_hash, checkpoint_hash, data_fingerprint, costs, seed, trades, session_ns, pnl_pips"
+        with self._connection() as connection:
+            rows = connection.execute(
+                f"SELECT {columns} FROM trials JOIN series USING (trial_key){where} ORDER BY id", values
+            ).fetchall()
+        return [
+            ScoredTrial(
+                key=row["trial_key"],
+                config_hash=row["config_hash"],
+                checkpoint_hash=row["checkpoint_hash"],
+                data_fingerprint=row["data_fingerprint"],
+                costs=json.loads(row["costs"]),
+                seed=row["seed"],
+                trades=row["trades"],
+                session_ns=np.frombuffer(row["session_ns"], _NS),
+                session_pnl_pips=np.frombuffer(row["pnl_pips"], _PIPS),
+            )
+            for row in rows
+        ]
+
+    def open_holdout(self, instrument: str, span: str, checkpoint_hash: str, evaluation: str) -> bool:
+        """Open a sealed span for a candidate, before it is scored there; return whether it is the first time.
+
+        Parameters
+        ----------
+        instrument, span : str
+            OANDA name, and what names the sealed span.
+        checkpoint_hash : str
+            The candidate.
+        evaluation : str
+            Hash of everything that the score depends on. The same again tells nothing new, and is allowed: a run that
+            was killed can be repeated.
+
+        Raises
+        ------
+        DataError
+            If the candidate has been evaluated there in another way.
+        """
+        row = (instrument, span, checkpoint_hash, evaluation, self.who, self._now())
+        with self._connection() as connection:
+            found = connection.execute(
+                "SELECT evaluation, opened_by, opened_at FROM openings "
+                "WHERE instrument = ? AND span = ? AND checkpoint_hash = ?",
+                row[:3],
+            ).fetchone()
+            if found is None:
+                connection.execute(
+                    "INSERT INTO openings (instrument, span, checkpoint_hash, evaluation, opened_by, opened_at) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    row,
+                )
+            elif found["evaluation"] != evaluation:
+                raise DataError(
+                    f"this candidate has seen the sealed span {span} of {instrument} already ({found['opened_by']}, "
+                    f"{found['opened_at']}), under other settings, code or data: it is opened once for a candidate. "
+                    "Seal newer days instead."
+                )
+        return found is None
+
+    def holdout_openings(self, instrument: str, span: str) -> int:
+        """Number of candidates for which a sealed span was opened."""
+        if not self.path.exists():
+            return 0
+        with self._connection() as connection:
+            query = "SELECT COUNT(*) FROM openings WHERE instrument = ? AND span = ?"
+            return int(connection.execute(query, (instrument, span)).fetchone()[0])
+
+    def _now(self) -> str:
+        return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
+
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -188,16 +344,16 @@ class Ledger:
 
 
 def _create(connection: sqlite3.Connection) -> None:
-    if connection.execute("PRAGMA user_version").fetchone()[0]:
+    if connection.execute("PRAGMA user_version").fetchone()[0] >= _VERSION:
         return
     # `executescript` would commit first: one statement at a time keeps the schema inside the transaction.
     for statement in _SCHEMA.split(";\n"):
         if statement.strip():
             connection.execute(statement)
-    for table in ("trials", "reports"):
+    for table in _TABLES:
         for verb in ("UPDATE", "DELETE"):
             connection.execute(_APPEND_ONLY.format(table=table, verb=verb))
-    connection.execute("PRAGMA user_version = 1")
+    connection.execute(f"PRAGMA user_version = {_VERSION}")
 
 
 def _filter(instrument: str | None, window: str | None, *conditions: str) -> tuple[str, list[str]]:

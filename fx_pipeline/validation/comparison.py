@@ -7,7 +7,7 @@ import numpy as np
 
 from fx_pipeline.agents.base import Policy
 from fx_pipeline.environment.rewards import RewardConfig
-from fx_pipeline.market.arrays import MarketArrays
+from fx_pipeline.market.arrays import WINDOW_BARS, MarketArrays
 from fx_pipeline.market.costs import Fills
 from fx_pipeline.validation.baselines import Flat, RandomTrader, SmaCross, buy_and_hold, sell_and_hold, turnover
 from fx_pipeline.validation.metrics import trade_metrics
@@ -69,13 +69,21 @@ class Comparison:
     model : BaselineResult
     baselines : tuple of BaselineResult
         Flat, buy and hold, sell and hold, SMA cross.
+    ablation : BaselineResult or None
+        The agent without its search.
     random : RandomComparison or None
         None when the model did not trade: there is no turnover to match.
     """
 
     model: BaselineResult
     baselines: tuple[BaselineResult, ...]
+    ablation: BaselineResult | None
     random: RandomComparison | None
+
+    @property
+    def margin_pips(self) -> float:
+        """Total of the model less that of the best baseline without randomness; the ablation is none."""
+        return self.model.total_pips - max(baseline.total_pips for baseline in self.baselines)
 
 
 def compare_with_baselines(
@@ -85,6 +93,8 @@ def compare_with_baselines(
     reward: RewardConfig | None,
     seed: int,
     draws: int = RANDOM_DRAWS,
+    ablation: Policy | None = None,
+    window_bars: int = WINDOW_BARS,
 ) -> Comparison:
     """Run every baseline on the sessions of a rollout.
 
@@ -100,18 +110,33 @@ def compare_with_baselines(
         Of the random baseline.
     draws : int
         Random traders to run.
+    ablation : Policy, optional
+        The agent without its search.
+    window_bars : int
+        Bars of an observation of the ablation.
 
     Returns
     -------
     Comparison
     """
 
-    def run(policy: Policy) -> Rollout:
-        return rollout(market, fills, done.starts, policy, reward, batch=BASELINE_BATCH, session_bars=done.session_bars)
+    # None of the baselines looks back: one bar of features is what an observation needs to have.
+    def run(policy: Policy, look_back: int = 1) -> Rollout:
+        return rollout(
+            market,
+            fills,
+            done.starts,
+            policy,
+            reward,
+            batch=BASELINE_BATCH,
+            session_bars=done.session_bars,
+            window_bars=look_back,
+        )
 
     fixed = (Flat(), buy_and_hold(), sell_and_hold(), SmaCross(market))
     baselines = tuple(summarise(policy.name, run(policy)) for policy in fixed)
-    return Comparison(summarise("this model", done), baselines, _random(done, run, seed, draws))
+    reduced = None if ablation is None else summarise("this model without its search", run(ablation, window_bars))
+    return Comparison(summarise("this model", done), baselines, reduced, _random(done, run, seed, draws))
 
 
 def summarise(name: str, done: Rollout) -> BaselineResult:

@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 SYNTHETIC = "synthetic"
 
 
@@ -39,6 +42,12 @@ class ReportContext:
     code_version : str
     settings : Mapping
         Settings of the agent and its search, JSON-able.
+    leaks : Mapping of str to int
+        What was searched for knowledge of the future, and how often it was found. Empty when nothing was searched.
+    holdout_openings : int or None
+        Candidates that were judged on the sealed days of the instrument; None when that is not known.
+    sealed : str
+        Name of the sealed days when they are what is judged; empty for a walk-forward window.
     run : Mapping
         What differs from run to run: `mlflow_url`, `dagster_run_id`, `validated` (when, ISO) and the like.
     """
@@ -61,7 +70,30 @@ class ReportContext:
     checkpoint_sha256: str = ""
     code_version: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    leaks: Mapping[str, int] = field(default_factory=dict)
+    holdout_openings: int | None = None
+    sealed: str = ""
     run: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WindowTrial:
+    """A trial of the window on the sessions of this validation.
+
+    Attributes
+    ----------
+    configuration : str
+        The same for trials that differ in their seed only.
+    seed : int
+    session_pnl_pips : (T,) float64
+    this : bool
+        Whether it is the one that is validated.
+    """
+
+    configuration: str
+    seed: int
+    session_pnl_pips: npt.NDArray[np.float64]
+    this: bool
 
 
 @dataclass(frozen=True)
@@ -71,13 +103,19 @@ class TrialHistory:
     Attributes
     ----------
     count : int
-        Distinct evaluated configurations.
+        Distinct evaluated configurations, seeds and checkpoints.
     sharpes : tuple of float
         Their Sharpe ratios per trade, as far as they have one.
+    window : tuple of WindowTrial
+        Those of this window that were judged on the sessions of this validation, oldest first.
+    left_out : int
+        Those of this window that were judged on other sessions: nothing can be compared session by session.
     """
 
     count: int
     sharpes: tuple[float, ...] = ()
+    window: tuple[WindowTrial, ...] = ()
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,6 +131,10 @@ class TrialScore:
     seed : int
     trades : int
     expectancy_pips, sharpe_per_trade : float or None
+    session_ns : (T,) int64
+        First bar of each session, UTC.
+    session_pnl_pips : (T,) float64
+        What was made in it, after costs.
     """
 
     context: ReportContext
@@ -103,6 +145,8 @@ class TrialScore:
     trades: int
     expectancy_pips: float | None
     sharpe_per_trade: float | None
+    session_ns: npt.NDArray[np.int64]
+    session_pnl_pips: npt.NDArray[np.float64]
 
 
 #: Records the score of this validation and returns the history that now includes it.

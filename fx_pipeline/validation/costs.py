@@ -17,6 +17,12 @@ from fx_pipeline.validation.metrics import drawdown
 from fx_pipeline.validation.rollout import Rollout
 
 SWEEP_PIPS = (0.0, 1.0, 2.0, 4.0)
+SLIPPAGE_PIPS = (0.1, 0.5, 1.0)
+LATENCY_BARS = (1, 2, 5)
+#: Charged on longs and shorts alike, a day.
+FINANCING_PIPS = (0.5, 1.0)
+#: The last digit of a quote, in pips: the least that a fill can slip.
+TICK_PIPS = 0.1
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class CostLine:
     Attributes
     ----------
     name : str
+    group : str
+        What is varied: ``"spread"``, ``"slippage"``, ``"latency"`` or ``"financing"``; the rest is as validated.
     fixed_pips : float or None
         The spread charged on entry, for a fixed cost.
     total_pips, max_drawdown_pips : float
@@ -36,6 +44,7 @@ class CostLine:
     """
 
     name: str
+    group: str
     fixed_pips: float | None
     total_pips: float
     expectancy_pips: float | None
@@ -53,13 +62,20 @@ class CostSweep:
     lines : tuple of CostLine
     break_even_pips : float or None
         Fixed spread, charged on entry, at which the expectancy is zero; negative when the trades lose before costs.
+    stressed_expectancy_pips : float or None
+        At the costs of the validation with at least one tick of slippage a fill.
+    parity_error_pips : float
+        Largest difference between the P&L of a trade in the environment and here, at the same costs: two computations
+        of one thing.
     """
 
     lines: tuple[CostLine, ...]
     break_even_pips: float | None
+    stressed_expectancy_pips: float | None
+    parity_error_pips: float
 
 
-def reprice(done: Rollout, market: MarketArrays, fills: Fills) -> npt.NDArray[np.float64]:
+def reprice(done: Rollout, market: MarketArrays, fills: Fills, latency_bars: int = 0) -> npt.NDArray[np.float64]:
     """Price the trades of a rollout with other fills.
 
     Parameters
@@ -68,6 +84,8 @@ def reprice(done: Rollout, market: MarketArrays, fills: Fills) -> npt.NDArray[np
     market : MarketArrays
     fills : Fills
         Of another cost model on the same market.
+    latency_bars : int
+        Bars by which every order comes later than decided; what would come after the session fills at its end.
 
     Returns
     -------
@@ -76,9 +94,13 @@ def reprice(done: Rollout, market: MarketArrays, fills: Fills) -> npt.NDArray[np
     """
     entry_row, entry_step = np.nonzero((done.actions == BUY) | (done.actions == SELL))
     exit_row, exit_step = np.nonzero(done.actions == CLOSE)
-    entry, leave = done.starts[entry_row] + entry_step, done.starts[exit_row] + exit_step
+    final = done.session_bars - 1
     long = done.actions[entry_row, entry_step] == BUY
-    at_end = exit_step == done.session_bars - 1
+    # An entry that is late for its session still precedes its exit.
+    entry_step = np.minimum(entry_step + latency_bars, final - 1)
+    exit_step = np.minimum(exit_step + latency_bars, final)
+    entry, leave = done.starts[entry_row] + entry_step, done.starts[exit_row] + exit_step
+    at_end = exit_step == final
     paid = np.where(long, fills.buy[entry], fills.sell[entry])
     received = np.where(
         long,
@@ -100,9 +122,9 @@ def sweep_costs(
     spreads_pips: Sequence[float] = SWEEP_PIPS,
     quoted: bool = True,
 ) -> CostSweep:
-    """Re-price the trades of a rollout at fixed spreads, at the modelled spread by hour, and at the candles' quotes.
+    """Re-price the trades of a rollout at other spreads, with slippage, with late orders, and with financing.
 
-    Decisions are held fixed. Slippage, financing and the fill rule stay as validated.
+    Decisions are held fixed, and of the costs one thing is varied at a time; the rest stays as validated.
 
     Parameters
     ----------
@@ -118,31 +140,54 @@ def sweep_costs(
     -------
     CostSweep
     """
-    variants: list[tuple[str, float | None, CostConfig]] = [
-        (f"{pips:g} pip{'s' if pips != 1 else ''} fixed", pips, replace(costs, kind="fixed", fixed_pips=pips))
-        for pips in spreads_pips
-    ]
-    variants.append(("by hour (profile)", None, replace(costs, kind="profile")))
-    if quoted:
-        variants.append(("quoted bid and ask", None, replace(costs, kind="quoted")))
-    if not any(_same_costs(variant, costs) for _, _, variant in variants):
-        variants.insert(0, ("as validated", costs.fixed_pips if costs.kind == "fixed" else None, costs))
-    lines = []
-    for name, pips, variant in variants:
-        pnl = reprice(done, market, build_fills(market, variant))
-        lines.append(
-            CostLine(
-                name=name,
-                fixed_pips=pips,
-                total_pips=float(pnl.sum()),
-                expectancy_pips=float(pnl.mean()) if len(pnl) else None,
-                win_rate=float((pnl > 0).mean()) if len(pnl) else None,
-                max_drawdown_pips=float(drawdown(pnl).max()) if len(pnl) else 0.0,
-                as_validated=_same_costs(variant, costs),
-            )
+
+    def line(name: str, group: str, variant: CostConfig, latency_bars: int = 0) -> CostLine:
+        pnl = reprice(done, market, build_fills(market, variant), latency_bars)
+        return CostLine(
+            name=name,
+            group=group,
+            fixed_pips=variant.fixed_pips if variant.kind == "fixed" else None,
+            total_pips=float(pnl.sum()),
+            expectancy_pips=float(pnl.mean()) if len(pnl) else None,
+            win_rate=float((pnl > 0).mean()) if len(pnl) else None,
+            max_drawdown_pips=float(drawdown(pnl).max()) if len(pnl) else 0.0,
+            as_validated=latency_bars == 0 and _same_costs(variant, costs),
         )
+
+    lines = [
+        line(f"{_pips(pips)} fixed", "spread", replace(costs, kind="fixed", fixed_pips=pips)) for pips in spreads_pips
+    ]
+    lines.append(line("by hour (profile)", "spread", replace(costs, kind="profile")))
+    if quoted:
+        lines.append(line("quoted bid and ask", "spread", replace(costs, kind="quoted")))
+    if not any(found.as_validated for found in lines):
+        lines.insert(0, line("as validated", "spread", costs))
+    lines += [
+        line(f"{_pips(pips)} of slippage a fill", "slippage", replace(costs, slippage_pips=pips))
+        for pips in SLIPPAGE_PIPS
+    ]
+    lines += [line(f"{bars} bar{'s' if bars != 1 else ''} late", "latency", costs, bars) for bars in LATENCY_BARS]
+    lines += [
+        line(
+            f"{_pips(pips)} of financing a day",
+            "financing",
+            replace(costs, financing_long_pips=pips, financing_short_pips=pips),
+        )
+        for pips in FINANCING_PIPS
+    ]
     free = reprice(done, market, build_fills(market, replace(costs, kind="fixed", fixed_pips=0.0)))
-    return CostSweep(tuple(lines), float(free.mean()) if len(free) else None)
+    stressed = replace(costs, slippage_pips=max(costs.slippage_pips, TICK_PIPS))
+    again = reprice(done, market, build_fills(market, costs))
+    return CostSweep(
+        lines=tuple(lines),
+        break_even_pips=float(free.mean()) if len(free) else None,
+        stressed_expectancy_pips=line("", "", stressed).expectancy_pips,
+        parity_error_pips=float(np.abs(again - done.pnl_pips).max()) if len(again) else 0.0,
+    )
+
+
+def _pips(value: float) -> str:
+    return f"{value:g} pip{'' if value == 1 else 's'}"
 
 
 def _held(

@@ -1,12 +1,12 @@
-"""The promotion gate: a pure function from figures to a verdict, each condition named with its figure.
+"""The promotion gate: a pure function from the figures of a report to a verdict, each condition named with its figure.
 
-A figure that is missing or not a number never passes.
+A figure that is missing or not a number never passes. The conditions are in `conditions.py`.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 PROMOTED: Literal["promoted"] = "promoted"
 REJECTED: Literal["rejected"] = "rejected"
@@ -14,21 +14,62 @@ REJECTED: Literal["rejected"] = "rejected"
 
 @dataclass(frozen=True)
 class GateConfig:
-    """Thresholds of the first gate.
+    """Thresholds of the gate.
 
     Attributes
     ----------
-    min_expectancy_pips : float
-        The expectancy after costs must be above it.
     min_trades : int
         Fewest closed trades.
+    min_expectancy_pips : float
+        The expectancy after all costs and a tick of slippage must be above it.
     max_probability_not_positive : float
         Largest share of bootstrap paths whose total is <= 0: what trading must beat is staying flat, which makes 0.
+    max_random_p : float
+        Largest probability that random traders with the same turnover do as well.
+    min_deflated_sharpe : float
+        Least deflated Sharpe ratio, with every trial of the ledger.
+    max_overfitting : float
+        Largest probability of backtest overfitting across the candidates.
+    max_snooping_p : float
+        Largest p-value of Hansen's SPA against staying flat.
+    risk_free_rate : float
+        A year, as a fraction; CAR25 must be above it.
+    min_seeds : int
+        Fewest seeds of the configuration.
+    min_worst_seed_pips : float
+        Least total of the worst of them.
+    max_parity_error_pips : float
+        Largest difference between two computations of the P&L of a trade.
+    max_holdout_openings : int
+        Most candidates that may have been judged on the sealed days: what many have seen is sealed no more.
     """
 
+    # A misspelt threshold must not leave the default in place unseen.
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    min_trades: int = 200
     min_expectancy_pips: float = 0.0
-    min_trades: int = 30
     max_probability_not_positive: float = 0.05
+    max_random_p: float = 0.05
+    min_deflated_sharpe: float = 0.95
+    max_overfitting: float = 0.2
+    max_snooping_p: float = 0.05
+    risk_free_rate: float = 0.03
+    min_seeds: int = 5
+    min_worst_seed_pips: float = 0.0
+    max_parity_error_pips: float = 1e-6
+    max_holdout_openings: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse thresholds that are not numbers: nothing would pass, or everything.
+
+        Raises
+        ------
+        ValueError
+        """
+        for name, value in vars(self).items():
+            if not math.isfinite(value):
+                raise ValueError(f"the gate's {name} is a finite number, not {value}.")
 
 
 @dataclass(frozen=True)
@@ -45,21 +86,25 @@ class Condition:
         The figure that was judged; None when there is none.
     comparison : str
         ``">"``, ``">="`` or ``"<="``, between figure and threshold.
-    threshold : float
+    threshold : float or None
+        None where it depends on a figure that does not exist.
     unit : str
     passed : bool
     explanation : str
         One sentence on the outcome, with the figures.
+    remedy : str
+        What would have to change for it to pass, in plain words; empty when it passed.
     """
 
     name: str
     title: str
     figure: float | None
     comparison: str
-    threshold: float
+    threshold: float | None
     unit: str
     passed: bool
     explanation: str
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -96,111 +141,40 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 
 
-def _figure(figures: Mapping[str, Any], key: str) -> float | None:
+def figure_of(figures: Mapping[str, Any], key: str) -> float | None:
+    """Return a figure; None where it is missing, not a number or not finite."""
     value = figures.get(key)
     if value is None or isinstance(value, str) or not math.isfinite(value):
         return None
     return float(value)
 
 
-def _judge(
+def condition(
     name: str,
     title: str,
     figure: float | None,
     comparison: str,
-    threshold: float,
+    threshold: float | None,
     unit: str,
-    text: str,
+    explanation: str,
+    remedy: str,
     also: bool = True,
 ) -> Condition:
-    passed = figure is not None and _COMPARE[comparison](figure, threshold) and also
-    return Condition(name, title, figure, comparison, threshold, unit, passed, text)
+    """Judge a figure against a threshold; `also` is a second demand that must hold for it to pass."""
+    passed = figure is not None and threshold is not None and _COMPARE[comparison](figure, threshold) and also
+    return Condition(name, title, figure, comparison, threshold, unit, passed, explanation, "" if passed else remedy)
 
 
-def positive_expectancy(figures: Mapping[str, Any], config: GateConfig) -> Condition:
-    """The mean P&L of a trade after costs is above the threshold (`expectancy_pips`)."""
-    figure = _figure(figures, "expectancy_pips")
-    if figure is None:
-        text = "There is no expectancy: no trade was closed."
-    elif figure > config.min_expectancy_pips:
-        text = f"A trade made {figure:.2f} pips on average, after costs."
-    else:
-        limit = config.min_expectancy_pips
-        text = f"A trade made {figure:.2f} pips on average after costs; more than {limit:g} is needed."
-    return _judge(
-        "positive_expectancy",
-        "A trade makes money after costs",
-        figure,
-        ">",
-        config.min_expectancy_pips,
-        "pips",
-        text,
-    )
-
-
-def enough_trades(figures: Mapping[str, Any], config: GateConfig) -> Condition:
-    """At least so many closed trades (`trades`)."""
-    figure = _figure(figures, "trades")
-    count = "no" if figure is None else f"{figure:.0f}"
-    text = f"{count} trades were closed; at least {config.min_trades} are needed to say anything."
-    return _judge("enough_trades", "Enough trades to judge", figure, ">=", config.min_trades, "trades", text)
-
-
-def better_than_flat(figures: Mapping[str, Any], config: GateConfig) -> Condition:
-    """Total P&L above 0, and few bootstrap paths at or below it (`total_pips`, `probability_not_positive`)."""
-    total, figure = _figure(figures, "total_pips"), _figure(figures, "probability_not_positive")
-    limit = config.max_probability_not_positive
-    if total is None or figure is None:
-        # Without a total or a simulation nothing is known of how far this is from luck.
-        figure, text = None, "Nothing can be said against staying flat: there is no simulated total."
-    else:
-        text = (
-            f"The total is {total:,.1f} pips, and {figure:.1%} of the resampled histories end no better than staying "
-            f"flat; the total must be positive and at most {limit:.0%} may."
-        )
-        if total <= 0:
-            text = f"The total is {total:,.1f} pips: staying flat would have been at least as good."
-    return _judge(
-        "better_than_flat",
-        "Better than not trading, and not by luck",
-        figure,
-        "<=",
-        limit,
-        "probability",
-        text,
-        also=total is not None and total > 0,
-    )
-
-
-def disjoint_sessions(figures: Mapping[str, Any], config: GateConfig) -> Condition:
-    """No two sessions share bars (`overlapping_sessions`): a trade must not be counted twice."""
-    figure = _figure(figures, "overlapping_sessions")
-    if figure is None:
-        text = "It is not known whether sessions overlap."
-    elif figure > 0:
-        text = f"{figure:.0f} sessions overlap the one before them: the same bars, and so the same trades, count twice."
-    else:
-        text = "No two sessions share a bar: every trade counts once."
-    return _judge("disjoint_sessions", "Every trade counts once", figure, "<=", 0, "sessions", text)
-
-
-#: The first gate. A new condition is a new function in this list.
-FIRST_GATE: tuple[Rule, ...] = (positive_expectancy, enough_trades, better_than_flat, disjoint_sessions)
-
-
-def first_gate(
-    figures: Mapping[str, Any], config: GateConfig | None = None, rules: Sequence[Rule] = FIRST_GATE
-) -> Verdict:
+def judge(figures: Mapping[str, Any], config: GateConfig, rules: Sequence[Rule]) -> Verdict:
     """Judge the figures of a validation.
 
     Parameters
     ----------
     figures : Mapping
-        `trades`, `expectancy_pips`, `total_pips`, `probability_not_positive` and `overlapping_sessions`, as the
-        report's figures have them. What is missing fails.
-    config : GateConfig, optional
+        The figures of a report, or as many of them as the rules read. What is missing fails.
+    config : GateConfig
     rules : sequence of Rule
-        Conditions to judge; all must pass.
+        Conditions to judge, `conditions.CONDITIONS` for a model; all must pass.
 
     Returns
     -------
@@ -213,10 +187,10 @@ def first_gate(
     """
     if not rules:
         raise ValueError("a gate needs at least one condition.")
-    conditions = tuple(rule(figures, config or GateConfig()) for rule in rules)
-    failed = [condition for condition in conditions if not condition.passed]
+    conditions = tuple(rule(figures, config) for rule in rules)
+    failed = [judged for judged in conditions if not judged.passed]
     return Verdict(
         verdict=REJECTED if failed else PROMOTED,
         conditions=conditions,
-        reasons=tuple(condition.explanation for condition in failed or conditions),
+        reasons=tuple(judged.explanation for judged in failed or conditions),
     )

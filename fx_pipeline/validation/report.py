@@ -22,21 +22,19 @@ from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
 from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.validation.breakdown import break_down
 from fx_pipeline.validation.comparison import Comparison
+from fx_pipeline.validation.conditions import CONDITIONS, HOLDOUT_CONDITIONS
 from fx_pipeline.validation.context import SYNTHETIC, ReportContext, TrialHistory
 from fx_pipeline.validation.costs import CostSweep
-from fx_pipeline.validation.gate import GateConfig, Verdict, first_gate
+from fx_pipeline.validation.family import judge_family, judge_seeds, judge_significance
+from fx_pipeline.validation.gate import GateConfig, judge
 from fx_pipeline.validation.metrics import FEW_TRADES, TradeMetrics
-from fx_pipeline.validation.montecarlo import IidComparison, MonteCarlo, compare_with_iid, simulate_equity
+from fx_pipeline.validation.montecarlo import compare_with_iid, simulate_equity
+from fx_pipeline.validation.risk import account_risk
 from fx_pipeline.validation.rollout import Rollout
-from fx_pipeline.validation.significance import (
-    deflated_sharpe,
-    min_track_record,
-    probabilistic_sharpe,
-    sharpe_moments,
-)
 
-SCHEMA = "fx_pipeline.validation_report/1"
+SCHEMA = "fx_pipeline.validation_report/2"
 REPORT_JSON = "report.json"
 REPORT_PAGE = "report.html"
 # Points of the price line on the page: more than its pixels would show nothing more.
@@ -94,20 +92,44 @@ def build_report(
         `schema`, `figures`, `figures_sha256`, `lineage` and `run`.
     """
     simulation = _simulate(done, mc_runs, seed)
+    significance = judge_significance(done.pnl_pips, history)
+    family = judge_family(history, mc_runs, seed)
+    seeds = judge_seeds(history)
+    risk = account_risk(done, market, runs=mc_runs, seed=seed)
+    # What the gate reads: a report can be judged again from its figures alone.
     facts = {
+        "sessions": done.sessions,
         "trades": metrics.trades,
         "expectancy_pips": metrics.expectancy_pips,
+        "stressed_expectancy_pips": sweep.stressed_expectancy_pips,
         "total_pips": metrics.total_pips,
+        "break_even_spread_pips": sweep.break_even_pips,
         "probability_not_positive": simulation and simulation["probability_not_positive"],
+        "margin_over_baselines_pips": comparison.margin_pips,
+        "random_p": comparison.random and comparison.random.p_value,
+        "min_track_record_trades": significance.min_track_record_trades,
+        "deflated_sharpe": significance.deflated.probability if history and significance.deflated else None,
+        "trials": history and history.count,
+        "overfitting_probability": family.overfitting and family.overfitting.probability,
+        "spa_p": family.snooping and family.snooping.spa_consistent_p,
+        "reality_check_p": family.snooping and family.snooping.reality_check_p,
+        "superior": family.superior,
+        "family_absent": family.absent,
+        "car25": risk.safe_f and risk.safe_f.car25,
+        "seeds": seeds.count,
+        "worst_seed_pips": seeds.worst_pips,
+        "parity_error_pips": sweep.parity_error_pips,
+        "leaks_searched": sorted(context.leaks),
+        "leaks_found": sum(context.leaks.values()),
         "overlapping_sessions": done.overlapping_sessions,
+        "holdout_openings": context.holdout_openings,
     }
-    verdict = first_gate(facts, gate)
+    verdict = judge(facts, gate, HOLDOUT_CONDITIONS if context.sealed else CONDITIONS)
     figures = {
         "instrument": context.instrument,
         "window": context.window,
         "agent": context.agent,
         "bars": done.bars,
-        "sessions": done.sessions,
         "session_bars": done.session_bars,
         "decisions": done.decisions,
         "episodes": context.episodes,
@@ -121,13 +143,19 @@ def build_report(
         "exposure": done.exposure,
         "sessions_traded": len(np.unique(done.trades["session"])),
         "action_counts": {Action(code).name: int(count) for code, count in enumerate(done.action_counts)},
-        "significance": _significance(done, history),
+        "significance": dataclasses.asdict(significance),
+        "family": dataclasses.asdict(family),
+        "seed_totals": dataclasses.asdict(seeds),
+        "risk": dataclasses.asdict(risk),
+        "breakdown": dataclasses.asdict(break_down(done.trades["entry_time"], done.pnl_pips)),
         "monte_carlo": simulation,
         "baselines": dataclasses.asdict(comparison),
         "cost_sweep": dataclasses.asdict(sweep),
         "trade_list": _trade_list(done),
         "price": _price_line(market, done),
-        "warnings": _warnings(done, metrics, context, history, verdict),
+        "gate": dataclasses.asdict(gate),
+        "sealed": context.sealed,
+        "warnings": _warnings(done, metrics, context, history),
     }
     figures = _plain(figures)
     return {
@@ -201,38 +229,20 @@ def _simulate(done: Rollout, runs: int, seed: int) -> dict[str, Any] | None:
         return None
     trades = simulate_equity(done.pnl_pips, runs, seed=seed)
     sessions = simulate_equity(done.session_pnl_pips, runs, seed=seed)
-    by_trade, by_session = _monte_carlo(trades), _monte_carlo(sessions)
-    iid: IidComparison = compare_with_iid(done.pnl_pips, trades)
+    by_session = {
+        key: value for key, value in dataclasses.asdict(sessions).items() if not key.startswith(("fan_", "drawdown_"))
+    }
     return {
-        **by_trade,
-        "iid": dataclasses.asdict(iid),
-        "by_session": {key: value for key, value in by_session.items() if not key.startswith(("fan_", "drawdown_"))},
+        **dataclasses.asdict(trades),
+        "iid": dataclasses.asdict(compare_with_iid(done.pnl_pips, trades)),
+        "by_session": {**by_session, "iid": dataclasses.asdict(compare_with_iid(done.session_pnl_pips, sessions))},
         # Sessions keep what happened within a day together, trades what happened in a row: the worse one counts.
         "probability_not_positive": max(trades.probability_not_positive, sessions.probability_not_positive),
         "probability_not_positive_by_trade": trades.probability_not_positive,
     }
 
 
-def _monte_carlo(simulation: MonteCarlo) -> dict[str, Any]:
-    return dataclasses.asdict(simulation)
-
-
-def _significance(done: Rollout, history: TrialHistory | None) -> dict[str, Any]:
-    moments = sharpe_moments(done.pnl_pips)
-    if moments is None:
-        return {"psr": None, "deflated": None, "min_track_record_trades": None}
-    trials = history or TrialHistory(1)
-    return {
-        "psr": probabilistic_sharpe(moments),
-        "deflated": dataclasses.asdict(deflated_sharpe(moments, trials.count, trials.sharpes)),
-        "min_track_record_trades": min_track_record(moments),
-        "trials_counted": history is not None,
-    }
-
-
-def _warnings(
-    done: Rollout, metrics: TradeMetrics, context: ReportContext, history: TrialHistory | None, verdict: Verdict
-) -> list[str]:
+def _warnings(done: Rollout, metrics: TradeMetrics, context: ReportContext, history: TrialHistory | None) -> list[str]:
     found = []
     if context.source == SYNTHETIC:
         found.append(
@@ -252,8 +262,11 @@ def _warnings(
         found.append(f"{metrics.trades} trades are too few for any figure below to be stable.")
     if history is None:
         found.append("Trials are not counted: the deflated Sharpe ratio supposes that this is the only one.")
-    if verdict.promoted:
-        found.append("This gate is a first, simple one: passing it is not yet proof of an edge.")
+    elif history.left_out:
+        found.append(
+            f"{history.left_out} earlier trials of this window were judged on other sessions: they are counted, but "
+            "cannot be compared session by session."
+        )
     return found
 
 

@@ -158,8 +158,8 @@ def _trade_traces(trades: Mapping[str, Any], rows: list[int], name: str, color: 
 
 
 def cost_sweep(figures: Mapping[str, Any]) -> Chart | None:
-    """Expectancy of the same trades by cost; None without trades."""
-    lines = figures["cost_sweep"]["lines"]
+    """Expectancy of the same trades by spread; None without trades."""
+    lines = [line for line in figures["cost_sweep"]["lines"] if line["group"] == "spread"]
     if not figures["trades"]:
         return None
     values = [line["expectancy_pips"] for line in lines]
@@ -177,6 +177,26 @@ def cost_sweep(figures: Mapping[str, Any]) -> Chart | None:
     return {"data": [bars], "layout": _layout("", "pips a trade", height=280)}
 
 
+def by_time(figures: Mapping[str, Any], part: str) -> Chart | None:
+    """Total of the trades by hour or weekday of their entry; None without trades."""
+    slices = figures["breakdown"][part]
+    if not figures["trades"]:
+        return None
+    totals = [one["total_pips"] for one in slices]
+    bars = {
+        "type": "bar",
+        "x": [one["name"] for one in slices],
+        "y": _rounded(totals),
+        "customdata": [one["trades"] for one in slices],
+        "marker": {"color": [GAIN if total > 0 else LOSS for total in totals]},
+        "hovertemplate": "%{x}: %{y:+.1f} pips in %{customdata} trades<extra></extra>",
+        "showlegend": False,
+    }
+    layout = _layout("", "pips in total", height=240)
+    layout["xaxis"]["type"] = "category"
+    return {"data": [bars], "layout": layout}
+
+
 def charts(figures: Mapping[str, Any]) -> dict[str, Chart | None]:
     """Build every chart of the page by the id of its place."""
     return {
@@ -184,6 +204,8 @@ def charts(figures: Mapping[str, Any]) -> dict[str, Chart | None]:
         "drawdown": drawdown_distribution(figures),
         "price": price_and_trades(figures),
         "costs": cost_sweep(figures),
+        "hours": by_time(figures, "by_hour"),
+        "weekdays": by_time(figures, "by_weekday"),
     }
 
 

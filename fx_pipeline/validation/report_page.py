@@ -7,7 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fx_pipeline.validation.numbers import number
 from fx_pipeline.validation.report_charts import charts
+from fx_pipeline.validation.report_tables import account_rows, significance_rows
 
 TEMPLATES = Path(__file__).parent / "templates"
 LISTED_TRADES = 1_000
@@ -67,6 +69,13 @@ METRICS = (
     ),
 )
 
+COST_GROUPS = (
+    ("spread", "Spread"),
+    ("slippage", "Slippage, at the spread as judged"),
+    ("latency", "Late orders, at the costs as judged"),
+    ("financing", "Financing of long and short, at the spread as judged"),
+)
+
 FLAGS = {
     "no_trades": "no trade was closed",
     "one_trade": "a single trade has no spread",
@@ -75,29 +84,6 @@ FLAGS = {
     "no_losses": "no trade lost, so ratios to losses do not exist",
     "zero_variance": "all trades are equal, so ratios to their spread do not exist",
 }
-
-
-def number(value: float | None, style: str = "number") -> str:
-    """Format a figure for reading; a missing one is a dash."""
-    if value is None:
-        return "\u2013"
-    if value == 0 and style == "pips":
-        return "0.00 pips"
-    match style:
-        case "pips":
-            return f"{value:+,.2f} pips" if abs(value) < 100 else f"{value:+,.1f} pips"
-        case "size":
-            return f"{value:,.2f} pips" if abs(value) < 100 else f"{value:,.1f} pips"
-        case "percent":
-            return f"{value:.1%}"
-        case "probability":
-            return "below 0.01%" if 0 <= value < 1e-4 else f"{100 * value:.3g}%"
-        case "trades" | "sessions" | "count":
-            return f"{value:,.0f}"
-        case "number3":
-            return f"{value:,.3f}"
-        case _:
-            return f"{value:,.2f}"
 
 
 def verdict_text(figures: Mapping[str, Any]) -> str:
@@ -109,6 +95,10 @@ def verdict_text(figures: Mapping[str, Any]) -> str:
         traded = f"it closed {figures['trades']:,} trades and {_made(figures['expectancy_pips'])} a trade after costs"
     else:
         traded = "it closed no trade at all"
+    if figures["sealed"]:
+        outcome = "did not hold what it promised" if failed else "held what it promised"
+        count = f"{len(failed)} of {total} conditions failed" if failed else f"all {total} conditions hold"
+        return f"On days that were sealed until now, this model {outcome}. {scope} {traded}; {count}."
     if failed:
         count = f"{len(failed)} of {total} conditions failed"
         return f"This model has not earned the right to trade. {scope} {traded}; {count}."
@@ -146,6 +136,10 @@ def render_page(report: Mapping[str, Any]) -> str:
         run={"mlflow_url": None, "dagster_run_id": None, "validated": None, **report["run"]},
         verdict_text=verdict_text(figures),
         metrics=METRICS,
+        significance=significance_rows(figures),
+        account=account_rows(figures),
+        remedies=[condition for condition in figures["conditions"] if not condition["passed"]],
+        cost_groups=_cost_groups(figures),
         flags=[FLAGS[flag] for flag in figures["metrics"]["flags"]],
         actions=_actions(figures),
         baselines=_baselines(figures),
@@ -169,11 +163,15 @@ def _actions(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _baselines(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     table = figures["baselines"]
     rows = [table["model"], *table["baselines"]]
-    if table["random"] is not None:
-        rows.append(table["random"]["mean"])
+    rows += [row for row in (table["ablation"], table["random"] and table["random"]["mean"]) if row is not None]
     scale = max((abs(row["total_pips"]) for row in rows), default=0.0) or 1.0
     best = table["model"]["total_pips"]
     return [{**row, "width": abs(row["total_pips"]) / scale, "beaten": best > row["total_pips"]} for row in rows]
+
+
+def _cost_groups(figures: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    lines = figures["cost_sweep"]["lines"]
+    return [(title, [line for line in lines if line["group"] == group]) for group, title in COST_GROUPS]
 
 
 def _trades(figures: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -24,6 +24,8 @@ from fx_pipeline.validation.metrics import as_pnl
 MAX_LEVERAGE = 30.0
 # The largest fraction leaves this share of the capital after the worst trade: none left has no logarithm.
 LEFT_AFTER_WORST = 1e-3
+# Growth beyond this, of a steep edge kept up for years, has no float; as a figure it is no less absurd.
+MAX_LOG_WEALTH = 700.0
 
 FloatArray = npt.NDArray[np.float64]
 #: A fraction in; the largest drawdown (R,) as a fraction and the terminal wealth (R,) of each path out.
@@ -171,7 +173,7 @@ def safe_f(
         def outcome(fraction: float, path_seed: int = int(set_seed)) -> tuple[FloatArray, FloatArray]:
             # Wealth multiplies, so its logarithm adds: the kernel of the equity paths serves.
             paths = equity_paths(np.log1p(fraction * trades), runs, length, path_seed, steps=limits.trades)
-            return -np.expm1(-paths.max_drawdown_pips), np.exp(paths.terminal_pips)
+            return -np.expm1(-paths.max_drawdown_pips), np.exp(np.minimum(paths.terminal_pips, MAX_LOG_WEALTH))
 
         found.append(_largest_fraction(outcome, float(trades.min()), limits))
     fractions, yields = np.array([one.fraction for one in found]), np.array([one.car25 for one in found])

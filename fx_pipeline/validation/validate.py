@@ -36,6 +36,7 @@ def validate_policy(
     session_bars: int = SESSION_BARS,
     window_bars: int = WINDOW_BARS,
     record_trial: RecordTrial | None = None,
+    ablation: Policy | None = None,
     progress: Progress | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
@@ -64,6 +65,8 @@ def validate_policy(
     record_trial : callable, optional
         Writes the score into the trial ledger. It is called before anything is judged, so that no score goes
         uncounted; without it the report says that trials are not counted.
+    ablation : Policy, optional
+        The agent without its search, for the table of baselines.
     progress : callable, optional
     clock : callable
         Seconds, for `run.wall_s` only.
@@ -99,9 +102,13 @@ def validate_policy(
                 trades=metrics.trades,
                 expectancy_pips=metrics.expectancy_pips,
                 sharpe_per_trade=metrics.sharpe_per_trade,
+                session_ns=market.time[done.starts],
+                session_pnl_pips=done.session_pnl_pips,
             )
         )
-    comparison = compare_with_baselines(done, market, fills, reward, seed, random_draws)
+    comparison = compare_with_baselines(
+        done, market, fills, reward, seed, random_draws, ablation=ablation, window_bars=window_bars
+    )
     if progress is not None:
         progress(0.9, {"trades": float(metrics.trades)})
     sweep = sweep_costs(done, market, costs, quoted=context.quotes_modelled < 1.0)

@@ -171,6 +171,19 @@ def test_ledger_has_the_trial(chain: "Chain") -> None:
     assert (row["instrument"], row["window"], row["seed"]) == (chain.instrument, chain.window, 7)
     assert row["checkpoint_hash"] == report["lineage"]["checkpoint_sha256"]
     assert row["trades"] == report["figures"]["trades"]
+    (scored,) = Ledger(chain.data_dir / "ledger.db").scored(chain.instrument, chain.window)
+    assert len(scored.session_pnl_pips) == report["figures"]["sessions"]
+    assert scored.session_pnl_pips.sum() == pytest.approx(report["figures"]["total_pips"])
+
+
+def test_report_compares_with_the_agent_without_search_and_says_what_was_searched(chain: "Chain") -> None:
+    report = json.loads((chain.report / "report.json").read_text())
+    figures = report["figures"]
+    assert figures["baselines"]["ablation"]["name"] == "this model without its search"
+    assert figures["leaks_found"] == 0 and len(figures["leaks_searched"]) == 2
+    assert figures["parity_error_pips"] < 1e-6
+    assert figures["trials"] == figures["seeds"] == 1
+    assert "the ledger has one trial" in figures["family_absent"]
 
 
 def test_summary_prints_the_contract_as_its_last_line(chain: "Chain") -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fx_pipeline.market.errors import DataError
 from fx_pipeline.tracking.ledger import Ledger, Trial
 
 TRIAL = Trial(
@@ -78,8 +79,14 @@ def test_counts_and_scores_by_instrument_and_window(ledger):
 
 def test_nothing_can_be_changed_or_removed(ledger):
     ledger.record(TRIAL)
+    ledger.open_holdout("EUR_USD", "h", "aa", "first")
     connection = sqlite3.connect(ledger.path)
-    for statement in ("DELETE FROM trials", "UPDATE trials SET trades = 0", "DELETE FROM series"):
+    for statement in (
+        "DELETE FROM trials",
+        "UPDATE trials SET trades = 0",
+        "DELETE FROM series",
+        "DELETE FROM openings",
+    ):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             connection.execute(statement)
     connection.close()
@@ -118,6 +125,20 @@ def test_a_series_that_is_none_leaves_no_row(ledger, change):
     with pytest.raises(ValueError, match="score"):
         ledger.record(replace(TRIAL, **change))
     assert ledger.count() == 0
+
+
+def test_a_sealed_span_is_opened_once_for_each_candidate(ledger):
+    assert ledger.holdout_openings("EUR_USD", "h") == 0 and ledger.scored("EUR_USD", "h") == []
+    assert not ledger.path.exists()
+    assert ledger.open_holdout("EUR_USD", "h", "aa", "first")
+    # The same evaluation again tells nothing new: a killed run may be repeated.
+    assert not ledger.open_holdout("EUR_USD", "h", "aa", "first")
+    with pytest.raises(DataError, match=r"seen the sealed span h of EUR_USD already \(tester, 2023"):
+        ledger.open_holdout("EUR_USD", "h", "aa", "second")
+    assert ledger.open_holdout("EUR_USD", "h", "bb", "first")
+    assert ledger.open_holdout("EUR_USD", "later", "aa", "second")
+    assert ledger.open_holdout("GBP_JPY", "h", "aa", "second")
+    assert (ledger.holdout_openings("EUR_USD", "h"), ledger.holdout_openings("EUR_USD", "later")) == (2, 1)
 
 
 def _record(path, first):

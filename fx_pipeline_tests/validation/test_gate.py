@@ -2,65 +2,150 @@ import math
 
 import pytest
 
-from fx_pipeline.validation.gate import FIRST_GATE, GateConfig, first_gate
+from fx_pipeline.validation.conditions import CONDITIONS
+from fx_pipeline.validation.gate import GateConfig, judge
 
 GOOD = {
-    "trades": 60,
-    "expectancy_pips": 1.2,
+    "sessions": 300,
+    "trades": 260,
+    "min_track_record_trades": 210.0,
+    "stressed_expectancy_pips": 1.2,
     "total_pips": 72.0,
     "probability_not_positive": 0.01,
+    "margin_over_baselines_pips": 10.0,
+    "random_p": 0.02,
+    "deflated_sharpe": 0.96,
+    "trials": 12,
+    "overfitting_probability": 0.1,
+    "family_absent": "",
+    "spa_p": 0.03,
+    "superior": True,
+    "car25": 0.11,
+    "seeds": 5,
+    "worst_seed_pips": 3.0,
+    "parity_error_pips": 1e-12,
+    "leaks_searched": ["look-ahead"],
+    "leaks_found": 0,
     "overlapping_sessions": 0,
+    "holdout_openings": 1,
+}
+# Without these a report can still be judged.
+SPARE = {"sessions", "trials", "family_absent"}
+FIGURES = sorted(GOOD.keys() - SPARE - {"leaks_searched"})
+EDGES = {"trades": 200, "min_track_record_trades": 200.0, "probability_not_positive": 0.05, "random_p": 0.05} | {
+    "deflated_sharpe": 0.95,
+    "overfitting_probability": 0.2,
+    "spa_p": 0.05,
+    "worst_seed_pips": 0.0,
 }
 
 
+def verdict_on(figures, **config):
+    return judge(figures, GateConfig(**config), CONDITIONS)
+
+
 def failed(figures, **config):
-    verdict = first_gate(figures, GateConfig(**config))
-    return {condition.name for condition in verdict.conditions if not condition.passed}
+    return {condition.name for condition in verdict_on(figures, **config).conditions if not condition.passed}
 
 
 def test_good_figures_pass_every_condition():
-    verdict = first_gate(GOOD)
+    verdict = verdict_on(GOOD)
     assert verdict.promoted and verdict.verdict == "promoted"
-    assert len(verdict.conditions) == len(FIRST_GATE)
-    assert len(verdict.reasons) == len(FIRST_GATE)
+    assert len(verdict.conditions) == len(verdict.reasons) == len(CONDITIONS)
+    assert not any(condition.remedy for condition in verdict.conditions)
+    assert len({condition.name for condition in verdict.conditions}) == len(CONDITIONS)
 
 
 @pytest.mark.parametrize(
-    ("change", "names"),
+    ("change", "name"),
     [
-        ({"expectancy_pips": 0.0}, {"positive_expectancy"}),
-        ({"trades": 29}, {"enough_trades"}),
-        ({"probability_not_positive": 0.0501}, {"better_than_flat"}),
-        ({"total_pips": 0.0}, {"better_than_flat"}),
-        ({"overlapping_sessions": 1}, {"disjoint_sessions"}),
-        (
-            {"expectancy_pips": -1.0, "total_pips": -60.0, "probability_not_positive": 1.0},
-            {"positive_expectancy", "better_than_flat"},
-        ),
+        ({"trades": 199, "min_track_record_trades": 1.0}, "enough_trades"),
+        ({"min_track_record_trades": 261.0}, "long_enough_record"),
+        ({"stressed_expectancy_pips": 0.0}, "positive_expectancy"),
+        ({"probability_not_positive": 0.0501}, "better_than_flat"),
+        ({"total_pips": 0.0}, "better_than_flat"),
+        ({"margin_over_baselines_pips": 0.0}, "better_than_baselines"),
+        ({"random_p": 0.06}, "better_than_random"),
+        ({"deflated_sharpe": 0.949}, "deflated_sharpe"),
+        ({"overfitting_probability": 0.21}, "not_overfitted"),
+        ({"spa_p": 0.051}, "superior"),
+        ({"superior": False}, "superior"),
+        ({"car25": 0.03}, "worth_its_risk"),
+        ({"worst_seed_pips": -0.1}, "worst_seed"),
+        ({"seeds": 4}, "worst_seed"),
+        ({"parity_error_pips": 0.01}, "accounting_agrees"),
+        ({"leaks_found": 1}, "no_leak"),
+        ({"leaks_searched": []}, "no_leak"),
+        ({"overlapping_sessions": 1}, "disjoint_sessions"),
+        ({"holdout_openings": 2}, "unseen_holdout"),
     ],
 )
-def test_each_condition_fails_on_its_own_figure(change, names):
-    verdict = first_gate({**GOOD, **change})
-    assert failed({**GOOD, **change}) == names
+def test_each_condition_fails_on_its_own_figure(change, name):
+    figures = {**GOOD, **change}
+    verdict = verdict_on(figures)
+    assert failed(figures) == {name}
     assert verdict.verdict == "rejected"
-    assert list(verdict.reasons) == [c.explanation for c in verdict.conditions if not c.passed]
+    (reason,) = verdict.reasons
+    (condition,) = (c for c in verdict.conditions if not c.passed)
+    assert reason == condition.explanation and condition.remedy
 
 
-@pytest.mark.parametrize("key", GOOD)
+@pytest.mark.parametrize("key", FIGURES)
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, "many", "absent"])
 def test_a_missing_figure_never_passes(key, value):
     figures = {**GOOD, key: value}
     if value == "absent":
         del figures[key]
-    assert first_gate(figures).verdict == "rejected"
+    assert verdict_on(figures).verdict == "rejected"
 
 
-def test_thresholds_are_settings_and_bounds_are_inclusive_where_they_say_so():
-    assert not failed({**GOOD, "trades": 30, "probability_not_positive": 0.05})
-    assert failed(GOOD, min_trades=61) == {"enough_trades"}
-    assert failed(GOOD, min_expectancy_pips=1.2) == {"positive_expectancy"}
+def test_nothing_passes_on_nothing():
+    assert failed({}) == {condition.name for condition in verdict_on(GOOD).conditions}
+
+
+def test_bounds_are_inclusive_where_they_say_so():
+    assert not failed(GOOD | EDGES)
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ({"min_trades": 261}, "enough_trades"),
+        ({"min_expectancy_pips": 1.2}, "positive_expectancy"),
+        ({"max_probability_not_positive": 0.001}, "better_than_flat"),
+        ({"max_random_p": 0.01}, "better_than_random"),
+        ({"min_deflated_sharpe": 0.97}, "deflated_sharpe"),
+        ({"max_overfitting": 0.05}, "not_overfitted"),
+        ({"max_snooping_p": 0.01}, "superior"),
+        ({"risk_free_rate": 0.2}, "worth_its_risk"),
+        ({"min_seeds": 6}, "worst_seed"),
+        ({"min_worst_seed_pips": 4.0}, "worst_seed"),
+        ({"max_parity_error_pips": 1e-15}, "accounting_agrees"),
+        ({"max_holdout_openings": 0}, "unseen_holdout"),
+    ],
+)
+def test_thresholds_are_settings(config, name):
+    assert failed(GOOD, **config) == {name}
+
+
+def test_what_would_have_to_change_is_said_in_figures():
+    verdict = verdict_on(GOOD | {"trades": 100, "seeds": 1, "stressed_expectancy_pips": -0.75})
+    remedies = {condition.name: condition.remedy for condition in verdict.conditions}
+    assert remedies["enough_trades"] == "100 more unseen trades: at its rate of trading, about 300 more sessions."
+    assert remedies["worst_seed"] == "Train and validate 4 more seeds of the same configuration."
+    assert "0.75 pips more" in remedies["positive_expectancy"]
+
+
+def test_a_family_that_cannot_be_tested_says_why():
+    verdict = verdict_on(GOOD | {"overfitting_probability": None, "family_absent": "the ledger has one trial."})
+    assert any("Overfitting cannot be tested: the ledger has one trial." in reason for reason in verdict.reasons)
+
+
+def test_a_threshold_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="max_overfitting"):
+        GateConfig(max_overfitting=math.nan)
 
 
 def test_an_empty_gate_is_refused():
     with pytest.raises(ValueError, match="at least one condition"):
-        first_gate(GOOD, rules=())
+        judge(GOOD, GateConfig(), ())

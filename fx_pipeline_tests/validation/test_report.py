@@ -1,7 +1,7 @@
 import itertools
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,10 +11,13 @@ from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.validation.baselines import Flat, RandomTrader, Turnover, buy_and_hold
-from fx_pipeline.validation.context import ReportContext, TrialHistory
+from fx_pipeline.validation.conditions import CONDITIONS
+from fx_pipeline.validation.context import ReportContext, TrialHistory, WindowTrial
+from fx_pipeline.validation.gate import GateConfig, judge
+from fx_pipeline.validation.numbers import number
 from fx_pipeline.validation.report import read_report, report_summary, write_report
 from fx_pipeline.validation.report_charts import charts
-from fx_pipeline.validation.report_page import number, render_page
+from fx_pipeline.validation.report_page import render_page
 from fx_pipeline.validation.validate import validate_policy
 
 SESSION = 60
@@ -105,12 +108,106 @@ def test_a_report_that_is_none_is_named(tmp_path):
         read_report(tmp_path)
 
 
-def test_an_edge_is_promoted_and_noise_is_not(market_of, report):
+LEAKS = {"rows computed anew": 0}
+
+
+def company(others=(), seeds=(12, 13, 14, 15)):
+    """A ledger in which other seeds of this configuration did as well, and other configurations what is given."""
+
+    def record(score):
+        own = score.session_pnl_pips
+        noise = np.random.default_rng(1).normal(0, 1.0, (len(seeds), len(own)))
+        found = [WindowTrial("this", score.seed, own, True)]
+        found += [WindowTrial("this", seed, own + row, False) for seed, row in zip(seeds, noise, strict=True)]
+        found += [WindowTrial(f"other {k}", 1, np.asarray(pnl), False) for k, pnl in enumerate(others)]
+        return TrialHistory(len(found), (score.sharpe_per_trade or 0.0, 0.0, 0.1), tuple(found))
+
+    return record
+
+
+def noise_trials(count):
+    return np.random.default_rng(7).normal(0, 20.0, (count, len(STARTS)))
+
+
+@pytest.fixture(scope="module")
+def promoted(market_of):
+    context = ReportContext("GBP_JPY", "2016-05", episodes=300, leaks=LEAKS, holdout_openings=0)
+    return validate(
+        market_of(3_200, drift_pips=0.6),
+        RandomTrader(Turnover(0.5, 0.03, 1.0), 1),
+        context=context,
+        gate=GateConfig(min_trades=60, max_random_p=1.0),
+        costs=CostConfig(fixed_pips=1.0),
+        record_trial=company(noise_trials(4)),
+        ablation=Flat(),
+    )
+
+
+def failed(report):
+    return {condition["name"] for condition in report["figures"]["conditions"] if not condition["passed"]}
+
+
+def test_a_long_edge_fails_against_buy_and_hold_alone_and_noise_in_many_ways(promoted, report):
+    assert failed(promoted) == {"better_than_baselines"}
+    assert {"positive_expectancy", "better_than_flat", "not_overfitted", "superior", "worst_seed"} <= failed(report)
+
+
+def test_an_edge_that_beats_everything_is_promoted(promoted):
+    figures = promoted["figures"] | {"margin_over_baselines_pips": 1.0}
+    verdict = judge(figures, GateConfig(**promoted["figures"]["gate"]), CONDITIONS)
+    assert verdict.promoted
+    words = Page(render_page({**promoted, "figures": figures | judged(verdict)})).words
+    assert "passed every condition" in words and "What would have to change" not in words
+
+
+def judged(verdict):
+    return {"verdict": verdict.verdict, "conditions": [asdict(condition) for condition in verdict.conditions]}
+
+
+def test_the_verdict_follows_from_the_figures_of_the_written_report(report, tmp_path):
+    write_report(report, tmp_path)
+    figures = read_report(tmp_path)["figures"]
+    verdict = judge(figures, GateConfig(**figures["gate"]), CONDITIONS)
+    assert [asdict(condition) for condition in verdict.conditions] == figures["conditions"]
+    assert verdict.verdict == figures["verdict"] and list(verdict.reasons) == figures["reasons"]
+
+
+def test_the_page_says_what_would_have_to_change(report):
+    words = Page(render_page(report)).words
+    missing = 200 - report["figures"]["trades"]
+    if missing > 0:
+        assert f"{missing} more unseen trades" in words
+    for condition in report["figures"]["conditions"]:
+        assert bool(condition["remedy"]) is not condition["passed"]
+        assert condition["remedy"] in words
+
+
+def test_the_page_shows_the_family_the_seeds_and_the_account(promoted):
+    words = Page(render_page(promoted)).words
+    for text in ("Probability of overfitting", "Hansen's SPA", "White's Reality Check", "Worst seed", "CAR25"):
+        assert text in words
+    for text in ("Trading day", "Wednesday", "1 bar late", "0.1 pips of slippage a fill", "without its search"):
+        assert text in words
+    assert promoted["figures"]["baselines"]["ablation"]["total_pips"] == 0.0
+
+
+def test_sealed_days_are_judged_by_what_they_can_say(market_of, promoted):
     rising = market_of(3_200, drift_pips=0.6)
-    promoted = validate(rising, buy_and_hold())
-    assert promoted["figures"]["verdict"] == "promoted"
-    assert "passed every condition" in Page(render_page(promoted)).words
-    assert report["figures"]["verdict"] == "rejected"
+    context = ReportContext(
+        "GBP_JPY", "hold-out 2016-04-04", leaks=LEAKS, holdout_openings=1, sealed="hold-out 2016-04-04"
+    )
+    report = validate(rising, RandomTrader(Turnover(0.5, 0.03, 1.0), 1), context=context)
+    names = {condition["name"] for condition in report["figures"]["conditions"]}
+    assert "worst_seed" not in names and "not_overfitted" not in names and "better_than_flat" in names
+    words = Page(render_page(report)).words
+    assert "On days that were sealed until now" in words and "opened for 1 candidate so far" in words
+    assert "Not confirmed" in words and "Rejected" not in words and "Promoted" not in words
+
+
+def test_the_simulation_compares_with_iid_by_trade_and_by_session(report):
+    simulation = report["figures"]["monte_carlo"]
+    assert set(simulation["iid"]) == set(simulation["by_session"]["iid"])
+    assert simulation["by_session"]["iid"]["max_drawdown_p95_pips"] > 0
 
 
 def test_the_page_stands_alone_and_says_the_verdict_first(report):

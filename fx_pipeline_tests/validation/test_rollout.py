@@ -163,7 +163,7 @@ def test_repricing_equals_running_the_same_decisions_at_the_other_costs(market, 
 def test_cost_sweep_and_break_even(market):
     done = run(market, busy())
     sweep = sweep_costs(done, market, CostConfig())
-    fixed = [line for line in sweep.lines if line.fixed_pips is not None]
+    fixed = [line for line in sweep.lines if line.group == "spread" and line.fixed_pips is not None]
     assert [line.fixed_pips for line in fixed] == [0, 1, 2, 4]
     assert [line.as_validated for line in fixed] == [False, False, False, True]
     assert fixed[0].expectancy_pips == pytest.approx(sweep.break_even_pips)
@@ -174,3 +174,51 @@ def test_cost_sweep_and_break_even(market):
     odd = sweep_costs(done, market, CostConfig(fixed_pips=3.0))
     assert odd.lines[0].name == "as validated" and odd.lines[0].fixed_pips == 3.0
     assert sweep_costs(run(market, Flat()), market, CostConfig()).break_even_pips is None
+
+
+def test_the_sweep_varies_one_cost_at_a_time_and_prices_as_the_environment_does(market):
+    costs = CostConfig(kind="quoted", slippage_pips=0.3, financing_long_pips=0.2)
+    done = run(market, busy(), costs)
+    sweep = sweep_costs(done, market, costs)
+    assert sweep.parity_error_pips < 1e-9
+    assert {line.group for line in sweep.lines} == {"spread", "slippage", "latency", "financing"}
+    slipped = {line.name: line.expectancy_pips for line in sweep.lines if line.group == "slippage"}
+    mean = done.pnl_pips.mean()
+    # Two fills a trade.
+    assert slipped["0.5 pips of slippage a fill"] == pytest.approx(mean - 2 * (0.5 - 0.3))
+    assert slipped["1 pip of slippage a fill"] == pytest.approx(mean - 2 * (1.0 - 0.3))
+    # Slippage above a tick is stress enough.
+    assert sweep.stressed_expectancy_pips == pytest.approx(mean)
+    free = run(market, busy())
+    assert sweep_costs(free, market, CostConfig()).stressed_expectancy_pips == pytest.approx(free.pnl_pips.mean() - 0.2)
+
+
+def test_a_defect_in_the_accounting_shows(market):
+    done = run(market, busy())
+    done.trades["pnl_pips"][3] += 0.5
+    assert sweep_costs(done, market, CostConfig()).parity_error_pips == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("late", [0, 1, 5, 500])
+def test_late_orders_fill_that_many_bars_later_and_never_after_the_session(market, late):
+    done = run(market, busy())
+    fills = build_fills(market, CostConfig(fixed_pips=0.0))
+    pnl = reprice(done, market, fills, late)
+    row, step = np.nonzero((done.actions == BUY) | (done.actions == SELL))
+    leave = np.nonzero(done.actions == CLOSE)[1]
+    for k in range(len(pnl)):
+        enter = STARTS[row[k]] + min(step[k] + late, SESSION - 2)
+        last = STARTS[row[k]] + min(leave[k] + late, SESSION - 1)
+        at_end = last == STARTS[row[k]] + SESSION - 1
+        out = market.close[last] if at_end else market.open[last + 1]
+        side = 1 if done.actions[row[k], step[k]] == BUY else -1
+        assert pnl[k] == pytest.approx(side * (out - market.open[enter + 1]) / market.pip, abs=1e-9)
+
+
+def test_the_ablation_is_a_line_of_its_own(market):
+    fills = build_fills(market, CostConfig())
+    done = run(market, busy())
+    table = compare_with_baselines(done, market, fills, None, seed=1, draws=1, ablation=busy(2))
+    assert table.ablation.total_pips == pytest.approx(run(market, busy(2)).pnl_pips.sum())
+    best = max(line.total_pips for line in table.baselines)
+    assert table.margin_pips == pytest.approx(done.pnl_pips.sum() - best)

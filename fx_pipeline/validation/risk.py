@@ -1,0 +1,107 @@
+"""What a rollout means as an account: returns of the sessions, time in the market, and how large one could trade.
+
+Pips become fractions of the position's value at the price of the day, so the figures are those of an unlevered
+position of one unit; safe-f says which multiple of it keeps a deep drawdown unlikely.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fx_pipeline.market.arrays import MarketArrays
+from fx_pipeline.validation.metrics import drawdown, longest_run
+from fx_pipeline.validation.ratios import Activity, ReturnRatios, activity, return_ratios
+from fx_pipeline.validation.rollout import Rollout
+from fx_pipeline.validation.safe_f import RiskLimits, SafeF, safe_f, trade_returns
+
+NS_PER_YEAR = 365.25 * 86_400e9
+#: Horizon of safe-f.
+HORIZON_YEARS = 2.0
+SETS = 10
+MAX_PATHS = 1_000
+# Elements of one set of paths: a rate of many trades a day, kept up for years, would take minutes to resample.
+MAX_ELEMENTS = 10_000_000
+MIN_PATHS = 200
+
+
+@dataclass(frozen=True)
+class SessionDrawdown:
+    """The fall of the cumulative session results below their peak: depth in pips, length in sessions."""
+
+    depth_pips: float
+    longest_sessions: int
+    sessions_below: int
+
+
+@dataclass(frozen=True)
+class Risk:
+    """Figures of the account.
+
+    Attributes
+    ----------
+    years : float
+        From the first bar of the first session to the last bar of the last one.
+    ratios : ReturnRatios
+        Of the sessions' returns, annualised by their number a year.
+    activity : Activity
+    drawdown : SessionDrawdown
+    trades_per_year : float
+    horizon_years : float
+        Over which safe-f looks.
+    horizon_trades : int
+    tolerance : float
+        Drawdown that shall not be exceeded, a fraction.
+    safe_f : SafeF or None
+        None without trades.
+    """
+
+    years: float
+    ratios: ReturnRatios
+    activity: Activity
+    drawdown: SessionDrawdown
+    trades_per_year: float
+    horizon_years: float
+    horizon_trades: int
+    tolerance: float
+    safe_f: SafeF | None
+
+
+def account_risk(done: Rollout, market: MarketArrays, *, runs: int, seed: int) -> Risk:
+    """Turn the pips of a rollout into figures of an account.
+
+    Parameters
+    ----------
+    done : Rollout
+    market : MarketArrays
+    runs : int
+        Paths a set of safe-f, at most; fewer where the horizon holds very many trades.
+    seed : int
+
+    Returns
+    -------
+    Risk
+    """
+    last = int(done.starts[-1]) + done.session_bars - 1
+    years = float(market.time[last] - market.time[done.starts[0]]) / NS_PER_YEAR
+    pnl = done.session_pnl_pips
+    below = drawdown(pnl) > 0
+    rate = len(done.trades) / years
+    trades = max(1, round(rate * HORIZON_YEARS))
+    limits = RiskLimits(trades, HORIZON_YEARS)
+    sized = None
+    if len(done.trades):
+        paths = max(min(runs, MAX_PATHS, MAX_ELEMENTS // trades), min(runs, MIN_PATHS))
+        returns = trade_returns(done.pnl_pips, done.trades["entry_price"], market.pip)
+        sized = safe_f(returns, limits, seed=seed, runs=paths, sets=SETS)
+    return Risk(
+        years=years,
+        ratios=return_ratios(pnl * market.pip / market.close[done.starts], done.sessions / years),
+        # Decisions rather than distinct bars: where sessions overlap, their trades do too.
+        activity=activity(np.asarray(done.trades["bars_held"]), done.decisions, done.decisions / years),
+        drawdown=SessionDrawdown(float(drawdown(pnl).max()), longest_run(below), int(below.sum())),
+        trades_per_year=rate,
+        horizon_years=HORIZON_YEARS,
+        horizon_trades=trades,
+        tolerance=limits.tolerance,
+        safe_f=sized,
+    )

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from fx_pipeline.market.costs import CostConfig, build_fills
+from fx_pipeline.validation.baselines import Flat, RandomTrader, Turnover
+from fx_pipeline.validation.risk import HORIZON_YEARS, account_risk
+from fx_pipeline.validation.rollout import rollout
+
+SESSION = 60
+STARTS = np.arange(20) * 70 + 200
+
+
+@pytest.fixture(scope="module")
+def market(market_of):
+    return market_of(2_000)
+
+
+def run(market, policy):
+    return rollout(market, build_fills(market, CostConfig()), STARTS, policy, session_bars=SESSION)
+
+
+def test_pips_become_returns_of_a_year_of_sessions(market):
+    done = run(market, RandomTrader(Turnover(0.1, 0.1, 0.5), 1))
+    found = account_risk(done, market, runs=100, seed=1)
+    minutes = STARTS[-1] + SESSION - 1 - STARTS[0]
+    assert found.years == pytest.approx(minutes / (365.25 * 1_440))
+    returns = done.session_pnl_pips * market.pip / market.close[STARTS]
+    yearly = returns.mean() / returns.std(ddof=1) * np.sqrt(20 / found.years)
+    assert found.ratios.sharpe == pytest.approx(yearly)
+    assert found.trades_per_year == pytest.approx(len(done.trades) / found.years)
+    assert found.horizon_trades == round(HORIZON_YEARS * found.trades_per_year)
+    assert found.activity.exposure == pytest.approx(done.trades["bars_held"].sum() / done.decisions)
+    assert abs(found.activity.exposure - done.exposure) < 0.05
+    equity = np.cumsum(done.session_pnl_pips)
+    assert found.drawdown.depth_pips == pytest.approx((np.maximum.accumulate(np.append(0, equity))[1:] - equity).max())
+    # It loses, so three histories in four lose at any size.
+    assert found.safe_f.car25 < 0 and found.safe_f.safe_f > 0
+
+
+def test_without_trades_there_is_nothing_to_size(market):
+    found = account_risk(run(market, Flat()), market, runs=100, seed=1)
+    assert found.safe_f is None and found.trades_per_year == 0 and found.drawdown.longest_sessions == 0
+
+
+def test_a_steep_edge_of_a_short_record_has_a_finite_car25(market_of):
+    rising = market_of(2_000, drift_pips=1.0)
+    found = account_risk(run(rising, RandomTrader(Turnover(0.5, 0.05, 1.0), 1)), rising, runs=100, seed=1)
+    assert np.isfinite(found.safe_f.car25) and found.safe_f.car25 > 1
