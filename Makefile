@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@# torch first and by its exact version: whatever asks for it later is then content.
 	$(BIN)/pip install -c constraints.txt torch==2.13.0
-	$(BIN)/pip install -c constraints.txt -e '.[dev,mctx]'
+	$(BIN)/pip install -c constraints.txt -e '.[dev,mctx,ppo]'
 	@touch $(STAMP)
 
 setup: $(STAMP) ## Create .venv and install the pinned dependencies.
@@ -53,8 +53,8 @@ ui: $(STAMP) ## Open the Dagster UI and the report pages on localhost.
 mlflow: $(STAMP) ## Open the MLflow UI on localhost.
 	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$${FX_DATA_DIR:-data}/mlflow.db" --host 127.0.0.1 --port 5000
 
-prove: $(STAMP) ## Prove in two minutes that the agent learns (fx-pipeline prove muzero: the whole table).
-	$(BIN)/fx-pipeline prove muzero --market ou --seeds 1 --minutes 1.5 --no-ppo
+prove: $(STAMP) ## Prove in three minutes that the agent learns (fx-pipeline prove muzero: the whole table).
+	$(BIN)/fx-pipeline prove muzero --market ou --seeds 1 --minutes 2.5 --no-ppo
 
 bench: $(STAMP) ## Run the benchmarks (a few minutes; on an otherwise idle machine).
 	$(BIN)/python -m benchmarks.search
@@ -62,6 +62,7 @@ bench: $(STAMP) ## Run the benchmarks (a few minutes; on an otherwise idle machi
 	$(BIN)/python -m benchmarks.importers
 	$(BIN)/python -m benchmarks.ingest
 	$(BIN)/python -m benchmarks.paper_broker
+	$(BIN)/python -m benchmarks.montecarlo
 
 clean: ## Remove what can be made again; keeps imported candles, models, tracking and the trial ledger.
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
