@@ -409,14 +409,14 @@ def watch(
 ) -> None:
     """Watch a training that runs in the pipeline: curves, losses, actions, speed, and when it will be done.
 
-    Leaves with status 1 when the training has failed, or its process is gone.
+    Leaves with status 1 when the training has failed, its process is gone, or it does not respond.
     """
     with clear_errors():
         from fx_pipeline.settings import load_settings
         from fx_pipeline.watch_command import watch as watch_training
 
         state = watch_training(load_settings().layout.checkpoint(agent, instrument, window), console, once=once)
-    if state in ("failed", "killed"):
+    if state in ("failed", "killed", "not responding"):
         raise typer.Exit(1)
 
 

@@ -125,5 +125,8 @@ def show(result: Mapping[str, Any], page: Path, console: Console) -> None:
     elif not result["missed"]:
         aims: Sequence[str] = result["aims_reached"]
         reached = f"; aims reached: {', '.join(aims)}" if aims else ""
-        console.print(f"[green]every bar is reached[/]{reached}", highlight=False, soft_wrap=True)
+        measured = "every bar that was measured" if result["not_measured"] else "every bar"
+        console.print(f"[green]{measured} is reached[/]{reached}", highlight=False, soft_wrap=True)
+    if result["not_measured"]:
+        console.print(f"not measured: {', '.join(result['not_measured'])}", highlight=False, soft_wrap=True)
     console.print(f"curves: {page.resolve()}", highlight=False, soft_wrap=True)

@@ -11,15 +11,34 @@ from fx_pipeline.market.atomic import atomic_write_json
 
 #: Rooms whose code decides what a checkpoint or a report says.
 _ROOMS = ("market", "features", "sessions", "environment", "search", "agents", "validation")
+#: Code that decides what a session makes: a score computed by other code is another score.
+_EVALUATION = (
+    *("market", "environment", "search", "agents"),
+    *("validation/rollout.py", "validation/metrics.py", "validation/validate.py"),
+)
 
 
 @cache
 def code_digest() -> str:
     """Return a short hash of the source of every room that a result depends on."""
+    return _digest(_ROOMS)
+
+
+@cache
+def evaluation_digest() -> str:
+    """Return a short hash of the source that rolls a policy out and scores it.
+
+    Pages, conditions and the tests of significance are no part of it: they judge a score and do not change it.
+    """
+    return _digest(_EVALUATION)
+
+
+def _digest(sources: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     package = Path(str(files("fx_pipeline")))
-    for room in _ROOMS:
-        for path in sorted((package / room).rglob("*")):
+    for source in sources:
+        place = package / source
+        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
             if path.suffix in (".py", ".yaml", ".j2"):
                 digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]

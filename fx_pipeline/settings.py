@@ -19,7 +19,7 @@ from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS, WalkForwardConfig
 from fx_pipeline.validation.gate import GateConfig
 
 #: `fx_pipeline.agents.muzero` sizes; the demo and CI use `small` and `tiny`.
-Preset = Literal["full", "small", "tiny"]
+Preset = Literal["full", "small", "tiny", "legacy"]
 
 _INGEST_CRON = "7 * * * *"
 

@@ -19,6 +19,9 @@ from fx_pipeline.market.errors import DataError
 
 #: What `state_of` says of a training whose process is gone without a word.
 KILLED = "killed"
+#: What is said of a training that has written nothing for long, although there is a process of its id.
+SILENT = "not responding"
+_SILENT_S, _SILENT_ITERATIONS = 300.0, 10.0
 _REFRESH_S, _LINE_EVERY_S = 1.0, 10.0
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40
@@ -65,7 +68,7 @@ def watch(
     Returns
     -------
     str
-        "finished", "failed", "killed", or, with `once`, "running".
+        "finished", "failed", "killed", or, with `once`, "running" or "not responding".
 
     Raises
     ------
@@ -85,8 +88,8 @@ def watch(
         for document in frames:
             if clock() - said >= _LINE_EVERY_S or state_of(document) != RUNNING:
                 said = clock()
-                console.print(line(document), highlight=False, soft_wrap=True)
-    state = state_of(document)
+                console.print(line(document, clock()), highlight=False, soft_wrap=True)
+    state = SILENT if is_silent(document, clock()) else state_of(document)
     for sentence in _closing(state, document):
         console.print(sentence, highlight=False, soft_wrap=True)
     return state
@@ -99,7 +102,13 @@ def state_of(document: Mapping[str, Any]) -> str:
     return str(document["state"])
 
 
-def line(document: Mapping[str, Any]) -> str:
+def is_silent(document: Mapping[str, Any], now_s: float) -> bool:
+    """Whether a training that should run has written nothing for five minutes, and for ten of its iterations."""
+    patience_s = max(_SILENT_S, _SILENT_ITERATIONS * document["figures"].get("seconds", 0.0))
+    return state_of(document) == RUNNING and now_s - document["updated_s"] > patience_s
+
+
+def line(document: Mapping[str, Any], now_s: float) -> str:
     """Say in one line how far a training is."""
     figures = document["figures"]
     parts = [f"{document['fraction']:4.0%}"]
@@ -108,7 +117,10 @@ def line(document: Mapping[str, Any]) -> str:
             parts.append(f"{_CURVES.get(name, 'best pips, selection span')} {figures[name]:.4g}")
     if "episodes_per_hour" in figures:
         parts.append(f"{_mean(document, 'episodes_per_hour'):,.0f} episodes/h")
-    parts.append(f"ETA {_clock(eta_s(document))}")
+    if is_silent(document, now_s):
+        parts.append(f"{SILENT}: nothing written for {_clock(now_s - document['updated_s'])}")
+    else:
+        parts.append(f"ETA {_clock(eta_s(document))}")
     return ", ".join(parts)
 
 
@@ -117,7 +129,7 @@ def view(document: Mapping[str, Any], now_s: float) -> RenderableType:
     training = document["training"]
     title = Text(" ".join(str(training[name]) for name in ("instrument", "window", "preset") if name in training))
     title.stylize("bold")
-    state = state_of(document)
+    state = SILENT if is_silent(document, now_s) else state_of(document)
     title.append(f"  {state}", style="green" if state in (RUNNING, FINISHED) else "red")
     title.append(f"  {_clock(max(0.0, now_s - document['began_s']))} since it began", style="dim")
     head = Table.grid(padding=(0, 1))
@@ -130,9 +142,11 @@ def view(document: Mapping[str, Any], now_s: float) -> RenderableType:
     )
     curves = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
     for name, shown in _CURVES.items():
-        if name in document["curves"]:
-            values = [value for _, value in document["curves"][name]["points"]]
-            curves.add_row(shown, f"{document['figures'][name]:.4g}", Text(sparkline(values), style="cyan"))
+        values = [value for _, value in document["curves"].get(name, {"points": ()})["points"]]
+        if values:
+            # A training that was taken up has its predecessor's curves, and no figure yet.
+            newest = document["figures"].get(name, values[-1])
+            curves.add_row(shown, f"{newest:.4g}", Text(sparkline(values), style="cyan"))
     return Group(title, head, _best(document), curves, action_bar(document["figures"]))
 
 
@@ -184,6 +198,11 @@ def _closing(state: str, document: Mapping[str, Any]) -> list[str]:
         return [
             f"killed: process {document['process']} is gone. Materialise muzero_checkpoint again: the training goes on "
             "where it was."
+        ]
+    if state == SILENT:
+        return [
+            f"not responding: process {document['process']} has written nothing for long. It hangs, its machine slept, "
+            "or its id is that of another process now: look, end it, and materialise muzero_checkpoint again."
         ]
     if state == FAILED:
         return [f"failed: {document['error']}"]

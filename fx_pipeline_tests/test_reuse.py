@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fx_pipeline.reuse import code_digest, identity, stamp, stands
+from fx_pipeline.reuse import code_digest, evaluation_digest, identity, stamp, stands
 
 
 @pytest.fixture
@@ -62,3 +62,7 @@ def test_identity_refuses_what_has_no_one_value() -> None:
 
 def test_code_digest_is_short_and_stable() -> None:
     assert len(code_digest()) == 12 and code_digest() == code_digest()
+
+
+def test_evaluation_digest_is_of_code_that_is_there() -> None:
+    assert len(evaluation_digest()) == 12 and evaluation_digest() != code_digest()

@@ -111,6 +111,44 @@ def test_a_failed_training_says_why(folder: Path) -> None:
     assert seen(folder)[1].splitlines()[-1] == "failed: TrainingDivergedError: update 3 is not finite"
 
 
+def test_curves_of_a_predecessor_are_shown_before_the_first_iteration(folder: Path) -> None:
+    ProgressFile(folder, "a", {}).__enter__()
+    assert document(folder)["figures"] == {} and document(folder)["curves"]
+    for terminal in (True, False):
+        assert seen(folder, once=True, terminal=terminal)[0] == "running"
+    console = Console(file=io.StringIO(), width=120)
+    console.print(view(document(folder), 0.0))
+    (shown,) = (row for row in console.file.getvalue().splitlines() if "pips an episode" in row)
+    assert shown.split()[:4] == ["pips", "an", "episode", "25"], "its last point"
+
+
+def test_a_training_that_writes_nothing_is_not_said_to_run(folder: Path) -> None:
+    late = document(folder)["updated_s"] + 301.0
+    for terminal in (True, False):
+        state, out = seen(folder, once=True, terminal=terminal, clock=lambda: late)
+        assert state == "not responding"
+        assert "not responding" in out and "running" not in out
+        assert f"process {os.getpid()} has written nothing for long" in " ".join(out.split())
+    assert "nothing written for 0:05:01" in seen(folder, once=True, clock=lambda: late)[1]
+    # Ten of its iterations take longer than that.
+    change(folder, figures={**document(folder)["figures"], "seconds": 60.0})
+    assert seen(folder, once=True, clock=lambda: late)[0] == "running"
+
+
+def test_a_training_that_answers_again_is_watched_to_its_end(folder: Path) -> None:
+    now = [document(folder)["updated_s"] + 301.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += 10.0
+        change(folder, state="finished" if document(folder)["fraction"] == 0.5 else "running", fraction=0.5,
+               updated_s=now[0])  # fmt: skip
+
+    state, out = seen(folder, clock=lambda: now[0], sleep=sleep)
+    lines = out.splitlines()
+    assert state == "finished" and lines[-1] == "finished"
+    assert ["not responding" in text for text in lines] == [True, False, False, False]
+
+
 def test_nothing_to_watch_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no training to watch"):
         seen(tmp_path)

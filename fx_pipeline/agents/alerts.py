@@ -10,7 +10,9 @@ History = Sequence[Mapping[str, float]]
 RECENT_WAVES = 5
 LEAST_EXPECTANCY_PIPS = -10.0
 LEAST_WIN_RATE = 0.05
-MOST_HOLD = 0.99
+#: Judgements at the end of a training that are looked at, and the fewest trades a session of them.
+RECENT_JUDGEMENTS = 3
+LEAST_TRADES = 0.05
 MOST_SATURATION = 0.01
 
 
@@ -42,7 +44,7 @@ def low_expectancy(history: History) -> str | None:
         return None
     return (
         f"a trade of the last {RECENT_WAVES} waves made {mean:.1f} pips, below {LEAST_EXPECTANCY_PIPS:g}: compare the "
-        "costs with the range of a session, lower selfplay.epsilon and the root's noise, and look whether the reward "
+        "costs with the range of a session, lower selfplay.epsilon, and look whether the reward "
         "counts losses."
     )
 
@@ -59,15 +61,20 @@ def low_win_rate(history: History) -> str | None:
 
 
 def hold_collapse(history: History) -> str | None:
-    """An agent that has stopped to trade although it searches; rightly so where there is nothing to earn."""
-    searched = [row for row in recent(history) if "search_depth" in row]
-    mean = _mean("share_hold", searched)
-    if mean is None or mean <= MOST_HOLD:
+    """An agent that has stopped to trade although it searches; rightly so where there is nothing to earn.
+
+    Greedy play of the selection span shows it. Self-play does not, as its exploration trades whatever the agent wants,
+    so a training without a selection span is not judged.
+    """
+    searched = [row for row in history if "selection_trades" in row and "search_depth" in row]
+    mean = _mean("selection_trades", searched[-RECENT_JUDGEMENTS:])
+    if mean is None or mean >= LEAST_TRADES:
         return None
     return (
-        f"{mean:.2%} of the actions of the last {RECENT_WAVES} waves were HOLD, above {MOST_HOLD:.0%}: the agent has "
-        "stopped to trade. On a market without an edge that is right; otherwise raise selfplay.warmup_bars, "
-        "search.dirichlet_fraction and replay.in_trade_share."
+        f"greedy play made {mean:.2f} trades a session in the last judgements (of {RECENT_JUDGEMENTS} at most), below "
+        f"{LEAST_TRADES:g}: the agent has stopped to trade. On a market without an edge that is right; otherwise raise "
+        "selfplay.warmup_bars, selfplay.epsilon and replay.in_trade_share, and see whether the costs leave anything to "
+        "earn."
     )
 
 
@@ -98,7 +105,7 @@ ALERTS = (
     Alert("training_is_finite", "Every figure of the training is a number.", True, not_finite),
     Alert("expectancy_is_bearable", "A trade of self-play does not lose more than 10 pips.", False, low_expectancy),
     Alert("some_trades_win", "At least 5 % of the trades of self-play win.", False, low_win_rate),
-    Alert("agent_still_trades", "The agent has not collapsed into HOLD.", False, hold_collapse),
+    Alert("agent_still_trades", "Greedy play of the selection span still trades.", False, hold_collapse),
     Alert("values_fit_their_support", "The value head can represent its targets.", False, saturated_values),
 )
 

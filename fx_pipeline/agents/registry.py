@@ -21,7 +21,7 @@ class Agent:
     load_policy : callable
         Checkpoint folder to greedy Policy.
     episodes : callable
-        Preset name to its default budget of training episodes.
+        Preset name to its default budget of training episodes; ConfigurationError if it is unknown.
     reward : callable
         Preset name to its RewardConfig.
     code_version : callable
@@ -77,8 +77,14 @@ def _muzero_head(folder: Path) -> Policy:
     return MuZeroPolicy.from_checkpoint(folder, use_search=False)
 
 
+_MUZERO_EPISODES = {"full": 20_000, "small": 768, "tiny": 8, "legacy": 768}
+
+
 def _muzero_episodes(preset: str) -> int:
-    return {"full": 20_000, "small": 768, "tiny": 8}[preset]
+    found = _MUZERO_EPISODES.get(preset)
+    if found is None:
+        raise ConfigurationError(f"unknown preset {preset!r} of muzero: known are {', '.join(_MUZERO_EPISODES)}.")
+    return found
 
 
 def _muzero_reward(preset: str) -> Any:

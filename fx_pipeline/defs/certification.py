@@ -83,10 +83,11 @@ def proof_reaches_its_bars() -> dg.AssetCheckResult:
 
     results = read_results(load_settings().layout.proofs, AGENT)
     missed = [f"{market}: {reason}" for market, result in results.items() for reason in result["missed"]]
+    not_measured = [f"{market}: {name}" for market, result in results.items() for name in result["not_measured"]]
     return dg.AssetCheckResult(
         passed=bool(results) and not missed,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"missed": missed, "proved": list(results)},
+        metadata={"missed": missed, "not measured": not_measured, "proved": list(results)},
     )
 
 

@@ -1,17 +1,29 @@
 """The sealed days: each candidate is judged on them once, by hand, when everything else has been decided."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 import dagster as dg
 import pandas as pd
 
 from fx_pipeline.defs.metadata import OWNERS
-from fx_pipeline.defs.models import AGENT, load_span, read_checkpoint, validation_report
+from fx_pipeline.defs.models import AGENT, load_span, read_checkpoint, validation_identity, validation_report
 from fx_pipeline.defs.partitions import cell, instrument_window
 from fx_pipeline.defs.progress import reporter
 from fx_pipeline.defs.resources import Tracking, Warehouse
 from fx_pipeline.settings import load_settings
+
+#: Digits of a checkpoint's hash that name it.
+_NAME_DIGITS = 12
+
+
+class HoldoutConfig(dg.Config):
+    """The candidate for which the sealed days are opened: the first 12 digits of its weights' sha256."""
+
+    checkpoint: str = ""
 
 
 @dg.asset(
@@ -26,12 +38,13 @@ from fx_pipeline.settings import load_settings
     code_version="1",
 )
 def holdout_report(
-    context: dg.AssetExecutionContext, warehouse: Warehouse, tracking: Tracking
+    context: dg.AssetExecutionContext, config: HoldoutConfig, warehouse: Warehouse, tracking: Tracking
 ) -> Iterator[dg.MaterializeResult]:
     """How the checkpoint of a window trades the sealed days, which nothing before has seen. Opens them for it, once.
 
     The opening is in the trial ledger before the first decision is taken, and every report shows how many there were.
-    No job, schedule or sensor materialises this: it is launched by hand.
+    No job, schedule or sensor materialises this: it is launched by hand, with the candidate named in its config, and
+    its validation must have passed the gate.
     """
     from fx_pipeline.defs.reporting import report_metadata, validate_span
     from fx_pipeline.market.files import clear_disk_errors
@@ -40,34 +53,51 @@ def holdout_report(
 
     settings = load_settings()
     instrument, key = cell(context.partition_key)
+    start_ns = settings.sealed_from_ns
+    if start_ns is None:
+        context.log.warning("skipped: no day is sealed: set FX_HOLDOUT_START to the first one.")
+        return
     checkpoint = settings.layout.checkpoint(AGENT, instrument, key)
     if not (checkpoint / "checkpoint.json").exists():
         context.log.warning(f"skipped: there is no checkpoint in {checkpoint}: materialise muzero_checkpoint first.")
         return
-    span = load_span(warehouse, instrument, key, "sealed")
-    if isinstance(span, str):
-        context.log.warning(f"skipped: {span}")
-        return
     record = read_checkpoint(checkpoint)
-    if pd.Timestamp(record["window"]["valid_end"]).value > span.window.valid_start:
+    sha256 = record["weights_sha256"]
+    if pd.Timestamp(record["window"]["valid_end"]).value > start_ns:
         context.log.warning(
             f"skipped: window {key} reaches into the sealed days, so its checkpoint was chosen on them: materialise "
             "valid_sessions, and train a window that it plans."
         )
         return
+    _require_named(config.checkpoint, sha256, key)
+    ledger, validated = tracking.ledger(), settings.layout.report(AGENT, instrument, key)
+    opened_until_ns = ledger.sealed_until(instrument, sha256, start_ns)
+    if opened_until_ns is None:
+        valid = load_span(warehouse, instrument, key, "valid")
+        if isinstance(valid, str):
+            context.log.warning(f"skipped: {valid}")
+            return
+        _require_promoted(validated, validation_identity(settings, tracking, valid, key, record))
+    span = load_span(warehouse, instrument, key, "sealed", opened_until_ns)
+    if isinstance(span, str):
+        context.log.warning(f"skipped: {span}")
+        return
+    last_ns, costs = int(span.market.time[-1]), asdict(settings.costs)
+    # Neither code nor other settings: a run that was killed before they changed could never be repeated.
+    evaluation = hashlib.sha256(json.dumps([sha256, start_ns, last_ns, costs], sort_keys=True).encode()).hexdigest()
+    ledger.open_holdout(instrument, sha256, start_ns, last_ns, evaluation)
     made_from = identity(
-        checkpoint=record["weights_sha256"],
+        evaluation=evaluation,
         data=span.market.fingerprint,
         starts=span.starts.tolist(),
-        costs=asdict(settings.costs),
-        seed=record["seed"],
+        mc_runs=settings.mc_runs,
+        gate=asdict(settings.gate),
+        openings=ledger.holdout_openings(instrument, start_ns),
     )
-    folder = settings.layout.report(AGENT, instrument, key) / "holdout"
+    folder = validated / "holdout"
     files = ("report.json", "report.html")
-    ledger = tracking.ledger()
-    ledger.open_holdout(instrument, settings.sealed_span, record["weights_sha256"], made_from)
     if stands(folder, made_from, *files):
-        context.log.info(f"{folder} stands: the same checkpoint, data and costs made it.")
+        context.log.info(f"{folder} stands: the same checkpoint, data, settings and code made it.")
         yield dg.MaterializeResult(metadata=report_metadata(read_report(folder), folder))
         return
     with clear_disk_errors(folder):
@@ -84,3 +114,33 @@ def holdout_report(
         write_report(report, folder)
     stamp(folder, made_from, *files)
     yield dg.MaterializeResult(metadata=report_metadata(report, folder))
+
+
+def _require_named(name: str, sha256: str, key: str) -> None:
+    from fx_pipeline.market.errors import DataError
+
+    if name != sha256[:_NAME_DIGITS]:
+        said = f"names {name!r}" if name else "names no checkpoint"
+        raise DataError(
+            f"the sealed days are opened once for a candidate, and the run config {said}. Window {key} holds "
+            f"{sha256[:_NAME_DIGITS]}: to open them for it, launch holdout_report alone with the config "
+            f'checkpoint: "{sha256[:_NAME_DIGITS]}".'
+        )
+
+
+def _require_promoted(folder: Path, made_from: str) -> None:
+    from fx_pipeline.market.errors import DataError
+    from fx_pipeline.reuse import stands
+    from fx_pipeline.validation.report import read_report
+
+    if not stands(folder, made_from, "report.json", "report.html"):
+        raise DataError(
+            f"{folder} holds no report of this checkpoint with the present trials, settings and code: materialise "
+            "validation_report first."
+        )
+    verdict = read_report(folder)["figures"]["verdict"]
+    if verdict != "promoted":
+        raise DataError(
+            f"the gate says {verdict!r} in {folder}, and sealed days are for candidates that passed it: see what its "
+            "conditions ask for, and validate again."
+        )

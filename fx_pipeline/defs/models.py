@@ -12,7 +12,7 @@ from fx_pipeline.defs.metadata import OWNERS, curve_plot
 from fx_pipeline.defs.partitions import cell, instrument_window, instruments, to_instrument
 from fx_pipeline.defs.progress import reporter
 from fx_pipeline.defs.resources import Tracking, Warehouse
-from fx_pipeline.settings import load_settings
+from fx_pipeline.settings import Settings, load_settings
 
 AGENT = "muzero"
 #: Fewest sessions that make a window worth training on and worth validating.
@@ -88,8 +88,9 @@ def muzero_checkpoint(
         clear_disk_errors(folder),
         tracking.mlflow().run(name, "training", params=parameters, tags=tags, made_from=made_from) as run,
         ProgressFile(folder, made_from, {"instrument": instrument, "window": key, **parameters}) as shown,
+        BatchedMetrics(run, "iterations") as metrics,
     ):
-        metrics, said = BatchedMetrics(run, "iterations"), reporter(context, f"train {key}")
+        said = reporter(context, f"train {key}")
 
         def progress(fraction: float, figures: Mapping[str, float]) -> None:
             said(fraction, figures)
@@ -135,10 +136,10 @@ def validation_report(
     Greedy search without noise on sessions that do not overlap. The report is a JSON file and a page for people; each
     validation is a row of the trial ledger.
     """
-    from fx_pipeline.defs.reporting import other_trials, report_metadata, validate_span
+    from fx_pipeline.defs.reporting import report_metadata, validate_span
     from fx_pipeline.market.atomic import atomic_write_json
     from fx_pipeline.market.files import clear_disk_errors
-    from fx_pipeline.reuse import identity, stamp, stands
+    from fx_pipeline.reuse import stamp, stands
     from fx_pipeline.validation.report import read_report, write_report
 
     settings = load_settings()
@@ -157,18 +158,7 @@ def validation_report(
             f"skipped: the checkpoint in {checkpoint} was trained on other spans than window {key} has: train again."
         )
         return
-    made_from = identity(
-        checkpoint=record["weights_sha256"],
-        data=span.market.fingerprint,
-        starts=span.starts.tolist(),
-        costs=asdict(settings.costs),
-        mc_runs=settings.mc_runs,
-        seed=record["seed"],
-        gate=asdict(settings.gate),
-        # Another seed or candidate on this window may change the verdict of this one.
-        others=other_trials(tracking.ledger(), instrument, key, record["weights_sha256"]),
-        openings=tracking.ledger().holdout_openings(instrument, settings.sealed_span),
-    )
+    made_from = validation_identity(settings, tracking, span, key, record)
     folder = settings.layout.report(AGENT, instrument, key)
     files = ("report.json", "report.html")
     if stands(folder, made_from, *files):
@@ -204,6 +194,28 @@ def validation_report(
     stamp(folder, made_from, *files)
     atomic_write_json(settings.layout.newest_report, {"folder": str(folder)})
     yield dg.MaterializeResult(metadata=metadata)
+
+
+def validation_identity(
+    settings: Settings, tracking: Tracking, span: "Span", key: str, record: Mapping[str, Any]
+) -> str:
+    """Hash what the validation report of a checkpoint on the validation span of window `key` is made from."""
+    from fx_pipeline.defs.reporting import other_trials
+    from fx_pipeline.reuse import identity
+
+    ledger, instrument = tracking.ledger(), span.market.instrument
+    return identity(
+        checkpoint=record["weights_sha256"],
+        data=span.market.fingerprint,
+        starts=span.starts.tolist(),
+        costs=asdict(settings.costs),
+        mc_runs=settings.mc_runs,
+        seed=record["seed"],
+        gate=asdict(settings.gate),
+        # Another trial of the instrument changes the deflated Sharpe ratio; one of this window, also its family.
+        others=other_trials(ledger, instrument, key, record, span.market.fingerprint, settings.costs),
+        openings=ledger.holdout_openings(instrument, settings.sealed_from_ns),
+    )
 
 
 class PromoteConfig(dg.Config):
@@ -248,14 +260,18 @@ class Span:
         self.window, self.market, self.starts, self.leaks = window, market, starts, leaks
 
 
-def load_span(warehouse: Warehouse, instrument: str, key: str, part: str) -> Span | str:
+def load_span(
+    warehouse: Warehouse, instrument: str, key: str, part: str, sealed_until_ns: int | None = None
+) -> Span | str:
     """Load the training ("train") or validation ("valid") span of a window, or the sealed days for its checkpoint
     ("sealed"), or say why there is none.
 
     Nothing after the span's end is loaded; before its start come the bars that the first observation looks back on.
+    Sealed days end with the bar `sealed_until_ns`, or with the newest one.
     """
     from fx_pipeline.features.kernel import causal_mismatches
     from fx_pipeline.features.table import load_market
+    from fx_pipeline.market.calendar import MINUTE_NS
     from fx_pipeline.market.errors import DataError
     from fx_pipeline.sessions.index import starts_inside
     from fx_pipeline.sessions.table import read_plan, read_starts, thin
@@ -273,12 +289,22 @@ def load_span(warehouse: Warehouse, instrument: str, key: str, part: str) -> Spa
             f"{plan.validation_days} days)."
         )
     settings = load_settings()
-    if part == "sealed":
-        if settings.sealed_from_ns is None:
-            return "no day is sealed: set FX_HOLDOUT_START to the first one."
-        window = replace(window, key=settings.sealed_span, valid_start=settings.sealed_from_ns, valid_end=_END_NS)
+    sealed_ns = settings.sealed_from_ns
+    if part != "sealed" and sealed_ns is not None and window.valid_end > sealed_ns:
+        return (
+            f"window {key} of {instrument} was planned before {settings.holdout_start} was sealed, and reaches beyond: "
+            "materialise valid_sessions, and take a window that it plans."
+        )
     start, end = (window.train_start, window.train_end) if part == "train" else (window.valid_start, window.valid_end)
     with warehouse.get_connection(read_only=True) as connection:
+        if part == "sealed":
+            if sealed_ns is None:
+                return "no day is sealed: set FX_HOLDOUT_START to the first one."
+            last_ns = _newest_bar(connection, instrument) if sealed_until_ns is None else sealed_until_ns
+            start, end = sealed_ns, last_ns + MINUTE_NS
+            if end <= start:
+                return f"{instrument} has no bar of the sealed days yet: they begin on {settings.holdout_start}."
+            window = replace(window, key=settings.sealed_span, valid_start=start, valid_end=end)
         # A few days earlier: the window of the first observation may reach over a weekend.
         market = load_market(connection, instrument, start - LOOK_BACK_NS, end)
         starts = starts_inside(market, read_starts(connection, market), start, end)
@@ -304,20 +330,30 @@ def load_span(warehouse: Warehouse, instrument: str, key: str, part: str) -> Spa
     if len(starts) < needed:
         purpose = "train on" if part == "train" else "validate"
         return f"window {key} of {instrument} has {len(starts)} sessions to {purpose}, at least {needed} are needed."
-    # Found leaks were refused above; a report says what was searched.
+    early = int((market.time[starts] < start).sum())
     searched = {
         f"{GUARD_BARS} feature rows computed anew from the warm-up before them and nothing after": len(leaks),
-        f"the embargo of {between} bars after training": 0,
+        f"an embargo of {MIN_EMBARGO_BARS} bars after training ({between} bars)": max(MIN_EMBARGO_BARS - between, 0),
+        f"the first bar of {len(starts)} sessions against the start of their span": early,
     }
     return Span(window, market, starts, searched)
 
 
 #: Bars at which every span is tested for rows that depend on later bars.
 GUARD_BARS = 20
-#: After every bar: the sealed days have no end but that of the data.
-_END_NS = 2**62
 #: Four days: the bars behind the first observation may lie before a weekend and a holiday.
 LOOK_BACK_NS = 4 * 86_400 * 1_000_000_000
+
+
+def _newest_bar(connection: Any, instrument: str) -> int:
+    from fx_pipeline.market.errors import DataError
+
+    (newest,) = connection.execute(
+        "SELECT max(epoch_ns(time)) FROM features WHERE instrument = ?", [instrument]
+    ).fetchone()
+    if newest is None:
+        raise DataError(f"{instrument} has no bars: materialise feature_table first.")
+    return int(newest)
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:

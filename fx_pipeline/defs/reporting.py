@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,12 @@ from fx_pipeline.defs.resources import Warehouse
 from fx_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from fx_pipeline.agents.base import Progress
-    from fx_pipeline.tracking.ledger import Ledger, ScoredTrial
+    from fx_pipeline.market.costs import CostConfig
+    from fx_pipeline.tracking.ledger import Ledger, ScoredTrial, Trial
     from fx_pipeline.validation.context import ReportContext, TrialHistory, TrialScore
 
 
@@ -103,7 +108,7 @@ def validate_span(
 
     record = json.loads((checkpoint / "checkpoint.json").read_bytes())
     kind = agent(agent_name)
-    openings = ledger.holdout_openings(span.market.instrument, settings.sealed_span)
+    openings = ledger.holdout_openings(span.market.instrument, settings.sealed_from_ns)
     return validate_policy(
         span.market,
         span.starts,
@@ -122,6 +127,7 @@ def validate_span(
 
 def trial_recorder(ledger: "Ledger", record: Mapping[str, Any]) -> "Callable[[TrialScore], TrialHistory]":
     """Return the callback that makes every score a row of the trial ledger, and answers with its company."""
+    from fx_pipeline.reuse import evaluation_digest
     from fx_pipeline.tracking.ledger import Trial
 
     def write(score: "TrialScore") -> "TrialHistory":
@@ -139,9 +145,10 @@ def trial_recorder(ledger: "Ledger", record: Mapping[str, Any]) -> "Callable[[Tr
             sharpe_per_trade=score.sharpe_per_trade,
             session_ns=score.session_ns,
             session_pnl_pips=score.session_pnl_pips,
+            evaluation_code=evaluation_digest(),
         )
         ledger.record(trial)
-        return trial_history(ledger, trial.instrument, trial.window, trial.key)
+        return trial_history(ledger, trial)
 
     return write
 
@@ -152,36 +159,79 @@ def configuration(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def trial_history(ledger: "Ledger", instrument: str, window: str, key: str) -> "TrialHistory":
-    """Read the trials of an instrument, and those of the window on the sessions of trial `key` with their series."""
-    import numpy as np
+def trial_history(ledger: "Ledger", trial: "Trial") -> "TrialHistory":
+    """Read the trials of a recorded one's instrument, and with their series those of its window judged as it was.
 
+    Only the same data and costs, by the same code, make company: a score at other costs is no choice that there was,
+    and would decide whether this one looks overfitted.
+    """
     from fx_pipeline.validation.context import TrialHistory, WindowTrial
 
-    scored = ledger.scored(instrument, window)
-    sessions = next(trial for trial in scored if trial.key == key).session_ns
     company = []
-    for trial in scored:
-        rows = np.searchsorted(trial.session_ns, sessions)
-        if rows[-1] < len(trial.session_ns) and np.array_equal(trial.session_ns[rows], sessions):
-            pnl = trial.session_pnl_pips[rows]
-            company.append(WindowTrial(_seedless(trial), trial.seed, pnl, trial.key == key))
+    for other in ledger.scored(trial.instrument, trial.window):
+        this = other.key == trial.key
+        # Its own sessions are those that were scored now: an earlier row of it may know others.
+        pnl = trial.session_pnl_pips if this else _on_sessions_of(trial, other)
+        if pnl is not None:
+            company.append(WindowTrial(other.config_hash, other.seed, pnl, this))
     return TrialHistory(
-        count=ledger.count(instrument=instrument),
-        sharpes=ledger.sharpes(instrument=instrument),
+        count=ledger.count(instrument=trial.instrument),
+        sharpes=ledger.sharpes(instrument=trial.instrument),
         window=tuple(company),
-        left_out=len(scored) - len(company),
+        left_out=ledger.count(trial.instrument, trial.window) - len(company),
     )
 
 
-def other_trials(ledger: "Ledger", instrument: str, window: str, checkpoint: str) -> list[str]:
-    """Return the keys of the window's trials of other checkpoints, sorted."""
-    return sorted(trial.key for trial in ledger.scored(instrument, window) if trial.checkpoint_hash != checkpoint)
+def _on_sessions_of(trial: "Trial", other: "ScoredTrial") -> "npt.NDArray[np.float64] | None":
+    import numpy as np
+
+    if _judged_by(other) != _judged_by(trial) or not len(other.session_ns):
+        return None
+    rows = np.searchsorted(other.session_ns, trial.session_ns).clip(max=len(other.session_ns) - 1)
+    return other.session_pnl_pips[rows] if np.array_equal(other.session_ns[rows], trial.session_ns) else None
 
 
-def _seedless(trial: "ScoredTrial") -> str:
-    # Other costs or other data make other results of the same settings: they are no further seed of it.
-    return json.dumps([trial.config_hash, trial.data_fingerprint, trial.costs], sort_keys=True)
+def _judged_by(trial: "Trial | ScoredTrial") -> str:
+    # What the ledger keeps of the costs has been through JSON.
+    return json.dumps([trial.data_fingerprint, trial.evaluation_code, trial.costs], sort_keys=True, default=str)
+
+
+def other_trials(
+    ledger: "Ledger",
+    instrument: str,
+    window: str,
+    record: Mapping[str, Any],
+    data_fingerprint: str,
+    costs: "CostConfig",
+) -> list[str]:
+    """Return the keys of the instrument's trials but the one that validating a checkpoint on a window makes, sorted.
+
+    They all are what a report is made from: each adds to the number of trials that deflate its Sharpe ratio.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    instrument, window : str
+    record : Mapping
+        Of the checkpoint.
+    data_fingerprint : str
+    costs : CostConfig
+    """
+    from fx_pipeline.reuse import evaluation_digest
+    from fx_pipeline.tracking.ledger import trial_key
+
+    own = trial_key(
+        {
+            "instrument": instrument,
+            "window": window,
+            "checkpoint_hash": record["weights_sha256"],
+            "data_fingerprint": data_fingerprint,
+            "costs": asdict(costs),
+            "seed": record["seed"],
+            "evaluation_code": evaluation_digest(),
+        }
+    )
+    return [key for key in ledger.keys(instrument) if key != own]
 
 
 #: Figures that Dagster plots over the windows.

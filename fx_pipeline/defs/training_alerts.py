@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from fx_pipeline.agents.alerts import ALERTS, Alert, History
+from fx_pipeline.agents.muzero.errors import TrainingDivergedError
 from fx_pipeline.agents.progress_file import FAILED, read_progress
 from fx_pipeline.defs.models import AGENT, muzero_checkpoint
 from fx_pipeline.defs.partitions import cell, keys_of
@@ -40,7 +41,8 @@ def _history(folder: Path) -> History:
 def _divergence(folder: Path) -> str | None:
     """A training that stopped for it made no checkpoint; the one that stands is of an earlier training."""
     progress = read_progress(folder)
-    if progress is None or progress["state"] != FAILED or not progress["error"].startswith("TrainingDivergedError"):
+    diverged = f"{TrainingDivergedError.__name__}: "
+    if progress is None or progress["state"] != FAILED or not progress["error"].startswith(diverged):
         return None
     return f"the latest training stopped: {progress['error']} The checkpoint is of the training before."
 

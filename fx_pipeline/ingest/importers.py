@@ -328,7 +328,7 @@ def _store(reads: list[_Read], instrument: str, data_dir: Path, report: _Progres
 
     def changes(pool: ThreadPoolExecutor) -> Iterator[candle_store.MonthChange]:
         nonlocal superseded
-        for number, (month, times, overruled, changed) in enumerate(in_order(pool, change, months), start=1):
+        for number, (month, times, overruled, changed) in enumerate(in_order(pool, THREADS, change, months), start=1):
             spans.append((month, times[0].value, times[-1].value))
             superseded += overruled
             yield changed

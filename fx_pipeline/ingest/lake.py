@@ -206,7 +206,7 @@ def build_months(
             return error
 
     with ThreadPoolExecutor(THREADS) as pool:
-        yield from in_order(pool, build, cells)
+        yield from in_order(pool, THREADS, build, cells)
 
 
 def lake_months(lake: Path, instrument: str) -> list[str]:

@@ -167,7 +167,7 @@ def download_months(
             return error
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        yield from in_order(pool, download, cells)
+        yield from in_order(pool, _AT_ONCE, download, cells)
 
 
 def download_month(

@@ -104,7 +104,7 @@ def read_file(
                 progress(block.done)
 
     with ThreadPoolExecutor(THREADS) as pool:
-        for parsed, sides, judged in in_order(pool, work, told()):
+        for parsed, sides, judged in in_order(pool, THREADS, work, told()):
             state.sides = sides
             state.add(parsed, judged, buckets)
     state.check_readable()
@@ -128,13 +128,21 @@ def read_file(
     return CheckedFile(state.sides, quarantine, state.rows, state.duplicates, state.left_out, checked)
 
 
-def in_order(pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield what `work` makes of each item, in order, while the pool is at the next few: no more lie in memory."""
+def in_order(
+    pool: ThreadPoolExecutor, threads: int, work: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[Result]:
+    """Yield what `work` makes of each item, in order, while the pool is at the next few: no more lie in memory.
+
+    Parameters
+    ----------
+    threads : int
+        Size of the pool: one item more is ahead, so that none of its threads waits for the consumer.
+    """
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) > THREADS + 1:
+            if len(waiting) > threads + 1:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -35,7 +35,7 @@ class Bar:
 
     def missed(self, result: Mapping[str, Any]) -> str | None:
         """Say by how much a result misses the bar; None if it does not, or the proof did not measure it."""
-        figure, least = result[self.figure], self._other(result)
+        figure, least = result[self.figure], self.other(result)
         if figure is None or least is None:
             return None
         distance = self.sign * (figure - least)
@@ -47,14 +47,15 @@ class Bar:
 
     def reached(self, result: Mapping[str, Any]) -> bool:
         """Whether a result reaches the aim as well."""
-        figure, least = result[self.figure], self._other(result)
+        figure, least = result[self.figure], self.other(result)
         if figure is None or least is None:
             return False
         if isinstance(self.least, str):
             return bool(figure > self.aim * least)
         return bool(self.sign * (figure - self.aim) >= 0)
 
-    def _other(self, result: Mapping[str, Any]) -> float | None:
+    def other(self, result: Mapping[str, Any]) -> float | None:
+        """What the figure is held against; None if the proof did not measure it."""
         return result[self.least] if isinstance(self.least, str) else self.least
 
 
@@ -67,6 +68,8 @@ _ON_WALK = (
     Bar("loses nothing on noise", "pips_per_episode", 1, -0.5, 0.0),
     Bar("leaves noise alone", "trades_per_episode", -1, 0.05, 0.0),
 )
+#: Seeds whose worst the bars are about.
+SEEDS = 5
 #: Minutes of training within which the bars of a preset are to be reached.
 MINUTES = {"small": 5.0, "full": 30.0}
 #: A training looks at the clock now and then: the share by which it may be late.
@@ -99,6 +102,15 @@ def missed_bars(result: Mapping[str, Any]) -> list[str]:
     if bars and allowed is not None and result["training_minutes"] > allowed * (1.0 + LATE):
         missed.append(f"in time: trained for {result['training_minutes']:.1f} minutes, the bars are for {allowed:g}")
     return missed
+
+
+def unmeasured(result: Mapping[str, Any]) -> list[str]:
+    """List what a result does not say, and its bars would need: figures left out, and seeds fewer than `SEEDS`."""
+    bars = bars_of(result["preset"], result["market"])
+    names = [bar.name for bar in bars if result[bar.figure] is None or bar.other(result) is None]
+    if bars and len(result["seeds"]) < SEEDS:
+        names.append(f"{SEEDS} seeds (this is {len(result['seeds'])})")
+    return names
 
 
 def aims_reached(result: Mapping[str, Any]) -> list[str]:

@@ -101,9 +101,9 @@ def render_page(result: Mapping[str, Any]) -> str:
     lines = "".join(
         "<tr>" + "".join(f"<td>{escape(value)}</td>" for value in row) + "</tr>" for row in table_rows(result)
     )
-    verdict = (
-        "".join(f"<li>missed: {escape(reason)}</li>" for reason in result["missed"]) or "<li>no bar is missed</li>"
-    )
+    said = [f"missed: {reason}" for reason in result["missed"]] or ["no bar that was measured is missed"]
+    said += [f"not measured: {name}" for name in result["not_measured"]]
+    verdict = "".join(f"<li>{escape(line)}</li>" for line in said)
     title = f"{result['agent']} on {result['market']}"
     made = f"{result['date']}, preset {result['preset']}, code {result['code_version']}, {result['cores']} cores"
     return (

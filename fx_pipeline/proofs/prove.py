@@ -143,7 +143,13 @@ def prove_seed(
     curve: list[tuple[float, float]] = []
     figures: dict[str, float] = {}
 
+    began = clock()
+
     def watched(fraction: float, metrics: Mapping[str, float]) -> None:
+        nonlocal began
+        if not figures:
+            # What a trainer loads before its first iteration is not training.
+            began = clock() - metrics.get("seconds", 0.0)
         for name, shown in (("episodes", "episodes"), ("pips_per_episode", "pips an episode so far")):
             if name in metrics:
                 figures[shown] = metrics[name]
@@ -156,7 +162,6 @@ def prove_seed(
         progress(0.999, {"of the judging": fraction})
 
     with tempfile.TemporaryDirectory(prefix="fx-proof-") as folder:
-        began = clock()
         checkpoint = trainer.train(
             data,
             Budget(proof.episodes, minutes=proof.minutes),

@@ -8,7 +8,7 @@ from typing import Any
 
 from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
 from fx_pipeline.market.errors import DataError
-from fx_pipeline.proofs.bars import aims_reached, missed_bars
+from fx_pipeline.proofs.bars import aims_reached, missed_bars, unmeasured
 from fx_pipeline.proofs.markets import MARKETS
 from fx_pipeline.proofs.optimum import optimum_pips
 from fx_pipeline.proofs.prove import Proof, SeedResult
@@ -95,7 +95,8 @@ def summary(
         "seeds": details(results),
         "ppo": details(peers),
     }
-    return {**made, "missed": missed_bars(made), "aims_reached": aims_reached(made)}
+    judged = {"missed": missed_bars(made), "not_measured": unmeasured(made), "aims_reached": aims_reached(made)}
+    return {**made, **judged}
 
 
 def without_curves(result: Mapping[str, Any]) -> dict[str, Any]:

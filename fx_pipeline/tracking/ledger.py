@@ -25,7 +25,7 @@ import numpy.typing as npt
 from fx_pipeline.market.errors import DataError
 
 # What makes two evaluations the same trial.
-IDENTITY = ("instrument", "window", "checkpoint_hash", "data_fingerprint", "costs", "seed")
+IDENTITY = ("instrument", "window", "checkpoint_hash", "data_fingerprint", "costs", "seed", "evaluation_code")
 BUSY_TIMEOUT_S = 30.0
 
 _SCHEMA = """
@@ -44,7 +44,8 @@ CREATE TABLE IF NOT EXISTS trials (
     costs TEXT NOT NULL,
     expectancy_pips REAL,
     sharpe_per_trade REAL,
-    trades INTEGER NOT NULL
+    trades INTEGER NOT NULL,
+    evaluation_code TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS reports (
     id INTEGER PRIMARY KEY,
@@ -57,20 +58,23 @@ CREATE TABLE IF NOT EXISTS series (
     session_ns BLOB NOT NULL,
     pnl_pips BLOB NOT NULL
 );
-CREATE TABLE IF NOT EXISTS openings (
+CREATE TABLE IF NOT EXISTS sealed_openings (
     id INTEGER PRIMARY KEY,
     instrument TEXT NOT NULL,
-    span TEXT NOT NULL,
     checkpoint_hash TEXT NOT NULL,
+    start_ns INTEGER NOT NULL,
+    last_ns INTEGER NOT NULL,
     evaluation TEXT NOT NULL,
     opened_by TEXT NOT NULL,
     opened_at TEXT NOT NULL,
-    UNIQUE (instrument, span, checkpoint_hash)
+    UNIQUE (instrument, checkpoint_hash, start_ns)
 );
 """
-# Grows by one whenever a table is added: all of them are made where they are missing.
-_VERSION = 2
-_TABLES = ("trials", "reports", "series", "openings")
+# Grows by one whenever a table or a column is added: all of them are made where they are missing.
+_VERSION = 3
+_TABLES = ("trials", "reports", "series", "sealed_openings")
+# Columns that files of an earlier version lack; what they hold was scored by code that nobody knows.
+_ADDED = (("trials", "evaluation_code", "TEXT NOT NULL DEFAULT ''"),)
 # Series are the same bytes on every machine.
 _NS, _PIPS = np.dtype("<i8"), np.dtype("<f8")
 _APPEND_ONLY = """
@@ -101,6 +105,8 @@ class Trial:
         First bar of each judged session, UTC, increasing.
     session_pnl_pips : (T,) float64
         What was made in it, after costs.
+    evaluation_code : str
+        Digest of the code that computed the score: a mended evaluation makes another trial.
     """
 
     instrument: str
@@ -116,12 +122,18 @@ class Trial:
     sharpe_per_trade: float | None
     session_ns: npt.NDArray[np.int64]
     session_pnl_pips: npt.NDArray[np.float64]
+    evaluation_code: str
 
     @property
     def key(self) -> str:
-        """SHA-256 of what identifies the trial: `IDENTITY`, and not who scored it, when, or how well."""
-        identity = {name: getattr(self, name) for name in IDENTITY}
-        return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
+        """The `trial_key` of the trial, which does not know who scored it, when, or how well."""
+        return trial_key({name: getattr(self, name) for name in IDENTITY})
+
+
+def trial_key(identity: Mapping[str, Any]) -> str:
+    """SHA-256 of the values of `IDENTITY`."""
+    chosen = {name: identity[name] for name in IDENTITY}
+    return hashlib.sha256(json.dumps(chosen, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -130,20 +142,19 @@ class ScoredTrial:
 
     Attributes
     ----------
-    key, config_hash, checkpoint_hash, data_fingerprint : str
+    key, config_hash, data_fingerprint, evaluation_code : str
     costs : Mapping
-    seed, trades : int
+    seed : int
     session_ns : (T,) int64
     session_pnl_pips : (T,) float64
     """
 
     key: str
     config_hash: str
-    checkpoint_hash: str
     data_fingerprint: str
+    evaluation_code: str
     costs: Mapping[str, Any]
     seed: int
-    trades: int
     session_ns: npt.NDArray[np.int64]
     session_pnl_pips: npt.NDArray[np.float64]
 
@@ -200,11 +211,11 @@ class Ledger:
         with self._connection() as connection:
             statement = f"INSERT INTO trials ({names}) VALUES ({places}) ON CONFLICT (trial_key) DO NOTHING"
             new = connection.execute(statement, row).rowcount == 1
-            if new:
-                connection.execute(
-                    "INSERT INTO series (trial_key, session_ns, pnl_pips) VALUES (?, ?, ?)",
-                    (trial.key, session_ns.tobytes(), pnl_pips.tobytes()),
-                )
+            # Also where the trial is known: a row may come from a file that kept no series.
+            connection.execute(
+                "INSERT INTO series (trial_key, session_ns, pnl_pips) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (trial.key, session_ns.tobytes(), pnl_pips.tobytes()),
+            )
             return new
 
     def attach_report(self, trial: Trial, report_hash: str) -> None:
@@ -247,12 +258,20 @@ class Ledger:
                 row["report_hashes"] = [hashes[0] for hashes in found]
         return rows
 
+    def keys(self, instrument: str) -> list[str]:
+        """Keys of the trials of an instrument, sorted."""
+        if not self.path.exists():
+            return []
+        query = "SELECT trial_key FROM trials WHERE instrument = ? ORDER BY trial_key"
+        with self._connection() as connection:
+            return [row[0] for row in connection.execute(query, (instrument,))]
+
     def scored(self, instrument: str, window: str) -> list[ScoredTrial]:
-        """Trials of a window with their series, oldest first."""
+        """Trials of a window with their series, oldest first. Those of a file that kept no series are missing."""
         if not self.path.exists():
             return []
         where, values = _filter(instrument, window)
-        columns = "trial_key, config_hash, checkpoint_hash, data_fingerprint, costs, seed, trades, session_ns, pnl_pips"
+        columns = "trial_key, config_hash, data_fingerprint, evaluation_code, costs, seed, session_ns, pnl_pips"
         with self._connection() as connection:
             rows = connection.execute(
                 f"SELECT {columns} FROM trials JOIN series USING (trial_key){where} ORDER BY id", values
@@ -261,63 +280,81 @@ class Ledger:
             ScoredTrial(
                 key=row["trial_key"],
                 config_hash=row["config_hash"],
-                checkpoint_hash=row["checkpoint_hash"],
                 data_fingerprint=row["data_fingerprint"],
+                evaluation_code=row["evaluation_code"],
                 costs=json.loads(row["costs"]),
                 seed=row["seed"],
-                trades=row["trades"],
                 session_ns=np.frombuffer(row["session_ns"], _NS),
                 session_pnl_pips=np.frombuffer(row["pnl_pips"], _PIPS),
             )
             for row in rows
         ]
 
-    def open_holdout(self, instrument: str, span: str, checkpoint_hash: str, evaluation: str) -> bool:
-        """Open a sealed span for a candidate, before it is scored there; return whether it is the first time.
+    def open_holdout(self, instrument: str, checkpoint_hash: str, start_ns: int, last_ns: int, evaluation: str) -> bool:
+        """Open sealed days for a candidate, before it is scored there; return whether it is the first time.
 
         Parameters
         ----------
-        instrument, span : str
-            OANDA name, and what names the sealed span.
+        instrument : str
+            OANDA name.
         checkpoint_hash : str
             The candidate.
+        start_ns, last_ns : int
+            Start of the sealed days and open of their last bar, UTC nanoseconds.
         evaluation : str
-            Hash of everything that the score depends on. The same again tells nothing new, and is allowed: a run that
-            was killed can be repeated.
+            Hash of what the score depends on. The same again tells nothing new, and is allowed: a run that was killed
+            can be repeated, up to `sealed_until`.
 
         Raises
         ------
         DataError
-            If the candidate has been evaluated there in another way.
+            If the candidate has seen any of these days in another way.
         """
-        row = (instrument, span, checkpoint_hash, evaluation, self.who, self._now())
+        values = (instrument, checkpoint_hash, start_ns, last_ns, evaluation, self.who, self._now())
         with self._connection() as connection:
+            # Where the seal begins is a setting: what was seen is told by the bars, not by its name.
             found = connection.execute(
-                "SELECT evaluation, opened_by, opened_at FROM openings "
-                "WHERE instrument = ? AND span = ? AND checkpoint_hash = ?",
-                row[:3],
-            ).fetchone()
-            if found is None:
+                "SELECT start_ns, last_ns, evaluation, opened_by, opened_at FROM sealed_openings "
+                "WHERE instrument = ? AND checkpoint_hash = ? AND last_ns >= ? ORDER BY id",
+                (instrument, checkpoint_hash, start_ns),
+            ).fetchall()
+            for row in found:
+                if (row["start_ns"], row["last_ns"], row["evaluation"]) != (start_ns, last_ns, evaluation):
+                    raise DataError(
+                        f"this candidate has seen sealed days of {instrument} already ({row['opened_by']}, "
+                        f"{row['opened_at']}), from another day on, up to another bar or under other costs: they are "
+                        "opened once for a candidate. Seal newer days (FX_HOLDOUT_START) instead."
+                    )
+            if not found:
                 connection.execute(
-                    "INSERT INTO openings (instrument, span, checkpoint_hash, evaluation, opened_by, opened_at) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    row,
+                    "INSERT INTO sealed_openings (instrument, checkpoint_hash, start_ns, last_ns, evaluation, "
+                    "opened_by, opened_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    values,
                 )
-            elif found["evaluation"] != evaluation:
-                raise DataError(
-                    f"this candidate has seen the sealed span {span} of {instrument} already ({found['opened_by']}, "
-                    f"{found['opened_at']}), under other settings, code or data: it is opened once for a candidate. "
-                    "Seal newer days instead."
-                )
-        return found is None
+        return not found
 
-    def holdout_openings(self, instrument: str, span: str) -> int:
-        """Number of candidates for which a sealed span was opened."""
+    def sealed_until(self, instrument: str, checkpoint_hash: str, start_ns: int) -> int | None:
+        """Last bar (UTC nanoseconds) up to which sealed days were opened for a candidate; None if they were not."""
+        if not self.path.exists():
+            return None
+        with self._connection() as connection:
+            row = connection.execute(
+                "SELECT last_ns FROM sealed_openings WHERE instrument = ? AND checkpoint_hash = ? AND start_ns = ?",
+                (instrument, checkpoint_hash, start_ns),
+            ).fetchone()
+        return None if row is None else int(row["last_ns"])
+
+    def holdout_openings(self, instrument: str, start_ns: int | None) -> int:
+        """Number of candidates that have seen bars of an instrument at or after `start_ns`; None: that were sealed."""
         if not self.path.exists():
             return 0
+        query = "SELECT COUNT(DISTINCT checkpoint_hash) FROM sealed_openings WHERE instrument = ?"
+        values: list[str | int] = [instrument]
+        if start_ns is not None:
+            query += " AND last_ns >= ?"
+            values.append(start_ns)
         with self._connection() as connection:
-            query = "SELECT COUNT(*) FROM openings WHERE instrument = ? AND span = ?"
-            return int(connection.execute(query, (instrument, span)).fetchone()[0])
+            return int(connection.execute(query, values).fetchone()[0])
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
@@ -350,6 +387,9 @@ def _create(connection: sqlite3.Connection) -> None:
     for statement in _SCHEMA.split(";\n"):
         if statement.strip():
             connection.execute(statement)
+    for table, column, kind in _ADDED:
+        if column not in {row["name"] for row in connection.execute(f"PRAGMA table_info({table})")}:
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
     for table in _TABLES:
         for verb in ("UPDATE", "DELETE"):
             connection.execute(_APPEND_ONLY.format(table=table, verb=verb))

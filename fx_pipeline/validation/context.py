@@ -107,9 +107,9 @@ class TrialHistory:
     sharpes : tuple of float
         Their Sharpe ratios per trade, as far as they have one.
     window : tuple of WindowTrial
-        Those of this window that were judged on the sessions of this validation, oldest first.
+        Those of this window that were judged as this one: on its sessions, data and costs, by its code; oldest first.
     left_out : int
-        Those of this window that were judged on other sessions: nothing can be compared session by session.
+        Those of this window that were judged otherwise: nothing can be compared session by session.
     """
 
     count: int

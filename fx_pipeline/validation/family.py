@@ -63,7 +63,7 @@ class Family:
     trials, configurations : int
         Compared session by session.
     left_out : int
-        Trials of the window on other sessions.
+        Trials of the window on other sessions, costs or data, by other code, or without a series.
     absent : str
         Why there is no test of the family; empty when there is one.
     overfitting : Overfitting or None
@@ -122,10 +122,13 @@ def judge_significance(pnl_pips: npt.ArrayLike, history: TrialHistory | None) ->
         return Significance(None, None, None, None, history is not None)
     known = history or TrialHistory(1)
     matrix = _matrix(known.window)
+    independent = effective_trials(matrix) if matrix.size else None
     return Significance(
         psr=probabilistic_sharpe(moments),
-        deflated=deflated_sharpe(moments, known.count, known.sharpes),
-        deflated_effective=deflated_sharpe(moments, effective_trials(matrix), known.sharpes) if matrix.size else None,
+        deflated=deflated_sharpe(moments, known.count, known.sharpes, floored=True),
+        deflated_effective=(
+            deflated_sharpe(moments, independent, known.sharpes, floored=True) if independent else None
+        ),
         min_track_record_trades=min_track_record(moments),
         trials_counted=history is not None,
     )

@@ -264,8 +264,8 @@ def _warnings(done: Rollout, metrics: TradeMetrics, context: ReportContext, hist
         found.append("Trials are not counted: the deflated Sharpe ratio supposes that this is the only one.")
     elif history.left_out:
         found.append(
-            f"{history.left_out} earlier trials of this window were judged on other sessions: they are counted, but "
-            "cannot be compared session by session."
+            f"{history.left_out} earlier trials of this window were judged on other sessions, data or costs, or by "
+            "other code: they are counted, but cannot be compared session by session."
         )
     return found
 

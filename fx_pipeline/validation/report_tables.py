@@ -119,7 +119,7 @@ def _deflated(deflated: Mapping[str, Any] | None, counted: bool) -> str:
     if not counted:
         return f"{text} Trials were not counted."
     if deflated["variance_source"] == "sampling":
-        return f"{text} Too few trials to measure their spread: that of a worthless Sharpe ratio was used."
+        return f"{text} Too few trials, or too alike, to measure their spread: that of chance was used."
     return text
 
 

@@ -41,6 +41,11 @@ class SharpeMoments:
         """``1 - skew * SR + (kurtosis - 1) / 4 * SR^2``, the variance of ``sqrt(T - 1) * SR``."""
         return 1.0 - self.skew * self.sharpe + (self.kurtosis - 1.0) / 4.0 * self.sharpe**2
 
+    @property
+    def sampling_variance(self) -> float:
+        """``1 / (T - 1)``, the variance of a worthless Sharpe ratio."""
+        return 1.0 / max(self.periods - 1, 1)
+
 
 def sharpe_moments(returns: npt.ArrayLike) -> SharpeMoments | None:
     """Measure a series.
@@ -158,8 +163,8 @@ class DeflatedSharpe:
     variance : float
         Variance of the trials' Sharpe ratios that was used.
     variance_source : str
-        ``"trials"`` when measured across the trials; ``"sampling"`` when there were fewer than 2 scored trials, and
-        the sampling variance of a worthless Sharpe ratio, ``1 / (T - 1)``, stood in for it.
+        ``"trials"`` when measured across the trials; ``"sampling"`` when there were fewer than 2 scored trials, or
+        too alike ones, and the sampling variance of a worthless Sharpe ratio, ``1 / (T - 1)``, stood in for it.
     """
 
     probability: float | None
@@ -169,7 +174,9 @@ class DeflatedSharpe:
     variance_source: str
 
 
-def deflated_sharpe(moments: SharpeMoments, trials: float, trial_sharpes: Sequence[float] = ()) -> DeflatedSharpe:
+def deflated_sharpe(
+    moments: SharpeMoments, trials: float, trial_sharpes: Sequence[float] = (), *, floored: bool = False
+) -> DeflatedSharpe:
     """Deflate a Sharpe ratio by the number of trials that were looked at.
 
     Parameters
@@ -181,16 +188,22 @@ def deflated_sharpe(moments: SharpeMoments, trials: float, trial_sharpes: Sequen
         `effective_trials` among them.
     trial_sharpes : sequence of float
         Their Sharpe ratios per period, as far as they have one.
+    floored : bool
+        Whether the variance across trials is at least the sampling variance, which the paper does not ask. Even
+        worthless trials differ by chance that much, so a smaller spread tells of trials that are alike (seeds,
+        neighbouring settings), not of a family in which luck is impossible: without the floor, many near copies of one
+        lucky trial would deflate it by nothing.
 
     Returns
     -------
     DeflatedSharpe
     """
     known = np.asarray(trial_sharpes, dtype=np.float64)
+    variance, source = moments.sampling_variance, "sampling"
     if len(known) >= 2:
-        variance, source = float(known.var(ddof=1)), "trials"
-    else:
-        variance, source = 1.0 / max(moments.periods - 1, 1), "sampling"
+        measured = float(known.var(ddof=1))
+        if measured >= variance or not floored:
+            variance, source = measured, "trials"
     benchmark = expected_max_sharpe(trials, variance)
     return DeflatedSharpe(probabilistic_sharpe(moments, benchmark), benchmark, trials, variance, source)
 

@@ -12,12 +12,13 @@ from fx_pipeline.agents.muzero.config import load_config
 from fx_pipeline.agents.muzero.engine import forward, pack
 from fx_pipeline.agents.muzero.engine.engine import Engine, best_precision
 from fx_pipeline.agents.muzero.engine.vectors import HAS_BF16
+from fx_pipeline.agents.muzero.errors import TrainingDivergedError
 from fx_pipeline.agents.muzero.evaluator import TorchEvaluator
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks, build_networks
 from fx_pipeline.agents.muzero.planner import TorchPlanner, make_planner, resolve_engine
 from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
 from fx_pipeline.environment.lockstep import Observation
-from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
+from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.search import SearchConfig
 
 needs_bf16 = pytest.mark.skipif(not HAS_BF16, reason="this processor has no bfloat16 products")
@@ -173,7 +174,7 @@ def test_weights_that_are_not_finite_are_an_error() -> None:
     with torch.no_grad():
         networks.value_head.bias[0] = float("nan")
     engine = Engine(networks, SearchConfig(simulations=4), "fp32", workers=1)
-    with pytest.raises(FxPipelineError, match="not finite"):
+    with pytest.raises(TrainingDivergedError, match="not finite"):
         engine.plan(observations(3), seed=0, counters=counters_of(3), noise=0.0)
 
 

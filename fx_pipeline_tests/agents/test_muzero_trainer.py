@@ -18,7 +18,8 @@ from fx_pipeline.agents.base import Budget, TrainingData
 from fx_pipeline.agents.muzero.bundle import BUNDLE_NAME
 from fx_pipeline.agents.muzero.checkpoint import RECORD_NAME, WEIGHTS_NAME, load_checkpoint
 from fx_pipeline.agents.muzero.config import load_config
-from fx_pipeline.agents.muzero.learner import Learner, TrainingDivergedError
+from fx_pipeline.agents.muzero.errors import TrainingDivergedError
+from fx_pipeline.agents.muzero.learner import Learner
 from fx_pipeline.agents.muzero.policy import MuZeroPolicy
 from fx_pipeline.agents.muzero.torch_settings import learning_device
 from fx_pipeline.agents.muzero.trainer import BUNDLE_FOLDER, KEPT_FOLDER, MuZeroTrainer

@@ -77,8 +77,15 @@ class Chain:
                 raise_on_error=not fails,
             )
 
-    def materialize(self, asset: dg.AssetsDefinition, key: str, fails: bool = False) -> dg.ExecuteInProcessResult:
-        """Materialise one asset with its checks."""
+    def materialize(
+        self,
+        asset: dg.AssetsDefinition,
+        key: str,
+        fails: bool = False,
+        config: Mapping[str, Any] | None = None,
+    ) -> dg.ExecuteInProcessResult:
+        """Materialise one asset with its checks; `config` is the asset's own."""
+        ops = {"ops": {asset.key.to_python_identifier(): {"config": dict(config)}}} if config else {}
         checks = [check for check in defs.asset_checks or () if asset.key in {k.asset_key for k in check.check_keys}]
         resources = self.definitions().resources
         with self.environment():
@@ -87,7 +94,7 @@ class Chain:
                 instance=self.instance,
                 partition_key=key,
                 resources=resources,
-                run_config=QUIET,
+                run_config={**QUIET, **ops},
                 raise_on_error=not fails,
             )
 

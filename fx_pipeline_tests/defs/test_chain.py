@@ -180,7 +180,7 @@ def test_report_compares_with_the_agent_without_search_and_says_what_was_searche
     report = json.loads((chain.report / "report.json").read_text())
     figures = report["figures"]
     assert figures["baselines"]["ablation"]["name"] == "this model without its search"
-    assert figures["leaks_found"] == 0 and len(figures["leaks_searched"]) == 2
+    assert figures["leaks_found"] == 0 and len(figures["leaks_searched"]) == 3
     assert figures["parity_error_pips"] < 1e-6
     assert figures["trials"] == figures["seeds"] == 1
     assert "the ledger has one trial" in figures["family_absent"]

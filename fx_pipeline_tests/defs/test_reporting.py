@@ -1,5 +1,8 @@
 """What the ledger tells a validation of the other trials of its window."""
 
+import contextlib
+import sqlite3
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +10,14 @@ import numpy as np
 import pytest
 
 from fx_pipeline.defs.reporting import configuration, other_trials, trial_recorder
+from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.tracking.ledger import Ledger
 from fx_pipeline.validation.context import ReportContext, TrialHistory, TrialScore
 from fx_pipeline.validation.family import judge_seeds
 
 RECORD = {"config_digest": "c0ffee", "code_version": "1", "counters": {"episodes": 100}, "seed": 1}
 SESSIONS = np.arange(12, dtype=np.int64) * 1_000
+COSTS = CostConfig(fixed_pips=2.0)
 
 
 @pytest.fixture
@@ -22,9 +27,9 @@ def ledger(tmp_path: Path) -> Ledger:
 
 def score(ledger: Ledger, seed: int, total: float, record: Any = RECORD, **change: Any) -> TrialHistory:
     sessions = change.pop("sessions", SESSIONS)
-    context = ReportContext("EUR_USD", change.pop("window", "w"), checkpoint_sha256=f"{record}{seed}")
+    context = ReportContext("EUR_USD", change.pop("window", "w"), checkpoint_sha256=f"weights {seed}")
     pnl = np.full(len(sessions), total / len(sessions))
-    settings = {"data_fingerprint": "data", "costs": {"kind": "fixed"}} | change
+    settings = {"data_fingerprint": "data", "costs": asdict(COSTS)} | change
     return trial_recorder(ledger, record)(
         TrialScore(
             context=context,
@@ -54,8 +59,6 @@ def test_every_seed_of_the_window_is_there_and_none_can_be_dropped(ledger: Ledge
     ("change", "seeds"),
     [
         ({}, 2),
-        ({"costs": {"kind": "quoted"}}, 1),
-        ({"data_fingerprint": "other"}, 1),
         ({"record": RECORD | {"counters": {"episodes": 200}}}, 1),
         ({"record": RECORD | {"config_digest": "b"}}, 1),
         ({"record": RECORD | {"code_version": "2"}}, 1),
@@ -78,13 +81,64 @@ def test_trials_on_other_sessions_are_counted_and_left_out(ledger: Ledger) -> No
     assert all(len(trial.session_pnl_pips) == len(SESSIONS) for trial in history.window)
 
 
+@pytest.mark.parametrize("change", [{"costs": {"fixed_pips": 0.0}}, {"data_fingerprint": "other"}, {"code": "older"}])
+def test_a_score_at_other_costs_data_or_code_is_counted_and_is_no_candidate(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    with monkeypatch.context() as patch:
+        if "code" in change:
+            code = change.pop("code")
+            patch.setattr("fx_pipeline.reuse.evaluation_digest", lambda: code)
+        score(ledger, 1, 900.0, **change)
+        score(ledger, 2, 900.0, **change)
+    history = score(ledger, 2, 20.0)
+    assert (history.count, len(history.sharpes), history.left_out) == (3, 3, 2)
+    assert [(trial.seed, trial.this) for trial in history.window] == [(2, True)]
+    assert history.window[0].session_pnl_pips.sum() == pytest.approx(20.0)
+
+
+def test_a_trial_is_compared_on_the_sessions_of_its_own_new_score(ledger: Ledger) -> None:
+    for seed in (1, 2):
+        score(ledger, seed, 12.0)
+    history = score(ledger, 2, 7.0, sessions=SESSIONS[:6])
+    assert (history.count, history.left_out) == (2, 0)
+    assert [trial.session_pnl_pips.sum() for trial in history.window] == pytest.approx([6.0, 7.0])
+
+
+def test_a_ledger_of_the_first_version_is_read_on(ledger: Ledger) -> None:
+    ledger.path.write_bytes(b"")
+    with contextlib.closing(sqlite3.connect(ledger.path, isolation_level=None)) as connection:
+        connection.execute(
+            "CREATE TABLE trials (id INTEGER PRIMARY KEY, trial_key TEXT NOT NULL UNIQUE, recorded_by TEXT NOT NULL, "
+            "recorded_at TEXT NOT NULL, instrument TEXT NOT NULL, window TEXT NOT NULL, agent TEXT NOT NULL, "
+            "config_hash TEXT NOT NULL, seed INTEGER NOT NULL, checkpoint_hash TEXT NOT NULL, "
+            "data_fingerprint TEXT NOT NULL, costs TEXT NOT NULL, expectancy_pips REAL, sharpe_per_trade REAL, "
+            "trades INTEGER NOT NULL)"
+        )
+        connection.execute(
+            "INSERT INTO trials VALUES (1, 'key', 'me', 'then', 'EUR_USD', 'w', 'muzero', 'c', 1, 'weights 1', 'data', "
+            "'{}', 1.0, 0.3, 9)"
+        )
+        connection.execute("PRAGMA user_version = 1")
+    for _ in range(2):
+        history = score(ledger, 1, 10.0)
+        assert (history.count, history.left_out, len(history.window)) == (2, 1, 1)
+        assert history.sharpes == (0.3, 0.1)
+
+
 def test_a_report_is_made_again_when_another_trial_joins_and_not_when_its_own_does(ledger: Ledger) -> None:
-    own = f"{RECORD}1"
-    assert other_trials(ledger, "EUR_USD", "w", own) == []
+    def others() -> list[str]:
+        record = RECORD | {"weights_sha256": "weights 1"}
+        return other_trials(ledger, "EUR_USD", "w", record, "data", COSTS)
+
+    assert others() == []
     score(ledger, 1, 10.0)
-    assert other_trials(ledger, "EUR_USD", "w", own) == []
-    score(ledger, 2, 10.0)
-    assert len(other_trials(ledger, "EUR_USD", "w", own)) == 1
+    assert others() == []
+    # Another seed, another window, and this checkpoint at other costs: each adds to the count.
+    changes: list[tuple[int, dict[str, Any]]] = [(2, {}), (1, {"window": "v"}), (1, {"costs": {}})]
+    for number, (seed, change) in enumerate(changes, 1):
+        score(ledger, seed, 10.0, **change)
+        assert len(others()) == number
 
 
 def test_a_configuration_does_not_know_the_seed() -> None:

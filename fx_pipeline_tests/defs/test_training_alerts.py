@@ -7,13 +7,13 @@ import dagster as dg
 import pytest
 
 from fx_pipeline.agents.alerts import ALERTS
-from fx_pipeline.agents.muzero.learner import TrainingDivergedError
+from fx_pipeline.agents.muzero.errors import TrainingDivergedError
 
 if TYPE_CHECKING:
     from fx_pipeline_tests.defs.conftest import Chain
 
 #: Four episodes of a tiny agent are nothing to be proud of.
-HEALTHY = {"expectancy_pips": 1.0, "win_rate": 0.5, "share_hold": 0.9, "value_saturation": 0.0}
+HEALTHY = {"expectancy_pips": 1.0, "win_rate": 0.5, "selection_trades": 1.0, "value_saturation": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ HEALTHY = {"expectancy_pips": 1.0, "win_rate": 0.5, "share_hold": 0.9, "value_sa
     [
         ("expectancy_is_bearable", {"expectancy_pips": -30.0}, "below -10"),
         ("some_trades_win", {"win_rate": 0.01}, "selfplay.warmup_bars"),
-        ("agent_still_trades", {"share_hold": 1.0, "search_depth": 2.0}, "stopped to trade"),
+        ("agent_still_trades", {"selection_trades": 0.0, "search_depth": 2.0}, "stopped to trade"),
         ("values_fit_their_support", {"value_saturation": 0.5}, "network.support_pips"),
     ],
 )

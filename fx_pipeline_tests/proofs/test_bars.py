@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fx_pipeline.proofs.bars import aims_reached, bars_of, missed_bars
+from fx_pipeline.proofs.bars import aims_reached, bars_of, missed_bars, unmeasured
 
 
 def result(market: str = "ou", **changes: Any) -> dict[str, Any]:
@@ -18,6 +18,7 @@ def result(market: str = "ou", **changes: Any) -> dict[str, Any]:
         "trades_per_episode": 14.0,
         "policy_share_mean": 0.82,
         "ppo_share_mean": 0.81,
+        "seeds": [{}] * 5,
     }
     return {**made, **changes}
 
@@ -47,6 +48,12 @@ def test_good_result_misses_nothing() -> None:
 def test_each_miss_is_named(changes: dict[str, Any], said: str) -> None:
     (missed,) = missed_bars(result(**changes))
     assert said in missed
+
+
+def test_what_was_not_measured_is_not_called_reached() -> None:
+    assert unmeasured(result()) == []
+    assert unmeasured(result(ppo_share_mean=None)) == ["not below PPO"]
+    assert unmeasured(result(seeds=[{}])) == ["5 seeds (this is 1)"]
 
 
 def test_equal_to_ppo_is_not_below_it() -> None:

@@ -1,3 +1,4 @@
+import contextlib
 import multiprocessing
 import sqlite3
 from dataclasses import replace
@@ -22,6 +23,7 @@ TRIAL = Trial(
     sharpe_per_trade=0.1,
     session_ns=np.array([10, 20, 30]),
     session_pnl_pips=np.array([1.5, 0.0, -4.25]),
+    evaluation_code="e1",
 )
 
 
@@ -59,6 +61,7 @@ def test_the_same_trial_counts_once_and_its_first_score_stands(ledger):
         {"window": "2016-06"},
         {"instrument": "EUR_USD"},
         {"costs": {"kind": "fixed", "fixed_pips": 2.0}},
+        {"evaluation_code": "e2"},
     ],
 )
 def test_what_was_evaluated_makes_a_trial(ledger, change):
@@ -79,13 +82,13 @@ def test_counts_and_scores_by_instrument_and_window(ledger):
 
 def test_nothing_can_be_changed_or_removed(ledger):
     ledger.record(TRIAL)
-    ledger.open_holdout("EUR_USD", "h", "aa", "first")
+    ledger.open_holdout("EUR_USD", "aa", 100, 200, "first")
     connection = sqlite3.connect(ledger.path)
     for statement in (
         "DELETE FROM trials",
         "UPDATE trials SET trades = 0",
         "DELETE FROM series",
-        "DELETE FROM openings",
+        "DELETE FROM sealed_openings",
     ):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             connection.execute(statement)
@@ -113,6 +116,26 @@ def test_the_series_of_a_window_come_back_to_the_bit(ledger):
     assert second.session_pnl_pips.tolist() == [0.1, 0.2, 0.3]
 
 
+def test_a_known_trial_without_a_series_gets_one_and_keeps_it(ledger):
+    ledger.record(replace(TRIAL, seed=2))
+    with contextlib.closing(sqlite3.connect(ledger.path)) as connection, connection:
+        names = [row[1] for row in connection.execute("PRAGMA table_info(trials)") if row[1] not in ("id", "trial_key")]
+        columns = ", ".join(names)
+        connection.execute(f"INSERT INTO trials (trial_key, {columns}) SELECT ?, {columns} FROM trials", (TRIAL.key,))
+    assert len(ledger.scored("GBP_JPY", "2016-05")) == 1
+    for change in ({}, {"session_pnl_pips": np.array([9.0, 9.0, 9.0])}):
+        assert not ledger.record(replace(TRIAL, **change))
+        _, found = ledger.scored("GBP_JPY", "2016-05")
+        assert np.array_equal(found.session_pnl_pips, TRIAL.session_pnl_pips)
+
+
+def test_keys_are_those_of_the_instrument(ledger):
+    assert ledger.keys("GBP_JPY") == [] and not ledger.path.exists()
+    ledger.record(TRIAL)
+    ledger.record(replace(TRIAL, instrument="EUR_USD"))
+    assert ledger.keys("GBP_JPY") == [TRIAL.key]
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -127,18 +150,29 @@ def test_a_series_that_is_none_leaves_no_row(ledger, change):
     assert ledger.count() == 0
 
 
-def test_a_sealed_span_is_opened_once_for_each_candidate(ledger):
-    assert ledger.holdout_openings("EUR_USD", "h") == 0 and ledger.scored("EUR_USD", "h") == []
+def test_sealed_days_are_opened_once_for_each_candidate(ledger):
+    assert ledger.holdout_openings("EUR_USD", 100) == 0 and ledger.scored("EUR_USD", "h") == []
+    assert ledger.sealed_until("EUR_USD", "aa", 100) is None
     assert not ledger.path.exists()
-    assert ledger.open_holdout("EUR_USD", "h", "aa", "first")
+    assert ledger.open_holdout("EUR_USD", "aa", 100, 200, "first")
     # The same evaluation again tells nothing new: a killed run may be repeated.
-    assert not ledger.open_holdout("EUR_USD", "h", "aa", "first")
-    with pytest.raises(DataError, match=r"seen the sealed span h of EUR_USD already \(tester, 2023"):
-        ledger.open_holdout("EUR_USD", "h", "aa", "second")
-    assert ledger.open_holdout("EUR_USD", "h", "bb", "first")
-    assert ledger.open_holdout("EUR_USD", "later", "aa", "second")
-    assert ledger.open_holdout("GBP_JPY", "h", "aa", "second")
-    assert (ledger.holdout_openings("EUR_USD", "h"), ledger.holdout_openings("EUR_USD", "later")) == (2, 1)
+    assert ledger.sealed_until("EUR_USD", "aa", 100) == 200
+    assert not ledger.open_holdout("EUR_USD", "aa", 100, 200, "first")
+    for start_ns, last_ns, evaluation in (
+        (100, 200, "second"),
+        (100, 300, "first"),
+        (90, 200, "first"),
+        (200, 300, "x"),
+    ):
+        with pytest.raises(DataError, match=r"seen sealed days of EUR_USD already \(tester, 2023"):
+            ledger.open_holdout("EUR_USD", "aa", start_ns, last_ns, evaluation)
+    assert ledger.open_holdout("EUR_USD", "bb", 101, 200, "first")
+    # Days after the last bar that was seen are unseen.
+    assert ledger.open_holdout("EUR_USD", "aa", 201, 300, "second")
+    assert ledger.open_holdout("GBP_JPY", "aa", 100, 200, "second")
+    # Another start of the seal forgets no one who has seen a bar after it.
+    starts = (None, 0, 100, 200, 201, 301)
+    assert [ledger.holdout_openings("EUR_USD", start_ns) for start_ns in starts] == [2, 2, 2, 2, 1, 0]
 
 
 def _record(path, first):

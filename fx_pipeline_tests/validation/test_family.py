@@ -88,5 +88,13 @@ def test_alike_trials_deflate_less_than_their_number():
     assert alone.deflated.probability == alone.psr and alone.deflated_effective is None and not alone.trials_counted
 
 
+def test_copies_of_one_lucky_trial_do_not_undo_the_deflation():
+    copies = [trial("a", seed, noise(3), seed == 1) for seed in range(1, 5)]
+    sharpe = float(noise(3).mean() / noise(3).std(ddof=1))
+    found = judge_significance(noise(3), TrialHistory(40, (sharpe,) * 4, tuple(copies)))
+    assert found.deflated.variance_source == "sampling"
+    assert found.deflated.probability < found.psr - 0.2
+
+
 def test_without_two_different_trades_there_is_no_significance():
     assert judge_significance([1.0], history()).deflated is None

@@ -291,7 +291,7 @@ def test_the_score_is_recorded_before_it_is_judged_and_deflates(market, report):
 
     def record(score):
         seen.append(score)
-        return TrialHistory(40, (0.1, -0.1, 0.05, 0.0))
+        return TrialHistory(40, (0.4, -0.4, 0.2, 0.0))
 
     deflated = validate(market, RandomTrader(Turnover(0.1, 0.1, 0.5), 1), record_trial=record)
     (score,) = seen

@@ -94,6 +94,17 @@ def test_more_trials_deflate_more_even_without_scores(series):
     assert many.probability < few.probability < probabilistic_sharpe(moments)
 
 
+def test_alike_trials_deflate_as_much_as_chance_would(series, trials):
+    moments = SharpeMoments(0.12, 250)
+    alike = [0.12, 0.118, 0.121, 0.119]
+    assert deflated_sharpe(moments, 40, alike).probability > 0.96
+    floored = deflated_sharpe(moments, 40, alike, floored=True)
+    assert floored == deflated_sharpe(moments, 40) and floored.variance_source == "sampling"
+    assert floored.probability < 0.4 and floored.variance == 1 / 249
+    wide = [0.3, -0.3, 0.1]
+    assert deflated_sharpe(moments, 40, wide, floored=True) == deflated_sharpe(moments, 40, wide)
+
+
 def test_series_without_a_sharpe_ratio():
     assert sharpe_moments([]) is None
     assert sharpe_moments([1.0]) is None

@@ -1,6 +1,7 @@
 """The bundle: everything that a killed training needs to go on as if nothing had happened, in one file.
 
-Tensors and a JSON header in one safetensors file, written atomically, with a hash over both. Random states are not in
+Tensors and a JSON header in one safetensors file, written atomically, with a hash over both. The header has the history
+in it, so it is a tensor of bytes: the format's own metadata may not exceed 100 MB. Random states are not in
 it: every random number depends on the seed and a counter (`seeds`). The environment is not in it either: the actions
 recorded in the replay lead back to where it stood.
 """
@@ -20,7 +21,7 @@ from fx_pipeline.agents.muzero.replay import Replay
 from fx_pipeline.market.atomic import atomic_write_bytes
 
 BUNDLE_NAME = "bundle.safetensors"
-_HEADER = "header"
+_HEADER, _SHA256 = "header", "sha256"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 logger = logging.getLogger(__name__)
@@ -51,8 +52,9 @@ def write_bundle(
     tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps({**header, "updates": learner.updates, "written": replay.written})
+    tensors[_HEADER] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
     # One metadata key: with several, their order in the file would differ from run to run.
-    atomic_write_bytes(path, save(tensors, {_HEADER: f"{_digest(text, tensors)} {text}"}))
+    atomic_write_bytes(path, save(tensors, {_SHA256: _digest(tensors)}))
 
 
 def read_bundle(
@@ -72,11 +74,11 @@ def read_bundle(
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            digest, _, text = file.metadata()[_HEADER].partition(" ")
+            digest = file.metadata()[_SHA256]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if digest != _digest(text, tensors):
+        if digest != _digest(tensors):
             raise ValueError("its contents do not have the hash that it names: it is damaged")
-        header: dict[str, Any] = json.loads(text)
+        header: dict[str, Any] = json.loads(tensors[_HEADER].numpy().tobytes())
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         logger.warning("ignoring the bundle %s, which cannot be read (%s): training starts afresh", path, error)
         return None
@@ -101,9 +103,9 @@ def read_bundle(
     return header, _part(tensors, "best/")
 
 
-def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the header's text and of the tensors, with their names, types and shapes."""
-    digest = hashlib.sha256(text.encode())
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the tensors, the header among them, with their names, types and shapes."""
+    digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

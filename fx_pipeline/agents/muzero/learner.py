@@ -19,17 +19,13 @@ from fx_pipeline.agents.muzero.config import LearnerConfig
 from fx_pipeline.agents.muzero.consistency import build_projection
 from fx_pipeline.agents.muzero.engine.engine import best_precision
 from fx_pipeline.agents.muzero.engine.pack import Precision
+from fx_pipeline.agents.muzero.errors import TrainingDivergedError
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks
 from fx_pipeline.agents.muzero.support import encode
 from fx_pipeline.agents.muzero.torch_settings import CPU
-from fx_pipeline.market.errors import FxPipelineError
 
 LOSSES = ("policy", "value", "afterstate_value", "reward", "outcome")
 CONSISTENCY = "consistency"
-
-
-class TrainingDivergedError(FxPipelineError):
-    """A loss or a gradient is not finite."""
 
 
 class _Forward(NamedTuple):

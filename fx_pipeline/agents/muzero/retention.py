@@ -7,6 +7,7 @@ another, whenever a process is killed.
 import os
 import shutil
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 from fx_pipeline.market.atomic import TEMPORARY_PREFIX, atomic_write_bytes
@@ -43,16 +44,17 @@ class Retention:
         write : callable
             Writes a checkpoint into the folder that it is given, the same bytes for the same weights.
         best : bool
-            Whether they are the best so far.
+            Whether they are the best so far. If not, a `best` that this many episodes or more made is dropped: it is of
+            a run that was killed.
         due : bool
             Whether they are one of those that are kept now and then.
         """
         self._take_over()
-        version = self.folder / _VERSIONS / f"{episodes:06d}"
-        self._write(version, write)
-        for name, wanted in ((LATEST, True), (BEST, best), (f"{_EPISODE}{version.name}", due)):
+        number = f"{episodes:06d}"
+        version = self._write(number, write)
+        for name, wanted in ((LATEST, True), (BEST, best), (f"{_EPISODE}{number}", due)):
             if wanted:
-                self._link(name, version.name)
+                self._link(name, version)
         numbers = {link: int(link.name.removeprefix(_EPISODE)) for link in self.folder.glob(f"{_EPISODE}*")}
         past = sorted((number, link) for link, number in numbers.items() if number <= episodes)
         keeping = {link for _, link in past[-KEPT:]}
@@ -60,7 +62,12 @@ class Retention:
             # Those ahead are of a run that was killed, whose steps are made again.
             if link not in keeping:
                 self._remove(link)
-        linked = {os.readlink(link).rsplit("/", 1)[-1] for link in self.folder.iterdir() if link.is_symlink()}
+        best_link = self.folder / BEST
+        if best_link.is_symlink():
+            named = _version(best_link)
+            if named != version and int(named.partition("-")[0]) >= episodes:
+                self._remove(best_link)
+        linked = {_version(link) for link in self.folder.iterdir() if link.is_symlink()}
         for old in (self.folder / _VERSIONS).iterdir():
             if old.name not in linked:
                 self._remove(old)
@@ -78,16 +85,20 @@ class Retention:
         (self.folder / _VERSIONS).mkdir()
         atomic_write_bytes(owner, self._identity)
 
-    def _write(self, version: Path, write: Callable[[Path], object]) -> None:
-        fresh = self._temporary(version)
+    def _write(self, number: str, write: Callable[[Path], object]) -> str:
+        """Write a version and return its name; one that stands is never replaced, as links may name it."""
+        fresh = self._temporary(Path(number))
         fresh.mkdir()
         try:
             write(fresh)
-            if version.is_dir() and _contents(version) == _contents(fresh):
-                return
-            if version.is_dir():
-                self._remove(version)
-            fresh.rename(version)
+            contents = _contents(fresh)
+            version = self.folder / _VERSIONS / number
+            repetitions = count(2)
+            while version.exists() and _contents(version) != contents:
+                version = version.with_name(f"{number}-{next(repetitions)}")
+            if not version.exists():
+                fresh.rename(version)
+            return version.name
         finally:
             _delete(fresh)
 
@@ -108,6 +119,10 @@ class Retention:
 
     def _temporary(self, path: Path) -> Path:
         return self.folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}"
+
+
+def _version(link: Path) -> str:
+    return Path(os.readlink(link)).name
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

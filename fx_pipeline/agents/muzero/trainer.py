@@ -53,7 +53,8 @@ class MuZeroTrainer:
         ----------
         data : TrainingData
         budget : Budget
-            With `minutes`, the clock starts with this call, and time before an interruption does not count.
+            With `minutes`, the clock starts once self-play's kernels are loaded; time before an interruption does not
+            count.
         seed : int
             Not negative.
         folder : Path

@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ class Training:
             ThreadPoolExecutor(1, thread_name_prefix="selfplay") if isinstance(self.planner, Engine) else None
         )
         if budget.minutes is not None and self._beside is not None:
-            # Kernels are loaded, and on a fresh machine compiled, before the clock starts.
+            # Self-play's kernels are loaded, and on a fresh machine compiled, before the clock starts.
             Judge(config, data, np.resize(split.played, 2)).judge(self.planner, 0)
         self._began_s = time.monotonic()
         self.episodes = 0
@@ -217,9 +217,9 @@ class Training:
         try:
             learned = self._learn()
         finally:
-            # Not even a failure may leave a thread that writes into the replay.
-            played = playing.result()
-        return learned, played
+            # Not even a failure may leave a thread that writes into the replay. The learner's own error comes first.
+            wait([playing])
+        return learned, playing.result()
 
     def _learn(self) -> dict[str, float]:
         config = self.config.learner

@@ -13,10 +13,11 @@ from fx_pipeline.agents.muzero.engine.pack import Packed, Precision
 from fx_pipeline.agents.muzero.engine.play import Manner, Record, play
 from fx_pipeline.agents.muzero.engine.search import Trees, allocate_trees, grow
 from fx_pipeline.agents.muzero.engine.vectors import HAS_BF16
+from fx_pipeline.agents.muzero.errors import TrainingDivergedError
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks
 from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
 from fx_pipeline.environment.lockstep import LockstepEnvironment, Observation
-from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
+from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.search import SearchConfig, SearchResult
 from fx_pipeline.search.rules import at_noise, make_rules
 
@@ -106,7 +107,7 @@ class Engine:
 
         Raises
         ------
-        FxPipelineError
+        TrainingDivergedError
             If the model gives a number that is not finite.
         """
         states = self._states(observation)
@@ -171,7 +172,7 @@ class Engine:
 
         Raises
         ------
-        FxPipelineError
+        TrainingDivergedError
             If the model gives a number that is not finite.
         """
         seats = environment.seats
@@ -287,8 +288,8 @@ class Engine:
                 raise error
 
 
-def _not_finite() -> FxPipelineError:
-    return FxPipelineError(
+def _not_finite() -> TrainingDivergedError:
+    return TrainingDivergedError(
         "the model gave a value, reward or logit that is not finite: its weights are broken, or an observation is not "
         "finite. Train again with a lower learning rate."
     )
