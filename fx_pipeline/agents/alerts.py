@@ -61,7 +61,7 @@ def low_win_rate(history: History) -> str | None:
 
 
 def hold_collapse(history: History) -> str | None:
-    """An agent that has stopped to trade although it searches; rightly so where there is nothing to earn.
+    """An agent that has stopped trading although it searches; rightly so where there is nothing to earn.
 
     Greedy play of the selection span shows it. Self-play does not, as its exploration trades whatever the agent wants,
     so a training without a selection span is not judged.
@@ -72,7 +72,7 @@ def hold_collapse(history: History) -> str | None:
         return None
     return (
         f"greedy play made {mean:.2f} trades a session in the last judgements (of {RECENT_JUDGEMENTS} at most), below "
-        f"{LEAST_TRADES:g}: the agent has stopped to trade. On a market without an edge that is right; otherwise raise "
+        f"{LEAST_TRADES:g}: the agent has stopped trading. On a market without an edge that is right; otherwise raise "
         "selfplay.warmup_bars, selfplay.epsilon and replay.in_trade_share, and see whether the costs leave anything to "
         "earn."
     )

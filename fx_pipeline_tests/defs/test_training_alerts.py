@@ -21,7 +21,7 @@ HEALTHY = {"expectancy_pips": 1.0, "win_rate": 0.5, "selection_trades": 1.0, "va
     [
         ("expectancy_is_bearable", {"expectancy_pips": -30.0}, "below -10"),
         ("some_trades_win", {"win_rate": 0.01}, "selfplay.warmup_bars"),
-        ("agent_still_trades", {"selection_trades": 0.0, "search_depth": 2.0}, "stopped to trade"),
+        ("agent_still_trades", {"selection_trades": 0.0, "search_depth": 2.0}, "stopped trading"),
         ("values_fit_their_support", {"value_saturation": 0.5}, "network.support_pips"),
     ],
 )
