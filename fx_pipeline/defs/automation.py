@@ -18,7 +18,7 @@ from fx_pipeline.settings import load_settings
     job=validate,
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Validates every checkpoint that was made, once.",
+    description="Validates each new checkpoint, once. One that the next training has replaced by then is not there.",
 )
 def validate_new_checkpoints(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Validate every checkpoint that was made, once."""
@@ -105,7 +105,8 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
     default_status=dg.DefaultScheduleStatus.STOPPED,
     description=(
         "Trains the newest window of every instrument on Fridays after the close, on what `keep_current` and "
-        "`prepare_new_candles` have brought in by then. Off until switched on."
+        "`prepare_new_candles` have brought in by then. One seed, where the gate asks for five. Off until switched "
+        "on."
     ),
 )
 def weekly_retraining(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
