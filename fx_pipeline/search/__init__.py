@@ -24,8 +24,8 @@ What holds
 ----------
 - Given the same priors, values, rewards and chance probabilities, visit counts, values and depth are those of
   `mctx.stochastic_muzero_policy`; without chance nodes those of `mctx.muzero_policy` and, given the same Gumbel noise,
-  actions and policy targets too, of `mctx.gumbel_muzero_policy` (golden trees in the tests). The one difference: mctx
-  breaks ties between pUCT scores by noise below 1e-7, here the first of equal actions wins.
+  actions and policy targets too, of `mctx.gumbel_muzero_policy` (golden trees in the tests, with ``backup="mean"``).
+  The one difference: mctx breaks ties between pUCT scores by noise below 1e-7, here the first of equal actions wins.
 - Row ``b`` depends on its root, its mask and ``(seed, counters[b])`` only: a batch of 64 gives, bit for bit, what 64
   single searches give, if the evaluator's rows do not depend on one another. (Matrix products of BLAS and torch may
   round differently for different row counts; that is the evaluator's guarantee to give, not the search's.)
@@ -34,8 +34,8 @@ What holds
 Where it stops: legal actions are known at the root only, there is one discount for all steps, and no terminal node.
 
 Files: `types` (what goes in and out), `random` (counter-based numbers), `rules` (settings as the kernels take them),
-`tree` (arrays, new nodes), `gumbel` and `descent` (choices at nodes, the way to a leaf), `stochastic` (the search),
-`actions` (visit counts to actions).
+`tree` (arrays, roots), `gumbel` and `descent` (choices at nodes, the way to a leaf), `growth` (new nodes and what they
+tell those above), `stochastic` (the search), `actions` (visit counts to actions).
 """
 
 from fx_pipeline.search.actions import select_actions

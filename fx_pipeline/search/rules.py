@@ -13,17 +13,20 @@ class Rules(NamedTuple):
     """What the kernels know of a `SearchConfig`.
 
     ``exploration`` (simulations + 2,) float64 is pUCT's weight of the prior by a node's visits. ``action_discount`` is
-    that of the edges of decision nodes. ``considered_visits`` (K + 1, simulations) int64 says, by the number of actions
-    that sequential halving considers, what visit count each simulation's action must have. ``noise_fraction`` is the
-    share of Dirichlet noise, ``noise_scale`` the factor of Gumbel noise.
+    that of the edges of decision nodes; ``expects`` says whether values are expectations (see `growth`).
+    ``considered_visits`` (K + 1, simulations) int64 says, by the number of actions that sequential halving considers,
+    what visit count each simulation's action must have. ``noise_fraction`` is the share of Dirichlet noise,
+    ``noise_scale`` the factor of Gumbel noise.
     """
 
     simulations: int
+    num_actions: int
     num_outcomes: int
     exploration: npt.NDArray[np.float64]
     discount: float
     action_discount: float
     samples_chance: bool
+    expects: bool
     noise_fraction: float
     noise_alpha: float
     uses_gumbel: bool
@@ -62,12 +65,14 @@ def make_rules(config: SearchConfig, num_actions: int, num_outcomes: int) -> Rul
     most_considered = min(config.max_num_considered_actions, num_actions)
     return Rules(
         simulations=config.simulations,
+        num_actions=num_actions,
         num_outcomes=num_outcomes,
         exploration=_exploration_weights(config),
         discount=config.discount,
         # The market's answer ends the step: an action that leads to a chance node has not taken time yet.
         action_discount=1.0 if num_outcomes > 0 else config.discount,
         samples_chance=config.chance_selection == "sample",
+        expects=config.backup == "expected",
         noise_fraction=0.0 if uses_gumbel else config.dirichlet_fraction,
         noise_alpha=config.dirichlet_alpha,
         uses_gumbel=uses_gumbel,

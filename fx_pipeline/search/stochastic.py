@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fx_pipeline.search import growth
 from fx_pipeline.search import tree as trees
 from fx_pipeline.search.descent import descend, harvest
 from fx_pipeline.search.random import as_counters, as_seed
-from fx_pipeline.search.rules import at_noise, make_rules
+from fx_pipeline.search.rules import Rules, at_noise, make_rules
 from fx_pipeline.search.types import (
     AfterstateOutput,
     BoolArray,
@@ -105,9 +106,9 @@ class StochasticSearch:
         for simulation in range(rules.simulations):
             split = descend(tree, leaves, allowed, rules, row_counters, simulation)
             if split > 0:
-                self._expand_chance(tree, leaves, split, simulation + 1, evaluator)
+                self._expand_chance(tree, leaves, split, simulation + 1, evaluator, rules)
             if split < batch:
-                self._expand_decision(tree, leaves, split, batch, simulation + 1, evaluator)
+                self._expand_decision(tree, leaves, split, batch, simulation + 1, evaluator, rules)
 
         result = SearchResult(
             visits=np.empty((batch, self.num_actions), dtype=np.int32),
@@ -122,13 +123,13 @@ class StochasticSearch:
         return result
 
     def _expand_chance(
-        self, tree: trees.Tree, leaves: trees.Leaves, split: int, node: int, evaluator: Evaluator
+        self, tree: trees.Tree, leaves: trees.Leaves, split: int, node: int, evaluator: Evaluator, rules: Rules
     ) -> None:
         parent_states = tree.states[leaves.rows[:split], leaves.decisions[:split]]
         output: AfterstateOutput = evaluator.afterstate(parent_states, leaves.actions[:split].copy())
         logits = _as_float64(output.chance_logits, (split, self.num_outcomes), "evaluator.afterstate chance_logits")
         values = _as_float64(output.values, (split,), "evaluator.afterstate values")
-        bad = trees.graft_chance(tree, leaves, 0, node, logits, values, self.config.discount)
+        bad = growth.graft_chance(tree, leaves, 0, node, logits, values, rules)
         if bad >= 0:
             raise ValueError(
                 f"evaluator.afterstate gave a value or chance logits that are not finite for root row "
@@ -137,7 +138,14 @@ class StochasticSearch:
             )
 
     def _expand_decision(
-        self, tree: trees.Tree, leaves: trees.Leaves, split: int, batch: int, node: int, evaluator: Evaluator
+        self,
+        tree: trees.Tree,
+        leaves: trees.Leaves,
+        split: int,
+        batch: int,
+        node: int,
+        evaluator: Evaluator,
+        rules: Rules,
     ) -> None:
         count = batch - split
         parent_states = tree.states[leaves.rows[split:batch], leaves.decisions[split:batch]]
@@ -149,7 +157,7 @@ class StochasticSearch:
         rewards = _as_float64(output.rewards, (count,), "evaluator.dynamics rewards")
         logits = _as_float64(output.prior_logits, (count, self.num_actions), "evaluator.dynamics prior_logits")
         values = _as_float64(output.values, (count,), "evaluator.dynamics values")
-        bad = trees.graft_decision(tree, leaves, split, node, states, rewards, logits, values, self.config.discount)
+        bad = growth.graft_decision(tree, leaves, split, node, states, rewards, logits, values, rules)
         if bad >= 0:
             raise ValueError(
                 "evaluator.dynamics gave a state, reward, value or logits that are not finite for root row "

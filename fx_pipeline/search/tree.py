@@ -1,4 +1,4 @@
-"""Search trees in preallocated arrays, and the kernels that add nodes to them.
+"""Search trees in preallocated arrays, and the kernels that plant their roots.
 
 Simulation k creates node k + 1 in every environment; node 0 is the root. Decision and chance nodes share the arrays:
 an edge of a decision node is an action, one of a chance node an outcome. What belongs to an edge is stored with
@@ -87,7 +87,7 @@ def allocate_leaves(batch: int) -> Leaves:
 
 
 @njit(nogil=True, cache=True)
-def _softmax_into(out, logits, width):  # type: ignore[no-untyped-def]
+def softmax_into(out, logits, width):  # type: ignore[no-untyped-def]
     """Write softmax(logits) to out[:width]; False if a logit is NaN or +inf, or none is finite."""
     greatest = -np.inf
     for i in range(width):
@@ -106,7 +106,8 @@ def _softmax_into(out, logits, width):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _open_node(tree, row, node, parent, edge, is_chance, reward, value):  # type: ignore[no-untyped-def]
+def open_node(tree, row, node, parent, edge, is_chance, reward, value):  # type: ignore[no-untyped-def]
+    """Write a node that has been visited once, by the simulation that made it."""
     tree.visits[row, node] = 1
     tree.values[row, node] = value
     tree.raw_values[row, node] = value
@@ -123,21 +124,6 @@ def _open_node(tree, row, node, parent, edge, is_chance, reward, value):  # type
 
 
 @njit(nogil=True, cache=True)
-def _backup(tree, row, leaf, discount):  # type: ignore[no-untyped-def]
-    """Carry the leaf's value to the root; decision -> afterstate is undiscounted and without reward."""
-    value = tree.values[row, leaf]
-    node = leaf
-    while node != ROOT:
-        parent = tree.parents[row, node]
-        edge_discount = 1.0 if tree.is_chance[row, node] else discount
-        value = tree.rewards[row, node] + edge_discount * value
-        count = tree.visits[row, parent]
-        tree.values[row, parent] = (tree.values[row, parent] * count + value) / (count + 1.0)
-        tree.visits[row, parent] = count + 1
-        node = parent
-
-
-@njit(nogil=True, cache=True)
 def plant_roots(tree, states, logits, values, legal, rules, counters):  # type: ignore[no-untyped-def]
     """Set node 0 of each row.
 
@@ -148,11 +134,11 @@ def plant_roots(tree, states, logits, values, legal, rules, counters):  # type: 
     noise = np.empty(num_actions)
     masked = np.empty(num_actions)
     for row in range(logits.shape[0]):
-        _open_node(tree, row, ROOT, NO_PARENT, NO_PARENT, False, 0.0, values[row])
+        open_node(tree, row, ROOT, NO_PARENT, NO_PARENT, False, 0.0, values[row])
         tree.states[row, ROOT, :] = states[row]
         probs = tree.probs[row, ROOT]
         if rules.noise_fraction > 0.0:
-            _softmax_into(probs, logits[row], num_actions)
+            softmax_into(probs, logits[row], num_actions)
             dirichlet_into(noise, rules.noise_alpha, rules.seed, counters[row])
         for action in range(num_actions):
             if not legal[row, action]:
@@ -162,7 +148,7 @@ def plant_roots(tree, states, logits, values, legal, rules, counters):  # type: 
                 masked[action] = math.log(max(mixed, TINY))
             else:
                 masked[action] = logits[row, action]
-        _softmax_into(probs, masked, num_actions)
+        softmax_into(probs, masked, num_actions)
         if rules.uses_gumbel:
             _score_root(tree, row, masked, rules, counters[row])
 
@@ -176,32 +162,3 @@ def _score_root(tree, row, masked, rules, counter):  # type: ignore[no-untyped-d
         tree.root_scores[row, action] = masked[action] - greatest
         if rules.noise_scale > 0.0:
             tree.root_scores[row, action] += rules.noise_scale * gumbel_draw(rules.seed, counter, np.uint64(action))
-
-
-@njit(nogil=True, cache=True)
-def graft_chance(tree, leaves, begin, node, logits, values, discount):  # type: ignore[no-untyped-def]
-    """Add chance nodes from leaves[begin:] and back their values up; returns the first bad entry or -1."""
-    for i in range(logits.shape[0]):
-        row = leaves.rows[begin + i]
-        if not (math.isfinite(values[i]) and _softmax_into(tree.probs[row, node], logits[i], logits.shape[1])):
-            return i
-        _open_node(tree, row, node, leaves.parents[begin + i], leaves.edges[begin + i], True, 0.0, values[i])
-        _backup(tree, row, node, discount)
-    return -1
-
-
-@njit(nogil=True, cache=True)
-def graft_decision(tree, leaves, begin, node, states, rewards, logits, values, discount):  # type: ignore[no-untyped-def]
-    """Add decision nodes from leaves[begin:] and back their values up; returns the first bad entry or -1."""
-    for i in range(logits.shape[0]):
-        row = leaves.rows[begin + i]
-        finite = math.isfinite(values[i]) and math.isfinite(rewards[i])
-        for j in range(states.shape[1]):
-            finite = finite and math.isfinite(states[i, j])
-            tree.states[row, node, j] = states[i, j]
-        if not (finite and _softmax_into(tree.probs[row, node], logits[i], logits.shape[1])):
-            return i
-        parent, edge = leaves.parents[begin + i], leaves.edges[begin + i]
-        _open_node(tree, row, node, parent, edge, False, rewards[i], values[i])
-        _backup(tree, row, node, discount)
-    return -1

@@ -12,6 +12,7 @@ IntArray = npt.NDArray[np.integer[Any]]
 BoolArray = npt.NDArray[np.bool_]
 ChanceSelection = Literal["quota", "sample"]
 RootActionSelection = Literal["puct", "gumbel"]
+Backup = Literal["mean", "expected"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class SearchConfig:
     rescale_values
         Whether completed Q is rescaled to [0, 1] first, at each node by its own least and greatest. Two actions are
         then as far apart as can be, be their difference large or a rounding error.
+    backup
+        ``"mean"`` makes a node's value the mean of its simulations; ``"expected"`` weighs outcomes by their
+        probabilities and actions by the improved policy, which uses ``value_scale`` and what belongs to it.
 
     Raises
     ------
@@ -61,6 +65,7 @@ class SearchConfig:
     value_scale: float = 0.1
     maxvisit_init: float = 50.0
     rescale_values: bool = True
+    backup: Backup = "mean"
 
     def __post_init__(self) -> None:
         if self.simulations < 1:
@@ -79,6 +84,8 @@ class SearchConfig:
             raise ValueError(f'chance_selection must be "quota" or "sample", got {self.chance_selection!r}')
         if self.root_action_selection not in get_args(RootActionSelection):
             raise ValueError(f'root_action_selection must be "puct" or "gumbel", got {self.root_action_selection!r}')
+        if self.backup not in get_args(Backup):
+            raise ValueError(f'backup must be "mean" or "expected", got {self.backup!r}')
         if self.max_num_considered_actions < 1:
             raise ValueError(f"max_num_considered_actions must be at least 1, got {self.max_num_considered_actions}")
         for name in ("value_scale", "maxvisit_init"):

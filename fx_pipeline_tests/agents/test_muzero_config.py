@@ -55,6 +55,7 @@ def test_overrides_by_section_and_by_dotted_key() -> None:
         ({"learner": {"consistency_steps": 6}}, "must not exceed unroll_steps 5"),
         ({"learner": {"precision": "fp16"}}, "learner.precision must be auto, fp32 or bf16"),
         ({"search": {"simulations": 0}}, "configuration section search: simulations"),
+        ({"decision": {"simulations": 0}}, "decision.simulations must be at least 1"),
         ({"reward": {"kind": "profit"}}, "reward kind 'profit'"),
     ],
 )
@@ -95,5 +96,6 @@ def test_what_paid_on_the_proofs_is_on_by_default() -> None:
     for preset in ("full", "small", "tiny"):
         config = load_config(preset)
         assert (config.search.root_action_selection, config.search.rescale_values) == ("gumbel", False)
+        assert config.search.backup == "expected"
         assert (config.selfplay.root_value, config.learner.mirror, config.reward.kind) == ("best", True, "dense")
         assert config.learner.exploration_cut == 0.2

@@ -89,11 +89,12 @@ def test_every_head_equals_the_oracle(preset: str, rows: int) -> None:
     np.testing.assert_allclose(values, after.values, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("backup", ["mean", "expected"])
 @pytest.mark.parametrize("root", ["puct", "gumbel"])
 @pytest.mark.parametrize("selection", ["quota", "sample"])
-def test_searches_equal_those_of_the_oracle(selection: str, root: str) -> None:
+def test_searches_equal_those_of_the_oracle(selection: str, root: str, backup: str) -> None:
     networks, seen = networks_of("small"), observations(50)
-    search = SearchConfig(chance_selection=selection, root_action_selection=root)
+    search = SearchConfig(chance_selection=selection, root_action_selection=root, backup=backup)
     expected = TorchPlanner(networks, search).plan(seen, seed=3, counters=counters_of(50), noise=1.0)
     result = Engine(networks, search, "fp32", workers=2).plan(seen, seed=3, counters=counters_of(50), noise=1.0)
     # A rounding in the seventh digit can tip a near tie, in one search of a hundred at most.

@@ -133,6 +133,7 @@ def test_dynamics_of_a_wrong_shape(random_model, field):
     "setting",
     [
         {"simulations": 0},
+        {"backup": "median"},
         {"pb_c_init": -1.0},
         {"pb_c_base": 0.0},
         {"discount": 1.1},

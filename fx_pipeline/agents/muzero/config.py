@@ -321,6 +321,22 @@ class SelectionConfig:
 
 
 @dataclass(frozen=True)
+class DecisionConfig:
+    """How the trained agent decides, in validation, paper and live.
+
+    Attributes
+    ----------
+    simulations : int
+        Of one search. Self-play, and the judging of checkpoints within a training, make `search.simulations`.
+    """
+
+    simulations: int
+
+    def __post_init__(self) -> None:
+        _require(self.simulations >= 1, f"decision.simulations must be at least 1, not {self.simulations}.")
+
+
+@dataclass(frozen=True)
 class RuntimeConfig:
     """How it runs.
 
@@ -378,6 +394,7 @@ class MuZeroConfig:
     replay: ReplayConfig
     learner: LearnerConfig
     selection: SelectionConfig
+    decision: DecisionConfig
     runtime: RuntimeConfig
 
     def __post_init__(self) -> None:
@@ -411,6 +428,7 @@ _SECTIONS = {
     "replay": ReplayConfig,
     "learner": LearnerConfig,
     "selection": SelectionConfig,
+    "decision": DecisionConfig,
     "runtime": RuntimeConfig,
 }
 

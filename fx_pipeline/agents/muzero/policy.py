@@ -1,6 +1,7 @@
 """The trained agent as a `Policy`: greedy, without noise and without memory."""
 
 import contextlib
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +63,9 @@ class MuZeroPolicy:
         self.use_search = use_search
         self.chunk_rows = chunk_rows
         self.threads = threads
+        search = dataclasses.replace(config.search, simulations=config.decision.simulations)
         chosen: EngineName = engine or ("torch" if unsupported(networks) else "fp32")
-        self._planner = make_planner(chosen, networks, config.search, workers=workers, pad_rows=TILE_ROWS)
+        self._planner = make_planner(chosen, networks, search, workers=workers, pad_rows=TILE_ROWS)
 
     @classmethod
     def from_checkpoint(

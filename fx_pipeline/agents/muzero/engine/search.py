@@ -11,6 +11,7 @@ from fx_pipeline.agents.muzero.engine.forward import afterstate, dynamics, predi
 from fx_pipeline.agents.muzero.engine.kernels import address
 from fx_pipeline.agents.muzero.engine.vectors import LANES, copy
 from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
+from fx_pipeline.search import growth
 from fx_pipeline.search import tree as trees
 from fx_pipeline.search.descent import descend, harvest
 
@@ -84,7 +85,7 @@ def grow(packed, scratch, room, rules, legal, counters):  # type: ignore[no-unty
                 copy(address(source), address(scratch.states[i]), lanes)
             chance_logits, values = room.chance_logits[:split], room.values[:split]
             afterstate(packed, scratch, leaves.actions[:split], chance_logits, values)
-            if trees.graft_chance(tree, leaves, 0, simulation + 1, chance_logits, values, rules.discount) >= 0:
+            if growth.graft_chance(tree, leaves, 0, simulation + 1, chance_logits, values, rules) >= 0:
                 return False
         if split < batch:
             count = batch - split
@@ -103,9 +104,7 @@ def grow(packed, scratch, room, rules, legal, counters):  # type: ignore[no-unty
                 logits,
                 values,
             )
-            bad = trees.graft_decision(
-                tree, leaves, split, simulation + 1, states, rewards, logits, values, rules.discount
-            )
+            bad = growth.graft_decision(tree, leaves, split, simulation + 1, states, rewards, logits, values, rules)
             if bad >= 0:
                 return False
     harvest(tree, legal, rules, room.visits, room.q_values, room.depths, room.policy, room.actions)
