@@ -25,6 +25,7 @@ from fx_pipeline.proofs.prove import Proof, evaluation_sessions, training_data
 
 _PUCT = {
     "search.root_action_selection": "puct",
+    "search.backup": "mean",
     "search.rescale_values": True,
     "search.value_scale": 0.1,
     "selfplay.noise_end": 0.2,
@@ -38,9 +39,10 @@ _OLDER_REPLAY = {
 }
 LINES: Mapping[str, Mapping[str, Any]] = {
     "default": {},
-    "pUCT in place of Gumbel": _PUCT,
+    "pUCT, mean backup": _PUCT,
     "Q rescaled as in mctx": {"search.rescale_values": True, "search.value_scale": 0.1},
     "backup: mean": {"search.backup": "mean"},
+    "decisions of 25 simulations": {"decision.simulations": 25},
     "discount 0.99": {"search.discount": 0.99},
     "discount 0.97": {"search.discount": 0.97},
     "value of the root: mean": {"selfplay.root_value": "mean"},

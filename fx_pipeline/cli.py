@@ -400,11 +400,55 @@ def prove(
         raise typer.Exit(1)
 
 
+@app.command("leaderboard")
+def leaderboard_(
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object a report, a line each.")] = False,
+) -> None:
+    """Write the leaderboard, one page over all validation reports, and print it."""
+    with clear_errors():
+        from dataclasses import asdict
+
+        from fx_pipeline.defs.promotion import champions
+        from fx_pipeline.settings import load_settings
+        from fx_pipeline.validation.leaderboard import write_leaderboard
+        from fx_pipeline.validation.numbers import number
+
+        settings = load_settings()
+        page = settings.layout.leaderboard
+        entries, unread = write_leaderboard(settings.layout.reports, page, champions(settings))
+        for reason in unread:
+            errors.print(f"left out: {reason}", highlight=False, markup=False, soft_wrap=True)
+        if json_:
+            for row in entries:
+                sys.stdout.write(json.dumps(asdict(row), allow_nan=False) + "\n")
+            return
+        table = Table(box=None, padding=(0, 1, 0, 0))
+        for heading in ("verdict", "instrument", "window", "agent"):
+            table.add_column(heading, no_wrap=True)
+        for heading in ("seeds", "trades", "a trade", "DSR", "drawdown"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for row in entries:
+            table.add_row(
+                f"{row.verdict}{' (champion)' if row.champion else ''}",
+                row.instrument,
+                row.window,
+                row.agent,
+                str(row.seeds),
+                f"{row.trades:,}",
+                number(row.expectancy_pips, "pips"),
+                number(row.deflated_sharpe, "percent"),
+                number(row.max_drawdown_pips, "size"),
+            )
+        console.print(table)
+        console.print(f"{page}", highlight=False, soft_wrap=True)
+
+
 @app.command()
 def watch(
     instrument: Annotated[str, typer.Argument(help="OANDA name, such as EUR_USD.")],
     window: Annotated[str, typer.Argument(help="Key of the walk-forward window, such as 2024-01-22.")],
     agent: Annotated[str, typer.Option(help="Name of the agent.")] = "muzero",
+    seed: Annotated[int | None, typer.Option(help="Seed of the training; absent: the one that wrote last.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Show it as it is now, and leave.")] = False,
 ) -> None:
     """Watch a training that runs in the pipeline: curves, losses, actions, speed, and when it will be done.
@@ -413,9 +457,16 @@ def watch(
     """
     with clear_errors():
         from fx_pipeline.settings import load_settings
+        from fx_pipeline.watch_command import newest_training
         from fx_pipeline.watch_command import watch as watch_training
 
-        state = watch_training(load_settings().layout.checkpoint(agent, instrument, window), console, once=once)
+        layout = load_settings().layout
+        folder = (
+            newest_training(layout.trainings(agent, instrument, window))
+            if seed is None
+            else layout.checkpoint(agent, instrument, window, seed)
+        )
+        state = watch_training(folder, console, once=once)
     if state in ("failed", "killed", "not responding"):
         raise typer.Exit(1)
 

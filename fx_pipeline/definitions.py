@@ -3,12 +3,13 @@
     raw_candles -> m1_candles -> feature_table -> valid_sessions
         -> muzero_checkpoint -> validation_report -> champion -> live_decisions
                                                   -> holdout_report
+                                                  -> leaderboard (and the champion's mark on it)
     agent_certification
 
 Assets per month load and clean candles, assets per instrument compute features and sessions, assets per walk-forward
 window train and validate. The certification stands beside them: whether the agent learns at all, on markets whose best
 policy is known. A schedule keeps the candles current and a sensor prepares what came in; others validate each new
-checkpoint and promote what passes the gate.
+checkpoint, promote what passes the gate and beats the champion, and demote a champion that fails.
 """
 
 import warnings
@@ -28,6 +29,7 @@ from fx_pipeline.defs import (  # noqa: E402
     holdout,
     jobs,
     keeping_current,
+    leaderboard,
     live,
     market_data,
     models,
@@ -43,6 +45,7 @@ defs = dg.Definitions(
         features.valid_sessions,
         models.muzero_checkpoint,
         models.validation_report,
+        leaderboard.leaderboard,
         holdout.holdout_report,
         models.champion,
         live.live_decisions,

@@ -134,10 +134,9 @@ def run_demo(
         from fx_pipeline.defs.models import AGENT, champion
         from fx_pipeline.defs.partitions import INSTRUMENTS, key
         from fx_pipeline.defs.progress import listening
-        from fx_pipeline.defs.promotion import read_champion
+        from fx_pipeline.defs.promotion import decide
         from fx_pipeline.defs.resources import Broker
         from fx_pipeline.sessions.table import read_plan
-        from fx_pipeline.validation.promotion import decide_promotion
         from fx_pipeline.validation.report import read_report
 
     if instrument not in INSTRUMENTS:
@@ -201,9 +200,9 @@ def run_demo(
                     f"window {chosen[-1].key} of {instrument} was skipped for want of valid sessions: give more of it."
                 )
             report = read_report(folder)
-            decision = decide_promotion(report, read_champion(settings, instrument))
+            demotion, decision = decide(settings, instrument, report)
             live = None
-            if decision.promote:
+            if decision.promote or demotion is not None:
                 with display.stage("promote, and a dry run of live trading"):
                     asset = {"ops": {champion.op.name: {"config": {"window": chosen[-1].key}}}}
                     launch(promote.name, instrument, asset)

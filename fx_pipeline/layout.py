@@ -52,6 +52,11 @@ class Layout:
         return self.data_dir / "reports"
 
     @property
+    def leaderboard(self) -> Path:
+        """The page that compares all validation reports."""
+        return self.reports / "leaderboard.html"
+
+    @property
     def newest_report(self) -> Path:
         """Which report was materialised last."""
         return self.data_dir / "newest_report.json"
@@ -69,9 +74,13 @@ class Layout:
         """The walk-forward plan of an instrument."""
         return self.data_dir / "windows" / f"{instrument}.json"
 
-    def checkpoint(self, agent: str, instrument: str, window: str) -> Path:
-        """Folder of the newest checkpoint of a window."""
+    def trainings(self, agent: str, instrument: str, window: str) -> Path:
+        """Folder of the trainings of a window."""
         return self.data_dir / "checkpoints" / agent / instrument / window
+
+    def checkpoint(self, agent: str, instrument: str, window: str, seed: int) -> Path:
+        """Folder of the newest checkpoint of a window with that seed: no seed replaces another."""
+        return self.trainings(agent, instrument, window) / f"seed-{seed}"
 
     def report(self, agent: str, instrument: str, window: str) -> Path:
         """Folder of the newest validation report of a window."""
@@ -84,6 +93,14 @@ class Layout:
     def champion(self, instrument: str) -> Path:
         """The record of an instrument's champion."""
         return self.data_dir / "champion" / f"{instrument}.json"
+
+    def demotion(self, instrument: str) -> Path:
+        """Why an instrument lost its last champion."""
+        return self.data_dir / "champion" / "demoted" / f"{instrument}.json"
+
+    def standings(self, instrument: str, sha256: str) -> Path:
+        """Folder of how a champion did on newer windows, a file each."""
+        return self.data_dir / "standings" / instrument / sha256[:16]
 
     def live_decision(self, instrument: str) -> Path:
         """The newest decision of the live job."""

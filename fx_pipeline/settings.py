@@ -17,6 +17,7 @@ from fx_pipeline.market.holidays import holidays_with
 from fx_pipeline.market.instrument import instrument
 from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS, WalkForwardConfig
 from fx_pipeline.validation.gate import GateConfig
+from fx_pipeline.validation.promotion import PromotionConfig
 
 #: `fx_pipeline.agents.muzero` sizes; the demo and CI use `small` and `tiny`.
 Preset = Literal["full", "small", "tiny", "legacy"]
@@ -75,6 +76,9 @@ class Settings(BaseSettings):
     episodes: int | None = Field(None, ge=1, description="Training episodes; absent: the preset's budget.")
     proof_minutes: float = Field(5.0, gt=0, description="Minutes of each training of the agent's certification.")
     seed: int = Field(7, ge=0, lt=2**31, description="The one seed that every random source is derived from.")
+    seeds: Annotated[tuple[int, ...], NoDecode] = Field(
+        (), description="Seeds of the trainings of a window, separated by commas; absent: FX_SEED alone."
+    )
     cost_kind: Literal["fixed", "quoted", "profile"] = Field(
         "fixed", description="Cost model of training and validation."
     )
@@ -83,12 +87,30 @@ class Settings(BaseSettings):
     gate: GateConfig = Field(
         GateConfig(), description='Thresholds of the promotion gate as JSON, such as {"min_trades": 300}.'
     )
+    promotion: PromotionConfig = Field(
+        PromotionConfig(),
+        description='When a champion is replaced or demoted, as JSON, such as {"max_paired_p": 0.01}.',
+    )
 
     @field_validator("instruments", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+        return value
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _numbers(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(dict.fromkeys(number.strip() for number in value.split(",") if number.strip()))
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _in_range(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(0 <= seed < 2**31 for seed in value):
+            raise ValueError("a seed is at least 0 and below 2^31.")
         return value
 
     @field_validator("instruments")
@@ -183,6 +205,18 @@ class Settings(BaseSettings):
     def walk_forward(self) -> WalkForwardConfig:
         """Spans of the walk-forward windows."""
         return WalkForwardConfig(self.train_days, self.validation_days, self.embargo_bars)
+
+    @property
+    def training_seeds(self) -> tuple[int, ...]:
+        """Seeds that a training of a window goes through when none are named."""
+        return self.seeds or (self.seed,)
+
+    @property
+    def judged_seeds(self) -> tuple[int, ...]:
+        """`training_seeds` and as many of the numbers after the greatest as the gate asks for seeds beyond them."""
+        known = self.training_seeds
+        missing = max(0, self.gate.min_seeds - len(known))
+        return known + tuple(range(max(known) + 1, max(known) + 1 + missing))
 
     @cached_property
     def sealed_from_ns(self) -> int | None:

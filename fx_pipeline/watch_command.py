@@ -95,6 +95,13 @@ def watch(
     return state
 
 
+def newest_training(folder: Path) -> Path:
+    """Return the folder of the seed whose training wrote last, of all seeds of a window; of none, the window's own."""
+    trainings = [(read_progress(place), place) for place in sorted(folder.glob("seed-*"))]
+    known = [(progress["updated_s"], place) for progress, place in trainings if progress is not None]
+    return max(known, key=lambda training: float(training[0]))[1] if known else folder
+
+
 def state_of(document: Mapping[str, Any]) -> str:
     """Return the state that the file names, or "killed" where its process is gone."""
     if document["state"] == RUNNING and not process_runs(int(document["process"])):
@@ -128,6 +135,7 @@ def view(document: Mapping[str, Any], now_s: float) -> RenderableType:
     """Draw a training: how far it is, its curves, its actions."""
     training = document["training"]
     title = Text(" ".join(str(training[name]) for name in ("instrument", "window", "preset") if name in training))
+    title.append(f" seed {training['seed']}" if "seed" in training else "")
     title.stylize("bold")
     state = SILENT if is_silent(document, now_s) else state_of(document)
     title.append(f"  {state}", style="green" if state in (RUNNING, FINISHED) else "red")

@@ -341,3 +341,14 @@ def test_newest_report_is_shown(run: Callable[..., Result], project: Path) -> No
     summary = json.loads(done.stdout.splitlines()[-1])
     assert summary["window"] == "2024-01-02"
     assert summary["report"] == str(project / "data/reports/muzero/EUR_USD/2024-01-02/report.html")
+
+
+def test_leaderboard_is_written_and_says_what_it_could_not_read(run: Callable[..., Result], project: Path) -> None:
+    folder = project / "data" / "reports" / "muzero" / "EUR_USD" / "2024-02-01"
+    folder.mkdir(parents=True)
+    write(folder / "report.json", "{")
+    done = run("leaderboard")
+    page = project / "data" / "reports" / "leaderboard.html"
+    assert done.exit_code == 0 and "reports/leaderboard.html" in done.stdout and page.exists()
+    assert "left out" in done.stderr and "EUR_USD/2024-02-01/report.json" in done.stderr
+    assert run("leaderboard", "--json").stdout == ""

@@ -97,7 +97,7 @@ def kill_in(process: subprocess.Popen[str], stage: str, begun: Callable[[], bool
 
 
 def result(project: Path) -> tuple[bytes, dict[str, Any]]:
-    (weights,) = (project / "data" / "checkpoints").glob("*/*/*/weights.safetensors")
+    (weights,) = (project / "data" / "checkpoints").glob("*/*/*/*/weights.safetensors")
     (report,) = (project / "data" / "reports").rglob("report.json")
     figures: dict[str, Any] = json.loads(report.read_text())["figures"]
     return weights.read_bytes(), figures

@@ -190,3 +190,27 @@ def test_sealed_days_begin_with_their_trading_day(monkeypatch: pytest.MonkeyPatc
     # 17:00 New York of the day before.
     assert pd.Timestamp(settings.sealed_from_ns, tz="UTC").isoformat() == "2024-01-21T22:00:00+00:00"
     assert settings.sealed_span == "hold-out 2024-01-22"
+
+
+def test_seeds_of_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().training_seeds == (7,)
+    assert load_settings().judged_seeds == (7, 8, 9, 10, 11)
+    monkeypatch.setenv("FX_SEEDS", "3, 1,3,40")
+    assert load_settings().training_seeds == (3, 1, 40)
+    assert load_settings().judged_seeds == (3, 1, 40, 41, 42)
+    monkeypatch.setenv("FX_GATE", '{"min_seeds": 2}')
+    assert load_settings().judged_seeds == (3, 1, 40)
+
+
+@pytest.mark.parametrize("value", ["-1", "1,x", "2147483648"])
+def test_seeds_that_are_none_are_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("FX_SEEDS", value)
+    with pytest.raises(ConfigurationError, match="FX_SEEDS"):
+        load_settings()
+
+
+@pytest.mark.parametrize("value", ['{"max_paired_p": 0}', '{"demote_after": 0}', '{"demote": 1}'])
+def test_a_promotion_that_means_nothing_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("FX_PROMOTION", value)
+    with pytest.raises(ConfigurationError, match="FX_PROMOTION"):
+        load_settings()

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from fx_pipeline.agents.progress_file import PROGRESS_NAME, ProgressFile
 from fx_pipeline.market.errors import DataError
-from fx_pipeline.watch_command import action_bar, eta_s, sparkline, state_of, view, watch
+from fx_pipeline.watch_command import action_bar, eta_s, newest_training, sparkline, state_of, view, watch
 
 FIGURES = {
     "seconds": 2.0,
@@ -159,13 +159,20 @@ def test_the_command_leaves_with_status_1_after_a_kill(tmp_path: Path, monkeypat
 
     monkeypatch.setenv("FX_DATA_DIR", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    place = tmp_path / "checkpoints" / "muzero" / "EUR_USD" / "2024-01-22"
+    place = tmp_path / "checkpoints" / "muzero" / "EUR_USD" / "2024-01-22" / "seed-7"
     command = ["watch", "EUR_USD", "2024-01-22"]
     assert CliRunner().invoke(app, command).exit_code == 2, "nothing is there"
     ProgressFile(place, "a", {}).__enter__()
     assert CliRunner().invoke(app, [*command, "--once"]).exit_code == 0
     change(place, process=dead_process())
     assert CliRunner().invoke(app, command).exit_code == 1
+
+
+def test_of_several_seeds_the_one_that_wrote_last_is_watched(tmp_path: Path) -> None:
+    assert newest_training(tmp_path) == tmp_path
+    for seed, at_s in ((1, 10.0), (2, 30.0), (3, 20.0)):
+        ProgressFile(tmp_path / f"seed-{seed}", "a", {}, clock=lambda at_s=at_s: at_s).__enter__()
+    assert newest_training(tmp_path) == tmp_path / "seed-2"
 
 
 def test_the_time_left_is_that_of_the_iterations_left(folder: Path) -> None:

@@ -25,6 +25,15 @@ class Policy(Protocol):
         ...
 
 
+@runtime_checkable
+class Foresighted(Policy, Protocol):
+    """A policy of whose decisions a part depends on the market alone, and can be computed for many bars at once."""
+
+    def over(self, market: MarketArrays, bars: npt.NDArray[np.int64]) -> Policy:
+        """Return a policy that decides the same, to the bit, on observations of `market` at `bars` (K,), but sooner."""
+        ...
+
+
 @dataclass(frozen=True)
 class TrainingData:
     """All that an agent may learn from: nothing in it lies beyond the training span.

@@ -28,8 +28,8 @@ class Agent:
         Version of the code that trains it; another one makes another agent.
     config_digest : callable
         Preset name to a hash of its configuration.
-    load_head : callable or None
-        Checkpoint folder to the greedy Policy of the policy network alone; None for an agent that does not search.
+    without_search : callable or None
+        A loaded Policy to the greedy Policy of its policy network alone; None for an agent that does not search.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Agent:
     reward: Callable[[str], Any]
     code_version: Callable[[], str]
     config_digest: Callable[[str], str]
-    load_head: Callable[[Path], Policy] | None = None
+    without_search: Callable[[Any], Policy] | None = None
 
 
 def agent(name: str) -> Agent:
@@ -69,12 +69,6 @@ def _muzero_policy(folder: Path) -> Policy:
     from fx_pipeline.agents.muzero.policy import MuZeroPolicy
 
     return MuZeroPolicy.from_checkpoint(folder)
-
-
-def _muzero_head(folder: Path) -> Policy:
-    from fx_pipeline.agents.muzero.policy import MuZeroPolicy
-
-    return MuZeroPolicy.from_checkpoint(folder, use_search=False)
 
 
 _MUZERO_EPISODES = {"full": 20_000, "small": 768, "tiny": 8, "legacy": 768}
@@ -115,6 +109,6 @@ _AGENTS: Mapping[str, Agent] = {
         reward=_muzero_reward,
         code_version=_muzero_code_version,
         config_digest=_muzero_config_digest,
-        load_head=_muzero_head,
+        without_search=lambda policy: policy.without_search(),
     ),
 }

@@ -9,7 +9,7 @@ from fx_pipeline.defs.jobs import promote, train, validate
 from fx_pipeline.defs.live import live_trading
 from fx_pipeline.defs.models import AGENT, champion, muzero_checkpoint, validation_report
 from fx_pipeline.defs.partitions import INSTRUMENTS, cell, key
-from fx_pipeline.defs.promotion import read_champion
+from fx_pipeline.defs.promotion import decide
 from fx_pipeline.market.errors import FxPipelineError
 from fx_pipeline.settings import load_settings
 
@@ -18,10 +18,10 @@ from fx_pipeline.settings import load_settings
     job=validate,
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Validates each new checkpoint, once. One that the next training has replaced by then is not there.",
+    description="Validates a window, with all its seeds, once after each training of it.",
 )
 def validate_new_checkpoints(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    """Validate every checkpoint that was made, once."""
+    """Validate a window after each training of it."""
     records = new_materializations(context.instance, muzero_checkpoint, int(context.cursor or 0))
     if not records:
         return dg.SkipReason("no new checkpoint.")
@@ -39,16 +39,17 @@ def validate_new_checkpoints(context: dg.SensorEvaluationContext) -> dg.SensorRe
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Promotes a model whose report passed the gate, and hands a new champion to the live job (a dry run here). A "
-        "report that does not pass is skipped, and the tick says why."
+        "Promotes a model whose report passed the gate and that is better than the champion on the same sessions, "
+        "demotes a champion that fails on newer windows, and tells the live job (a dry run here). A report that does "
+        "not pass is skipped, and the tick says why."
     ),
 )
 def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    """Promote a model whose report passed the gate, and hand a new champion to the live job (a dry run here).
+    """Promote what passed the gate and beats the champion, demote a champion that fails, and tell the live job.
 
-    The decision itself is `fx_pipeline.validation.promotion`, which the champion asset repeats on what is then there.
+    The decisions themselves are in `fx_pipeline.validation.promotion`; the champion asset repeats them on what is then
+    there.
     """
-    from fx_pipeline.validation.promotion import decide_promotion
     from fx_pipeline.validation.report import read_report
 
     settings = load_settings()
@@ -63,13 +64,15 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
             said.append(f"{instrument} {window}: its report is gone.")
             continue
         try:
-            decision = decide_promotion(read_report(folder), read_champion(settings, instrument))
+            demotion, decision = decide(settings, instrument, read_report(folder))
         except FxPipelineError as error:
             # Raised, it would come again on every tick and hold up all that lies behind it.
             said.append(f"{instrument} {window}: {error}")
             continue
+        if demotion is not None:
+            said.append(f"{instrument}: the champion of window {demotion['window']} is demoted: {demotion['reason']}")
         said.append(f"{instrument} {window}: {decision.reason}")
-        if decision.promote:
+        if decision.promote or demotion is not None:
             requests.append(
                 dg.RunRequest(
                     run_key=f"promote|{record.storage_id}",
@@ -81,7 +84,7 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
     for record in new_materializations(context.instance, champion, cursor["champions"]):
         cursor["champions"] = record.storage_id
         instrument = record.partition_key or ""
-        said.append(f"{instrument}: the new champion goes to the live job.")
+        said.append(f"{instrument}: the live job is told who its champion is.")
         requests.append(
             dg.RunRequest(
                 run_key=f"live|{record.storage_id}",
@@ -105,23 +108,25 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
     default_status=dg.DefaultScheduleStatus.STOPPED,
     description=(
         "Trains the newest window of every instrument on Fridays after the close, on what `keep_current` and "
-        "`prepare_new_candles` have brought in by then. One seed, where the gate asks for five. Off until switched "
-        "on."
+        "`prepare_new_candles` have brought in by then: as many seeds as the gate asks for, one after the other. "
+        "Off until switched on."
     ),
 )
 def weekly_retraining(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
     """Train the newest window of every instrument on Friday after the market closes. Off until switched on."""
     from fx_pipeline.sessions.table import read_plan
 
-    layout = load_settings().layout
+    settings = load_settings()
+    seeds = {"ops": {muzero_checkpoint.op.name: {"config": {"seeds": list(settings.judged_seeds)}}}}
     week = context.scheduled_execution_time.strftime("%G-W%V")
     requests = []
     for instrument in INSTRUMENTS:
-        path = layout.windows(instrument)
+        path = settings.layout.windows(instrument)
         windows = read_plan(path).windows if path.exists() else ()
         if not windows:
             context.log.info(f"{instrument} has no walk-forward window yet.")
             continue
         newest = windows[-1].key
-        requests.append(dg.RunRequest(run_key=f"{week}|{instrument}|{newest}", partition_key=key(instrument, newest)))
+        run_key, partition = f"{week}|{instrument}|{newest}", key(instrument, newest)
+        requests.append(dg.RunRequest(run_key=run_key, partition_key=partition, run_config=seeds))
     return requests or dg.SkipReason("no instrument has a walk-forward window yet: materialise valid_sessions.")

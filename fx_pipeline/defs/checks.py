@@ -6,9 +6,10 @@ from fx_pipeline.defs.features import feature_table, valid_sessions
 from fx_pipeline.defs.freshness import candles_are_current
 from fx_pipeline.defs.gaps import gap_table, overview_metadata
 from fx_pipeline.defs.market_data import m1_candles
-from fx_pipeline.defs.models import AGENT, read_checkpoint, validation_report
+from fx_pipeline.defs.models import AGENT, validation_report
 from fx_pipeline.defs.partitions import cell, keys_of
 from fx_pipeline.defs.resources import Warehouse
+from fx_pipeline.defs.seeds import read_checkpoint
 from fx_pipeline.defs.training_alerts import TRAINING_ALERTS
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.settings import load_settings
@@ -139,7 +140,7 @@ def windows_do_not_leak(context: dg.AssetCheckExecutionContext, warehouse: Wareh
 
 @dg.asset_check(asset=validation_report, blocking=True)
 def report_is_complete(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """The report has its figures and its page, and was made of the checkpoint that lies beside it."""
+    """The report has its figures and its page, and was made of the checkpoint of its seed."""
     from fx_pipeline.validation.report import read_report, report_summary
 
     settings, problems = load_settings(), []
@@ -154,7 +155,7 @@ def report_is_complete(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckR
         problems += [f"{key}: {name} is missing" for name in SUMMARY_FIELDS if name not in summary]
         if not (folder / "report.html").exists():
             problems.append(f"{key}: the page is missing")
-        checkpoint = read_checkpoint(settings.layout.checkpoint(AGENT, instrument, window))
+        checkpoint = read_checkpoint(settings.layout.checkpoint(AGENT, instrument, window, report["figures"]["seed"]))
         if checkpoint["weights_sha256"] != report["lineage"]["checkpoint_sha256"]:
             problems.append(f"{key}: the report is of another checkpoint")
     return dg.AssetCheckResult(passed=not problems, metadata={"problems": problems})

@@ -10,10 +10,12 @@ import dagster as dg
 import pandas as pd
 
 from fx_pipeline.defs.metadata import OWNERS
-from fx_pipeline.defs.models import AGENT, load_span, read_checkpoint, validation_identity, validation_report
+from fx_pipeline.defs.models import AGENT, validation_identity, validation_report
 from fx_pipeline.defs.partitions import cell, instrument_window
 from fx_pipeline.defs.progress import reporter
 from fx_pipeline.defs.resources import Tracking, Warehouse
+from fx_pipeline.defs.seeds import candidate, seed_checkpoints
+from fx_pipeline.defs.spans import load_span
 from fx_pipeline.settings import load_settings
 
 #: Digits of a checkpoint's hash that name it.
@@ -57,12 +59,14 @@ def holdout_report(
     if start_ns is None:
         context.log.warning("skipped: no day is sealed: set FX_HOLDOUT_START to the first one.")
         return
-    checkpoint = settings.layout.checkpoint(AGENT, instrument, key)
-    if not (checkpoint / "checkpoint.json").exists():
-        context.log.warning(f"skipped: there is no checkpoint in {checkpoint}: materialise muzero_checkpoint first.")
+    checkpoints = seed_checkpoints(settings, AGENT, instrument, key)
+    if not checkpoints:
+        place = settings.layout.trainings(AGENT, instrument, key)
+        context.log.warning(f"skipped: there is no checkpoint in {place}: materialise muzero_checkpoint first.")
         return
-    record = read_checkpoint(checkpoint)
-    sha256 = record["weights_sha256"]
+    named = [found for found in checkpoints if found.sha256[:_NAME_DIGITS] == config.checkpoint]
+    judged = named[0] if named else candidate(checkpoints)
+    record, sha256 = judged.record, judged.sha256
     if pd.Timestamp(record["window"]["valid_end"]).value > start_ns:
         context.log.warning(
             f"skipped: window {key} reaches into the sealed days, so its checkpoint was chosen on them: materialise "
@@ -106,7 +110,7 @@ def holdout_report(
             warehouse,
             ledger,
             span,
-            checkpoint,
+            judged.folder,
             AGENT,
             {"dagster_run_id": context.run.run_id},
             reporter(context, f"open the sealed days for {key}"),

@@ -4,6 +4,7 @@ import dagster as dg
 
 from fx_pipeline.defs.certification import agent_certification
 from fx_pipeline.defs.features import feature_table, valid_sessions
+from fx_pipeline.defs.leaderboard import leaderboard
 from fx_pipeline.defs.market_data import m1_candles, raw_candles
 from fx_pipeline.defs.models import champion, muzero_checkpoint, validation_report
 
@@ -24,13 +25,16 @@ train = dg.define_asset_job(
 )
 validate = dg.define_asset_job(
     "validate",
-    selection=[validation_report],
-    description="Validate the checkpoint of a walk-forward window.",
+    selection=[validation_report, leaderboard],
+    description="Validate the checkpoints of a walk-forward window, and bring the leaderboard up to date.",
 )
 promote = dg.define_asset_job(
     "promote",
-    selection=[champion],
-    description="Register a validated model and make it the champion of its instrument, if its report allows it.",
+    selection=[champion, leaderboard],
+    description=(
+        "Register a validated model and make it the champion of its instrument, if its report allows it; demote the "
+        "champion before if it failed."
+    ),
 )
 certify = dg.define_asset_job(
     "certify",

@@ -1,5 +1,8 @@
 """The live-trading job. In this version a dry run: one decision, no order."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import dagster as dg
 
 from fx_pipeline.defs.metadata import OWNERS
@@ -31,11 +34,14 @@ class LiveConfig(dg.Config):
 
 @dg.op(out=dg.Out(dagster_type=dict))
 def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: Warehouse) -> dict:
-    """Load the champion, take one decision on the newest bars, record it. No order is sent."""
+    """Load the champion, take one decision on the newest bars, record it. No order is sent.
+
+    Where the champion was demoted nothing is decided: the record says HOLD, so that no decision of it is left standing.
+    """
     from pathlib import Path
 
     from fx_pipeline.agents.registry import agent
-    from fx_pipeline.defs.promotion import read_champion
+    from fx_pipeline.defs.promotion import read_champion, read_demotion
     from fx_pipeline.features.kernel import WARMUP_BARS
     from fx_pipeline.features.table import load_newest
     from fx_pipeline.live.decision import decide
@@ -44,23 +50,29 @@ def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: W
     from fx_pipeline.market.atomic import atomic_write_json
 
     settings = load_settings()
-    record = read_champion(settings, config.instrument)
-    if record is None:
-        raise dg.Failure(f"{config.instrument} has no champion: promote a validated model first.", allow_retries=False)
     try:
         with account_lock(settings.layout.live_lock):
-            with warehouse.get_connection(read_only=True) as connection:
-                market = load_newest(connection, config.instrument, WARMUP_BARS + WINDOW_BARS)
-            policy = agent(record["agent"]).load_policy(Path(record["model"]))
-            decision = decide(policy, market, record["sha256"]).record()
-            decision |= {
-                "model_version": f"{record['registered_model']} v{record['version']}",
-                "run_id": context.run.run_id,
-            }
+            record = read_champion(settings, config.instrument)
+            demotion = read_demotion(settings, config.instrument)
+            if record is not None:
+                with warehouse.get_connection(read_only=True) as connection:
+                    market = load_newest(connection, config.instrument, WARMUP_BARS + WINDOW_BARS)
+                policy = agent(record["agent"]).load_policy(Path(record["model"]))
+                decision = decide(policy, market, record["sha256"]).record()
+                decision["model_version"] = f"{record['registered_model']} v{record['version']}"
+                said = f"{decision['action']} after the bar of {decision['bar']}"
+            elif demotion is not None:
+                decision = idle(config.instrument, demotion)
+                said = decision["reason"]
+            else:
+                raise dg.Failure(
+                    f"{config.instrument} has no champion: promote a validated model first.", allow_retries=False
+                )
+            decision["run_id"] = context.run.run_id
             atomic_write_json(settings.layout.live_decision(config.instrument), decision)
     except AccountLockedError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-    context.log.info(f"dry run: {decision['action']} after the bar of {decision['bar']}, no order sent.")
+    context.log.info(f"dry run: {said}, no order sent.")
     context.log_event(
         dg.AssetObservation(
             live_decisions.key,
@@ -71,6 +83,18 @@ def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: W
         )
     )
     return decision
+
+
+def idle(instrument: str, demotion: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the decision of an instrument without a champion: nothing is opened, and nothing is closed by itself."""
+    return {
+        "instrument": instrument,
+        "action": "HOLD",
+        "legal": ("HOLD",),
+        "orders_sent": 0,
+        "reason": f"no champion, the model of window {demotion['window']} was demoted: {demotion['reason']}",
+        "model_version": f"{demotion['registered_model']} v{demotion['version']} (demoted)",
+    }
 
 
 @dg.job(

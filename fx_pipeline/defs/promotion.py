@@ -1,39 +1,238 @@
-"""Promotion: copy the model to where it never changes, register it, move the alias, write the champion's record."""
+"""Promotion and demotion: the decisions carried out, in an order that a kill cannot leave half done for good."""
 
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fx_pipeline.defs.resources import Tracking
-from fx_pipeline.market.atomic import atomic_write_json
+from fx_pipeline.market.atomic import atomic_path, atomic_write_json
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.settings import Settings
+from fx_pipeline.validation.promotion import Decision, decide_demotion, decide_promotion
+
+#: In the folder of a report: the model version that it made.
+REGISTERED_NAME = "registered.json"
+#: What a model's folder keeps; the record of the checkpoint is the last to be written, and completes it.
+_OF_REPORT, _OF_CHECKPOINT = ("report.html", "report.json"), ("run.json", "weights.safetensors", "checkpoint.json")
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """What a promotion did: the metadata of the new champion, or why there is none."""
+    """What a promotion did.
+
+    Attributes
+    ----------
+    champion : dict or None
+        Record of the new champion.
+    demotion : dict or None
+        Record of the demotion of the one before, if that happened now.
+    reason : str
+        Of the promotion, or why there was none.
+    """
 
     champion: dict[str, Any] | None
+    demotion: dict[str, Any] | None
     reason: str
 
 
 def read_champion(settings: Settings, instrument: str) -> dict[str, Any] | None:
-    """Return the record of an instrument's champion, or None.
+    """Return the record of an instrument's champion, or None. One that was demoted is none.
 
     Raises
     ------
     DataError
-        If the record cannot be read.
+        If a record cannot be read.
     """
-    path = settings.layout.champion(instrument)
-    if not path.exists():
-        return None
+    record = _read(settings.layout.champion(instrument))
+    demotion = read_demotion(settings, instrument)
+    # The demotion is written first: from then on nothing trades the model, wherever a kill may have hit.
+    return None if record is None or (demotion and demotion["sha256"] == record["sha256"]) else record
+
+
+def rival(settings: Settings, instrument: str, window: str, sha256: str) -> dict[str, Any] | None:
+    """Return the champion that a model validated on a window is compared with: another one, and not of a newer window.
+
+    Raises
+    ------
+    DataError
+        If its record cannot be read.
+    """
+    champion = read_champion(settings, instrument)
+    return None if champion is None or champion["sha256"] == sha256 or window < champion["window"] else champion
+
+
+def champions(settings: Settings) -> list[str]:
+    """Return the hashes of the models that trade now, of all instruments.
+
+    Raises
+    ------
+    DataError
+        If a record cannot be read.
+    """
+    folder = settings.layout.champion("x").parent
+    found = [read_champion(settings, path.stem) for path in sorted(folder.glob("*.json"))]
+    return [record["sha256"] for record in found if record is not None]
+
+
+def read_demotion(settings: Settings, instrument: str) -> dict[str, Any] | None:
+    """Return the record of an instrument's last demotion, or None.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
+    return _read(settings.layout.demotion(instrument))
+
+
+def decide(settings: Settings, instrument: str, report: Mapping[str, Any]) -> tuple[dict[str, Any] | None, Decision]:
+    """Decide on the champion and on the candidate of a report, from what is on disk; nothing is changed.
+
+    Returns
+    -------
+    dict or None
+        Record of the demotion, where the champion has to go.
+    Decision
+        On the candidate, as it is after that.
+    """
+    from fx_pipeline.defs.standing import read_standings
+
+    champion, demotion, due = read_champion(settings, instrument), read_demotion(settings, instrument), None
+    if champion is not None:
+        standings = read_standings(settings, champion)
+        reason = decide_demotion(champion, standings, settings.promotion)
+        if reason is not None:
+            due = _demotion(champion, max(standing["window"] for standing in standings), reason)
+            champion, demotion = None, due
+    return due, decide_promotion(report, champion, demotion, settings.promotion)
+
+
+def promote(settings: Settings, tracking: Tracking, agent: str, instrument: str, window: str, run_id: str) -> Promotion:
+    """Demote the champion if it failed, and make the model of a window the champion if its report allows it.
+
+    Repeating it changes nothing, and completes what a kill left.
+    """
+    from fx_pipeline.validation.report import read_report
+
+    _complete_demotion(settings, tracking, instrument)
+    folder = settings.layout.report(agent, instrument, window)
+    if not (folder / "report.json").exists():
+        return Promotion(None, None, f"there is no report in {folder}: materialise validation_report first.")
+    report = read_report(folder)
+    demotion, decision = decide(settings, instrument, report)
+    if demotion is not None:
+        atomic_write_json(settings.layout.demotion(instrument), demotion | {"dagster_run_id": run_id})
+        _complete_demotion(settings, tracking, instrument)
+    if not decision.promote:
+        return Promotion(None, demotion, decision.reason)
+    checkpoint = settings.layout.checkpoint(agent, instrument, window, report["figures"]["seed"])
+    record = json.loads((checkpoint / "checkpoint.json").read_text())
+    sha256 = report["lineage"]["checkpoint_sha256"]
+    if record["weights_sha256"] != sha256:
+        return Promotion(
+            None,
+            demotion,
+            f"the checkpoint of window {window} was trained again after its report: validate it before promoting it.",
+        )
+    if _sha256(checkpoint / "weights.safetensors") != sha256:
+        return Promotion(
+            None, demotion, f"the weights in {checkpoint} are not those that were validated: train the window again."
+        )
+    model = settings.layout.model(instrument, sha256)
+    _freeze(checkpoint, folder, model)
+    champion = _register(settings, tracking, report, model, agent, run_id)
+    atomic_write_json(settings.layout.champion(instrument), champion)
+    return Promotion(champion, demotion, decision.reason)
+
+
+def _register(
+    settings: Settings, tracking: Tracking, report: Mapping[str, Any], model: Path, agent: str, run_id: str
+) -> dict[str, Any]:
+    """Register the frozen model with links to all that it came from, and the runs and the report with links to it."""
+    figures, lineage, validated = report["figures"], report["lineage"], report["run"]
+    instrument, window, name = figures["instrument"], figures["window"], f"{figures['instrument']}-{agent}"
+    trained = json.loads((model / "run.json").read_bytes())
+    record = json.loads((model / "checkpoint.json").read_bytes())
+    links = {
+        "instrument": instrument,
+        "window": window,
+        "seed": figures["seed"],
+        "sha256": lineage["checkpoint_sha256"],
+        "report": str(model / "report.json"),
+        "report_sha256": _sha256(model / "report.json"),
+        "figures_sha256": report["figures_sha256"],
+        "data_fingerprint": lineage["data_fingerprint"],
+        "training_data_fingerprint": record["data_fingerprint"],
+        "training_mlflow_run_id": trained["mlflow_run_id"],
+        "training_dagster_run_id": trained["dagster_run_id"],
+        "validation_mlflow_run_id": validated.get("mlflow_run_id", ""),
+        "validation_dagster_run_id": validated.get("dagster_run_id", ""),
+        "dagster/run_id": run_id,
+    }
+    tags = links | {"expectancy_pips": f"{figures['expectancy_pips']:.4f}"}
+    if figures["paired"] is not None:
+        paired = figures["paired"]
+        tags |= {"replaced_sha256": paired["champion_sha256"], "paired_p": f"{paired['p_value']:.6g}"}
+    store = tracking.mlflow()
+    version = store.register_model_version(name, model, run_id=trained["mlflow_run_id"], tags=tags)
+    store.set_champion(name, version)
+    back = {
+        "registered_model": name,
+        "version": version,
+        "registered_url": store.version_url(name, version),
+        "sha256": links["sha256"],
+    }
+    for run in (links["training_mlflow_run_id"], links["validation_mlflow_run_id"]):
+        store.tag_run(run, {key: value for key, value in back.items() if key != "sha256"})
+    atomic_write_json(settings.layout.report(agent, instrument, window) / REGISTERED_NAME, back)
+    return {
+        **links,
+        **back,
+        "agent": agent,
+        "model": str(model),
+        "expectancy_pips": float(figures["expectancy_pips"]),
+        "source": lineage["source"],
+        "costs": dict(lineage["costs"]),
+        "paired": figures["paired"],
+    }
+
+
+def _demotion(champion: Mapping[str, Any], last_window: str, reason: str) -> dict[str, Any]:
+    kept = ("instrument", "agent", "window", "sha256", "registered_model", "version", "registered_url")
+    return {name: champion[name] for name in kept} | {"last_window": last_window, "reason": reason}
+
+
+def _complete_demotion(settings: Settings, tracking: Tracking, instrument: str) -> None:
+    """Take the alias and the record from a champion whose demotion is written."""
+    path, demotion = settings.layout.champion(instrument), read_demotion(settings, instrument)
+    record = _read(path)
+    if demotion is None or record is None or demotion["sha256"] != record["sha256"]:
+        return
+    tags = {"demoted": demotion["reason"], "demoted_by_window": demotion["last_window"]}
+    tracking.mlflow().remove_champion(demotion["registered_model"], demotion["version"], tags)
+    path.unlink()
+
+
+def _freeze(checkpoint: Path, report: Path, model: Path) -> None:
+    """Copy a checkpoint and its report to a folder of their own, which is either complete or absent."""
+    if (model / _OF_CHECKPOINT[-1]).exists():
+        return
+    model.mkdir(parents=True, exist_ok=True)
+    for folder, names in ((report, _OF_REPORT), (checkpoint, _OF_CHECKPOINT)):
+        for name in names:
+            with atomic_path(model / name) as temporary:
+                shutil.copyfile(folder / name, temporary)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
     except ValueError as error:
         raise DataError(
             f"{path} is not the record of a champion ({error}): delete it, and promote the window again."
@@ -41,74 +240,5 @@ def read_champion(settings: Settings, instrument: str) -> dict[str, Any] | None:
     return record
 
 
-def promote(settings: Settings, tracking: Tracking, agent: str, instrument: str, window: str, run_id: str) -> Promotion:
-    """Make the model of a window the champion if its report allows it; repeating it changes nothing."""
-    from fx_pipeline.validation.promotion import decide_promotion
-    from fx_pipeline.validation.report import read_report
-
-    folder = settings.layout.report(agent, instrument, window)
-    if not (folder / "report.json").exists():
-        return Promotion(None, f"there is no report in {folder}: materialise validation_report first.")
-    report = read_report(folder)
-    decision = decide_promotion(report, read_champion(settings, instrument))
-    if not decision.promote:
-        return Promotion(None, decision.reason)
-    checkpoint = settings.layout.checkpoint(agent, instrument, window)
-    record = json.loads((checkpoint / "checkpoint.json").read_text())
-    sha256 = report["lineage"]["checkpoint_sha256"]
-    if record["weights_sha256"] != sha256:
-        return Promotion(
-            None,
-            f"the checkpoint of window {window} was trained again after its report: validate it before promoting it.",
-        )
-    if hashlib.sha256((checkpoint / "weights.safetensors").read_bytes()).hexdigest() != sha256:
-        return Promotion(
-            None, f"the weights in {checkpoint} are not those that were validated: train the window again."
-        )
-    model = settings.layout.model(instrument, sha256)
-    _freeze(checkpoint, model)
-    name = f"{instrument}-{agent}"
-    store = tracking.mlflow()
-    version = store.register_model_version(
-        name,
-        model,
-        tags={
-            "instrument": instrument,
-            "window": window,
-            "sha256": sha256,
-            "figures_sha256": report["figures_sha256"],
-            "expectancy_pips": f"{report['figures']['expectancy_pips']:.4f}",
-            "data_fingerprint": report["lineage"]["data_fingerprint"],
-            "dagster/run_id": run_id,
-        },
-    )
-    store.set_champion(name, version)
-    champion = {
-        "instrument": instrument,
-        "agent": agent,
-        "window": window,
-        "sha256": sha256,
-        "model": str(model),
-        "registered_model": name,
-        "version": str(version),
-        "expectancy_pips": float(report["figures"]["expectancy_pips"]),
-        "source": report["lineage"]["source"],
-        "costs": dict(report["lineage"]["costs"]),
-        "figures_sha256": report["figures_sha256"],
-        "report": str(folder / "report.html"),
-    }
-    atomic_write_json(settings.layout.champion(instrument), champion)
-    return Promotion(champion | {"reason": decision.reason}, decision.reason)
-
-
-def _freeze(checkpoint: Path, model: Path) -> None:
-    """Copy a checkpoint to a folder of its own, which is either complete or absent."""
-    if (model / "checkpoint.json").exists():
-        return
-    model.mkdir(parents=True, exist_ok=True)
-    from fx_pipeline.market.atomic import atomic_path
-
-    # The record is the last to be written: a folder without it is not a model.
-    for name in ("weights.safetensors", "checkpoint.json"):
-        with atomic_path(model / name) as temporary:
-            shutil.copyfile(checkpoint / name, temporary)
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -2,14 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pandas as pd
 
+from fx_pipeline.defs.promotion import REGISTERED_NAME
 from fx_pipeline.defs.resources import Warehouse
 from fx_pipeline.settings import Settings, load_settings
 
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fx_pipeline.agents.base import Progress
+    from fx_pipeline.defs.seeds import SeedCheckpoint
     from fx_pipeline.market.costs import CostConfig
     from fx_pipeline.tracking.ledger import Ledger, ScoredTrial, Trial
-    from fx_pipeline.validation.context import ReportContext, TrialHistory, TrialScore
+    from fx_pipeline.validation.context import ChampionSeries, ReportContext, TrialHistory, TrialScore
 
 
 def report_context(
@@ -101,32 +103,91 @@ def validate_span(
     agent_name: str,
     run_links: Mapping[str, Any],
     progress: "Progress",
+    champion: "ChampionSeries | None" = None,
 ) -> dict[str, Any]:
-    """Validate the checkpoint of a folder on a span, with its ablation; its score joins the ledger."""
+    """Validate the checkpoint of a folder on a span, with its ablation; its score joins the ledger.
+
+    With a `champion` the report has the paired test against it, if it was judged on the same sessions.
+    """
     from fx_pipeline.agents.registry import agent
     from fx_pipeline.validation.validate import validate_policy
 
     record = json.loads((checkpoint / "checkpoint.json").read_bytes())
     kind = agent(agent_name)
+    policy = kind.load_policy(checkpoint)
     openings = ledger.holdout_openings(span.market.instrument, settings.sealed_from_ns)
     return validate_policy(
         span.market,
         span.starts,
-        kind.load_policy(checkpoint),
+        policy,
         costs=settings.costs,
         reward=kind.reward(record["preset"]),
         seed=record["seed"],
         context=report_context(settings, warehouse, span, record, agent_name, openings, run_links),
         mc_runs=settings.mc_runs,
         gate=settings.gate,
-        record_trial=trial_recorder(ledger, record),
-        ablation=kind.load_head(checkpoint) if kind.load_head else None,
+        record_trial=trial_recorder(ledger, record, champion),
+        ablation=kind.without_search(policy) if kind.without_search else None,
         progress=progress,
     )
 
 
-def trial_recorder(ledger: "Ledger", record: Mapping[str, Any]) -> "Callable[[TrialScore], TrialHistory]":
+def score_seeds(
+    settings: Settings,
+    warehouse: Warehouse,
+    ledger: "Ledger",
+    span: Any,
+    checkpoints: "Sequence[SeedCheckpoint]",
+    agent_name: str,
+    progress: "Callable[[str], Progress]",
+) -> None:
+    """Let each checkpoint trade a span, where the ledger does not know yet what it makes there; `progress` by stage."""
+    instrument, window = span.market.instrument, span.window.key
+    known = {trial.key for trial in ledger.scored(instrument, window)}
+    for number, checkpoint in enumerate(checkpoints, 1):
+        own = own_trial(instrument, window, checkpoint.record, span.market.fingerprint, settings.costs)
+        if own not in known:
+            stage = f"score {window}, seed {checkpoint.seed} ({number} of {len(checkpoints)})"
+            score_span(settings, warehouse, ledger, span, checkpoint.folder, agent_name, progress(stage))
+
+
+def score_span(
+    settings: Settings,
+    warehouse: Warehouse,
+    ledger: "Ledger",
+    span: Any,
+    checkpoint: Path,
+    agent_name: str,
+    progress: "Progress",
+) -> None:
+    """Let the checkpoint of a folder trade a span; its score joins the ledger, and nothing is judged."""
+    from fx_pipeline.agents.registry import agent
+    from fx_pipeline.market.costs import build_fills
+    from fx_pipeline.validation.validate import score_policy
+
+    record = json.loads((checkpoint / "checkpoint.json").read_bytes())
+    kind = agent(agent_name)
+    openings = ledger.holdout_openings(span.market.instrument, settings.sealed_from_ns)
+    score_policy(
+        span.market,
+        build_fills(span.market, settings.costs),
+        span.starts,
+        kind.load_policy(checkpoint),
+        costs=settings.costs,
+        reward=kind.reward(record["preset"]),
+        seed=record["seed"],
+        context=report_context(settings, warehouse, span, record, agent_name, openings, {}),
+        record_trial=trial_recorder(ledger, record),
+        progress=progress,
+    )
+
+
+def trial_recorder(
+    ledger: "Ledger", record: Mapping[str, Any], champion: "ChampionSeries | None" = None
+) -> "Callable[[TrialScore], TrialHistory]":
     """Return the callback that makes every score a row of the trial ledger, and answers with its company."""
+    import numpy as np
+
     from fx_pipeline.reuse import evaluation_digest
     from fx_pipeline.tracking.ledger import Trial
 
@@ -148,7 +209,10 @@ def trial_recorder(ledger: "Ledger", record: Mapping[str, Any]) -> "Callable[[Tr
             evaluation_code=evaluation_digest(),
         )
         ledger.record(trial)
-        return trial_history(ledger, trial)
+        history = trial_history(ledger, trial)
+        if champion is None or not np.array_equal(champion.session_ns, trial.session_ns):
+            return history
+        return replace(history, champion=champion)
 
     return write
 
@@ -167,18 +231,22 @@ def trial_history(ledger: "Ledger", trial: "Trial") -> "TrialHistory":
     """
     from fx_pipeline.validation.context import TrialHistory, WindowTrial
 
-    company = []
+    company, left_out = [], set()
     for other in ledger.scored(trial.instrument, trial.window):
         this = other.key == trial.key
         # Its own sessions are those that were scored now: an earlier row of it may know others.
         pnl = trial.session_pnl_pips if this else _on_sessions_of(trial, other)
         if pnl is not None:
             company.append(WindowTrial(other.config_hash, other.seed, pnl, this))
+        elif other.config_hash == trial.config_hash:
+            left_out.add(other.seed)
+    here = {found.seed for found in company if found.configuration == trial.config_hash}
     return TrialHistory(
         count=ledger.count(instrument=trial.instrument),
         sharpes=ledger.sharpes(instrument=trial.instrument),
         window=tuple(company),
         left_out=ledger.count(trial.instrument, trial.window) - len(company),
+        seeds_left_out=tuple(sorted(left_out - here)),
     )
 
 
@@ -217,10 +285,18 @@ def other_trials(
     data_fingerprint : str
     costs : CostConfig
     """
+    own = own_trial(instrument, window, record, data_fingerprint, costs)
+    return [key for key in ledger.keys(instrument) if key != own]
+
+
+def own_trial(
+    instrument: str, window: str, record: Mapping[str, Any], data_fingerprint: str, costs: "CostConfig"
+) -> str:
+    """Return the key of the trial that validating a checkpoint on a window makes."""
     from fx_pipeline.reuse import evaluation_digest
     from fx_pipeline.tracking.ledger import trial_key
 
-    own = trial_key(
+    return trial_key(
         {
             "instrument": instrument,
             "window": window,
@@ -231,7 +307,6 @@ def other_trials(
             "evaluation_code": evaluation_digest(),
         }
     )
-    return [key for key in ledger.keys(instrument) if key != own]
 
 
 #: Figures that Dagster plots over the windows.
@@ -244,10 +319,7 @@ PLOTTED = (
 def report_metadata(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return what Dagster shows: the verdict first, then its conditions and the figures that plot over partitions."""
     figures, lineage = report["figures"], report["lineage"]
-    settings = load_settings()
     page = folder / "report.html"
-    # A browser does not follow links from a page to a file, so `fx-pipeline ui` serves the reports.
-    link = f"{settings.reports_url}/{page.relative_to(settings.layout.reports).as_posix()}"
     metadata: dict[str, Any] = {
         "verdict": figures["verdict"],
         "reasons": dg.MetadataValue.md(
@@ -267,7 +339,7 @@ def report_metadata(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
                 for condition in figures["conditions"]
             ]
         ),
-        "report page": dg.MetadataValue.url(link),
+        "report page": dg.MetadataValue.url(page_url(load_settings(), page)),
         "dagster/uri": str(page),
         "source": lineage["source"],
         "checkpoint sha256": lineage["checkpoint_sha256"],
@@ -278,6 +350,7 @@ def report_metadata(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "trials in the ledger": figures["trials"],
         "seeds of this configuration": figures["seeds"],
     }
+    metadata |= paired_metadata(figures["paired"]) | _registered(folder, lineage["checkpoint_sha256"])
     for name in PLOTTED:
         if figures[name] is not None:
             metadata[name] = float(figures[name])
@@ -285,6 +358,40 @@ def report_metadata(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if simulation:
         metadata["equity fan"] = _fan_plot(simulation)
     return metadata
+
+
+def page_url(settings: Settings, page: Path) -> str:
+    """Return where `fx-pipeline ui` serves a page of the reports: browsers follow no link from a page to a file."""
+    return f"{settings.reports_url}/{page.relative_to(settings.layout.reports).as_posix()}"
+
+
+def _registered(folder: Path, sha256: str) -> dict[str, Any]:
+    """The model version that a report made; nothing where it made none, or where another checkpoint's report did."""
+    path = folder / REGISTERED_NAME
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_bytes())
+    if found["sha256"] != sha256:
+        return {}
+    return {
+        "registered model": f"{found['registered_model']} v{found['version']}",
+        "registered_url": dg.MetadataValue.url(found["registered_url"]),
+    }
+
+
+def paired_metadata(paired: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what Dagster shows of the paired test against the champion; nothing where there is none."""
+    if paired is None:
+        return {}
+    low, high = paired["interval_pips"]
+    return {
+        "beside the champion of window": paired["champion_window"],
+        "champion sha256": paired["champion_sha256"],
+        "paired difference pips a session": float(paired["mean_difference_pips"]),
+        "paired difference 95% interval": f"{low:+.3f} to {high:+.3f}",
+        "paired p": float(paired["p_value"]),
+        "paired sessions": int(paired["sessions"]),
+    }
 
 
 def _wanted(condition: Mapping[str, Any]) -> str:

@@ -19,9 +19,9 @@ def _check(alert: Alert) -> dg.AssetChecksDefinition:
         problems = []
         keys = keys_of(context, muzero_checkpoint)
         for key in keys:
-            folder = load_settings().layout.checkpoint(AGENT, *cell(key))
-            found = alert.find(_history(folder)) or (_divergence(folder) if alert.grave else None)
-            problems += [f"{key}: {found}"] if found else []
+            for folder in sorted(load_settings().layout.trainings(AGENT, *cell(key)).glob("seed-*")):
+                found = alert.find(_history(folder)) or (_divergence(folder) if alert.grave else None)
+                problems += [f"{key} {folder.name}: {found}"] if found else []
         return dg.AssetCheckResult(
             passed=not problems,
             severity=dg.AssetCheckSeverity.ERROR if alert.grave else dg.AssetCheckSeverity.WARN,

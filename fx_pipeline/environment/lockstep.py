@@ -157,6 +157,8 @@ class LockstepEnvironment:
             self.reward.profit_floor,
         )
         self.steps_done = session_bars
+        unusable = ~np.isfinite(market.features).all(axis=1)
+        self._unusable_before = np.concatenate(([0], np.cumsum(unusable)))
 
     def reset(self, starts: npt.NDArray[np.int64]) -> Observation:
         """Start one session at each bar of `starts` (B,) and return the first observation.
@@ -176,8 +178,7 @@ class LockstepEnvironment:
                 f"{starts.min()}..{starts.max()} leaves the market of {len(self.market)} bars: "
                 "take starts from the valid-session index."
             )
-        bars = np.unique(first[:, None] + np.arange(self.window_bars + self.session_bars - 1))
-        if not np.isfinite(self.market.features[bars]).all():
+        if (self._unusable_before[last] > self._unusable_before[first]).any():
             raise DataError("a session touches bars whose features are not finite: take starts from the session index.")
         self.steps_done = 0
         batch = len(starts)

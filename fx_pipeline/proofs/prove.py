@@ -172,8 +172,9 @@ def prove_seed(
         )
         trained = clock()
         market, starts = evaluation_sessions(proof, seed)
-        done = play(market, starts, found.load_policy(Path(folder)), progress=judged)
-        alone = None if found.load_head is None else play(market, starts, found.load_head(Path(folder)))
+        policy = found.load_policy(Path(folder))
+        done = play(market, starts, policy, progress=judged)
+        alone = None if found.without_search is None else play(market, starts, found.without_search(policy))
     result = SeedResult(
         seed=seed,
         pips_per_episode=done.pips_per_episode,

@@ -314,6 +314,31 @@ class Tracking:
         """Move the alias `champion` to a version."""
         self.client.set_registered_model_alias(name, CHAMPION, version)
 
+    def remove_champion(self, name: str, version: str, tags: Mapping[str, Any]) -> None:
+        """Take the alias `champion` from a version, where it has it, and tag the version; repeating it is harmless."""
+        for key, value in tags.items():
+            self.client.set_model_version_tag(name, version, key[:MAX_KEY], _cut(str(value), MAX_TAG))
+        present = self.champion(name)
+        if present is not None and present.version == version:
+            self.client.delete_registered_model_alias(name, CHAMPION)
+
+    def version_url(self, name: str, version: str) -> str:
+        """Address of a model version in the MLflow UI."""
+        return f"{self.ui_url.rstrip('/')}/#/models/{name}/versions/{version}"
+
+    def tag_run(self, run_id: str, tags: Mapping[str, Any]) -> None:
+        """Set tags of a run that has ended; a run that is not in the store is left alone."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return
+            raise
+        for key, value in tags.items():
+            self.client.set_tag(run_id, key[:MAX_KEY], _cut(str(value), MAX_TAG))
+
     def champion(self, name: str) -> RegisteredVersion | None:
         """The version that the alias `champion` names; None when there is none."""
         from mlflow.exceptions import MlflowException

@@ -255,8 +255,12 @@ def worth_its_risk(figures: Figures, config: GateConfig) -> Condition:
 
 
 def worst_seed(figures: Figures, config: GateConfig) -> Condition:
-    """Enough seeds of the configuration, and the worst does not lose (`seeds`, `worst_seed_pips`)."""
+    """Enough seeds of the configuration, the worst does not lose, and none is missing.
+
+    Reads `seeds`, `worst_seed_pips` and `seeds_left_out`: a losing seed must not drop out by judging the others anew.
+    """
     figure, count = figure_of(figures, "worst_seed_pips"), figure_of(figures, "seeds") or 0
+    missing = figure_of(figures, "seeds_left_out")
     enough = count >= config.min_seeds
     if figure is None:
         text = "No seed of this configuration is in the ledger on these sessions."
@@ -265,10 +269,14 @@ def worst_seed(figures: Figures, config: GateConfig) -> Condition:
             f"The worst of {count:.0f} {'seed' if count == 1 else 'seeds'} of this configuration made {figure:,.1f} "
             f"pips in total; {config.min_seeds} seeds are needed, none below {config.min_worst_seed_pips:g}."
         )
+    if missing:
+        text += f" {missing:.0f} more of its seeds were judged at other costs or on other data only."
     remedy = "Learning that does not depend on the seed: even the worst one must not lose."
     if not enough:
         more = config.min_seeds - count
         remedy = f"Train and validate {more:.0f} more {'seed' if more == 1 else 'seeds'} of the same configuration."
+    if missing:
+        remedy = "Validate the seeds that are left out as this one was; train those again whose checkpoint is gone."
     return condition(
         "worst_seed",
         "Even the worst seed does not lose",
@@ -278,7 +286,7 @@ def worst_seed(figures: Figures, config: GateConfig) -> Condition:
         "pips",
         text,
         remedy,
-        also=enough,
+        also=enough and missing == 0,
     )
 
 

@@ -97,6 +97,24 @@ class WindowTrial:
 
 
 @dataclass(frozen=True)
+class ChampionSeries:
+    """What the present champion of the instrument made in the sessions that are validated.
+
+    Attributes
+    ----------
+    sha256, window : str
+        The champion, and the window that it was promoted on.
+    session_ns : (T,) int64
+    session_pnl_pips : (T,) float64
+    """
+
+    sha256: str
+    window: str
+    session_ns: npt.NDArray[np.int64]
+    session_pnl_pips: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class TrialHistory:
     """Every trial whose score was looked at, this one included.
 
@@ -110,12 +128,18 @@ class TrialHistory:
         Those of this window that were judged as this one: on its sessions, data and costs, by its code; oldest first.
     left_out : int
         Those of this window that were judged otherwise: nothing can be compared session by session.
+    seeds_left_out : tuple of int
+        Seeds of this configuration that have trials in this window, and all of them among those that are left out.
+    champion : ChampionSeries or None
+        The champion on the sessions of this validation; None where there is none to compare with.
     """
 
     count: int
     sharpes: tuple[float, ...] = ()
     window: tuple[WindowTrial, ...] = ()
     left_out: int = 0
+    seeds_left_out: tuple[int, ...] = ()
+    champion: ChampionSeries | None = None
 
 
 @dataclass(frozen=True)

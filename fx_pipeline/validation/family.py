@@ -39,7 +39,11 @@ class Significance:
     psr : float or None
         Probability that the true Sharpe ratio is above 0.
     deflated : DeflatedSharpe or None
-        Against the best of as many worthless trials as the ledger counts.
+        Against the best of as many worthless trials as the ledger counts, which differ by chance alone.
+    deflated_measured : DeflatedSharpe or None
+        The same with the variance that was measured across the trials, as in the paper. It is no condition: where
+        trials differ in worth, it takes their worth for luck. A few that lose would refuse every good one, and near
+        copies of a lucky one would let it through.
     deflated_effective : DeflatedSharpe or None
         Against the number of independent trials that those of this window amount to.
     min_track_record_trades : float or None
@@ -49,6 +53,7 @@ class Significance:
 
     psr: float | None
     deflated: DeflatedSharpe | None
+    deflated_measured: DeflatedSharpe | None
     deflated_effective: DeflatedSharpe | None
     min_track_record_trades: float | None
     trials_counted: bool
@@ -93,6 +98,9 @@ class Seeds:
         Seed -> total on the sessions; the worst where a seed has several checkpoints.
     worst_pips, mean_pips, spread_pips : float or None
         The worst total, their mean and standard deviation (ddof 1).
+    left_out : tuple of int
+        Seeds that were judged in this window at other costs, on other data or by other code only: what they would have
+        made here is not known.
     """
 
     count: int
@@ -100,6 +108,7 @@ class Seeds:
     worst_pips: float | None
     mean_pips: float | None
     spread_pips: float | None
+    left_out: tuple[int, ...]
 
 
 def judge_significance(pnl_pips: npt.ArrayLike, history: TrialHistory | None) -> Significance:
@@ -119,16 +128,15 @@ def judge_significance(pnl_pips: npt.ArrayLike, history: TrialHistory | None) ->
     """
     moments: SharpeMoments | None = sharpe_moments(pnl_pips)
     if moments is None:
-        return Significance(None, None, None, None, history is not None)
+        return Significance(None, None, None, None, None, history is not None)
     known = history or TrialHistory(1)
     matrix = _matrix(known.window)
     independent = effective_trials(matrix) if matrix.size else None
     return Significance(
         psr=probabilistic_sharpe(moments),
-        deflated=deflated_sharpe(moments, known.count, known.sharpes, floored=True),
-        deflated_effective=(
-            deflated_sharpe(moments, independent, known.sharpes, floored=True) if independent else None
-        ),
+        deflated=deflated_sharpe(moments, known.count),
+        deflated_measured=deflated_sharpe(moments, known.count, known.sharpes),
+        deflated_effective=deflated_sharpe(moments, independent) if independent else None,
         min_track_record_trades=min_track_record(moments),
         trials_counted=history is not None,
     )
@@ -201,6 +209,7 @@ def judge_seeds(history: TrialHistory | None) -> Seeds:
         worst_pips=float(values.min()) if len(values) else None,
         mean_pips=float(values.mean()) if len(values) else None,
         spread_pips=float(values.std(ddof=1)) if len(values) > 1 else None,
+        left_out=history.seeds_left_out if history else (),
     )
 
 

@@ -31,10 +31,11 @@ from fx_pipeline.validation.family import judge_family, judge_seeds, judge_signi
 from fx_pipeline.validation.gate import GateConfig, judge
 from fx_pipeline.validation.metrics import FEW_TRADES, TradeMetrics
 from fx_pipeline.validation.montecarlo import compare_with_iid, simulate_equity
+from fx_pipeline.validation.paired import paired_test
 from fx_pipeline.validation.risk import account_risk
 from fx_pipeline.validation.rollout import Rollout
 
-SCHEMA = "fx_pipeline.validation_report/2"
+SCHEMA = "fx_pipeline.validation_report/3"
 REPORT_JSON = "report.json"
 REPORT_PAGE = "report.html"
 # Points of the price line on the page: more than its pixels would show nothing more.
@@ -118,6 +119,7 @@ def build_report(
         "car25": risk.safe_f and risk.safe_f.car25,
         "seeds": seeds.count,
         "worst_seed_pips": seeds.worst_pips,
+        "seeds_left_out": len(seeds.left_out),
         "parity_error_pips": sweep.parity_error_pips,
         "leaks_searched": sorted(context.leaks),
         "leaks_found": sum(context.leaks.values()),
@@ -145,6 +147,7 @@ def build_report(
         "action_counts": {Action(code).name: int(count) for code, count in enumerate(done.action_counts)},
         "significance": dataclasses.asdict(significance),
         "family": dataclasses.asdict(family),
+        "paired": _beside_champion(done, history, mc_runs, seed),
         "seed_totals": dataclasses.asdict(seeds),
         "risk": dataclasses.asdict(risk),
         "breakdown": dataclasses.asdict(break_down(done.trades["entry_time"], done.pnl_pips)),
@@ -240,6 +243,16 @@ def _simulate(done: Rollout, runs: int, seed: int) -> dict[str, Any] | None:
         "probability_not_positive": max(trades.probability_not_positive, sessions.probability_not_positive),
         "probability_not_positive_by_trade": trades.probability_not_positive,
     }
+
+
+def _beside_champion(done: Rollout, history: TrialHistory | None, runs: int, seed: int) -> dict[str, Any] | None:
+    if history is None or history.champion is None:
+        return None
+    champion = history.champion
+    test = paired_test(done.session_pnl_pips, champion.session_pnl_pips, runs=runs, seed=seed)
+    if test is None:
+        return None
+    return {"champion_sha256": champion.sha256, "champion_window": champion.window, **dataclasses.asdict(test)}
 
 
 def _warnings(done: Rollout, metrics: TradeMetrics, context: ReportContext, history: TrialHistory | None) -> list[str]:

@@ -12,7 +12,8 @@ CHARTED_TRADES = 1_000
 Chart = dict[str, Any]
 
 
-def _layout(x_title: str, y_title: str, height: int = 380, **extra: Any) -> dict[str, Any]:
+def chart_layout(x_title: str, y_title: str, height: int = 380, **extra: Any) -> dict[str, Any]:
+    """Return the layout that the charts of all pages share; `extra` replaces parts of it."""
     axis = {"gridcolor": GRID, "zerolinecolor": "#b9c2cb", "tickfont": {"color": MUTED, "size": 11}, "automargin": True}
     return {
         "height": height,
@@ -55,7 +56,7 @@ def equity_fan(figures: Mapping[str, Any]) -> Chart | None:
         "line": {"color": INK, "width": 2},
         "hovertemplate": "after %{x} trades: %{y:.1f} pips<extra></extra>",
     }
-    return {"data": [*bands, median, actual], "layout": _layout("trades closed", "cumulative pips after costs")}
+    return {"data": [*bands, median, actual], "layout": chart_layout("trades closed", "cumulative pips after costs")}
 
 
 def drawdown_distribution(figures: Mapping[str, Any]) -> Chart | None:
@@ -93,7 +94,7 @@ def drawdown_distribution(figures: Mapping[str, Any]) -> Chart | None:
         }
         for name, x, color, dash in marks
     ]
-    layout = _layout("largest drawdown of a history, pips", "share of histories")
+    layout = chart_layout("largest drawdown of a history, pips", "share of histories")
     layout["yaxis"]["tickformat"] = ".0%"
     return {"data": [bars, *lines], "layout": layout}
 
@@ -116,7 +117,7 @@ def price_and_trades(figures: Mapping[str, Any]) -> Chart:
     for name, color, wins in (("gain", GAIN, True), ("loss", LOSS, False)):
         chosen = [row for row in rows if (trades["pnl_pips"][row] > 0) == wins]
         data += _trade_traces(trades, chosen, name, color)
-    layout = _layout("", "price", height=420)
+    layout = chart_layout("", "price", height=420)
     # Closed markets take room and show nothing.
     layout["xaxis"] |= {"type": "date", "rangebreaks": [{"bounds": pair} for pair in price["breaks"]]}
     return {"data": data, "layout": layout}
@@ -174,7 +175,7 @@ def cost_sweep(figures: Mapping[str, Any]) -> Chart | None:
         "hovertemplate": "%{x}: %{y:+.2f} pips a trade<extra></extra>",
         "showlegend": False,
     }
-    return {"data": [bars], "layout": _layout("", "pips a trade", height=280)}
+    return {"data": [bars], "layout": chart_layout("", "pips a trade", height=280)}
 
 
 def by_time(figures: Mapping[str, Any], part: str) -> Chart | None:
@@ -192,7 +193,7 @@ def by_time(figures: Mapping[str, Any], part: str) -> Chart | None:
         "hovertemplate": "%{x}: %{y:+.1f} pips in %{customdata} trades<extra></extra>",
         "showlegend": False,
     }
-    layout = _layout("", "pips in total", height=240)
+    layout = chart_layout("", "pips in total", height=240)
     layout["xaxis"]["type"] = "category"
     return {"data": [bars], "layout": layout}
 

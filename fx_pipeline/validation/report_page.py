@@ -5,11 +5,14 @@ import gzip
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fx_pipeline.validation.numbers import number
 from fx_pipeline.validation.report_charts import charts
 from fx_pipeline.validation.report_tables import account_rows, significance_rows
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 LISTED_TRADES = 1_000
@@ -118,36 +121,30 @@ def render_page(report: Mapping[str, Any]) -> str:
     str
         HTML without any outside reference.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = number
     figures = report["figures"]
-    return environment.get_template("report.html.j2").render(
-        report=report,
-        figures=figures,
-        lineage=report["lineage"],
-        run={"mlflow_url": None, "dagster_run_id": None, "validated": None, **report["run"]},
-        verdict_text=verdict_text(figures),
-        metrics=METRICS,
-        significance=significance_rows(figures),
-        account=account_rows(figures),
-        remedies=[condition for condition in figures["conditions"] if not condition["passed"]],
-        cost_groups=_cost_groups(figures),
-        flags=[FLAGS[flag] for flag in figures["metrics"]["flags"]],
-        actions=_actions(figures),
-        baselines=_baselines(figures),
-        trades=_trades(figures),
-        listed_trades=LISTED_TRADES,
-        gaps=report["lineage"]["gaps"][:LISTED_GAPS],
-        charts=charts(figures),
-        plotly=_plotly(),
+    return (
+        page_environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            figures=figures,
+            lineage=report["lineage"],
+            run={"mlflow_url": None, "dagster_run_id": None, "validated": None, **report["run"]},
+            verdict_text=verdict_text(figures),
+            metrics=METRICS,
+            significance=significance_rows(figures),
+            account=account_rows(figures),
+            remedies=[condition for condition in figures["conditions"] if not condition["passed"]],
+            cost_groups=_cost_groups(figures),
+            flags=[FLAGS[flag] for flag in figures["metrics"]["flags"]],
+            actions=_actions(figures),
+            baselines=_baselines(figures),
+            trades=_trades(figures),
+            listed_trades=LISTED_TRADES,
+            gaps=report["lineage"]["gaps"][:LISTED_GAPS],
+            charts=charts(figures),
+            plotly=packed_plotly(),
+        )
     )
 
 
@@ -180,8 +177,24 @@ def _trades(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{name: values[row] for name, values in columns.items()} for row in range(count)]
 
 
+def page_environment() -> "Environment":
+    """Return the environment of the pages' templates, with the filter `number`."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    return environment
+
+
 @cache
-def _plotly() -> str:
+def packed_plotly() -> str:
+    """Return plotly's library for a page, compressed and in base64."""
     from plotly.offline import get_plotlyjs
 
     # Compressed without a time stamp, so that one report gives one page; the browser inflates it.

@@ -24,6 +24,12 @@ def significance_rows(figures: Mapping[str, Any]) -> list[Row]:
             _deflated(found["deflated"], found["trials_counted"]),
         ),
         (
+            "The same, spread measured",
+            number(_probability(found["deflated_measured"]), "percent"),
+            "With the spread of the trials' own Sharpe ratios, as in the paper. Where trials differ in worth, it takes "
+            "that for luck, and refuses good ones: it is shown, and is no condition.",
+        ),
+        (
             "The same, trials that differ",
             number(_probability(found["deflated_effective"]), "percent"),
             "Trials of this window that resemble each other count for less: "
@@ -116,11 +122,7 @@ def _deflated(deflated: Mapping[str, Any] | None, counted: bool) -> str:
         f"The same against {deflated['benchmark']:.3f}, the best Sharpe ratio expected of {count:,.0f} worthless "
         f"{'trial' if count == 1 else 'trials'} (2014)."
     )
-    if not counted:
-        return f"{text} Trials were not counted."
-    if deflated["variance_source"] == "sampling":
-        return f"{text} Too few trials, or too alike, to measure their spread: that of chance was used."
-    return text
+    return text if counted else f"{text} Trials were not counted."
 
 
 def _family(family: Mapping[str, Any]) -> list[Row]:

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.agents.base import Policy, Progress
+from fx_pipeline.agents.base import Foresighted, Policy, Progress
 from fx_pipeline.environment.actions import BUY, CLOSE, NUM_ACTIONS, SELL
 from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.environment.rewards import RewardConfig
@@ -153,8 +153,11 @@ def rollout(
     for first in range(0, len(bars), batch):
         rows = slice(first, min(first + batch, len(bars)))
         observation = environment.reset(bars[rows])
+        player = policy
+        if isinstance(policy, Foresighted):
+            player = policy.over(market, (bars[rows, None] + np.arange(session_bars)).ravel())
         for bar in range(session_bars):
-            chosen = np.asarray(policy.act(observation))
+            chosen = np.asarray(player.act(observation))
             step = environment.step(chosen)
             actions[rows, bar] = chosen
             rewards[rows] += step.rewards

@@ -163,8 +163,8 @@ class DeflatedSharpe:
     variance : float
         Variance of the trials' Sharpe ratios that was used.
     variance_source : str
-        ``"trials"`` when measured across the trials; ``"sampling"`` when there were fewer than 2 scored trials, or
-        too alike ones, and the sampling variance of a worthless Sharpe ratio, ``1 / (T - 1)``, stood in for it.
+        ``"trials"`` when measured across the trials; ``"sampling"`` when it is the sampling variance of a worthless
+        Sharpe ratio, ``1 / (T - 1)``.
     """
 
     probability: float | None
@@ -174,9 +174,7 @@ class DeflatedSharpe:
     variance_source: str
 
 
-def deflated_sharpe(
-    moments: SharpeMoments, trials: float, trial_sharpes: Sequence[float] = (), *, floored: bool = False
-) -> DeflatedSharpe:
+def deflated_sharpe(moments: SharpeMoments, trials: float, trial_sharpes: Sequence[float] = ()) -> DeflatedSharpe:
     """Deflate a Sharpe ratio by the number of trials that were looked at.
 
     Parameters
@@ -187,12 +185,8 @@ def deflated_sharpe(
         Every configuration, seed and checkpoint whose score was ever computed, this one included; or the
         `effective_trials` among them.
     trial_sharpes : sequence of float
-        Their Sharpe ratios per period, as far as they have one.
-    floored : bool
-        Whether the variance across trials is at least the sampling variance, which the paper does not ask. Even
-        worthless trials differ by chance that much, so a smaller spread tells of trials that are alike (seeds,
-        neighbouring settings), not of a family in which luck is impossible: without the floor, many near copies of one
-        lucky trial would deflate it by nothing.
+        Their Sharpe ratios per period, as far as they have one: the paper measures their variance. Without them the
+        variance is that of worthless trials of this length, which differ by chance alone.
 
     Returns
     -------
@@ -201,9 +195,7 @@ def deflated_sharpe(
     known = np.asarray(trial_sharpes, dtype=np.float64)
     variance, source = moments.sampling_variance, "sampling"
     if len(known) >= 2:
-        measured = float(known.var(ddof=1))
-        if measured >= variance or not floored:
-            variance, source = measured, "trials"
+        variance, source = float(known.var(ddof=1)), "trials"
     benchmark = expected_max_sharpe(trials, variance)
     return DeflatedSharpe(probabilistic_sharpe(moments, benchmark), benchmark, trials, variance, source)
 

@@ -10,14 +10,14 @@ import numpy.typing as npt
 from fx_pipeline.agents.base import Policy, Progress
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
-from fx_pipeline.market.costs import CostConfig, build_fills
+from fx_pipeline.market.costs import CostConfig, Fills, build_fills
 from fx_pipeline.validation.comparison import RANDOM_DRAWS, compare_with_baselines
-from fx_pipeline.validation.context import RecordTrial, ReportContext, TrialScore
+from fx_pipeline.validation.context import RecordTrial, ReportContext, TrialHistory, TrialScore
 from fx_pipeline.validation.costs import sweep_costs
 from fx_pipeline.validation.gate import GateConfig
-from fx_pipeline.validation.metrics import trade_metrics
+from fx_pipeline.validation.metrics import TradeMetrics, trade_metrics
 from fx_pipeline.validation.report import build_report
-from fx_pipeline.validation.rollout import rollout
+from fx_pipeline.validation.rollout import Rollout, rollout
 
 
 def validate_policy(
@@ -78,34 +78,21 @@ def validate_policy(
     """
     began = clock()
     fills = build_fills(market, costs)
-    done = rollout(
+    done, metrics, history = score_policy(
         market,
         fills,
         starts,
         policy,
-        reward,
+        costs=costs,
+        reward=reward,
+        seed=seed,
+        context=context,
         batch=batch,
         session_bars=session_bars,
         window_bars=window_bars,
+        record_trial=record_trial,
         progress=_part(progress, 0.0, 0.8),
     )
-    metrics = trade_metrics(done.pnl_pips)
-    history = None
-    if record_trial is not None:
-        history = record_trial(
-            TrialScore(
-                context=context,
-                data_fingerprint=context.data_fingerprint or market.fingerprint,
-                costs=dataclasses.asdict(costs),
-                reward=dataclasses.asdict(reward),
-                seed=seed,
-                trades=metrics.trades,
-                expectancy_pips=metrics.expectancy_pips,
-                sharpe_per_trade=metrics.sharpe_per_trade,
-                session_ns=market.time[done.starts],
-                session_pnl_pips=done.session_pnl_pips,
-            )
-        )
     comparison = compare_with_baselines(
         done, market, fills, reward, seed, random_draws, ablation=ablation, window_bars=window_bars
     )
@@ -130,6 +117,67 @@ def validate_policy(
     if progress is not None:
         progress(1.0, {"trades": float(metrics.trades)})
     return report
+
+
+def score_policy(
+    market: MarketArrays,
+    fills: Fills,
+    starts: npt.ArrayLike,
+    policy: Policy,
+    *,
+    costs: CostConfig,
+    reward: RewardConfig,
+    seed: int,
+    context: ReportContext,
+    batch: int = 64,
+    session_bars: int = SESSION_BARS,
+    window_bars: int = WINDOW_BARS,
+    record_trial: RecordTrial | None = None,
+    progress: Progress | None = None,
+) -> tuple[Rollout, TradeMetrics, TrialHistory | None]:
+    """Roll a policy out and record its score in the trial ledger; nothing is judged.
+
+    Parameters
+    ----------
+    market, starts, policy, costs, reward, seed, context, batch, session_bars, window_bars, record_trial, progress
+        As in `validate_policy`.
+    fills : Fills
+        Of the market at these costs.
+
+    Returns
+    -------
+    Rollout, TradeMetrics, TrialHistory or None
+        The history is what `record_trial` returns.
+    """
+    done = rollout(
+        market,
+        fills,
+        starts,
+        policy,
+        reward,
+        batch=batch,
+        session_bars=session_bars,
+        window_bars=window_bars,
+        progress=progress,
+    )
+    metrics = trade_metrics(done.pnl_pips)
+    if record_trial is None:
+        return done, metrics, None
+    history = record_trial(
+        TrialScore(
+            context=context,
+            data_fingerprint=context.data_fingerprint or market.fingerprint,
+            costs=dataclasses.asdict(costs),
+            reward=dataclasses.asdict(reward),
+            seed=seed,
+            trades=metrics.trades,
+            expectancy_pips=metrics.expectancy_pips,
+            sharpe_per_trade=metrics.sharpe_per_trade,
+            session_ns=market.time[done.starts],
+            session_pnl_pips=done.session_pnl_pips,
+        )
+    )
+    return done, metrics, history
 
 
 def _part(progress: Progress | None, first: float, last: float) -> Progress | None:

@@ -170,6 +170,39 @@ def test_a_bar_is_encoded_once_and_as_its_window_says(small_market) -> None:
     np.testing.assert_array_equal(codes[places.ravel()], expected)
 
 
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16)])
+@pytest.mark.parametrize("preset", ["tiny", "small", "full"])
+def test_bars_encoded_together_have_the_codes_of_their_windows_to_the_bit(preset, precision) -> None:
+    networks = networks_of(preset)
+    features = np.random.default_rng(2).standard_normal((120, 9)).astype(np.float32)
+    # One bar, too few for a stretch, whole stretches and what is left of them, and the end of the market.
+    bars = np.concatenate([[31], [40, 41], np.arange(50, 90), np.arange(100, 106), [119]])
+    for workers in (1, 2):
+        engine = Engine(networks, SearchConfig(simulations=4), precision, workers=workers)
+        codes = engine.market_codes(features, bars)
+        expected = np.zeros_like(codes)
+        windows = features[bars[:, None] + np.arange(-31, 1)]
+        scratch = forward.allocate_scratch(engine.packed, precision, 1)
+        forward.encode_windows(engine.packed, scratch, windows, expected)
+        np.testing.assert_array_equal(codes, expected)
+        # Known codes are no other than fresh ones, in any order.
+        np.testing.assert_array_equal(engine.market_codes(features, bars[::-1]), expected[::-1])
+
+
+def test_codes_that_are_known_change_no_search_and_no_prior() -> None:
+    networks, seen = networks_of("small"), observations(20)
+    features = np.random.default_rng(2).standard_normal((51, 9)).astype(np.float32)
+    bars = np.arange(31, 51)
+    seen = seen._replace(temporal=features[bars[:, None] + np.arange(-31, 1)], bar=bars)
+    engine = Engine(networks, SearchConfig(), "fp32", workers=2)
+    codes = engine.market_codes(features, bars)
+    np.testing.assert_array_equal(engine.priors(seen, codes=codes), engine.priors(seen))
+    known = engine.plan(seen, seed=3, counters=counters_of(20), noise=0.0, codes=codes)
+    fresh = engine.plan(seen, seed=3, counters=counters_of(20), noise=0.0)
+    for name, array in known._asdict().items():
+        np.testing.assert_array_equal(array, getattr(fresh, name), err_msg=name)
+
+
 def test_weights_that_are_not_finite_are_an_error() -> None:
     networks = networks_of("tiny")
     with torch.no_grad():

@@ -301,7 +301,7 @@ def test_a_loaded_policy_acts_legally_and_the_same_alone_or_in_a_batch(trained, 
     folder, checkpoint, _ = trained
     policy = MuZeroPolicy.from_checkpoint(folder, instrument="EUR_USD", pip=0.0001)
     again = MuZeroPolicy.from_checkpoint(folder)
-    head = MuZeroPolicy.from_checkpoint(folder, use_search=False)
+    head = policy.without_search()
     again.chunk_rows = 7
     assert checkpoint.sha256.startswith(policy.name.removeprefix("muzero-"))
     for observation in observations(market, policy):

@@ -127,6 +127,10 @@ class Chain:
 
     @property
     def checkpoint(self) -> Path:
+        return self.trainings / "seed-7"
+
+    @property
+    def trainings(self) -> Path:
         return self.data_dir / "checkpoints" / "muzero" / INSTRUMENT / self.window
 
     @property

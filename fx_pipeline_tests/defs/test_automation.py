@@ -161,6 +161,9 @@ def test_newest_window_of_each_instrument_is_retrained(place: "Chain") -> None:
         f"2024-W05|EUR_USD|{place.window}",
         f"2024-W05|GBP_USD|{newest}",
     ]
+    # As many seeds as the gate asks for, in one run: what it makes can be promoted.
+    for request in found.run_requests:
+        assert request.run_config == {"ops": {"muzero_checkpoint": {"config": {"seeds": [7, 8, 9, 10, 11]}}}}
 
 
 def test_nothing_to_retrain_is_said(empty: "Chain") -> None:

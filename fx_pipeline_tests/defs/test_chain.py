@@ -14,7 +14,7 @@ ASSETS = {
     "ingest": ["raw_candles", "m1_candles"],
     "prepare": ["feature_table", "valid_sessions"],
     "train": ["muzero_checkpoint"],
-    "validate": ["validation_report"],
+    "validate": ["validation_report", "leaderboard"],
 }
 CHECKS = {
     "ingest": {"candles_are_sane", "gaps_are_few", "history_stands", "EUR_USD_is_current", "GBP_USD_is_current"},
@@ -84,7 +84,7 @@ def test_checkpoint_shows_its_identity_and_curves(chain: "Chain") -> None:
     found = metadata(chain, "muzero_checkpoint")
     record = json.loads((chain.checkpoint / "checkpoint.json").read_text())
     assert found["sha256"] == record["weights_sha256"]
-    assert (found["seed"], found["preset"], found["kept as it stood"]) == (7, "tiny", False)
+    assert (found["seeds"], found["preset"], found["kept as it stood"]) == ("7", "tiny", False)
     assert found["episodes"] == 4.0 and np.isfinite(found["loss"])
     assert found["curves"].startswith("![plot]")
     assert sorted(path.name for path in chain.checkpoint.iterdir()) == [
@@ -93,6 +93,7 @@ def test_checkpoint_shows_its_identity_and_curves(chain: "Chain") -> None:
         "kept",
         "made_from.json",
         "progress.json",
+        "run.json",
         "weights.safetensors",
     ]
 
@@ -121,7 +122,7 @@ def test_report_knows_what_it_was_made_of(chain: "Chain") -> None:
 
 def test_training_and_validation_never_meet(chain: "Chain") -> None:
     """No bar of a training session, nor of its label, is seen by a validation session or its features."""
-    from fx_pipeline.defs.models import load_span
+    from fx_pipeline.defs.spans import load_span
     from fx_pipeline.market.arrays import SESSION_BARS
 
     with chain.environment():

@@ -1,10 +1,12 @@
 """Promotion: a model version, the alias, a frozen copy and a record; repeated or interrupted, it ends the same."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
 import pytest
 
 if TYPE_CHECKING:
@@ -49,6 +51,47 @@ def test_model_is_registered_and_named_champion(place: "Chain") -> None:
     champion = json.loads((place.data_dir / "champion" / "EUR_USD.json").read_text())
     assert champion.items() <= done.champion.items()
     assert champion["expectancy_pips"] == 3.2
+
+
+def test_the_version_names_all_that_it_came_from_and_is_named_by_it(place: "Chain") -> None:
+    done = promote(place)
+    version, client = registry().champion("EUR_USD-muzero"), registry().client
+    tags, report = version.tags, json.loads((place.report / "report.json").read_text())
+    # The report as it was at the promotion stays, whatever becomes of the window's own.
+    (place.report / "report.json").unlink()
+    kept = Path(tags["report"])
+    assert hashlib.sha256(kept.read_bytes()).hexdigest() == tags["report_sha256"]
+    assert json.loads(kept.read_bytes())["figures_sha256"] == tags["figures_sha256"] == report["figures_sha256"]
+    assert kept.with_suffix(".html").exists()
+    assert tags["sha256"] == report["lineage"]["checkpoint_sha256"]
+    assert tags["data_fingerprint"] == report["lineage"]["data_fingerprint"] != tags["training_data_fingerprint"]
+    assert tags["training_dagster_run_id"] == trained_by(place) and version.run_id == tags["training_mlflow_run_id"]
+    assert tags["validation_dagster_run_id"] == report["run"]["dagster_run_id"]
+    for run_id in (tags["training_mlflow_run_id"], tags["validation_mlflow_run_id"]):
+        run = client.get_run(run_id)
+        assert run.data.tags["registered_model"] == "EUR_USD-muzero" and run.data.tags["version"] == "1"
+        assert run.data.tags["window"] == place.window
+    back = json.loads((place.report / "registered.json").read_text())
+    assert back["version"] == version.version and back["sha256"] == tags["sha256"]
+    assert done.champion["registered_url"] == back["registered_url"]
+    assert back["registered_url"].endswith("/#/models/EUR_USD-muzero/versions/1")
+
+
+def trained_by(chain: "Chain") -> str:
+    run: str = json.loads((chain.checkpoint / "run.json").read_text())["dagster_run_id"]
+    return run
+
+
+def test_a_report_that_is_made_again_names_the_version_of_its_checkpoint_only(place: "Chain") -> None:
+    from fx_pipeline.defs.reporting import report_metadata
+    from fx_pipeline.validation.report import read_report
+
+    assert "registered model" not in report_metadata(read_report(place.report), place.report)
+    promote(place)
+    report = read_report(place.report)
+    assert report_metadata(report, place.report)["registered model"] == "EUR_USD-muzero v1"
+    report["lineage"]["checkpoint_sha256"] = "another"
+    assert "registered model" not in report_metadata(report, place.report)
 
 
 def test_frozen_model_is_what_the_live_job_loads(place: "Chain") -> None:
@@ -120,6 +163,10 @@ def test_asset_shows_the_champion(place: "Chain") -> None:
     shown = {name: value.value for name, value in event.metadata.items()}
     assert shown["registered_model"] == "EUR_USD-muzero" and shown["version"] == "1"
     assert shown["window"] == place.window and "it is the first champion" in shown["reason"]
+    assert shown["state"] == "champion" and shown["report page"].endswith(f"/EUR_USD/{place.window}/report.html")
+    (record,) = place.instance.fetch_observations(dg.AssetKey("validation_report"), limit=5).records
+    assert record.asset_observation is not None and record.partition_key == str(place.key())
+    assert record.asset_observation.metadata["version"].value == "1"
 
 
 def test_weights_swapped_under_the_record_are_not_registered(place: "Chain") -> None:
@@ -127,3 +174,23 @@ def test_weights_swapped_under_the_record_are_not_registered(place: "Chain") -> 
     done = promote(place)
     assert done.champion is None and "weights" in done.reason
     assert not (place.data_dir / "champion").exists()
+
+
+def test_a_model_is_compared_with_another_champion_of_no_newer_window(empty: "Chain") -> None:
+    from fx_pipeline.defs.promotion import champions, rival
+    from fx_pipeline.settings import load_settings
+
+    with empty.environment():
+        settings = load_settings()
+        assert rival(settings, "EUR_USD", "2024-02-01", "a") is None and champions(settings) == []
+        path = settings.layout.champion("EUR_USD")
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"sha256": "a", "window": "2024-02-01"}))
+        assert champions(settings) == ["a"]
+        assert rival(settings, "EUR_USD", "2024-03-01", "a") is None
+        assert rival(settings, "EUR_USD", "2024-01-01", "b") is None
+        for window in ("2024-02-01", "2024-03-01"):
+            assert rival(settings, "EUR_USD", window, "b") == {"sha256": "a", "window": "2024-02-01"}
+        settings.layout.demotion("EUR_USD").parent.mkdir()
+        settings.layout.demotion("EUR_USD").write_text(json.dumps({"sha256": "a"}))
+        assert rival(settings, "EUR_USD", "2024-03-01", "b") is None and champions(settings) == []

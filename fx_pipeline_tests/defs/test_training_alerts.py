@@ -36,7 +36,7 @@ def test_a_bad_history_is_a_warning(copy: "Chain", name: str, changes: dict[str,
     assert not evaluation.passed and not evaluation.blocking
     assert evaluation.severity == dg.AssetCheckSeverity.WARN
     (problem,) = evaluation.metadata["problems"].value
-    assert problem.startswith(f"{copy.key()}: ") and says in problem
+    assert problem.startswith(f"{copy.key()} seed-7: ") and says in problem
 
 
 def test_a_training_that_diverged_keeps_its_checkpoint_and_is_an_error(

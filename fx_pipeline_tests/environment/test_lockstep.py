@@ -126,6 +126,21 @@ def test_sessions_do_not_touch_each_other(make_market: MakeMarket) -> None:
         assert start == starts[row]
 
 
+@pytest.mark.parametrize("feature", [0, 8])
+def test_a_session_may_stand_beside_a_bar_without_features_but_not_touch_it(
+    make_market: MakeMarket, feature: int
+) -> None:
+    market = random_walk(make_market, 80)
+    market.features[40, feature] = np.nan
+    environment = environment_of(market)
+    window, bars = environment.window_bars, environment.session_bars
+    first, last = 41 + window - 1, 40 - bars
+    environment.reset(np.array([last, first]))
+    for start in (last + 1, 40, first - 1):
+        with pytest.raises(DataError, match="not finite"):
+            environment.reset(np.array([last, start]))
+
+
 def test_a_reset_starts_afresh(make_market: MakeMarket) -> None:
     environment = environment_of(random_walk(make_market, 60))
     first = environment.reset(np.array([20]))

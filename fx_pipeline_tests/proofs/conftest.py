@@ -71,7 +71,7 @@ def rule_agent(monkeypatch: pytest.MonkeyPatch) -> StandIn:
         reward=lambda preset: RewardConfig(),
         code_version=lambda: agent.code,
         config_digest=config_digest,
-        load_head=lambda folder: agent.head,
+        without_search=lambda policy: agent.head,
     )
     monkeypatch.setattr(registry, "_AGENTS", {**registry._AGENTS, "rule": entry})
     return agent

@@ -94,7 +94,7 @@ def test_agent_that_does_not_search_has_no_share_without_it(rule_agent: "StandIn
 
     from fx_pipeline.agents import registry
 
-    entry = replace(registry._AGENTS["rule"], load_head=None)
+    entry = replace(registry._AGENTS["rule"], without_search=None)
     monkeypatch.setattr(registry, "_AGENTS", {"rule": entry})
     assert prove()["policy_share_mean"] is None
 

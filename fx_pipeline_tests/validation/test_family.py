@@ -96,5 +96,13 @@ def test_copies_of_one_lucky_trial_do_not_undo_the_deflation():
     assert found.deflated.probability < found.psr - 0.2
 
 
+def test_earlier_failures_do_not_refuse_a_good_trial():
+    good, sharpes = noise(3, 6.0), (-1.5, -1.4, -1.6, -1.5, 0.6)
+    found = judge_significance(good, TrialHistory(5, sharpes, (trial("a", 1, good, this=True),)))
+    assert found.deflated.probability > 0.99 and found.deflated_measured.probability < 0.05
+    # More attempts still ask for more.
+    assert judge_significance(good, TrialHistory(10**6, sharpes)).deflated.probability < found.deflated.probability
+
+
 def test_without_two_different_trades_there_is_no_significance():
     assert judge_significance([1.0], history()).deflated is None

@@ -298,7 +298,8 @@ def test_the_score_is_recorded_before_it_is_judged_and_deflates(market, report):
     assert score.trades == deflated["figures"]["trades"]
     assert score.sharpe_per_trade == deflated["figures"]["metrics"]["sharpe_per_trade"]
     found = deflated["figures"]["significance"]["deflated"]
-    assert (found["trials"], found["variance_source"]) == (40, "trials")
+    assert (found["trials"], found["variance_source"]) == (40, "sampling")
+    assert deflated["figures"]["significance"]["deflated_measured"]["variance_source"] == "trials"
     assert found["probability"] < report["figures"]["significance"]["deflated"]["probability"]
     assert any("Trials are not counted" in warning for warning in report["figures"]["warnings"])
     assert not any("Trials are not counted" in warning for warning in deflated["figures"]["warnings"])

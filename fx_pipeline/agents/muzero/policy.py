@@ -1,6 +1,7 @@
 """The trained agent as a `Policy`: greedy, without noise and without memory."""
 
 import contextlib
+import copy
 import dataclasses
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from fx_pipeline.agents.muzero.checkpoint import load_checkpoint
 from fx_pipeline.agents.muzero.config import MuZeroConfig
+from fx_pipeline.agents.muzero.engine.engine import Engine
 from fx_pipeline.agents.muzero.engine.pack import unsupported
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks
 from fx_pipeline.agents.muzero.planner import EngineName, TorchPlanner, make_planner
@@ -16,7 +18,7 @@ from fx_pipeline.agents.muzero.torch_settings import torch_settings
 from fx_pipeline.environment.actions import HOLD, NUM_ACTIONS
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.environment.position import NUM_STATIC
-from fx_pipeline.market.arrays import NUM_FEATURES
+from fx_pipeline.market.arrays import NUM_FEATURES, MarketArrays
 
 #: Rows of a tile; see `evaluator`.
 TILE_ROWS = 16
@@ -66,6 +68,7 @@ class MuZeroPolicy:
         search = dataclasses.replace(config.search, simulations=config.decision.simulations)
         chosen: EngineName = engine or ("torch" if unsupported(networks) else "fp32")
         self._planner = make_planner(chosen, networks, search, workers=workers, pad_rows=TILE_ROWS)
+        self._features: npt.NDArray[np.float32] | None = None
 
     @classmethod
     def from_checkpoint(
@@ -85,6 +88,21 @@ class MuZeroPolicy:
         window = np.zeros((1, self.config.selfplay.window_bars, NUM_FEATURES), dtype=np.float32)
         self.act(Observation(window, np.zeros((1, NUM_STATIC), dtype=np.float32), legal, np.zeros(1, dtype=np.int64)))
 
+    def without_search(self) -> "MuZeroPolicy":
+        """Return the policy of the same weights that does not search; both share what they know of a market."""
+        other = copy.copy(self)
+        other.use_search = False
+        return other
+
+    def over(self, market: MarketArrays, bars: npt.NDArray[np.int64]) -> "MuZeroPolicy":
+        """Return the same policy for observations of `market` alone; see `fx_pipeline.agents.base.Foresighted`."""
+        if not isinstance(self._planner, Engine):
+            return self
+        self._planner.market_codes(market.features, bars)
+        other = copy.copy(self)
+        other._features = market.features
+        return other
+
     def act(self, observations: Observation) -> npt.NDArray[np.int64]:
         """Return one legal action per observation, (B,) int64."""
         rows = len(observations.static)
@@ -101,10 +119,13 @@ class MuZeroPolicy:
         return np.concatenate(parts)
 
     def _act(self, observation: Observation) -> npt.NDArray[np.int64]:
+        known: dict[str, npt.NDArray[np.float32]] = {}
+        if isinstance(self._planner, Engine) and self._features is not None:
+            known["codes"] = self._planner.market_codes(self._features, observation.bar)
         if not self.use_search:
-            logits = self._planner.priors(observation)
+            logits = self._planner.priors(observation, **known)
             return np.where(observation.legal, logits, -np.inf).argmax(axis=1).astype(np.int64)
         # The same counter for all: with sampled outcomes, too, a row does not depend on its place in the batch.
         counters = np.zeros(len(observation.static), dtype=np.uint64)
-        result = self._planner.plan(observation, seed=0, counters=counters, noise=0.0)
+        result = self._planner.plan(observation, seed=0, counters=counters, noise=0.0, **known)
         return result.actions

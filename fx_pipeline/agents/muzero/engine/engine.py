@@ -12,6 +12,7 @@ from fx_pipeline.agents.muzero.engine import forward, pack
 from fx_pipeline.agents.muzero.engine.pack import Packed, Precision
 from fx_pipeline.agents.muzero.engine.play import Manner, Record, play
 from fx_pipeline.agents.muzero.engine.search import Trees, allocate_trees, grow
+from fx_pipeline.agents.muzero.engine.stretch import Stretch, allocate_stretch, encode_bars
 from fx_pipeline.agents.muzero.engine.vectors import HAS_BF16
 from fx_pipeline.agents.muzero.errors import TrainingDivergedError
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks
@@ -23,8 +24,9 @@ from fx_pipeline.search.rules import at_noise, make_rules
 
 #: Most sessions of a group: more buys nothing, and a group's trees should stay in the cache.
 GROUP_ROWS = 48
-#: Market codes that are kept for one version of the weights (126 MB at 240 channels).
-KEPT_CODES = 131_072
+#: Market codes that are kept for one version of the weights: those of a year of minutes (384 MB at 240 channels), so
+#: that a validation encodes them once for all that it plays.
+KEPT_CODES = 400_000
 
 Float32 = npt.NDArray[np.float32]
 
@@ -72,6 +74,7 @@ class Engine:
         self.workers = workers or workers_available()
         self._rules = make_rules(search, NUM_ACTIONS, NUM_OUTCOMES)
         self._rooms: list[tuple[forward.Scratch, Trees]] = []
+        self._stretches: list[Stretch] = []
         self._pool: ThreadPoolExecutor | None = None
         self.refresh()
 
@@ -88,9 +91,9 @@ class Engine:
         self._slots: npt.NDArray[np.int32] | None = None
         self._features: Float32 | None = None
 
-    def priors(self, observation: Observation) -> npt.NDArray[np.float64]:
-        """Policy logits (B, A), without a search."""
-        states = self._states(observation)
+    def priors(self, observation: Observation, codes: Float32 | None = None) -> npt.NDArray[np.float64]:
+        """Policy logits (B, A), without a search; `codes` as of `plan`."""
+        states = self._states(observation, codes)
         logits, values = np.zeros((len(states), NUM_ACTIONS)), np.zeros(len(states))
 
         def run(group: int, rows: slice) -> None:
@@ -101,16 +104,25 @@ class Engine:
         return logits
 
     def plan(
-        self, observation: Observation, *, seed: int, counters: npt.NDArray[np.uint64], noise: float
+        self,
+        observation: Observation,
+        *,
+        seed: int,
+        counters: npt.NDArray[np.uint64],
+        noise: float,
+        codes: Float32 | None = None,
     ) -> SearchResult:
         """Search from each observation; see `fx_pipeline.search.StochasticSearch.run`.
+
+        `codes` (B, channels) are the market codes of its windows where they are known, from `market_codes`: they save
+        the encoding, and change nothing.
 
         Raises
         ------
         TrainingDivergedError
             If the model gives a number that is not finite.
         """
-        states = self._states(observation)
+        states = self._states(observation, codes)
         batch = len(states)
         rules = at_noise(self._rules, noise, np.uint64(seed))
         result = SearchResult(
@@ -207,23 +219,34 @@ class Engine:
         environment.steps_done += steps
         return int(depths.sum())
 
-    def _states(self, observation: Observation) -> Float32:
-        temporal = np.ascontiguousarray(observation.temporal, dtype=np.float32)
+    def market_codes(self, features: Float32, bars: npt.NDArray[np.int64]) -> Float32:
+        """Codes (B, channels) of the windows of `features` (T, F) that end at `bars` (B,).
+
+        They are kept while the same features are asked for and the weights stay: ask for all bars of a session first.
+        """
+        codes, places = self._market_codes(features, bars)
+        return codes[places]
+
+    def _states(self, observation: Observation, codes: Float32 | None) -> Float32:
         static = np.ascontiguousarray(observation.static, dtype=np.float32)
         sizes = self.packed.sizes
-        codes = np.zeros((len(static), int(sizes[pack.CHANNELS])), dtype=np.float32)
         states = pack.aligned((len(static), int(sizes[pack.HIDDEN])), np.float32)
+        if codes is not None:
+            forward.embed_rows(self.packed, codes, static, states)
+            return states
+        temporal = np.ascontiguousarray(observation.temporal, dtype=np.float32)
+        made = np.zeros((len(static), int(sizes[pack.CHANNELS])), dtype=np.float32)
 
         def run(group: int, rows: slice) -> None:
             scratch, _ = self.room(group)
-            forward.encode_windows(self.packed, scratch, temporal[rows], codes[rows])
-            forward.embed_rows(self.packed, codes[rows], static[rows], states[rows])
+            forward.encode_windows(self.packed, scratch, temporal[rows], made[rows])
+            forward.embed_rows(self.packed, made[rows], static[rows], states[rows])
 
         self._each_group(len(static), run)
         return states
 
     def _market_codes(self, features: Float32, bars: npt.NDArray[np.int64]) -> tuple[Float32, npt.NDArray[np.int64]]:
-        """Codes (K, channels), and which of them each of `bars` (B, S) has; each bar is encoded once."""
+        """Codes (K, channels), and which of them each of `bars` has; each bar is encoded once."""
         if self._features is not features or self._slots is None:
             self._features, self._known = features, 0
             self._slots = np.full(len(features), -1, dtype=np.int32)
@@ -240,9 +263,12 @@ class Engine:
             self._codes = grown
         fresh = self._codes[self._known : needed]
 
+        while len(self._stretches) < self.workers:
+            self._stretches.append(allocate_stretch(self.packed, self.precision))
+
         def run(group: int, rows: slice) -> None:
             scratch, _ = self.room(group)
-            forward.encode_bars(self.packed, scratch, features, missing[rows], fresh[rows])
+            encode_bars(self.packed, scratch, self._stretches[group], features, missing[rows], fresh[rows])
 
         self._each_group(len(missing), run, whole=True)
         self._slots[missing] = np.arange(self._known, needed)

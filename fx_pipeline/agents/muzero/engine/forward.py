@@ -109,11 +109,12 @@ def encode(packed, scratch, window, out):  # type: ignore[no-untyped-def]
         join_relu(packed, sums, skip, codes, ld, inputs + ahead * ld_low, ld_low, length, lanes)
         source, ld_source = inputs, ld_low
         dilation *= 2
-    _pool(packed, scratch, out)
+    pool(packed, scratch, out)
 
 
 @njit(nogil=True, cache=True)
-def _pool(packed, scratch, out):  # type: ignore[no-untyped-def]
+def pool(packed, scratch, out):  # type: ignore[no-untyped-def]
+    """Attention over the rows of ``scratch.codes``: the market code ``out`` (channels,)."""
     length, lanes = packed.sizes[pk.WINDOW], packed.sizes[pk.CHANNELS] // LANES
     codes, ld = address(scratch.codes), scratch.codes.strides[0]
     place = packed.rows[pk.PLACE]
@@ -278,14 +279,6 @@ def encode_windows(packed, scratch, windows, out):  # type: ignore[no-untyped-de
     """Market codes ``out`` (B, channels) of feature windows (B, T, F)."""
     for row in range(len(windows)):
         encode(packed, scratch, windows[row], out[row])
-
-
-@njit(nogil=True, cache=True)
-def encode_bars(packed, scratch, features, bars, out):  # type: ignore[no-untyped-def]
-    """Market codes ``out`` (K, channels) of the windows of ``features`` (T, F) that end at each of ``bars`` (K,)."""
-    length = packed.sizes[pk.WINDOW]
-    for row in range(len(bars)):
-        encode(packed, scratch, features[bars[row] - length + 1 : bars[row] + 1], out[row])
 
 
 @njit(nogil=True, cache=True)
