@@ -193,7 +193,8 @@ def trained_networks(world: World, first_seed: int, seeds: int, folder: Path) ->
     for seed in range(seeds):
         place = folder / str(seed)
         checkpoint = MuZeroTrainer(config).train(data, Budget(NETWORK_EPISODES), seed=first_seed + seed, folder=place)
-        policy, head = (MuZeroPolicy.from_checkpoint(place, use_search=search) for search in (True, False))
+        policy = MuZeroPolicy.from_checkpoint(place)
+        head = policy.without_search()
         found.append(Candidate(policy, config.digest(), seed, checkpoint.sha256, "muzero", config.reward, head))
     return found
 

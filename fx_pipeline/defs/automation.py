@@ -9,7 +9,7 @@ from fx_pipeline.defs.jobs import promote, train, validate
 from fx_pipeline.defs.live import live_trading
 from fx_pipeline.defs.models import AGENT, champion, muzero_checkpoint, validation_report
 from fx_pipeline.defs.partitions import INSTRUMENTS, cell, key
-from fx_pipeline.defs.promotion import decide
+from fx_pipeline.defs.promotion import decide, unfinished_demotion
 from fx_pipeline.market.errors import FxPipelineError
 from fx_pipeline.settings import load_settings
 
@@ -73,14 +73,19 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
             said.append(f"{instrument}: the champion of window {demotion['window']} is demoted: {demotion['reason']}")
         said.append(f"{instrument} {window}: {decision.reason}")
         if decision.promote or demotion is not None:
-            requests.append(
-                dg.RunRequest(
-                    run_key=f"promote|{record.storage_id}",
-                    job_name=promote.name,
-                    partition_key=instrument,
-                    run_config={"ops": {champion.op.name: {"config": {"window": window}}}},
-                )
-            )
+            requests.append(_promotion(f"promote|{record.storage_id}", instrument, window))
+    asked = {request.partition_key for request in requests}
+    for instrument in INSTRUMENTS:
+        try:
+            unfinished = unfinished_demotion(settings, instrument)
+        except FxPipelineError as error:
+            said.append(f"{instrument}: {error}")
+            continue
+        if unfinished is None or instrument in asked:
+            continue
+        # A killed run asks for nothing more, and nobody would tell the live job.
+        said.append(f"{instrument}: the demotion of the champion of window {unfinished['window']} is not finished.")
+        requests.append(_promotion(f"demote|{unfinished['sha256']}", instrument, unfinished["last_window"]))
     for record in new_materializations(context.instance, champion, cursor["champions"]):
         cursor["champions"] = record.storage_id
         instrument = record.partition_key or ""
@@ -99,6 +104,11 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
         reason = "; ".join(said) or "no new report and no new champion."
         return dg.SensorResult(skip_reason=reason, cursor=json.dumps(cursor))
     return dg.SensorResult(run_requests=requests, cursor=json.dumps(cursor))
+
+
+def _promotion(run_key: str, instrument: str, window: str) -> dg.RunRequest:
+    config = {"ops": {champion.op.name: {"config": {"window": window}}}}
+    return dg.RunRequest(run_key=run_key, job_name=promote.name, partition_key=instrument, run_config=config)
 
 
 @dg.schedule(

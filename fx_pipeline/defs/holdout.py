@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from fx_pipeline.defs.metadata import OWNERS
 from fx_pipeline.defs.models import AGENT, validation_identity, validation_report
 from fx_pipeline.defs.partitions import cell, instrument_window
 from fx_pipeline.defs.progress import reporter
+from fx_pipeline.defs.promotion import rival
 from fx_pipeline.defs.resources import Tracking, Warehouse
 from fx_pipeline.defs.seeds import candidate, seed_checkpoints
 from fx_pipeline.defs.spans import load_span
@@ -81,7 +82,12 @@ def holdout_report(
         if isinstance(valid, str):
             context.log.warning(f"skipped: {valid}")
             return
-        _require_promoted(validated, validation_identity(settings, tracking, valid, key, record))
+        present = rival(settings, instrument, key, sha256)
+        # A report without the comparison will do: the gate asks for none.
+        compared = [present["sha256"], None] if present else [None]
+        _require_promoted(
+            validated, [validation_identity(settings, tracking, valid, key, record, beside) for beside in compared]
+        )
     span = load_span(warehouse, instrument, key, "sealed", opened_until_ns)
     if isinstance(span, str):
         context.log.warning(f"skipped: {span}")
@@ -132,12 +138,12 @@ def _require_named(name: str, sha256: str, key: str) -> None:
         )
 
 
-def _require_promoted(folder: Path, made_from: str) -> None:
+def _require_promoted(folder: Path, made_from: Sequence[str]) -> None:
     from fx_pipeline.market.errors import DataError
     from fx_pipeline.reuse import stands
     from fx_pipeline.validation.report import read_report
 
-    if not stands(folder, made_from, "report.json", "report.html"):
+    if not any(stands(folder, identity, "report.json", "report.html") for identity in made_from):
         raise DataError(
             f"{folder} holds no report of this checkpoint with the present trials, settings and code: materialise "
             "validation_report first."

@@ -10,7 +10,7 @@ from fx_pipeline.defs.features import valid_sessions
 from fx_pipeline.defs.metadata import OWNERS
 from fx_pipeline.defs.partitions import cell, instrument_window, instruments, key, to_instrument
 from fx_pipeline.defs.progress import reporter
-from fx_pipeline.defs.promotion import Promotion, promote, rival
+from fx_pipeline.defs.promotion import Promotion, promote
 from fx_pipeline.defs.reporting import page_url, paired_metadata
 from fx_pipeline.defs.resources import Tracking, Warehouse
 from fx_pipeline.defs.seeds import (
@@ -140,7 +140,8 @@ def validation_report(
     champion = champion_beside(
         context, settings, warehouse, tracking, span, judged.sha256, lambda stage: reporter(context, stage)
     )
-    made_from = validation_identity(settings, tracking, span, key, judged.record)
+    beside = None if champion is None else champion.sha256
+    made_from = validation_identity(settings, tracking, span, key, judged.record, beside)
     folder = settings.layout.report(AGENT, instrument, key)
     files = ("report.json", "report.html")
     if stands(folder, made_from, *files):
@@ -178,13 +179,17 @@ def validation_report(
     yield dg.MaterializeResult(metadata=metadata)
 
 
-def validation_identity(settings: Settings, tracking: Tracking, span: Span, key: str, record: Mapping[str, Any]) -> str:
-    """Hash what the validation report of a checkpoint on the validation span of window `key` is made from."""
+def validation_identity(
+    settings: Settings, tracking: Tracking, span: Span, key: str, record: Mapping[str, Any], beside: str | None
+) -> str:
+    """Hash what the validation report of a checkpoint on the validation span of window `key` is made from.
+
+    `beside` is the champion that it is compared with: a report that had to do without is not the same.
+    """
     from fx_pipeline.defs.reporting import other_trials
     from fx_pipeline.reuse import identity
 
     ledger, instrument = tracking.ledger(), span.market.instrument
-    champion = rival(settings, instrument, key, record["weights_sha256"])
     return identity(
         checkpoint=record["weights_sha256"],
         data=span.market.fingerprint,
@@ -196,7 +201,7 @@ def validation_identity(settings: Settings, tracking: Tracking, span: Span, key:
         # Another trial of the instrument changes the deflated Sharpe ratio; one of this window, also its family.
         others=other_trials(ledger, instrument, key, record, span.market.fingerprint, settings.costs),
         openings=ledger.holdout_openings(instrument, settings.sealed_from_ns),
-        beside=champion and champion["sha256"],
+        beside=beside,
     )
 
 

@@ -12,7 +12,7 @@ from fx_pipeline.defs.resources import Tracking
 from fx_pipeline.market.atomic import atomic_path, atomic_write_json
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.settings import Settings
-from fx_pipeline.validation.promotion import Decision, decide_demotion, decide_promotion
+from fx_pipeline.validation.promotion import Decision, decide_demotion, decide_promotion, telling_standings
 
 #: In the folder of a report: the model version that it made.
 REGISTERED_NAME = "registered.json"
@@ -74,7 +74,8 @@ def champions(settings: Settings) -> list[str]:
         If a record cannot be read.
     """
     folder = settings.layout.champion("x").parent
-    found = [read_champion(settings, path.stem) for path in sorted(folder.glob("*.json"))]
+    # A name that begins with a dot is a file that is being written, or that a kill left half written.
+    found = [read_champion(settings, path.stem) for path in sorted(folder.glob("[!.]*.json"))]
     return [record["sha256"] for record in found if record is not None]
 
 
@@ -89,26 +90,31 @@ def read_demotion(settings: Settings, instrument: str) -> dict[str, Any] | None:
     return _read(settings.layout.demotion(instrument))
 
 
+def unfinished_demotion(settings: Settings, instrument: str) -> dict[str, Any] | None:
+    """Return the record of a demotion that a kill, or an error after it, left without its last step; or None.
+
+    Raises
+    ------
+    DataError
+        If a record cannot be read.
+    """
+    record, demotion = _read(settings.layout.champion(instrument)), read_demotion(settings, instrument)
+    return demotion if record and demotion and demotion["sha256"] == record["sha256"] else None
+
+
 def decide(settings: Settings, instrument: str, report: Mapping[str, Any]) -> tuple[dict[str, Any] | None, Decision]:
     """Decide on the champion and on the candidate of a report, from what is on disk; nothing is changed.
 
     Returns
     -------
     dict or None
-        Record of the demotion, where the champion has to go.
+        Record of the demotion, where the champion has to go, or where it went and the last step is missing.
     Decision
         On the candidate, as it is after that.
     """
-    from fx_pipeline.defs.standing import read_standings
-
-    champion, demotion, due = read_champion(settings, instrument), read_demotion(settings, instrument), None
-    if champion is not None:
-        standings = read_standings(settings, champion)
-        reason = decide_demotion(champion, standings, settings.promotion)
-        if reason is not None:
-            due = _demotion(champion, max(standing["window"] for standing in standings), reason)
-            champion, demotion = None, due
-    return due, decide_promotion(report, champion, demotion, settings.promotion)
+    due = _due_demotion(settings, instrument)
+    champion = None if due else read_champion(settings, instrument)
+    return due, decide_promotion(report, champion, due or read_demotion(settings, instrument), settings.promotion)
 
 
 def promote(settings: Settings, tracking: Tracking, agent: str, instrument: str, window: str, run_id: str) -> Promotion:
@@ -116,37 +122,50 @@ def promote(settings: Settings, tracking: Tracking, agent: str, instrument: str,
 
     Repeating it changes nothing, and completes what a kill left.
     """
+    demotion = _due_demotion(settings, instrument)
+    if demotion is not None:
+        # One that a kill left unfinished keeps the run that began it.
+        demotion = {"dagster_run_id": run_id} | demotion
+        atomic_write_json(settings.layout.demotion(instrument), demotion)
+        tags = {"demoted": demotion["reason"], "demoted_by_window": demotion["last_window"]}
+        tracking.mlflow().remove_champion(demotion["registered_model"], demotion["version"], tags)
+    champion, reason = _promote(settings, tracking, agent, instrument, window, run_id)
+    if champion is None and demotion is not None:
+        # The last step: while this file is there, `unfinished_demotion` names what is left to do.
+        settings.layout.champion(instrument).unlink(missing_ok=True)
+    return Promotion(champion, demotion, reason)
+
+
+def _promote(
+    settings: Settings, tracking: Tracking, agent: str, instrument: str, window: str, run_id: str
+) -> tuple[dict[str, Any] | None, str]:
+    """Make the model of a window the champion, or say why not."""
     from fx_pipeline.validation.report import read_report
 
-    _complete_demotion(settings, tracking, instrument)
     folder = settings.layout.report(agent, instrument, window)
     if not (folder / "report.json").exists():
-        return Promotion(None, None, f"there is no report in {folder}: materialise validation_report first.")
+        return None, f"there is no report in {folder}: materialise validation_report first."
     report = read_report(folder)
-    demotion, decision = decide(settings, instrument, report)
-    if demotion is not None:
-        atomic_write_json(settings.layout.demotion(instrument), demotion | {"dagster_run_id": run_id})
-        _complete_demotion(settings, tracking, instrument)
+    champion, demotion = read_champion(settings, instrument), read_demotion(settings, instrument)
+    decision = decide_promotion(report, champion, demotion, settings.promotion)
     if not decision.promote:
-        return Promotion(None, demotion, decision.reason)
+        return None, decision.reason
     checkpoint = settings.layout.checkpoint(agent, instrument, window, report["figures"]["seed"])
+    missing = [name for name in _OF_CHECKPOINT if not (checkpoint / name).exists()]
+    if missing:
+        return None, f"{checkpoint} has no {', '.join(missing)} any more: train and validate window {window} again."
     record = json.loads((checkpoint / "checkpoint.json").read_text())
     sha256 = report["lineage"]["checkpoint_sha256"]
     if record["weights_sha256"] != sha256:
-        return Promotion(
-            None,
-            demotion,
-            f"the checkpoint of window {window} was trained again after its report: validate it before promoting it.",
-        )
+        said = f"the checkpoint of window {window} was trained again after its report: validate it before promoting it."
+        return None, said
     if _sha256(checkpoint / "weights.safetensors") != sha256:
-        return Promotion(
-            None, demotion, f"the weights in {checkpoint} are not those that were validated: train the window again."
-        )
+        return None, f"the weights in {checkpoint} are not those that were validated: train the window again."
     model = settings.layout.model(instrument, sha256)
     _freeze(checkpoint, folder, model)
-    champion = _register(settings, tracking, report, model, agent, run_id)
-    atomic_write_json(settings.layout.champion(instrument), champion)
-    return Promotion(champion, demotion, decision.reason)
+    made = _register(settings, tracking, report, model, agent, run_id)
+    atomic_write_json(settings.layout.champion(instrument), made)
+    return made, decision.reason
 
 
 def _register(
@@ -201,28 +220,28 @@ def _register(
     }
 
 
-def _demotion(champion: Mapping[str, Any], last_window: str, reason: str) -> dict[str, Any]:
-    kept = ("instrument", "agent", "window", "sha256", "registered_model", "version", "registered_url")
-    return {name: champion[name] for name in kept} | {"last_window": last_window, "reason": reason}
+def _due_demotion(settings: Settings, instrument: str) -> dict[str, Any] | None:
+    """The demotion of the champion, where one is due or not finished."""
+    from fx_pipeline.defs.standing import read_standings
 
-
-def _complete_demotion(settings: Settings, tracking: Tracking, instrument: str) -> None:
-    """Take the alias and the record from a champion whose demotion is written."""
-    path, demotion = settings.layout.champion(instrument), read_demotion(settings, instrument)
-    record = _read(path)
-    if demotion is None or record is None or demotion["sha256"] != record["sha256"]:
-        return
-    tags = {"demoted": demotion["reason"], "demoted_by_window": demotion["last_window"]}
-    tracking.mlflow().remove_champion(demotion["registered_model"], demotion["version"], tags)
-    path.unlink()
+    champion = read_champion(settings, instrument)
+    if champion is None:
+        return unfinished_demotion(settings, instrument)
+    standings = read_standings(settings, champion)
+    reason = decide_demotion(champion, standings, settings.promotion)
+    if reason is None:
+        return None
+    kept = ("instrument", "agent", "window", "sha256", "source", "registered_model", "version", "registered_url")
+    newest = telling_standings(champion, standings)[-1]
+    return {name: champion[name] for name in kept} | {"last_window": newest["window"], "reason": reason}
 
 
 def _freeze(checkpoint: Path, report: Path, model: Path) -> None:
     """Copy a checkpoint and its report to a folder of their own, which is either complete or absent."""
-    if (model / _OF_CHECKPOINT[-1]).exists():
-        return
+    complete = (model / _OF_CHECKPOINT[-1]).exists()
     model.mkdir(parents=True, exist_ok=True)
-    for folder, names in ((report, _OF_REPORT), (checkpoint, _OF_CHECKPOINT)):
+    # A promotion that was killed may have left the model with a report that has been made again since.
+    for folder, names in ((report, _OF_REPORT), (checkpoint, () if complete else _OF_CHECKPOINT)):
         for name in names:
             with atomic_path(model / name) as temporary:
                 shutil.copyfile(folder / name, temporary)

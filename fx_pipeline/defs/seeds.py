@@ -66,13 +66,15 @@ def candidate(checkpoints: Sequence[SeedCheckpoint]) -> SeedCheckpoint:
 
     It is of the configuration with the most seeds, and of these the one that training itself found best on its
     selection span, which lies before the validation: the best of the validated seeds would be the luckiest one.
+    Those trained on other data or costs than most were selected by a score that says nothing beside the others.
     """
     seeds = Counter(configuration(checkpoint.record) for checkpoint in checkpoints)
+    alike = Counter((configuration(found.record), found.record["data_fingerprint"]) for found in checkpoints)
 
-    def merit(checkpoint: SeedCheckpoint) -> tuple[int, float, int]:
-        selection = checkpoint.record["selection"]
+    def merit(checkpoint: SeedCheckpoint) -> tuple[int, int, float, int]:
+        of, selection = configuration(checkpoint.record), checkpoint.record["selection"]
         score = -math.inf if selection is None else float(selection["score"])
-        return seeds[configuration(checkpoint.record)], score, -checkpoint.seed
+        return seeds[of], alike[of, checkpoint.record["data_fingerprint"]], score, -checkpoint.seed
 
     return max(checkpoints, key=merit)
 

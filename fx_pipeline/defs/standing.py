@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from fx_pipeline.validation.context import ChampionSeries
 
 
+#: What a decision reads of a standing.
+_FIELDS = {
+    *("window", "sha256", "costs", "source", "sound", "passed", "reasons"),
+    *("max_drawdown_pips", "drawdown_limit_pips"),
+}
+
+
 def replay_span(span: Span) -> Span:
     """Return a span under the name that a replay has in the trial ledger.
 
@@ -80,7 +87,10 @@ def champion_beside(
         return _series(ledger, replayed, record, champion, settings)
     except FxPipelineError as error:
         # Without the champion a report is still a report; only its promotion has to wait.
-        context.log.warning(f"the champion of window {champion['window']} cannot be replayed: {error}")
+        context.log.warning(
+            f"the champion of window {champion['window']} cannot be replayed, and nothing replaces it until it can: "
+            f"{error} Restore {folder}, or retire it: delete {settings.layout.champion(instrument)}."
+        )
         return None
 
 
@@ -93,7 +103,8 @@ def read_standings(settings: Settings, champion: Mapping[str, Any]) -> list[dict
         If a file is damaged.
     """
     folder = settings.layout.standings(champion["instrument"], champion["sha256"])
-    found = [_read(path) for path in sorted(folder.glob("*.json"))]
+    # A name that begins with a dot is a file that is being written, or that a kill left half written.
+    found = [_read(path) for path in sorted(folder.glob("[!.]*.json"))]
     return [standing for standing in found if standing["sound"]]
 
 
@@ -123,16 +134,17 @@ def _stand(
     )
     path = settings.layout.standings(replayed.market.instrument, champion["sha256"]) / f"{window}.json"
     known = _series(ledger, replayed, record, champion, settings) is not None
-    if known and path.exists() and _read(path)["made_from"] == made_from:
+    if known and _made_from(path) == made_from:
         return
     folder = Path(champion["model"])
+    promoted_on = read_report(folder)["figures"]["trade_list"]["pnl_pips"]
     links = {"dagster_run_id": context.run.run_id}
     stage = progress(f"replay the champion on {window}")
     report = validate_span(settings, warehouse, ledger, replayed, folder, champion["agent"], links, stage)
     standing = judge_standing(
         report,
         window,
-        read_report(folder)["figures"]["trade_list"]["pnl_pips"],
+        promoted_on,
         gate=settings.gate,
         percentile=settings.promotion.drawdown_percentile,
         runs=settings.mc_runs,
@@ -156,9 +168,19 @@ def _series(
     return None
 
 
+def _made_from(path: Path) -> str | None:
+    try:
+        return str(json.loads(path.read_bytes())["made_from"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        # A damaged file vouches for nothing: it is written again.
+        return None
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         standing: dict[str, Any] = json.loads(path.read_bytes())
     except ValueError as error:
-        raise DataError(f"{path} is damaged ({error}): delete it, and validate its window again.") from error
+        raise DataError(f"{path} is damaged ({error}): validate its window again.") from error
+    if not isinstance(standing, dict) or not set(standing) >= _FIELDS:
+        raise DataError(f"{path} was not written by this version: validate its window again.")
     return standing

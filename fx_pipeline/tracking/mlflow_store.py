@@ -315,7 +315,12 @@ class Tracking:
         self.client.set_registered_model_alias(name, CHAMPION, version)
 
     def remove_champion(self, name: str, version: str, tags: Mapping[str, Any]) -> None:
-        """Take the alias `champion` from a version, where it has it, and tag the version; repeating it is harmless."""
+        """Take the alias `champion` from a version, where it has it, and tag the version; repeating it is harmless.
+
+        A version that is not in the store has nothing to lose.
+        """
+        if all(known.version != version for known in self.versions(name)):
+            return
         for key, value in tags.items():
             self.client.set_model_version_tag(name, version, key[:MAX_KEY], _cut(str(value), MAX_TAG))
         present = self.champion(name)

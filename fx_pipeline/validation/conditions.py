@@ -14,7 +14,7 @@ Figures = Mapping[str, Any]
 def enough_trades(figures: Figures, config: GateConfig) -> Condition:
     """At least so many closed trades (`trades`)."""
     figure, sessions = figure_of(figures, "trades"), figure_of(figures, "sessions")
-    count = "no" if not figure else f"{figure:,.0f}"
+    count = "No" if not figure else f"{figure:,.0f}"
     remedy = "It would have to trade at all."
     if figure:
         missing = config.min_trades - figure
@@ -120,7 +120,7 @@ def better_than_baselines(figures: Figures, config: GateConfig) -> Condition:
     else:
         place = f"{abs(figure):,.1f} pips {'above' if figure > 0 else 'below'}" if figure else "the same as"
         text = f"Its total is {place} the best baseline's (flat, buy and hold, sell and hold, SMA cross)."
-        remedy = f"It would have to make over {-figure:,.1f} pips more than it did on these sessions."
+        remedy = f"It would have to make over {abs(figure):,.1f} pips more than it did on these sessions."
     return condition(
         "better_than_baselines",
         "Better than what needs no skill",
@@ -270,7 +270,7 @@ def worst_seed(figures: Figures, config: GateConfig) -> Condition:
             f"pips in total; {config.min_seeds} seeds are needed, none below {config.min_worst_seed_pips:g}."
         )
     if missing:
-        text += f" {missing:.0f} more of its seeds were judged at other costs or on other data only."
+        text += f" {missing:.0f} more of its seeds were judged at other costs, on other data or by other code only."
     remedy = "Learning that does not depend on the seed: even the worst one must not lose."
     if not enough:
         more = config.min_seeds - count
@@ -357,7 +357,8 @@ def unseen_holdout(figures: Figures, config: GateConfig) -> Condition:
     if figure is None:
         text = "It is not known how often the sealed days were opened."
     else:
-        text = f"The sealed days of this instrument were opened for {figure:.0f} candidates."
+        many = "candidate" if figure == 1 else "candidates"
+        text = f"The sealed days of this instrument were opened for {figure:.0f} {many}."
         if not figure:
             text = "No candidate of this instrument has seen the sealed days, if there are any."
     return condition(

@@ -68,7 +68,7 @@ def decide_promotion(
     champion : Mapping, optional
         Record of the present champion: `window`, `sha256`, `source` and `costs`.
     demotion : Mapping, optional
-        Record of the last demotion of the instrument: `sha256`, `last_window` and `reason`.
+        Record of the last demotion of the instrument: `sha256`, `source`, `last_window` and `reason`.
     config : PromotionConfig, optional
 
     Returns
@@ -76,9 +76,9 @@ def decide_promotion(
     Decision
         No, when the gate rejected the report; when the model was demoted, or the report is of an older window than the
         one that demoted the last champion; when it is this very model; when the model saw a synthetic market only and
-        the champion a real one; when the two were validated under other costs; when the champion was validated on newer
-        data; when the paired test does not call it better, or was not made beside this champion. A model validated on
-        real candles always replaces one of a synthetic market.
+        the champion, or the last one, a real one; when the two were validated under other costs; when the champion was
+        validated on newer data; when the paired test does not call it better, or was not made beside this champion. A
+        model validated on real candles always replaces one of a synthetic market, whatever their windows.
     """
     config = config or PromotionConfig()
     figures, lineage = report["figures"], report["lineage"]
@@ -87,8 +87,14 @@ def decide_promotion(
         return Decision(False, f"the gate rejected window {window}: {'; '.join(figures['reasons'])}")
     if demotion is not None and demotion["sha256"] == sha256:
         return Decision(False, f"the model of window {window} was demoted: {demotion['reason']}")
+    synthetic = lineage["source"] == SYNTHETIC
     if champion is None:
-        if demotion is not None and window < demotion["last_window"]:
+        if demotion is not None and synthetic and demotion["source"] != SYNTHETIC:
+            return Decision(
+                False, f"window {window} is of a synthetic market, and the last champion was validated on real candles."
+            )
+        same_market = demotion is not None and synthetic == (demotion["source"] == SYNTHETIC)
+        if demotion is not None and same_market and window < demotion["last_window"]:
             return Decision(
                 False,
                 f"the last champion failed as late as window {demotion['last_window']}, and window {window} is older: "
@@ -98,7 +104,6 @@ def decide_promotion(
         return Decision(True, f"window {window} passed the gate with {expectancy:.2f} pips a trade; it is the {which}.")
     if champion["sha256"] == sha256:
         return Decision(False, f"the model of window {window} is the champion already.")
-    synthetic = lineage["source"] == SYNTHETIC
     if synthetic and champion["source"] != SYNTHETIC:
         return Decision(
             False, f"window {window} is of a synthetic market, and the champion was validated on real candles."
@@ -123,7 +128,9 @@ def _beside(
 ) -> Decision:
     if paired is None or paired["champion_sha256"] != champion["sha256"]:
         return Decision(
-            False, f"window {window} was not validated beside the present champion: materialise its report again."
+            False,
+            f"window {window} was not validated beside the present champion: materialise its report again; if the "
+            "champion cannot be replayed, the log of that run says what to do.",
         )
     low, high = paired["interval_pips"]
     shown = (
@@ -138,6 +145,28 @@ def _beside(
     return Decision(True, f"window {window} passed the gate and made {shown}): it replaces the champion.")
 
 
+def telling_standings(champion: Mapping[str, Any], standings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the standings that say something of a champion, oldest window first.
+
+    Parameters
+    ----------
+    champion : Mapping
+        Its record: `window`, `sha256`, `source` and `costs`.
+    standings : sequence of Mapping
+        From `judge_standing`, in any order. Those of other models, other costs or older windows say nothing, nor does a
+        synthetic market of a champion that was validated on real candles.
+    """
+    told = [
+        standing
+        for standing in standings
+        if standing["sha256"] == champion["sha256"]
+        and standing["window"] > champion["window"]
+        and dict(standing["costs"]) == dict(champion["costs"])
+        and (standing["source"] != SYNTHETIC or champion["source"] == SYNTHETIC)
+    ]
+    return sorted(told, key=lambda standing: str(standing["window"]))
+
+
 def decide_demotion(
     champion: Mapping[str, Any], standings: Sequence[Mapping[str, Any]], config: PromotionConfig
 ) -> str | None:
@@ -146,9 +175,9 @@ def decide_demotion(
     Parameters
     ----------
     champion : Mapping
-        Its record: `window`, `sha256` and `costs`.
+        Its record.
     standings : sequence of Mapping
-        From `judge_standing`, in any order. Those of other models, other costs or older windows say nothing.
+        What `telling_standings` leaves of them is asked.
     config : PromotionConfig
 
     Returns
@@ -157,16 +186,7 @@ def decide_demotion(
         Why it is demoted: it failed on the newest `demote_after` windows, or its drawdown on the newest one went beyond
         what its own trades allow. None when it stays.
     """
-    told = sorted(
-        (
-            standing
-            for standing in standings
-            if standing["sha256"] == champion["sha256"]
-            and standing["window"] > champion["window"]
-            and dict(standing["costs"]) == dict(champion["costs"])
-        ),
-        key=lambda standing: str(standing["window"]),
-    )
+    told = telling_standings(champion, standings)
     if not told:
         return None
     newest = told[-1]

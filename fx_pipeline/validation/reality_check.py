@@ -36,7 +36,8 @@ class SnoopingTests:
         Hansen's ``max(max_k sqrt(T) mean_k / omega_k, 0)``; without ``omega_k`` when not studentised.
     spa_lower_p, spa_consistent_p, spa_upper_p : float
         Hansen's three p-values: candidates worse than the benchmark are left out of the maximum, are so when much
-        worse (the one to use), are never so.
+        worse (the one to use), are never so. As in `arch`, resamples are held against the largest standardised mean
+        even where that is below 0: against a statistic of 0 none would be larger, and losers would look significant.
     superior : tuple of int
         Candidates that StepM calls better than the benchmark, with a family-wise error of at most `size`.
     best : int
@@ -117,17 +118,14 @@ def snooping_tests(
     draws = _resampled_means(values, runs, length, seed)
     scale = root / omega if studentise else np.full(len(moved), root)
     observed = scale * mean
-    statistic = max(float(observed.max()), 0.0)
+    largest = float(observed.max())
     bound = -omega / root * np.sqrt(2 * np.log(np.log(periods)))
     centres = {"lower": np.maximum(mean, 0.0), "consistent": np.where(mean >= bound, mean, 0.0), "upper": mean}
-    p = {
-        name: float((np.maximum((scale * (draws - centre)).max(axis=1), 0.0) > statistic).mean())
-        for name, centre in centres.items()
-    }
+    p = {name: float(((scale * (draws - centre)).max(axis=1) > largest).mean()) for name, centre in centres.items()}
     superior = _step_down(observed, scale * (draws - centres["consistent"]), size)
     return SnoopingTests(
         reality_check_p=float(((draws - mean).max(axis=1) > mean.max()).mean()),
-        statistic=statistic,
+        statistic=max(largest, 0.0),
         spa_lower_p=p["lower"],
         spa_consistent_p=p["consistent"],
         spa_upper_p=p["upper"],

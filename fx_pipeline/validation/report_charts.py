@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from itertools import accumulate, pairwise
 from typing import Any
 
+import numpy as np
+
 INK, MUTED, GRID = "#1d2733", "#66727f", "#e7ebef"
 GAIN, LOSS, ACCENT, BAND = "#0f8a5f", "#c2413a", "#2457c5", "36, 87, 197"
-# Markers beyond this make the price chart slow to open; the table and the JSON have every trade.
+# More than these make the page large and slow to open, and show nothing more; the JSON has every trade.
 CHARTED_TRADES = 1_000
+EQUITY_POINTS = 2_000
 
 Chart = dict[str, Any]
 
@@ -47,11 +50,12 @@ def equity_fan(figures: Mapping[str, Any]) -> Chart | None:
         bands.append(edge(high, line={"width": 0}, name=name, **fill))
     median = edge(50, line={"color": ACCENT, "width": 1.5, "dash": "dot"}, name="median")
     equity = [0.0, *accumulate(figures["trade_list"]["pnl_pips"])]
+    drawn = _turns(equity, EQUITY_POINTS)
     actual = {
         "type": "scatter",
         "mode": "lines",
-        "x": list(range(len(equity))),
-        "y": _rounded(equity),
+        "x": drawn,
+        "y": _rounded([equity[row] for row in drawn]),
         "name": "as it happened",
         "line": {"color": INK, "width": 2},
         "hovertemplate": "after %{x} trades: %{y:.1f} pips<extra></extra>",
@@ -100,7 +104,10 @@ def drawdown_distribution(figures: Mapping[str, Any]) -> Chart | None:
 
 
 def price_and_trades(figures: Mapping[str, Any]) -> Chart:
-    """The mid price over the validated span with the trades on it: each from entry to exit, coloured by result."""
+    """The mid price over the validated span with trades on it: each from entry to exit, coloured by result.
+
+    Of many trades `charted_trades` are drawn, evenly spread.
+    """
     price, trades = figures["price"], figures["trade_list"]
     data: list[dict[str, Any]] = [
         {
@@ -113,7 +120,8 @@ def price_and_trades(figures: Mapping[str, Any]) -> Chart:
             "hoverinfo": "skip",
         }
     ]
-    rows = range(min(len(trades["pnl_pips"]), CHARTED_TRADES))
+    count = len(trades["pnl_pips"])
+    rows = np.linspace(0, count - 1, charted_trades(count)).round().astype(int).tolist()
     for name, color, wins in (("gain", GAIN, True), ("loss", LOSS, False)):
         chosen = [row for row in rows if (trades["pnl_pips"][row] > 0) == wins]
         data += _trade_traces(trades, chosen, name, color)
@@ -121,6 +129,11 @@ def price_and_trades(figures: Mapping[str, Any]) -> Chart:
     # Closed markets take room and show nothing.
     layout["xaxis"] |= {"type": "date", "rangebreaks": [{"bounds": pair} for pair in price["breaks"]]}
     return {"data": data, "layout": layout}
+
+
+def charted_trades(count: int) -> int:
+    """Return how many of `count` trades the price chart draws."""
+    return min(count, CHARTED_TRADES)
 
 
 def _trade_traces(trades: Mapping[str, Any], rows: list[int], name: str, color: str) -> list[dict[str, Any]]:
@@ -208,6 +221,21 @@ def charts(figures: Mapping[str, Any]) -> dict[str, Chart | None]:
         "hours": by_time(figures, "by_hour"),
         "weekdays": by_time(figures, "by_weekday"),
     }
+
+
+def _turns(values: list[float], most: int) -> list[int]:
+    """Return the places of at most `most` values: both ends, and the lowest and the highest of each stretch.
+
+    So no peak and no fall is lost.
+    """
+    if len(values) <= most:
+        return list(range(len(values)))
+    chosen = {0, len(values) - 1}
+    first = 0
+    for stretch in np.array_split(np.asarray(values), most // 2 - 1):
+        chosen |= {first + int(stretch.argmin()), first + int(stretch.argmax())}
+        first += len(stretch)
+    return sorted(chosen)
 
 
 def _rounded(values: list[float]) -> list[float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fx_pipeline.validation.numbers import number
-from fx_pipeline.validation.report_charts import charts
+from fx_pipeline.validation.report_charts import charted_trades, charts
 from fx_pipeline.validation.report_tables import account_rows, significance_rows
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent / "templates"
 LISTED_TRADES = 1_000
-LISTED_GAPS = 50
+LISTED_GAPS = 12
 
 #: Metrics in the order of the table: key, title, format, definition.
 METRICS = (
@@ -134,18 +134,33 @@ def render_page(report: Mapping[str, Any]) -> str:
             metrics=METRICS,
             significance=significance_rows(figures),
             account=account_rows(figures),
-            remedies=[condition for condition in figures["conditions"] if not condition["passed"]],
+            remedies=_remedies(figures),
             cost_groups=_cost_groups(figures),
             flags=[FLAGS[flag] for flag in figures["metrics"]["flags"]],
             actions=_actions(figures),
             baselines=_baselines(figures),
             trades=_trades(figures),
             listed_trades=LISTED_TRADES,
-            gaps=report["lineage"]["gaps"][:LISTED_GAPS],
+            charted_trades=charted_trades(figures["trades"]),
+            gaps=sorted(report["lineage"]["gaps"], key=lambda gap: -gap["minutes"])[:LISTED_GAPS],
             charts=charts(figures),
             plotly=packed_plotly(),
         )
     )
+
+
+def _remedies(figures: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What would have to change -> the failed conditions that it would mend."""
+    found: dict[str, list[str]] = {}
+    for condition in figures["conditions"]:
+        if not condition["passed"]:
+            found.setdefault(condition["remedy"], []).append(condition["title"])
+    return found
+
+
+def moment(text: str) -> str:
+    """An ISO time in UTC, to the minute, as people write it."""
+    return text[:16].replace("T", " ")
 
 
 def _made(expectancy: float) -> str:
@@ -178,7 +193,7 @@ def _trades(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def page_environment() -> "Environment":
-    """Return the environment of the pages' templates, with the filter `number`."""
+    """Return the environment of the pages' templates, with the filters `number` and `moment`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -189,6 +204,7 @@ def page_environment() -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
+    environment.filters["moment"] = moment
     return environment
 
 

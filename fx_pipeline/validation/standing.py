@@ -59,9 +59,9 @@ def judge_standing(
     Returns
     -------
     dict
-        JSON-able: `window`, `sha256`, `costs`, `sound` (whether the replay can be trusted), `passed`, `reasons`,
-        `conditions`, `sessions`, `trades`, `expectancy_pips`, `total_pips`, `max_drawdown_pips` and
-        `drawdown_limit_pips`, which is None where there are no trades to resample or to compare with.
+        JSON-able: `window`, `sha256`, `costs`, `source` (of the candles), `sound` (whether the replay can be trusted),
+        `passed`, `reasons`, `conditions`, `sessions`, `trades`, `expectancy_pips`, `total_pips`, `max_drawdown_pips`
+        and `drawdown_limit_pips`, which is None where there are no trades to resample or to compare with.
     """
     figures = report["figures"]
     verdict = judge(figures, gate, STANDING_CONDITIONS)
@@ -70,6 +70,7 @@ def judge_standing(
         "window": window,
         "sha256": report["lineage"]["checkpoint_sha256"],
         "costs": dict(report["lineage"]["costs"]),
+        "source": report["lineage"]["source"],
         "sound": judge(figures, gate, SOUND_CONDITIONS).promoted,
         "passed": verdict.promoted,
         "reasons": list(verdict.reasons),

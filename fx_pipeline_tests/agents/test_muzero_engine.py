@@ -189,6 +189,41 @@ def test_bars_encoded_together_have_the_codes_of_their_windows_to_the_bit(preset
         np.testing.assert_array_equal(engine.market_codes(features, bars[::-1]), expected[::-1])
 
 
+def test_codes_of_a_long_market_are_kept_as_far_as_there_is_room(monkeypatch) -> None:
+    features = np.random.default_rng(2).standard_normal((90, 9)).astype(np.float32)
+    engine = Engine(networks_of("tiny"), SearchConfig(simulations=4), "fp32", workers=1)
+    expected = engine.market_codes(features, np.arange(31, 90))
+    monkeypatch.setattr("fx_pipeline.agents.muzero.engine.engine.KEPT_CODES", 20)
+    engine.refresh()
+    for bars in (np.arange(31, 46), np.arange(40, 50), np.arange(60, 70), np.arange(31, 46)):
+        np.testing.assert_array_equal(engine.market_codes(features, bars), expected[bars - 31])
+        assert engine.codes_known <= len(engine._codes) <= 20
+    # What was asked for at once stays, although it is more: its sessions are being played.
+    engine.market_codes(features, np.arange(40, 80))
+    np.testing.assert_array_equal(engine.market_codes(features, np.array([50, 41])), expected[[19, 10]])
+    assert engine.codes_known == 40
+
+
+@pytest.mark.parametrize("bar", [-1, 30, 60])
+def test_a_window_that_leaves_the_market_has_no_code(bar) -> None:
+    engine = Engine(networks_of("tiny"), SearchConfig(simulations=4), "fp32", workers=1)
+    with pytest.raises(IndexError, match="leave the 60 bars"):
+        engine.market_codes(np.zeros((60, 9), dtype=np.float32), np.array([40, bar]))
+
+
+def test_a_code_knows_nothing_of_the_bars_after_it() -> None:
+    features = np.random.default_rng(2).standard_normal((100, 9)).astype(np.float32)
+    bars, last = np.arange(40, 100), 72
+    engine = Engine(networks_of("small"), SearchConfig(simulations=4), "fp32", workers=1)
+    known = engine.market_codes(features, bars)
+    # They are encoded together with bars that do have one.
+    later = features.copy()
+    later[last + 1 :] = np.nan
+    changed = engine.market_codes(later, bars)
+    np.testing.assert_array_equal(changed[: last + 1 - 40], known[: last + 1 - 40])
+    assert np.isnan(changed[last + 1 - 40 :]).all()
+
+
 def test_codes_that_are_known_change_no_search_and_no_prior() -> None:
     networks, seen = networks_of("small"), observations(20)
     features = np.random.default_rng(2).standard_normal((51, 9)).astype(np.float32)

@@ -1,7 +1,10 @@
 """The policy that knows its market beforehand is the one that sees windows."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
 
 from fx_pipeline.agents.base import Foresighted, TrainingData
 from fx_pipeline.agents.muzero.config import load_config
@@ -72,6 +75,50 @@ def test_what_was_known_of_one_market_is_not_used_on_another(small_market: Train
     environment = LockstepEnvironment(other.market, build_fills(other.market, other.costs))
     seen = environment.reset(other.starts[:5])
     np.testing.assert_array_equal(policy.act(seen), policy_of().act(seen))
+
+
+def test_two_markets_in_turns_and_weights_that_change_are_never_confused(
+    small_market: TrainingData, make_market: object
+) -> None:
+    policy, other = policy_of(), make_market(2, 4000)  # type: ignore[operator]
+    seen = [
+        LockstepEnvironment(data.market, build_fills(data.market, data.costs)).reset(data.starts[:5])
+        for data in (small_market, other)
+    ]
+    assert not np.array_equal(seen[0].temporal, seen[1].temporal)
+    players = [policy.over(data.market, one.bar) for data, one in zip((small_market, other), seen, strict=True)]
+    engine = policy._planner
+    assert isinstance(engine, Engine)
+
+    def codes_agree() -> None:
+        for player, one in zip(players, seen, strict=True):
+            assert player._features is not None
+            known = engine.market_codes(player._features, one.bar)
+            np.testing.assert_array_equal(engine.priors(one, known), engine.priors(one))
+            np.testing.assert_array_equal(player.act(one), policy.act(one))
+
+    codes_agree()
+    codes_agree()
+    before = engine.priors(seen[0])
+    with torch.no_grad():
+        for parameter in engine.networks.parameters():
+            parameter.mul_(1.1)
+    engine.refresh()
+    assert not np.array_equal(engine.priors(seen[0]), before)
+    codes_agree()
+
+
+def test_decisions_do_not_know_the_features_of_later_bars(small_market: TrainingData) -> None:
+    market, start, seen = small_market.market, small_market.starts[:1], 30
+    features = market.features.copy()
+    after = slice(int(start[0]) + seen, None)
+    features[after] = np.random.default_rng(3).uniform(size=features[after].shape)
+    changed = dataclasses.replace(market, features=features)
+    fills = build_fills(market, small_market.costs)
+    policy = policy_of()
+    one, other = (rollout(each, fills, start, policy, session_bars=2 * BARS).actions[0] for each in (market, changed))
+    np.testing.assert_array_equal(one[:seen], other[:seen])
+    assert (one[seen:] != other[seen:]).any()
 
 
 def test_torch_has_no_foresight_and_decides_all_the_same(small_market: TrainingData) -> None:

@@ -8,7 +8,15 @@ from scipy.stats import binom
 
 from benchmarks import gate, gate_candidates
 from benchmarks.gate import Outcome, Task, plan, run, summarise, upper_bound
-from benchmarks.gate_candidates import SignalRules, best_rule, fitted_rules, good_rules, make_world, random_traders
+from benchmarks.gate_candidates import (
+    SignalRules,
+    best_rule,
+    fitted_rules,
+    good_rules,
+    make_world,
+    random_traders,
+    trained_networks,
+)
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.market.arrays import SESSION_BARS
@@ -76,6 +84,20 @@ def test_candidates_are_seeded_and_seeds_of_a_configuration_differ(short):
         "random 1": 3,
         "best of 8 rules": 3,
     }
+
+
+def test_networks_are_trainings_of_one_configuration_that_differ_in_their_seed(short, monkeypatch, tmp_path):
+    monkeypatch.setattr(gate_candidates, "NETWORK_PRESET", "tiny")
+    monkeypatch.setattr(gate_candidates, "NETWORK_OVERRIDES", {})
+    monkeypatch.setattr(gate_candidates, "NETWORK_EPISODES", 4)
+    world = make_world("walk", 1, FREE)
+    one, other = trained_networks(world, 7, 2, tmp_path)
+    assert one.configuration == other.configuration and one.digest != other.digest
+    assert (one.seed, other.seed) == (0, 1)
+    # Only the ablation does without the search, and it has the same weights.
+    assert one.policy.use_search and not one.ablation.use_search and one.policy.name == one.ablation.name
+    fills = build_fills(world.market, world.costs)
+    assert rollout(world.market, fills, world.valid[:4], one.policy, one.reward).decisions == 4 * SESSION_BARS
 
 
 @pytest.mark.parametrize("name", ["ou", "regime"])

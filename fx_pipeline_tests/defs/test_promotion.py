@@ -149,6 +149,28 @@ def test_checkpoint_trained_again_since_its_report_is_refused(place: "Chain") ->
     assert not (place.data_dir / "champion").exists()
 
 
+@pytest.mark.parametrize("name", ["run.json", "weights.safetensors", "checkpoint.json"])
+def test_a_checkpoint_that_is_gone_is_said(place: "Chain", name: str) -> None:
+    (place.checkpoint / name).unlink()
+    done = promote(place)
+    assert done.champion is None and f"has no {name} any more: train and validate" in done.reason
+    assert not (place.data_dir / "models").exists()
+
+
+def test_a_report_made_again_after_an_interrupted_promotion_is_the_one_that_is_kept(
+    place: "Chain", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("fx_pipeline.defs.promotion._register", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            promote(place)
+    report = json.loads((place.report / "report.json").read_text())
+    report["figures"]["trials"] = 99
+    (place.report / "report.json").write_text(json.dumps(report))
+    done = promote(place)
+    assert json.loads(Path(done.champion["report"]).read_text())["figures"]["trials"] == 99
+
+
 def test_rejected_report_is_refused_by_the_asset_too(copy: "Chain") -> None:
     """A run launched by hand gets no further than the sensor would."""
     config = {"ops": {"champion": {"config": {"window": copy.window}}}}
@@ -186,6 +208,8 @@ def test_a_model_is_compared_with_another_champion_of_no_newer_window(empty: "Ch
         path = settings.layout.champion("EUR_USD")
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps({"sha256": "a", "window": "2024-02-01"}))
+        # What a kill leaves of a record is none.
+        path.with_name(".tmp-1-0-GBP_USD.json").write_text("{")
         assert champions(settings) == ["a"]
         assert rival(settings, "EUR_USD", "2024-03-01", "a") is None
         assert rival(settings, "EUR_USD", "2024-01-01", "b") is None

@@ -81,8 +81,9 @@ def test_a_training_names_seeds_that_there_are(copy: "Chain") -> None:
     assert [path.name for path in copy.trainings.iterdir()] == ["seed-7"]
 
 
-def made(seed: int, score: float | None, digest: str = "a") -> SeedCheckpoint:
-    record = {"config_digest": digest, "code_version": "1", "counters": {"episodes": 9}, "seed": seed}
+def made(seed: int, score: float | None, digest: str = "a", data: str = "d") -> SeedCheckpoint:
+    record: dict[str, Any] = {"config_digest": digest, "code_version": "1", "counters": {"episodes": 9}, "seed": seed}
+    record["data_fingerprint"] = data
     record |= {"selection": None if score is None else {"score": score, "pips": score}, "weights_sha256": f"w{seed}"}
     return SeedCheckpoint(Path(f"seed-{seed}"), record)
 
@@ -97,6 +98,9 @@ def made(seed: int, score: float | None, digest: str = "a") -> SeedCheckpoint:
         ([made(1, 2.0), made(2, 2.0)], 1),
         # Another configuration with one seed cannot pass, however well it was selected.
         ([made(1, 0.5), made(2, 0.1), made(3, 90.0, "b")], 1),
+        # Nor does a score at cheaper costs make one seed better than the others.
+        ([made(1, 0.5), made(2, 0.1), made(3, 90.0, data="no costs")], 1),
+        ([made(1, 0.5), made(2, 0.1, data="e"), made(3, 9.0, "b"), made(4, 8.0, "b"), made(5, 7.0, "b", "e")], 3),
     ],
 )
 def test_the_candidate_is_chosen_by_what_lies_before_the_validation(

@@ -103,6 +103,19 @@ def test_nothing_is_replayed_twice_or_on_the_window_of_the_champion(place: "Chai
     assert standings(place) == [path] and path.stat().st_mtime_ns == written
 
 
+@pytest.mark.parametrize("content", ["{", '{"passed": false}', "[]"])
+def test_a_damaged_standing_holds_up_nothing_and_is_written_again(place: "Chain", content: str) -> None:
+    (path,) = standings(place)
+    before = json.loads(path.read_text())
+    path.write_text(content)
+    place.report_materialization("validation_report", place.key())
+    found = tick(place)
+    assert not found.run_requests and f"{path.name} " in found.skip_message and "again" in found.skip_message
+    place.job("validate", place.key())
+    after = json.loads(path.read_text())
+    assert after.pop("dagster_run_id") != before.pop("dagster_run_id") and after == before
+
+
 def test_a_challenger_that_is_not_better_does_not_replace_it(place: "Chain") -> None:
     before = champion_of(place)
     change(place, place.window, verdict="promoted", expectancy_pips=90.0, p_value=0.2)
@@ -133,6 +146,14 @@ def fail_on(chain: "Chain", *windows: str) -> None:
         path.with_stem(window).write_text(json.dumps(standing | {"window": window}))
 
 
+def fail_before(chain: "Chain") -> dict[str, Any]:
+    """Let the champion be of an older window, and fail on two that the newest report is no older than."""
+    record = champion_of(chain) | {"window": "2000-01-01"}
+    (chain.data_dir / "champion" / "EUR_USD.json").write_text(json.dumps(record))
+    fail_on(chain, chain.window, "2001-01-01")
+    return record
+
+
 def tick(chain: "Chain", cursor: str | None = None) -> Any:
     from fx_pipeline.defs.automation import promote_best
 
@@ -151,6 +172,8 @@ def test_a_champion_that_fails_twice_is_demoted_and_the_live_job_opens_nothing(p
     assert not once.run_requests, "one window is not enough"
 
     fail_on(place, place.window, "2030-01-01")
+    # What a kill leaves of another one is no standing.
+    standings(place)[0].with_name(".tmp-1-0-2031-01-01.json").write_text("{")
     found = tick(place)
     (request,) = found.run_requests
     assert request.job_name == "promote"
@@ -178,13 +201,7 @@ def test_a_champion_that_fails_twice_is_demoted_and_the_live_job_opens_nothing(p
 
 
 def test_a_successor_is_promoted_in_the_run_that_demotes(place: "Chain") -> None:
-    older = "2000-01-01"
-    fail_on(place, place.window)
-    (path,) = standings(place)
-    record = champion_of(place) | {"window": older}
-    (place.data_dir / "champion" / "EUR_USD.json").write_text(json.dumps(record))
-    fail_on_two = json.loads(path.read_text()) | {"window": "2001-01-01"}
-    path.with_stem("2001-01-01").write_text(json.dumps(fail_on_two))
+    record = fail_before(place)
     change(place, place.window, verdict="promoted", expectancy_pips=1.0, p_value=0.9)
     shown = promoted(place)
     assert shown["state"] == "champion" and shown["demoted sha256"] == record["sha256"]
@@ -192,40 +209,66 @@ def test_a_successor_is_promoted_in_the_run_that_demotes(place: "Chain") -> None
     assert registry().champion("EUR_USD-muzero").checkpoint_sha256 == shown["sha256"]
 
 
-@pytest.mark.parametrize("step", ["remove_champion", "unlink"])
+@pytest.mark.parametrize("step", ["remove_champion", "unlink", "register_model_version"])
 def test_a_demotion_that_was_killed_is_in_force_and_is_completed(
     place: "Chain", monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
+    """The last of the steps is of the successor: its promotion was killed."""
     from fx_pipeline.defs.promotion import promote, read_champion
     from fx_pipeline.defs.resources import Tracking
     from fx_pipeline.settings import load_settings
     from fx_pipeline.tracking.mlflow_store import Tracking as Store
 
+    path, unlink = place.data_dir / "champion" / "EUR_USD.json", Path.unlink
+
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    fail_on(place, place.window, "2030-01-01")
-    arguments = (load_settings(), Tracking(), "muzero", place.instrument, place.window, "a-run")
+    def killed_at_the_record(found: Path, missing_ok: bool = False) -> None:
+        if found == path:
+            raise KeyboardInterrupt
+        unlink(found, missing_ok=missing_ok)
+
+    before = fail_before(place)
+    if step == "register_model_version":
+        change(place, place.window, verdict="promoted", expectancy_pips=1.0)
     with monkeypatch.context() as patch:
         if step == "unlink":
-            patch.setattr(Path, "unlink", killed)
+            patch.setattr(Path, "unlink", killed_at_the_record)
         else:
-            patch.setattr(Store, "remove_champion", killed)
+            patch.setattr(Store, step, killed)
         with pytest.raises(KeyboardInterrupt):
-            promote(*arguments)
-    assert (place.data_dir / "champion" / "EUR_USD.json").exists()
+            promote(load_settings(), Tracking(), "muzero", place.instrument, place.window, "a-run")
+    assert champion_of(place)["sha256"] == before["sha256"]
     assert read_champion(load_settings(), place.instrument) is None, "nothing trades it from then on"
-    promote(*arguments)
-    assert not (place.data_dir / "champion" / "EUR_USD.json").exists()
-    assert registry().champion("EUR_USD-muzero") is None
+    # No report came since, and still it is asked for, once.
+    (request,) = tick(place).run_requests
+    assert (request.job_name, request.partition_key) == ("promote", place.instrument)
+    assert tick(place).run_requests[0].run_key == request.run_key
+    result = place.job("promote", request.partition_key, request.run_config)
+    (event,) = result.asset_materializations_for_node("champion")
+    assert event.metadata["demoted sha256"].value == before["sha256"], "which tells the live job"
+    assert event.metadata["demoted dagster_run_id"].value == "a-run"
+    alias = registry().champion("EUR_USD-muzero")
+    if step == "register_model_version":
+        assert champion_of(place)["sha256"] == alias.checkpoint_sha256 != before["sha256"]
+    else:
+        assert not path.exists() and alias is None
+    assert [request.job_name for request in tick(place).run_requests] == ["live_trading"]
 
 
 def test_a_champion_that_cannot_be_replayed_does_not_hold_up_the_report(place: "Chain") -> None:
-    record = champion_of(place) | {"model": str(place.data_dir / "gone"), "sha256": "c" * 64}
-    (place.data_dir / "champion" / "EUR_USD.json").write_text(json.dumps(record))
+    path, record = place.data_dir / "champion" / "EUR_USD.json", champion_of(place)
+    path.write_text(json.dumps(record | {"model": str(place.data_dir / "gone")}))
     result = place.job("validate", place.key())
     assert result.success
     report = json.loads((place.report / "report.json").read_text())
     assert report["figures"]["paired"] is None
     said = [entry.user_message for entry in place.instance.all_logs(result.run_id) if getattr(entry, "level", 0) == 30]
-    assert any("cannot be replayed" in line for line in said)
+    (line,) = (line for line in said if "cannot be replayed" in line)
+    assert f"Restore {place.data_dir / 'gone'}, or retire it: delete {path}." in line
+    # Restored, it is compared again: the report without it does not stand for the one with it.
+    path.write_text(json.dumps(record))
+    place.job("validate", place.key())
+    report = json.loads((place.report / "report.json").read_text())
+    assert report["figures"]["paired"]["champion_sha256"] == record["sha256"]

@@ -121,6 +121,14 @@ def test_a_checkpoint_is_registered_once_and_the_alias_moves(tracking, folder):
     found = tracking.champion(name)
     assert (found.checkpoint_sha256, found.run_id, found.path) == ("aa", run.run_id, model)
     assert found.tags["window"] == "2016-05"
+    # Only the version that has it can lose it; one that the store lost has nothing to lose.
+    for other, name_ in ((second, name), ("99", name), (first, "never registered")):
+        tracking.remove_champion(name_, other, {"demoted": "it failed"})
+        assert tracking.champion(name).version == first
+    for _ in range(2):
+        tracking.remove_champion(name, first, {"demoted": "it failed"})
+        assert tracking.champion(name) is None
+    assert tracking.versions(name)[0].tags["demoted"] == "it failed"
 
 
 def test_a_model_version_needs_its_hash(tracking, folder):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fx_pipeline.validation.promotion import PromotionConfig, decide_demotion, decide_promotion
+from fx_pipeline.validation.promotion import PromotionConfig, decide_demotion, decide_promotion, telling_standings
 
 COSTS = {"kind": "fixed", "fixed_pips": 4.0}
 
@@ -38,7 +38,8 @@ CHAMPION = {
     "costs": COSTS,
 }
 TOY = CHAMPION | {"source": "synthetic", "window": "2024-03-01"}
-DEMOTED = {"sha256": "old", "last_window": "2024-03-01", "reason": "it failed."}
+DEMOTED = {"sha256": "old", "source": "imported", "last_window": "2024-03-01", "reason": "it failed."}
+DEMOTED_TOY = DEMOTED | {"source": "synthetic"}
 
 
 @pytest.mark.parametrize(
@@ -71,16 +72,21 @@ def test_decision(candidate: Any, champion: Any, promote: bool, says: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("candidate", "promote", "says"),
+    ("candidate", "demotion", "promote", "says"),
     [
-        (report(sha="old", window="2024-03-01", p=None), False, "was demoted: it failed."),
-        (report(window="2024-02-15", p=None), False, "a successor is judged on newer days"),
-        (report(window="2024-03-01", p=None), True, "in place of the demoted one"),
-        (report(window="2024-04-01", p=None, verdict="rejected"), False, "the gate rejected"),
+        (report(sha="old", window="2024-03-01", p=None), DEMOTED, False, "was demoted: it failed."),
+        (report(window="2024-02-15", p=None), DEMOTED, False, "a successor is judged on newer days"),
+        (report(window="2024-03-01", p=None), DEMOTED, True, "in place of the demoted one"),
+        (report(window="2024-04-01", p=None, verdict="rejected"), DEMOTED, False, "the gate rejected"),
+        # The days of a synthetic market are neither newer nor older than real ones.
+        (report(window="2024-04-01", p=None, source="synthetic"), DEMOTED, False, "validated on real candles"),
+        (report(window="2016-06-14", p=None), DEMOTED_TOY, True, "in place of the demoted one"),
+        (report(window="2024-02-15", p=None, source="synthetic"), DEMOTED_TOY, False, "judged on newer days"),
+        (report(window="2024-03-01", p=None, source="synthetic"), DEMOTED_TOY, True, "in place of the demoted one"),
     ],
 )
-def test_after_a_demotion(candidate: Any, promote: bool, says: str) -> None:
-    decision = decide_promotion(candidate, None, DEMOTED)
+def test_after_a_demotion(candidate: Any, demotion: Any, promote: bool, says: str) -> None:
+    decision = decide_promotion(candidate, None, demotion)
     assert decision.promote is promote and says in decision.reason
 
 
@@ -109,6 +115,7 @@ def standing(window: str, passed: bool, fall: float = 10.0, limit: float | None 
         "window": window,
         "sha256": "old",
         "costs": COSTS,
+        "source": "imported",
         "passed": passed,
         "reasons": [f"reason of {window}."],
         "max_drawdown_pips": fall,
@@ -136,11 +143,25 @@ def standing(window: str, passed: bool, fall: float = 10.0, limit: float | None 
         ([standing("2024-03", False, sha256="x"), standing("2024-04", False)], None),
         ([standing("2024-03", False, costs={}), standing("2024-04", False)], None),
         ([standing("2024-01", False), standing("2024-02-01", False)], None),
+        ([standing("2024-03", False, source="synthetic"), standing("2024-04", False, source="synthetic")], None),
+        ([standing("2024-03", True, fall=900.0, source="synthetic")], None),
     ],
 )
 def test_demotion(standings: Any, says: str | None) -> None:
     reason = decide_demotion(CHAMPION, standings, PromotionConfig())
     assert reason is None if says is None else says in (reason or "")
+
+
+def test_a_champion_of_a_synthetic_market_is_told_by_any_candles() -> None:
+    real = [standing("2024-04", False), standing("2024-05", False)]
+    toy = [found | {"source": "synthetic"} for found in real]
+    assert decide_demotion(TOY, real, PromotionConfig()) and decide_demotion(TOY, toy, PromotionConfig())
+
+
+def test_only_what_tells_something_decides_from_when_on_a_successor_is_judged() -> None:
+    real = [standing("2024-04", False), standing("2024-03", False)]
+    toy = standing("2030-01", False, source="synthetic")
+    assert [found["window"] for found in telling_standings(CHAMPION, [*real, toy])] == ["2024-03", "2024-04"]
 
 
 def test_one_window_is_enough_where_that_is_set() -> None:

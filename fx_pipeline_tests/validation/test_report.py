@@ -223,6 +223,30 @@ def test_the_page_stands_alone_and_says_the_verdict_first(report):
     assert render_page(report) == page
 
 
+def test_a_page_of_very_many_trades_stays_small_and_says_how_many_it_draws(report):
+    figures, many = report["figures"], 100_000
+    draw = np.random.default_rng(1)
+    listed = {name: (values * (many // len(values) + 1))[:many] for name, values in figures["trade_list"].items()}
+    listed["session"] = list(range(many))
+    listed["pnl_pips"] = draw.normal(0.0, 20.0, many).tolist()
+    listed["entry_price"] = draw.uniform(100.0, 200.0, many).tolist()
+    figures = figures | {"trades": many, "metrics": figures["metrics"] | {"trades": many}, "trade_list": listed}
+    page = render_page({**report, "figures": figures})
+    assert len(page.encode()) < 3_000_000
+    assert "1,000 of 100,000 trades, evenly spread" in Page(page).words
+    assert "evenly spread" not in Page(render_page(report)).words
+    found = charts(figures)
+    markers = [trace for trace in found["price"]["data"] if trace["mode"] == "markers"]
+    prices = [price for trace in markers for price in trace["y"]]
+    assert len(prices) == 1_000
+    # Both ends of the list are among those that are drawn, and the equity has its peak, its low and its end.
+    assert {listed["entry_price"][0], listed["entry_price"][-1]} <= set(prices)
+    equity, drawn = np.cumsum([0.0, *listed["pnl_pips"]]), found["fan"]["data"][-1]
+    assert len(drawn["x"]) <= 2_000 and (drawn["x"][0], drawn["x"][-1]) == (0, many)
+    assert drawn["y"] == pytest.approx(equity[drawn["x"]], abs=1e-3)
+    assert (max(drawn["y"]), min(drawn["y"])) == pytest.approx((equity.max(), equity.min()), abs=1e-3)
+
+
 def test_charts_are_valid_plotly(report):
     import plotly.graph_objects as go
 

@@ -28,17 +28,19 @@ FIGURES = {
     "worst_seed_pips": -5.0,
     "holdout_openings": 9,
 }
+LINEAGE = {"checkpoint_sha256": "a", "costs": {"kind": "fixed"}, "source": "imported"}
 TRADES = np.random.default_rng(1).normal(0.5, 8.0, 300)
 
 
 def standing(**change: Any) -> dict[str, Any]:
-    report = {"figures": FIGURES | change, "lineage": {"checkpoint_sha256": "a", "costs": {"kind": "fixed"}}}
+    report = {"figures": FIGURES | change, "lineage": LINEAGE}
     return judge_standing(report, "w", TRADES, gate=GateConfig(), percentile=99.0, runs=2_000, seed=1)
 
 
 def test_a_champion_that_makes_money_stands() -> None:
     found = standing()
     assert found["passed"] and found["sound"]
+    assert found["source"] == "imported"
     assert (found["window"], found["sha256"], found["trades"], found["max_drawdown_pips"]) == ("w", "a", 40, 21.0)
     assert found["drawdown_limit_pips"] == drawdown_limit(TRADES, 40, 99.0, runs=2_000, seed=1)
 

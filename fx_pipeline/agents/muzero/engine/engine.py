@@ -223,7 +223,18 @@ class Engine:
         """Codes (B, channels) of the windows of `features` (T, F) that end at `bars` (B,).
 
         They are kept while the same features are asked for and the weights stay: ask for all bars of a session first.
+
+        Raises
+        ------
+        IndexError
+            If a window leaves the features: a negative index would wrap around to the newest bars.
         """
+        window = int(self.packed.sizes[pack.WINDOW])
+        if len(bars) and not (window - 1 <= int(bars.min()) and int(bars.max()) < len(features)):
+            raise IndexError(
+                f"windows of {window} bars that end at bars {int(bars.min())}..{int(bars.max())} leave the "
+                f"{len(features)} bars of the market."
+            )
         codes, places = self._market_codes(features, bars)
         return codes[places]
 
@@ -252,13 +263,14 @@ class Engine:
             self._slots = np.full(len(features), -1, dtype=np.int32)
         wanted = np.unique(bars)
         missing = wanted[self._slots[wanted] < 0]
-        if self._known + len(missing) > KEPT_CODES and self._known:
+        if len(missing) and self._known and self._known + len(missing) > KEPT_CODES:
             self._known = 0
             self._slots[:] = -1
             missing = wanted
         needed = self._known + len(missing)
         if needed > len(self._codes):
-            grown = np.zeros((max(needed, 2 * len(self._codes)), self._codes.shape[1]), dtype=np.float32)
+            room = max(needed, min(2 * len(self._codes), KEPT_CODES))
+            grown = np.zeros((room, self._codes.shape[1]), dtype=np.float32)
             grown[: self._known] = self._codes[: self._known]
             self._codes = grown
         fresh = self._codes[self._known : needed]
