@@ -56,13 +56,15 @@ mlflow: $(STAMP) ## Open the MLflow UI on localhost.
 prove: $(STAMP) ## Prove in three minutes that the agent learns (fx-pipeline prove muzero: the whole table).
 	$(BIN)/fx-pipeline prove muzero --market ou --seeds 1 --minutes 2.5 --no-ppo --no-fail
 
-bench: $(STAMP) ## Run the benchmarks (a few minutes; on an otherwise idle machine).
+bench: $(STAMP) ## Run the benchmarks (ten minutes; on an otherwise idle machine).
 	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.features
 	$(BIN)/python -m benchmarks.importers
 	$(BIN)/python -m benchmarks.ingest
 	$(BIN)/python -m benchmarks.paper_broker
 	$(BIN)/python -m benchmarks.montecarlo
+	$(BIN)/python -m benchmarks.validation
+	@echo 'longer ones: python -m benchmarks.gate (about half an hour), python -m benchmarks.options (hours)'
 
 clean: ## Remove what can be made again; keeps imported candles, models, tracking and the trial ledger.
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
