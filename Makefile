@@ -35,7 +35,7 @@ test: $(STAMP) ## Run all tests but the slow ones.
 	$(BIN)/pytest -n 2 -m "not slow"
 
 test-slow: $(STAMP) ## Run the slow tests.
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n 2 -m slow
 
 lint: $(STAMP) ## Check style, types and the walls between rooms.
 	$(BIN)/ruff check .

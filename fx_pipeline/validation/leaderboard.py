@@ -282,8 +282,11 @@ def write_leaderboard(reports: Path, page: Path, champions: Sequence[str] = ()) 
     """
     entries, unread = gather(reports, champions)
     text = json.dumps([asdict(row) for row in entries], indent=1, allow_nan=False) + "\n"
-    atomic_write_bytes(page.with_suffix(".json"), text.encode())
-    atomic_write_bytes(page, render_leaderboard(entries, unread).encode())
+    made = {page.with_suffix(".json"): text.encode(), page: render_leaderboard(entries, unread).encode()}
+    for path, content in made.items():
+        # A page that says the same already stands.
+        if not path.exists() or path.read_bytes() != content:
+            atomic_write_bytes(path, content)
     return entries, unread
 
 
@@ -298,7 +301,7 @@ def _cells(row: Entry) -> list[dict[str, Any]]:
             text, order = ("promoted", 0) if row.promoted else ("rejected", row.failed)
             small = "" if row.promoted else f"{row.failed} failed"
         elif name == "expectancy_pips" and row.interval_pips is not None:
-            small = f"{row.interval_pips[0]:+.2f} to {row.interval_pips[1]:+.2f}"
+            small = f"{row.interval_pips[0]:+,.2f} to {row.interval_pips[1]:+,.2f}"
         elif name == "seeds":
             small = f"seed {row.seed}"
         cells.append(

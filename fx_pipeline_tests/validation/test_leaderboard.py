@@ -129,5 +129,17 @@ def test_an_empty_leaderboard_says_what_to_do(tmp_path: Path) -> None:
     assert "train and validate a window" in (tmp_path / "leaderboard.html").read_text()
 
 
+def test_what_says_the_same_is_not_written_again(folder: Path) -> None:
+    page = folder / "leaderboard.html"
+    files = (page, page.with_suffix(".json"))
+    write_leaderboard(folder, page)
+    before = [path.stat().st_mtime_ns for path in files]
+    write_leaderboard(folder, page)
+    assert [path.stat().st_mtime_ns for path in files] == before
+    page.write_text("damaged")
+    write_leaderboard(folder, page)
+    assert "Leaderboard" in page.read_text() and files[1].stat().st_mtime_ns == before[1]
+
+
 def test_a_column_is_a_field() -> None:
     assert {name for name, *_ in COLUMNS} <= set(Entry.__dataclass_fields__)
