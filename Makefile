@@ -56,7 +56,7 @@ mlflow: $(STAMP) ## Open the MLflow UI on localhost.
 prove: $(STAMP) ## Prove in three minutes that the agent learns (fx-pipeline prove muzero: the whole table).
 	$(BIN)/fx-pipeline prove muzero --market ou --seeds 1 --minutes 2.5 --no-ppo --no-fail
 
-bench: $(STAMP) ## Run the benchmarks (ten minutes; on an otherwise idle machine).
+bench: $(STAMP) ## Run the benchmarks (some ten minutes; on an otherwise idle machine).
 	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.features
 	$(BIN)/python -m benchmarks.importers

@@ -85,8 +85,8 @@ def train_one(line: str, market: MarketName, seed: int, episodes: int, sessions:
             training_data(proof, seed), Budget(episodes), seed=seed, folder=folder, resume=False
         )
         path, starts = evaluation_sessions(proof, seed)
-        searched = play(path, starts, MuZeroPolicy.from_checkpoint(folder))
-        alone = play(path, starts, MuZeroPolicy.from_checkpoint(folder, use_search=False))
+        policy = MuZeroPolicy.from_checkpoint(folder)
+        searched, alone = play(path, starts, policy), play(path, starts, policy.without_search())
     return {
         "share": searched.pips_per_episode / optimum,
         "head": alone.pips_per_episode / optimum,

@@ -34,8 +34,6 @@ class MuZeroPolicy:
     ----------
     networks : MuZeroNetworks
     config : MuZeroConfig
-    use_search : bool
-        False takes the most likely legal action of the policy head alone.
     chunk_rows : int
         Greatest number of rows searched at once.
     threads : int
@@ -53,7 +51,6 @@ class MuZeroPolicy:
         networks: MuZeroNetworks,
         config: MuZeroConfig,
         *,
-        use_search: bool = True,
         chunk_rows: int = 256,
         threads: int = 1,
         engine: EngineName | None = None,
@@ -62,7 +59,7 @@ class MuZeroPolicy:
     ) -> None:
         self.name = name
         self.config = config
-        self.use_search = use_search
+        self.use_search = True
         self.chunk_rows = chunk_rows
         self.threads = threads
         search = dataclasses.replace(config.search, simulations=config.decision.simulations)
@@ -72,12 +69,12 @@ class MuZeroPolicy:
 
     @classmethod
     def from_checkpoint(
-        cls, folder: Path, *, instrument: str | None = None, pip: float | None = None, use_search: bool = True
+        cls, folder: Path, *, instrument: str | None = None, pip: float | None = None
     ) -> "MuZeroPolicy":
         """Load a policy; see `load_checkpoint` for what is refused."""
         loaded = load_checkpoint(folder, instrument=instrument, pip=pip)
         name = f"muzero-{loaded.record['weights_sha256'][:12]}"
-        policy = cls(loaded.networks, loaded.config, use_search=use_search, name=name)
+        policy = cls(loaded.networks, loaded.config, name=name)
         policy.warm_up()
         return policy
 
@@ -89,7 +86,7 @@ class MuZeroPolicy:
         self.act(Observation(window, np.zeros((1, NUM_STATIC), dtype=np.float32), legal, np.zeros(1, dtype=np.int64)))
 
     def without_search(self) -> "MuZeroPolicy":
-        """Return the policy of the same weights that does not search; both share what they know of a market."""
+        """Return the policy of the head alone, its most likely legal action; both share what they know of a market."""
         other = copy.copy(self)
         other.use_search = False
         return other
