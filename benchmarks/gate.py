@@ -5,15 +5,17 @@ edge, each with the known good policy: 95 % of them must be. Every market has a 
 goes through `validate_policy`, at the default thresholds: the environment at costs, Monte Carlo with 10,000 runs, 50
 random traders, the cost sweep, the family of the ledger. Nothing on the judging side knows which market it looks at.
 
-The noise comes in four kinds; five seeds each, as the gate wants them:
+The noise comes in five kinds; five seeds each, as the gate wants them:
 
 - `random`: one random trader with a turnover, a holding time and a bias of its own; the last of its seeds is handed in.
 - `picked`: several such traders on one market; whichever made most is handed in, so the number of trials matters.
 - `fitted`: a training that is the best of many random rules on the features, on the training span of the same walk.
-- `network`: trainings of Stochastic MuZero, a few seconds each.
+- `network`: trainings of Stochastic MuZero on the same walk, a few seconds each. They learn to stay flat.
+- `transferred`: Stochastic MuZero that was trained where there is an edge, and so has learned to trade; the same five
+  networks on every one of these walks.
 
-A quarter each of the walks costs 1 and 4 pips a trade. The other half is free: there the expectation of every policy
-is exactly 0, and nothing but the gate stands between luck and a promotion.
+Of the other kinds a quarter each of the walks costs 1 and 4 pips a trade. The rest is free: there the expectation of
+every policy is exactly 0, and nothing but the gate stands between luck and a promotion.
 
 What stands for something that a rule cannot have:
 
@@ -41,11 +43,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -58,8 +60,10 @@ from benchmarks.gate_candidates import (
     fitted_rules,
     good_rules,
     make_world,
+    own_network,
     random_traders,
     trained_networks,
+    transferred_network,
 )
 from fx_pipeline.defs.reporting import trial_recorder
 from fx_pipeline.market.costs import CostConfig, build_fills
@@ -75,8 +79,10 @@ SEEDS = 5
 PICKED_FROM, FITTED_FROM = 3, 64
 NOISE_COSTS_PIPS = (0.0, 1.0, 0.0, 4.0)
 EDGES: tuple[MarketName, ...] = ("ou", "regime")
-#: Share of the trained agents that are networks.
-NETWORK_SHARE = 0.1
+NETWORKS = ("network", "transferred")
+Result = TypeVar("Result")
+#: Shares of the trained agents that are networks of the walk itself, and of another market.
+NETWORK_SHARE, TRANSFERRED_SHARE = 0.1, 0.2
 BATCH = 512
 CONFIDENCE = 0.95
 
@@ -88,7 +94,7 @@ class Task:
     Attributes
     ----------
     kind : str
-        ``"random"``, ``"picked"``, ``"fitted"``, ``"network"`` or ``"edge"``.
+        ``"random"``, ``"picked"``, ``"fitted"``, ``"network"``, ``"transferred"`` or ``"edge"``.
     market : str
     seed : int
         Of everything in it.
@@ -126,17 +132,18 @@ class Outcome:
 def plan(markets: int, edge: int, trained: float, first_seed: int) -> list[Task]:
     """List the markets: `markets` of noise, a share `trained` of them with trained agents, and `edge` with an edge."""
     fitting = round(markets * trained)
-    networks = round(fitting * NETWORK_SHARE)
+    networks, transferred = round(fitting * NETWORK_SHARE), round(fitting * TRANSFERRED_SHARE)
     picked = (markets - fitting) // 2
     kinds = [
         *["network"] * networks,
+        *["transferred"] * transferred,
         *["picked"] * picked,
-        *["fitted"] * (fitting - networks),
+        *["fitted"] * (fitting - networks - transferred),
         *["random"] * (markets - fitting - picked),
     ]
     noise = [
-        # Where trading costs, networks learn to stay flat: they would put the gate to no test.
-        Task(kind, "walk", first_seed + number, 0.0 if kind == "network" else NOISE_COSTS_PIPS[number % 4])
+        # What trades a lot without an edge loses at any price: it would put the gate to no test.
+        Task(kind, "walk", first_seed + number, 0.0 if kind in NETWORKS else NOISE_COSTS_PIPS[number % 4])
         for number, kind in enumerate(kinds)
     ]
     planted = [
@@ -146,7 +153,7 @@ def plan(markets: int, edge: int, trained: float, first_seed: int) -> list[Task]
     return noise + planted
 
 
-def candidates(task: Task, world: World, folder: Path) -> list[Candidate]:
+def candidates(task: Task, world: World, folder: Path, elsewhere: Sequence[Path]) -> list[Candidate]:
     """Make what is tried on a market, in the order in which it is; the last one is handed in, if none is picked."""
     draw = np.random.default_rng([task.seed, 1])
     if task.kind == "random":
@@ -156,16 +163,21 @@ def candidates(task: Task, world: World, folder: Path) -> list[Candidate]:
     if task.kind == "fitted":
         return fitted_rules(world, draw, FITTED_FROM, SEEDS)
     if task.kind == "network":
-        return trained_networks(world, task.seed, SEEDS, folder)
+        return trained_networks([own_network(world, task.seed + seed, folder / str(seed)) for seed in range(SEEDS)])
+    if task.kind == "transferred":
+        return trained_networks(elsewhere)
     return random_traders(draw, 1, SEEDS) + good_rules(task.market, world, draw, SEEDS)
 
 
-def run(task: Task) -> Outcome:
-    """Try everything on a market, hand one candidate in, and return what the gate says."""
+def run(task: Task, elsewhere: Sequence[Path] = ()) -> Outcome:
+    """Try everything on a market, hand one candidate in, and return what the gate says.
+
+    `elsewhere` are the folders of the networks that were trained on another market.
+    """
     world = make_world(task.market, task.seed, CostConfig(fixed_pips=task.cost_pips))
     with tempfile.TemporaryDirectory(prefix="gate-") as folder:
         ledger = Ledger(Path(folder) / "ledger.db", who="benchmark")
-        tried = candidates(task, world, Path(folder))
+        tried = candidates(task, world, Path(folder), elsewhere)
         handed_in = tried[-1]
         if task.kind == "picked":
             handed_in = tried[int(np.argmax([score(world, candidate, ledger) for candidate in tried]))]
@@ -291,16 +303,29 @@ def main() -> None:
     # A process a market keeps the cores busy: threads beside them would only contend.
     os.environ |= {"NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     began = time.perf_counter()
-    with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool:
-        pending = [pool.submit(run, task) for task in tasks]
-        shown = track(as_completed(pending), "judging", len(pending), console=Console(stderr=True), transient=True)
-        done = {outcome.task: outcome for outcome in (future.result() for future in shown)}
+    with (
+        tempfile.TemporaryDirectory(prefix="gate-networks-") as folder,
+        ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool,
+    ):
+        trainings = []
+        if any(task.kind == "transferred" for task in tasks):
+            seeds = range(arguments.seed, arguments.seed + SEEDS)
+            trainings = [pool.submit(transferred_network, seed, Path(folder) / str(seed)) for seed in seeds]
+        elsewhere = [future.result() for future in shown(trainings, trainings, "training")]
+        pending = [pool.submit(run, task, elsewhere) for task in tasks]
+        outcomes = (future.result() for future in shown(as_completed(pending), pending, "judging"))
+        done = {outcome.task: outcome for outcome in outcomes}
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     figures = summarise([done[task] for task in tasks], time.perf_counter() - began)
     figures["core_seconds"] = round(used.ru_utime + used.ru_stime, 1)
     if not arguments.json:
         show(figures)
     print(json.dumps(figures))
+
+
+def shown(futures: Iterable[Future[Result]], all_of_them: Sequence[object], title: str) -> Iterable[Future[Result]]:
+    """Pass futures on, with a progress bar."""
+    return track(futures, title, len(all_of_them), console=Console(stderr=True), transient=True)
 
 
 def show(figures: dict[str, Any]) -> None:

@@ -1,8 +1,11 @@
 """Markets and candidates for the benchmark of the gate: rules on a signal, and how they are fitted."""
 
 import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +18,15 @@ from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.features.kernel import WARMUP_BARS, causal_mismatches
 from fx_pipeline.market.arrays import SESSION_BARS, MarketArrays
 from fx_pipeline.market.costs import CostConfig, build_fills
-from fx_pipeline.proofs.markets import OU_SD_PIPS, MarketName, proof_market
+from fx_pipeline.proofs.markets import COSTS, OU_SD_PIPS, MarketName, proof_market
 from fx_pipeline.proofs.players import known_state
 from fx_pipeline.sessions.index import valid_starts
 from fx_pipeline.sessions.table import thin
 from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS
 from fx_pipeline.validation.baselines import RandomTrader, Turnover
+
+if TYPE_CHECKING:
+    from fx_pipeline.agents.muzero.config import MuZeroConfig
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -28,8 +34,13 @@ Int64 = npt.NDArray[np.int64]
 TRAIN_SESSIONS, VALID_SESSIONS = 64, 128
 #: Bars whose features are computed anew on the bars before them, as for every window of the pipeline.
 GUARD_BARS = 20
-#: Enough to find something on the training span; the preset `tiny` learns nothing, and stays flat.
-NETWORK_PRESET, NETWORK_OVERRIDES, NETWORK_EPISODES = "small", {"selfplay.environments": 64}, 128
+#: Networks decide by as many simulations as they were trained with: four times as many would only take longer. Other
+#: markets keep the other cores busy.
+NETWORK_PRESET = "small"
+NETWORK_OVERRIDES = {"selfplay.environments": 64, "decision.simulations": 25, "runtime.workers": 1}
+#: Episodes of self-play on the walk itself, where networks learn to stay flat, and where there is something to learn.
+NETWORK_EPISODES, TRANSFER_EPISODES = 128, 768
+TRANSFER_MARKET: MarketName = "ou"
 # Weekends and holidays leave a session's length unused here and there.
 _SPARE_SESSIONS = 24
 _SIDE = STATIC_FEATURES.index("position_side")
@@ -178,25 +189,46 @@ def fitted_rules(world: World, draw: np.random.Generator, rules: int, seeds: int
     return found
 
 
-def trained_networks(world: World, first_seed: int, seeds: int, folder: Path) -> list[Candidate]:
-    """Networks trained by self-play on the training span, for a few seconds each."""
-    from fx_pipeline.agents.muzero.config import load_config
-    from fx_pipeline.agents.muzero.policy import MuZeroPolicy
+def own_network(world: World, seed: int, folder: Path) -> Path:
+    """Train a network on the walk that it will be judged on; return its folder."""
+    return train_network(world, NETWORK_EPISODES, seed, folder)
+
+
+def transferred_network(seed: int, folder: Path) -> Path:
+    """Train a network on a market with an edge, on a path of its own; return its folder."""
+    return train_network(make_world(TRANSFER_MARKET, seed, COSTS), TRANSFER_EPISODES, seed, folder)
+
+
+def train_network(world: World, episodes: int, seed: int, folder: Path) -> Path:
+    """Train a network by self-play on the training span of a market, and return its folder."""
     from fx_pipeline.agents.muzero.trainer import MuZeroTrainer
 
-    config = load_config(NETWORK_PRESET, NETWORK_OVERRIDES)
     starts = valid_starts(world.market)
     data = TrainingData(
         world.market.slice(0, world.train_end), starts[starts + SESSION_BARS <= world.train_end], world.costs
     )
+    return MuZeroTrainer(network_config()).train(data, Budget(episodes), seed=seed, folder=folder).folder
+
+
+def trained_networks(folders: Sequence[Path]) -> list[Candidate]:
+    """The networks of these folders, as the seeds of one configuration."""
+    from fx_pipeline.agents.muzero.policy import MuZeroPolicy
+
+    config = network_config()
     found = []
-    for seed in range(seeds):
-        place = folder / str(seed)
-        checkpoint = MuZeroTrainer(config).train(data, Budget(NETWORK_EPISODES), seed=first_seed + seed, folder=place)
-        policy = MuZeroPolicy.from_checkpoint(place)
+    for seed, folder in enumerate(folders):
+        policy = MuZeroPolicy.from_checkpoint(folder)
+        sha256 = json.loads((folder / "checkpoint.json").read_bytes())["weights_sha256"]
         head = policy.without_search()
-        found.append(Candidate(policy, config.digest(), seed, checkpoint.sha256, "muzero", config.reward, head))
+        found.append(Candidate(policy, config.digest(), seed, sha256, "muzero", config.reward, head))
     return found
+
+
+def network_config() -> "MuZeroConfig":
+    """The settings of the networks."""
+    from fx_pipeline.agents.muzero.config import load_config
+
+    return load_config(NETWORK_PRESET, NETWORK_OVERRIDES)
 
 
 def known_signal(name: MarketName, market: MarketArrays) -> Float64:

@@ -86,6 +86,10 @@ class Layout:
         """Folder of the newest validation report of a window."""
         return self.reports / agent / instrument / window
 
+    def validated(self, agent: str, instrument: str) -> list[Path]:
+        """Folders of the reports that there are, oldest window first."""
+        return sorted(path.parent for path in (self.reports / agent / instrument).glob("*/report.json"))
+
     def model(self, instrument: str, sha256: str) -> Path:
         """Folder of a registered model: a checkpoint that never changes again."""
         return self.data_dir / "models" / instrument / sha256[:16]

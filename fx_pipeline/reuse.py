@@ -10,7 +10,11 @@ from typing import Any
 from fx_pipeline.market.atomic import atomic_write_json
 
 #: Rooms whose code decides what a checkpoint or a report says.
-_ROOMS = ("market", "features", "sessions", "environment", "search", "agents", "validation")
+_ROOMS = (
+    *("market", "features", "sessions", "environment", "search", "agents", "validation"),
+    # A report replays its trades there.
+    *("broker/paper/desk", "broker/paper/ticks.py"),
+)
 #: Code that decides what a session makes: a score computed by other code is another score.
 _EVALUATION = (
     *("market", "environment", "search", "agents"),

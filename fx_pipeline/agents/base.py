@@ -100,6 +100,39 @@ class Checkpoint:
     history: list[Mapping[str, float]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class SelectionScore:
+    """What weights earned in sessions by which a training chooses among the weights that it has had.
+
+    Attributes
+    ----------
+    checkpoint_sha256 : str
+        The hash that a checkpoint of these weights has.
+    config_digest, code_version : str
+        Of the training, as in the checkpoint's record.
+    episode : int
+        Episodes of self-play behind the weights.
+    session_ns : (T,) int64
+        First bar of each session, UTC, increasing.
+    session_pnl_pips : (T,) float64
+        What was made in it, after costs.
+    trade_pnl_pips : (N,) float64
+        What each closed trade made, after costs.
+    """
+
+    checkpoint_sha256: str
+    config_digest: str
+    code_version: str
+    episode: int
+    session_ns: npt.NDArray[np.int64]
+    session_pnl_pips: npt.NDArray[np.float64]
+    trade_pnl_pips: npt.NDArray[np.float64]
+
+
+#: Called with each score of a training before it chooses anything by it.
+OnScore = Callable[[SelectionScore], None]
+
+
 class Trainer(Protocol):
     """Trains an agent on one window."""
 
@@ -112,6 +145,10 @@ class Trainer(Protocol):
         folder: Path,
         resume: bool = True,
         progress: Progress | None = None,
+        on_score: OnScore | None = None,
     ) -> Checkpoint:
-        """Train and write a checkpoint into `folder`; an interrupted training is taken up where it was."""
+        """Train and write a checkpoint into `folder`; an interrupted training is taken up where it was.
+
+        `on_score` hears of every score by which weights are chosen; the same twice where a step is made again.
+        """
         ...

@@ -1,6 +1,8 @@
 """What runs by itself: validation of new checkpoints, promotion, weekly retraining."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -35,13 +37,14 @@ def validate_new_checkpoints(context: dg.SensorEvaluationContext) -> dg.SensorRe
 
 
 @dg.sensor(
-    jobs=[promote, live_trading],
+    jobs=[promote, live_trading, validate],
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Promotes a model whose report passed the gate and that is better than the champion on the same sessions, "
         "demotes a champion that fails on newer windows, and tells the live job (a dry run here). A report that does "
-        "not pass is skipped, and the tick says why."
+        "not pass is skipped, and the tick says why; one that passed before there was this champion is made again, "
+        "beside it."
     ),
 )
 def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
@@ -64,7 +67,8 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
             said.append(f"{instrument} {window}: its report is gone.")
             continue
         try:
-            demotion, decision = decide(settings, instrument, read_report(folder))
+            report = read_report(folder)
+            demotion, decision = decide(settings, instrument, report)
         except FxPipelineError as error:
             # Raised, it would come again on every tick and hold up all that lies behind it.
             said.append(f"{instrument} {window}: {error}")
@@ -74,6 +78,8 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
         said.append(f"{instrument} {window}: {decision.reason}")
         if decision.promote or demotion is not None:
             requests.append(_promotion(f"promote|{record.storage_id}", instrument, window))
+        elif decision.missing is not None:
+            requests.append(_comparison(instrument, report, decision.missing))
     asked = {request.partition_key for request in requests}
     for instrument in INSTRUMENTS:
         try:
@@ -98,12 +104,31 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
                 tags={"instrument": instrument},
             )
         )
+        # Windows that passed before there was this champion would wait for a hand.
+        for folder in settings.layout.validated(AGENT, instrument):
+            try:
+                report = read_report(folder)
+                _, decision = decide(settings, instrument, report)
+            except FxPipelineError as error:
+                said.append(f"{instrument} {folder.name}: {error}")
+                continue
+            if decision.missing is not None:
+                said.append(f"{instrument} {folder.name}: it is validated beside the new champion.")
+                requests.append(_comparison(instrument, report, decision.missing))
     for line in said:
         context.log.info(line)
     if not requests:
         reason = "; ".join(said) or "no new report and no new champion."
         return dg.SensorResult(skip_reason=reason, cursor=json.dumps(cursor))
     return dg.SensorResult(run_requests=requests, cursor=json.dumps(cursor))
+
+
+def _comparison(instrument: str, report: Mapping[str, Any], champion_sha256: str) -> dg.RunRequest:
+    """Validate a window again, beside the champion; once, as a champion that cannot be replayed stays so."""
+    window, sha256 = report["figures"]["window"], report["lineage"]["checkpoint_sha256"]
+    return dg.RunRequest(
+        run_key=f"beside|{sha256}|{champion_sha256}", job_name=validate.name, partition_key=key(instrument, window)
+    )
 
 
 def _promotion(run_key: str, instrument: str, window: str) -> dg.RunRequest:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from fx_pipeline.agents.base import Progress
+    from fx_pipeline.agents.base import OnScore, Progress, SelectionScore
     from fx_pipeline.defs.seeds import SeedCheckpoint
     from fx_pipeline.market.costs import CostConfig
     from fx_pipeline.tracking.ledger import Ledger, ScoredTrial, Trial
@@ -31,13 +31,14 @@ def report_context(
     span: Any,
     record: Mapping[str, Any],
     agent: str,
-    openings: int,
+    ledger: "Ledger",
     run_links: Mapping[str, Any],
 ) -> "ReportContext":
-    """Gather the lineage of a validation: spans, source, gaps, quarantine, checkpoint."""
+    """Gather the lineage of a validation: spans, source, gaps, quarantine, checkpoint, and what was seen before."""
     from fx_pipeline.ingest.gaps import read_gaps
     from fx_pipeline.ingest.layout import lake_folder
     from fx_pipeline.market.months import months_between
+    from fx_pipeline.tracking.ledger import selection_window
     from fx_pipeline.validation.context import ReportContext
 
     instrument, window = span.market.instrument, span.window
@@ -74,7 +75,8 @@ def report_context(
         code_version=record["code_version"],
         settings={"preset": record["preset"], "config_digest": record["config_digest"], "seed": record["seed"]},
         leaks=span.leaks,
-        holdout_openings=openings,
+        holdout_openings=ledger.holdout_openings(instrument, settings.sealed_from_ns),
+        selection_scores=ledger.count(instrument, selection_window(record["window"]["key"])),
         sealed=settings.sealed_span if window.key == settings.sealed_span else "",
         run={**run_links, "validated": pd.Timestamp.now("UTC").isoformat(timespec="seconds")},
     )
@@ -88,7 +90,8 @@ def _quarantined(settings: Settings, instrument: str, start: pd.Timestamp, end: 
 
     folder = quarantine_path(settings.data_dir, instrument, "x").parent
     count = 0
-    for path in sorted(folder.glob("*.parquet")):
+    # A name that begins with a dot is a file that is being written, or that a kill left half written.
+    for path in sorted(folder.glob("[!.]*.parquet")):
         times = pq.read_table(path, columns=["time"])["time"].to_pandas()
         count += int(((times >= start) & (times < end)).sum())
     return count
@@ -115,7 +118,6 @@ def validate_span(
     record = json.loads((checkpoint / "checkpoint.json").read_bytes())
     kind = agent(agent_name)
     policy = kind.load_policy(checkpoint)
-    openings = ledger.holdout_openings(span.market.instrument, settings.sealed_from_ns)
     return validate_policy(
         span.market,
         span.starts,
@@ -123,7 +125,7 @@ def validate_span(
         costs=settings.costs,
         reward=kind.reward(record["preset"]),
         seed=record["seed"],
-        context=report_context(settings, warehouse, span, record, agent_name, openings, run_links),
+        context=report_context(settings, warehouse, span, record, agent_name, ledger, run_links),
         mc_runs=settings.mc_runs,
         gate=settings.gate,
         record_trial=trial_recorder(ledger, record, champion),
@@ -167,7 +169,6 @@ def score_span(
 
     record = json.loads((checkpoint / "checkpoint.json").read_bytes())
     kind = agent(agent_name)
-    openings = ledger.holdout_openings(span.market.instrument, settings.sealed_from_ns)
     score_policy(
         span.market,
         build_fills(span.market, settings.costs),
@@ -176,7 +177,7 @@ def score_span(
         costs=settings.costs,
         reward=kind.reward(record["preset"]),
         seed=record["seed"],
-        context=report_context(settings, warehouse, span, record, agent_name, openings, {}),
+        context=report_context(settings, warehouse, span, record, agent_name, ledger, {}),
         record_trial=trial_recorder(ledger, record),
         progress=progress,
     )
@@ -217,8 +218,60 @@ def trial_recorder(
     return write
 
 
+def selection_recorder(
+    ledger: "Ledger", span: Any, agent_name: str, costs: "CostConfig", episodes: int, seed: int
+) -> "OnScore":
+    """Return the callback that makes every score by which a training chooses its weights a row of the trial ledger.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    span : Span
+        Of the training.
+    agent_name : str
+    costs : CostConfig
+    episodes, seed : int
+        Of the training.
+    """
+    from fx_pipeline.reuse import evaluation_digest
+    from fx_pipeline.tracking.ledger import Trial, selection_window
+    from fx_pipeline.validation.metrics import trade_metrics
+
+    def write(score: "SelectionScore") -> None:
+        metrics = trade_metrics(score.trade_pnl_pips)
+        training = {
+            "config_digest": score.config_digest,
+            "code_version": score.code_version,
+            "counters": {"episodes": episodes},
+        }
+        trial = Trial(
+            instrument=span.market.instrument,
+            window=selection_window(span.window.key),
+            agent=agent_name,
+            config_hash=configuration(training),
+            seed=seed,
+            checkpoint_hash=score.checkpoint_sha256,
+            data_fingerprint=span.market.fingerprint,
+            # The agent's settings choose the sessions, and the search that plays them.
+            costs={**asdict(costs), "config_digest": score.config_digest},
+            trades=metrics.trades,
+            expectancy_pips=metrics.expectancy_pips,
+            sharpe_per_trade=metrics.sharpe_per_trade,
+            session_ns=score.session_ns,
+            session_pnl_pips=score.session_pnl_pips,
+            evaluation_code=evaluation_digest(),
+        )
+        ledger.record(trial)
+
+    return write
+
+
 def configuration(record: Mapping[str, Any]) -> str:
-    """Hash what two checkpoints share that differ in their seed only: settings, code and length of the training."""
+    """Hash what two checkpoints share that differ in their seed only: settings, code and length of the training.
+
+    The length is in episodes: no training that joins the ledger ends by the clock, after which each seed would be a
+    configuration of its own.
+    """
     parts = [record["config_digest"], record["code_version"], int(record["counters"]["episodes"])]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -348,6 +401,7 @@ def report_metadata(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "sessions": figures["sessions"],
         "trades": figures["trades"],
         "trials in the ledger": figures["trials"],
+        "scores of checkpoints while training": lineage["selection_scores"],
         "seeds of this configuration": figures["seeds"],
     }
     metadata |= paired_metadata(figures["paired"]) | _registered(folder, lineage["checkpoint_sha256"])

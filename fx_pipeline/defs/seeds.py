@@ -12,7 +12,7 @@ import dagster as dg
 
 from fx_pipeline.defs.metadata import curve_plot
 from fx_pipeline.defs.progress import reporter
-from fx_pipeline.defs.reporting import configuration
+from fx_pipeline.defs.reporting import configuration, selection_recorder
 from fx_pipeline.defs.resources import Tracking
 from fx_pipeline.defs.spans import Span
 from fx_pipeline.settings import Settings
@@ -94,7 +94,7 @@ def train_seed(
 ) -> bool:
     """Train one seed of a window; return whether its checkpoint stood already.
 
-    An interrupted training goes on where it was.
+    An interrupted training goes on where it was. Every score by which it chooses its weights joins the ledger.
     """
     from fx_pipeline.agents.base import Budget, TrainingData
     from fx_pipeline.agents.progress_file import ProgressFile
@@ -145,6 +145,7 @@ def train_seed(
                 seed=seed,
                 folder=folder,
                 progress=progress,
+                on_score=selection_recorder(tracking.ledger(), span, agent_name, settings.costs, episodes, seed),
             )
         )
         metrics.complete(checkpoint.history)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: What a decision reads of a standing.
 _FIELDS = {
-    *("window", "sha256", "costs", "source", "sound", "passed", "reasons"),
+    *("window", "sha256", "costs", "source", "sound", "passed", "reasons", "trades"),
     *("max_drawdown_pips", "drawdown_limit_pips"),
 }
 

@@ -4,6 +4,10 @@ A good result means less the more trials stand behind it, so the count must not 
 that scores writes the row. The table only grows: the database refuses updates and deletes. A row is identified by
 what was evaluated, so evaluating the same thing twice counts once. Beside each row stands its result a session:
 what a family of candidates has in common cannot be told from their totals.
+
+Scores by which a training chose among its own weights are rows too, under a window name of their own
+(`selection_window`). They are no trials of the days that a validation judges: unless that name is asked for, nothing
+counts them.
 """
 
 import contextlib
@@ -27,6 +31,7 @@ from fx_pipeline.market.errors import DataError
 # What makes two evaluations the same trial.
 IDENTITY = ("instrument", "window", "checkpoint_hash", "data_fingerprint", "costs", "seed", "evaluation_code")
 BUSY_TIMEOUT_S = 30.0
+_SELECTION = "selection "
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS trials (
@@ -90,7 +95,7 @@ class Trial:
     Attributes
     ----------
     instrument, window : str
-        OANDA name and key of the walk-forward window.
+        OANDA name, and key of the walk-forward window or what `selection_window` makes of it.
     agent : str
     config_hash : str
         Hash of the agent's settings.
@@ -134,6 +139,11 @@ def trial_key(identity: Mapping[str, Any]) -> str:
     """SHA-256 of the values of `IDENTITY`."""
     chosen = {name: identity[name] for name in IDENTITY}
     return hashlib.sha256(json.dumps(chosen, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def selection_window(window: str) -> str:
+    """Return the name under which scores stand by which the trainings of a window chose among their weights."""
+    return f"{_SELECTION}{window}"
 
 
 @dataclass(frozen=True)
@@ -233,20 +243,20 @@ class Ledger:
             )
 
     def count(self, instrument: str | None = None, window: str | None = None) -> int:
-        """Number of distinct trials, of an instrument and window or of all."""
-        where, values = _filter(instrument, window)
+        """Number of distinct trials, of an instrument and window or of all. Scores of a selection have to be named."""
+        where, values = _filter(instrument, window, *_unnamed(window))
         with self._connection() as connection:
             return int(connection.execute(f"SELECT COUNT(*) FROM trials{where}", values).fetchone()[0])
 
     def sharpes(self, instrument: str | None = None, window: str | None = None) -> tuple[float, ...]:
-        """Sharpe ratios per trade of the trials that have one, in the order in which they were recorded."""
-        where, values = _filter(instrument, window, "sharpe_per_trade IS NOT NULL")
+        """Sharpe ratios per trade of the trials that `count` counts and that have one, oldest first."""
+        where, values = _filter(instrument, window, "sharpe_per_trade IS NOT NULL", *_unnamed(window))
         with self._connection() as connection:
             rows = connection.execute(f"SELECT sharpe_per_trade FROM trials{where} ORDER BY id", values).fetchall()
         return tuple(float(row[0]) for row in rows)
 
     def trials(self, instrument: str | None = None, window: str | None = None) -> list[dict[str, Any]]:
-        """Rows of the ledger with the hashes of their reports, oldest first."""
+        """Rows of the ledger with the hashes of their reports, oldest first, scores of a selection among them."""
         where, values = _filter(instrument, window)
         with self._connection() as connection:
             rows = [dict(row) for row in connection.execute(f"SELECT * FROM trials{where} ORDER BY id", values)]
@@ -259,12 +269,13 @@ class Ledger:
         return rows
 
     def keys(self, instrument: str) -> list[str]:
-        """Keys of the trials of an instrument, sorted."""
+        """Keys of the trials of an instrument that `count` counts, sorted."""
         if not self.path.exists():
             return []
-        query = "SELECT trial_key FROM trials WHERE instrument = ? ORDER BY trial_key"
+        where, values = _filter(instrument, None, *_unnamed(None))
         with self._connection() as connection:
-            return [row[0] for row in connection.execute(query, (instrument,))]
+            rows = connection.execute(f"SELECT trial_key FROM trials{where} ORDER BY trial_key", values)
+            return [row[0] for row in rows]
 
     def scored(self, instrument: str, window: str) -> list[ScoredTrial]:
         """Trials of a window with their series, oldest first. Those of a file that kept no series are missing."""
@@ -394,6 +405,11 @@ def _create(connection: sqlite3.Connection) -> None:
         for verb in ("UPDATE", "DELETE"):
             connection.execute(_APPEND_ONLY.format(table=table, verb=verb))
     connection.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+def _unnamed(window: str | None) -> tuple[str, ...]:
+    """Conditions that leave out what only a window's name can ask for."""
+    return () if window else (f"window NOT LIKE '{_SELECTION}%'",)
 
 
 def _filter(instrument: str | None, window: str | None, *conditions: str) -> tuple[str, list[str]]:

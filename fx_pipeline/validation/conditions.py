@@ -309,6 +309,36 @@ def accounting_agrees(figures: Figures, config: GateConfig) -> Condition:
     )
 
 
+def broker_agrees(figures: Figures, config: GateConfig) -> Condition:
+    """The paper broker makes the same trades of the same decisions (`parity`)."""
+    found = figures.get("parity")
+    told = found if isinstance(found, Mapping) else {}
+    figure, replayed, trades = (figure_of(told, key) for key in ("differing", "replayed", "trades"))
+    every = replayed is not None and replayed == trades
+    if figure is None:
+        text = "The decisions were not replayed at the paper broker."
+        remedy = "Validate again: the replay at the paper broker is missing."
+    else:
+        text = (
+            f"Sent the same decisions, the paper broker closed {replayed or 0:,.0f} of {trades or 0:,.0f} trades, and "
+            f"{figure:,.0f} differ."
+        )
+        if not trades and not figure:
+            text = "No trade was closed, so there is none that the paper broker could make otherwise."
+        remedy = "A defect in the fills of the environment or of the broker: find what differs before anything trades."
+    return condition(
+        "broker_agrees",
+        "The paper broker makes the same trades",
+        figure,
+        "<=",
+        0.0,
+        "trades",
+        text,
+        remedy,
+        also=every,
+    )
+
+
 def no_leak(figures: Figures, config: GateConfig) -> Condition:
     """Searches for knowledge of the future were made and found nothing (`leaks_found`, `leaks_searched`)."""
     figure, searched = figure_of(figures, "leaks_found"), figures.get("leaks_searched") or ()
@@ -387,6 +417,7 @@ CONDITIONS: tuple[Rule, ...] = (
     worth_its_risk,
     worst_seed,
     accounting_agrees,
+    broker_agrees,
     no_leak,
     disjoint_sessions,
     unseen_holdout,
@@ -399,6 +430,7 @@ HOLDOUT_CONDITIONS: tuple[Rule, ...] = (
     better_than_baselines,
     better_than_random,
     accounting_agrees,
+    broker_agrees,
     no_leak,
     disjoint_sessions,
     unseen_holdout,

@@ -46,6 +46,8 @@ class ReportContext:
         What was searched for knowledge of the future, and how often it was found. Empty when nothing was searched.
     holdout_openings : int or None
         Candidates that were judged on the sealed days of the instrument; None when that is not known.
+    selection_scores : int or None
+        Scores by which trainings of the checkpoint's window chose among their weights; None when that is not known.
     sealed : str
         Name of the sealed days when they are what is judged; empty for a walk-forward window.
     run : Mapping
@@ -72,6 +74,7 @@ class ReportContext:
     settings: Mapping[str, Any] = field(default_factory=dict)
     leaks: Mapping[str, int] = field(default_factory=dict)
     holdout_openings: int | None = None
+    selection_scores: int | None = None
     sealed: str = ""
     run: Mapping[str, Any] = field(default_factory=dict)
 
@@ -121,7 +124,7 @@ class TrialHistory:
     Attributes
     ----------
     count : int
-        Distinct evaluated configurations, seeds and checkpoints.
+        Distinct evaluated configurations, seeds and checkpoints, without the weights that trainings chose among.
     sharpes : tuple of float
         Their Sharpe ratios per trade, as far as they have one.
     window : tuple of WindowTrial

@@ -17,7 +17,10 @@ class PromotionConfig:
     max_paired_p : float
         A challenger replaces the champion when the p-value of the paired test is below it.
     demote_after : int
-        Windows in a row on which a champion fails before it is demoted.
+        Windows in a row on which a champion fails before it is demoted. Those of fewer than `telling_trades` trades are
+        passed over.
+    telling_trades : int
+        Fewer trades on a window say neither that a champion is good nor that it is bad.
     drawdown_percentile : float
         A champion whose drawdown on a newer window goes beyond this percentile of what its own trades allow is
         demoted at once.
@@ -28,6 +31,7 @@ class PromotionConfig:
 
     max_paired_p: float = 0.05
     demote_after: int = 2
+    telling_trades: int = 30
     drawdown_percentile: float = 99.0
 
     def __post_init__(self) -> None:
@@ -41,16 +45,27 @@ class PromotionConfig:
             raise ValueError(f"max_paired_p is a probability above 0, not {self.max_paired_p}.")
         if self.demote_after < 1:
             raise ValueError(f"demote_after is at least 1, not {self.demote_after}.")
+        if self.telling_trades < 1:
+            raise ValueError(f"telling_trades is at least 1, not {self.telling_trades}.")
         if not (math.isfinite(self.drawdown_percentile) and 50.0 <= self.drawdown_percentile <= 100.0):
             raise ValueError(f"drawdown_percentile lies between 50 and 100, not {self.drawdown_percentile}.")
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a candidate becomes champion, and why or why not."""
+    """Whether a candidate becomes champion, and why or why not.
+
+    Attributes
+    ----------
+    promote : bool
+    reason : str
+    missing : str or None
+        Hash of the champion where only the comparison with it is missing: validating the window again makes it.
+    """
 
     promote: bool
     reason: str
+    missing: str | None = None
 
 
 def decide_promotion(
@@ -131,6 +146,7 @@ def _beside(
             False,
             f"window {window} was not validated beside the present champion: materialise its report again; if the "
             "champion cannot be replayed, the log of that run says what to do.",
+            missing=str(champion["sha256"]),
         )
     low, high = paired["interval_pips"]
     shown = (
@@ -183,8 +199,9 @@ def decide_demotion(
     Returns
     -------
     str or None
-        Why it is demoted: it failed on the newest `demote_after` windows, or its drawdown on the newest one went beyond
-        what its own trades allow. None when it stays.
+        Why it is demoted: it failed on the newest `demote_after` windows on which it traded enough to say so, or its
+        drawdown on the newest window, however few trades made it, went beyond what its own trades allow. None when it
+        stays.
     """
     told = telling_standings(champion, standings)
     if not told:
@@ -196,7 +213,8 @@ def decide_demotion(
             f"on window {newest['window']} it fell by {newest['max_drawdown_pips']:.1f} pips, beyond the "
             f"{limit:.1f} pips that {config.drawdown_percentile:g}% of the histories of its own trades stay within."
         )
-    recent = told[-config.demote_after :]
+    # Staying flat costs nothing, and a handful of trades fails by chance.
+    recent = [standing for standing in told if standing["trades"] >= config.telling_trades][-config.demote_after :]
     if len(recent) < config.demote_after or any(standing["passed"] for standing in recent):
         return None
     said = "; ".join(f"{standing['window']}: {' '.join(standing['reasons'])}" for standing in recent)

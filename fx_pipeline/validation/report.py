@@ -32,10 +32,11 @@ from fx_pipeline.validation.gate import GateConfig, judge
 from fx_pipeline.validation.metrics import FEW_TRADES, TradeMetrics
 from fx_pipeline.validation.montecarlo import compare_with_iid, simulate_equity
 from fx_pipeline.validation.paired import paired_test
+from fx_pipeline.validation.parity import replay_at_broker
 from fx_pipeline.validation.risk import account_risk
 from fx_pipeline.validation.rollout import Rollout
 
-SCHEMA = "fx_pipeline.validation_report/3"
+SCHEMA = "fx_pipeline.validation_report/4"
 REPORT_JSON = "report.json"
 REPORT_PAGE = "report.html"
 # Points of the price line on the page: more than its pixels would show nothing more.
@@ -97,6 +98,7 @@ def build_report(
     family = judge_family(history, mc_runs, seed)
     seeds = judge_seeds(history)
     risk = account_risk(done, market, runs=mc_runs, seed=seed)
+    parity = replay_at_broker(done, market, costs)
     # What the gate reads: a report can be judged again from its figures alone.
     facts = {
         "sessions": done.sessions,
@@ -121,6 +123,7 @@ def build_report(
         "worst_seed_pips": seeds.worst_pips,
         "seeds_left_out": len(seeds.left_out),
         "parity_error_pips": sweep.parity_error_pips,
+        "parity": dataclasses.asdict(parity),
         "leaks_searched": sorted(context.leaks),
         "leaks_found": sum(context.leaks.values()),
         "overlapping_sessions": done.overlapping_sessions,

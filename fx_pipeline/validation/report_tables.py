@@ -9,7 +9,7 @@ Row = tuple[str, str, str]
 
 
 def significance_rows(figures: Mapping[str, Any]) -> list[Row]:
-    """Rows on how surely the result is not luck: Sharpe ratios, the family of trials, the seeds."""
+    """Rows on how surely the result is neither luck nor a defect: Sharpe ratios, trials, seeds, the paper broker."""
     found, family, seeds = figures["significance"], figures["family"], figures["seed_totals"]
     return [
         (
@@ -65,6 +65,11 @@ def significance_rows(figures: Mapping[str, Any]) -> list[Row]:
             "Worst seed",
             number(seeds["worst_pips"], "pips"),
             "Its total on these sessions. The gate looks at this one.",
+        ),
+        (
+            "Trades that the broker makes otherwise",
+            f"{figures['parity']['differing']:,}",
+            _replayed(figures["parity"]),
         ),
     ]
 
@@ -157,6 +162,19 @@ def _family(family: Mapping[str, Any]) -> list[Row]:
             "together (Romano and Wolf).",
         ),
     ]
+
+
+def _replayed(parity: Mapping[str, Any]) -> str:
+    text = (
+        f"Sent the same decisions, the paper broker closed {parity['replayed']:,} of {parity['trades']:,} trades, "
+        f"whose results differ by at most {number(parity['largest_difference_pips'], 'size')}."
+    )
+    if not parity["over_gaps"]:
+        return text
+    return (
+        f"{text} {parity['over_gaps']:,} had an order that waited over missing minutes; a live order fills at once, at "
+        "the price that stands."
+    )
 
 
 def _missing(figures: Mapping[str, Any]) -> float | None:

@@ -13,6 +13,7 @@ from fx_pipeline.validation.conditions import (
     better_than_baselines,
     better_than_flat,
     better_than_random,
+    broker_agrees,
     disjoint_sessions,
     no_leak,
     positive_expectancy,
@@ -27,7 +28,7 @@ STANDING_CONDITIONS: tuple[Rule, ...] = (
     better_than_random,
 )
 #: Without these the replay itself is wrong, and says nothing of the model.
-SOUND_CONDITIONS: tuple[Rule, ...] = (accounting_agrees, no_leak, disjoint_sessions)
+SOUND_CONDITIONS: tuple[Rule, ...] = (accounting_agrees, broker_agrees, no_leak, disjoint_sessions)
 
 
 def judge_standing(

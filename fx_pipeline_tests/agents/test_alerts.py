@@ -106,7 +106,7 @@ def test_a_policy_that_only_holds_is_found_by_its_judgement(small_market: Traini
         rows.append(selfplay.collect(Holder()))
         selfplay.commit()
     if judged:
-        rows[-1] |= Judge(config, small_market, small_market.starts[::360][:6]).judge(Holder(), 4).metrics()
+        rows[-1] |= Judge(config, small_market, small_market.starts[::360][:6]).judge(Holder(), 4).judgement.metrics()
         assert rows[-1]["selection_trades"] == 0.0
     assert all(row["share_hold"] < 0.99 for row in rows), "exploration trades whatever the policy wants"
     assert ("agent_still_trades" in said(rows)) == judged

@@ -80,11 +80,16 @@ def test_what_is_judged_is_what_the_policy_does(small_market, engine) -> None:
     starts = small_market.starts[::360][:6]
     planner = make_planner(engine, networks, config.search, workers=1)
     assert isinstance(planner, TorchPlanner) == (engine == "torch")
-    judgement = Judge(config, small_market, starts).judge(planner, 12)
+    judged = Judge(config, small_market, starts).judge(planner, 12)
+    judgement = judged.judgement
     pips = greedy_pips(small_market, MuZeroPolicy(networks, config, engine=engine), starts)
     assert np.ptp(pips) > 0
     error = pips.std(ddof=1) / np.sqrt(6)
     assert judgement.pips == pytest.approx(pips.mean(), abs=1e-9)
     assert judgement.score == pytest.approx(pips.mean() - 2.0 * error, abs=1e-9)
     assert (judgement.episode, judgement.sessions) == (12, 6)
+    np.testing.assert_array_equal(judged.session_ns, small_market.market.time[starts])
+    np.testing.assert_allclose(judged.session_pnl_pips, pips, atol=1e-9)
+    assert judged.trade_pnl_pips.sum() == pytest.approx(pips.sum())
+    assert len(judged.trade_pnl_pips) == judgement.trades * 6
     assert judgement.metrics().keys() >= {"selection_pips", "selection_score", "selection_trades"}

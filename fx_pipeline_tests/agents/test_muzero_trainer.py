@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fx_pipeline.agents.base import Budget, TrainingData
+from fx_pipeline.agents.base import Budget, SelectionScore, TrainingData
 from fx_pipeline.agents.muzero.bundle import BUNDLE_NAME
 from fx_pipeline.agents.muzero.checkpoint import RECORD_NAME, WEIGHTS_NAME, load_checkpoint
 from fx_pipeline.agents.muzero.config import load_config
@@ -107,6 +107,14 @@ def trained(market, tmp_path_factory):
     return folder, checkpoint, calls
 
 
+def same_scores(ours: list[SelectionScore], theirs: list[SelectionScore]) -> bool:
+    def facts(score: SelectionScore) -> tuple:
+        values = vars(score).values()
+        return tuple(value.tobytes() if isinstance(value, np.ndarray) else value for value in values)
+
+    return [facts(score) for score in ours] == [facts(score) for score in theirs]
+
+
 def test_what_a_training_leaves(trained) -> None:
     folder, checkpoint, calls = trained
     assert {path.name for path in folder.iterdir()} == {RECORD_NAME, WEIGHTS_NAME, KEPT_FOLDER}
@@ -139,7 +147,9 @@ def test_what_a_training_leaves(trained) -> None:
 
 def test_two_runs_give_the_same_bytes_and_another_seed_others(trained, market, tmp_path) -> None:
     folder, checkpoint, _ = trained
-    train(market, tmp_path / "again")
+    heard: list[SelectionScore] = []
+    train(market, tmp_path / "again", on_score=heard.append)
+    assert heard, "that the scores are told changes nothing"
     assert contents(tmp_path / "again") == contents(folder)
     assert first_iteration(market, tmp_path / "same") == checkpoint.history[0]
     assert first_iteration(market, tmp_path / "other", seed=1) != checkpoint.history[0]
@@ -168,6 +178,40 @@ def test_a_training_killed_and_resumed_equals_an_uninterrupted_one(trained, mark
     assert len(calls) == ITERATIONS - stop_after // 2 * 2
     assert contents(tmp_path) == contents(folder)
     assert resumed.history == checkpoint.history
+
+
+def test_every_judgement_is_told_with_its_weights_before_it_chooses(trained, market, tmp_path) -> None:
+    folder, checkpoint, _ = trained
+    heard: list[SelectionScore] = []
+
+    def kill(score: SelectionScore) -> None:
+        heard.append(score)
+        assert not (tmp_path / KEPT_FOLDER / "versions" / f"{score.episode:06d}").exists()
+        if len(heard) == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(market, tmp_path, on_score=kill)
+    again: list[SelectionScore] = []
+    train(market, tmp_path, on_score=again.append)
+    # The second was told, and the process was killed before its iteration ended: it is judged and told again.
+    assert [score.episode for score in heard] == [4, 6]
+    assert same_scores(again, heard[1:])
+    assert contents(tmp_path) == contents(folder)
+
+    record = json.loads((folder / RECORD_NAME).read_text())
+    assert {(score.config_digest, score.code_version) for score in heard} == {
+        (record["config_digest"], record["code_version"])
+    }
+    judged = [row for row in checkpoint.history if "selection_score" in row]
+    for score, row in zip(heard, judged, strict=True):
+        kept = json.loads((folder / KEPT_FOLDER / f"episode-{score.episode:06d}" / RECORD_NAME).read_text())
+        assert score.checkpoint_sha256 == kept["weights_sha256"]
+        assert score.session_pnl_pips.mean() == row["selection_pips"]
+        assert len(score.session_ns) == row["selection_sessions"] == 8
+        assert score.trade_pnl_pips.sum() == pytest.approx(score.session_pnl_pips.sum())
+    (best,) = (score for score in heard if score.episode == record["selection"]["episode"])
+    assert best.checkpoint_sha256 == record["weights_sha256"] == checkpoint.sha256
 
 
 def test_a_training_killed_by_the_system_resumes_to_the_same_bytes(trained, tmp_path) -> None:

@@ -1,5 +1,6 @@
 """The benchmark of the gate: its candidates, its plan and its arithmetic; and that it tells noise from an edge."""
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -14,8 +15,10 @@ from benchmarks.gate_candidates import (
     fitted_rules,
     good_rules,
     make_world,
+    own_network,
     random_traders,
     trained_networks,
+    transferred_network,
 )
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL
 from fx_pipeline.environment.lockstep import Observation
@@ -91,13 +94,26 @@ def test_networks_are_trainings_of_one_configuration_that_differ_in_their_seed(s
     monkeypatch.setattr(gate_candidates, "NETWORK_OVERRIDES", {})
     monkeypatch.setattr(gate_candidates, "NETWORK_EPISODES", 4)
     world = make_world("walk", 1, FREE)
-    one, other = trained_networks(world, 7, 2, tmp_path)
+    one, other = trained_networks([own_network(world, seed, tmp_path / str(seed)) for seed in (7, 8)])
     assert one.configuration == other.configuration and one.digest != other.digest
     assert (one.seed, other.seed) == (0, 1)
     # Only the ablation does without the search, and it has the same weights.
     assert one.policy.use_search and not one.ablation.use_search and one.policy.name == one.ablation.name
     fills = build_fills(world.market, world.costs)
     assert rollout(world.market, fills, world.valid[:4], one.policy, one.reward).decisions == 4 * SESSION_BARS
+
+
+def test_networks_of_another_market_are_handed_in_on_a_walk(short, monkeypatch, tmp_path):
+    monkeypatch.setattr(gate_candidates, "NETWORK_PRESET", "tiny")
+    monkeypatch.setattr(gate_candidates, "NETWORK_OVERRIDES", {})
+    monkeypatch.setattr(gate_candidates, "TRANSFER_EPISODES", 4)
+    places = [transferred_network(seed, tmp_path / str(seed)) for seed in (7, 8)]
+    world = make_world("walk", 1, FREE)
+    found = gate.candidates(Task("transferred", "walk", 1, 0.0), world, tmp_path, places)
+    assert [candidate.seed for candidate in found] == [0, 1] and len({candidate.digest for candidate in found}) == 2
+    assert {json.loads((place / "checkpoint.json").read_bytes())["weights_sha256"] for place in places} == {
+        candidate.digest for candidate in found
+    }
 
 
 @pytest.mark.parametrize("name", ["ou", "regime"])
@@ -112,8 +128,9 @@ def test_the_plan_has_every_kind_and_no_seed_twice():
     tasks = plan(200, 50, 0.5, 10_000)
     assert Counter(task.kind for task in tasks) == {
         "network": 10,
+        "transferred": 20,
         "picked": 50,
-        "fitted": 90,
+        "fitted": 70,
         "random": 50,
         "edge": 50,
     }
@@ -164,4 +181,6 @@ def test_whole_validations_refuse_noise_and_let_an_edge_through(short, task, pro
     outcome = run(task)
     assert outcome.promoted is promoted, outcome.failed
     assert outcome.trials == {"picked": 15, "fitted": 5, "edge": 10}[task.kind]
-    assert not {"no_leak", "accounting_agrees", "disjoint_sessions", "unseen_holdout"} & set(outcome.failed)
+    assert not {"no_leak", "accounting_agrees", "broker_agrees", "disjoint_sessions", "unseen_holdout"} & set(
+        outcome.failed
+    )

@@ -2,16 +2,27 @@
 
 import contextlib
 import sqlite3
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from fx_pipeline.defs.reporting import configuration, other_trials, trial_recorder
+from fx_pipeline.agents.base import SelectionScore
+from fx_pipeline.defs.reporting import (
+    _quarantined,
+    configuration,
+    other_trials,
+    selection_recorder,
+    trial_recorder,
+)
+from fx_pipeline.ingest.layout import quarantine_path
 from fx_pipeline.market.costs import CostConfig
-from fx_pipeline.tracking.ledger import Ledger
+from fx_pipeline.settings import Settings
+from fx_pipeline.tracking.ledger import Ledger, selection_window
 from fx_pipeline.validation.context import ReportContext, TrialHistory, TrialScore
 from fx_pipeline.validation.family import judge_seeds
 
@@ -139,6 +150,55 @@ def test_a_report_is_made_again_when_another_trial_joins_and_not_when_its_own_do
     for number, (seed, change) in enumerate(changes, 1):
         score(ledger, seed, 10.0, **change)
         assert len(others()) == number
+
+
+SELECTED = SelectionScore("weights 1", "c0ffee", "1", 40, SESSIONS, np.full(12, 0.5), np.array([2.0, -1.0, 5.0]))
+
+
+def select(ledger: Ledger, score: SelectionScore = SELECTED) -> None:
+    market = SimpleNamespace(instrument="EUR_USD", fingerprint="data")
+    span = SimpleNamespace(market=market, window=SimpleNamespace(key="w"))
+    selection_recorder(ledger, span, "muzero", COSTS, episodes=100, seed=1)(score)
+
+
+def test_a_score_by_which_a_training_chooses_is_a_row_of_its_configuration(ledger: Ledger) -> None:
+    for _ in range(2):
+        select(ledger)
+    (row,) = ledger.trials()
+    assert (row["window"], row["seed"], row["agent"]) == (selection_window("w"), 1, "muzero")
+    assert (row["checkpoint_hash"], row["config_hash"]) == ("weights 1", configuration(RECORD))
+    assert (row["trades"], row["expectancy_pips"], row["sharpe_per_trade"]) == (3, pytest.approx(2.0), 2 / 3)
+    (found,) = ledger.scored("EUR_USD", selection_window("w"))
+    assert found.session_pnl_pips.tolist() == [0.5] * 12 and found.session_ns.tolist() == SESSIONS.tolist()
+    # Other weights, or the same ones played by other settings.
+    select(ledger, replace(SELECTED, checkpoint_sha256="weights 2"))
+    select(ledger, replace(SELECTED, config_digest="b"))
+    select(ledger, replace(SELECTED, trade_pnl_pips=np.array([]), checkpoint_sha256="weights 3"))
+    assert [row["trades"] for row in ledger.trials()] == [3, 3, 3, 0]
+
+
+def test_what_trainings_choose_by_changes_neither_the_history_nor_the_need_for_a_report(ledger: Ledger) -> None:
+    record = RECORD | {"weights_sha256": "weights 1"}
+
+    def seen() -> tuple[Any, ...]:
+        history = score(ledger, 1, 12.0)
+        others = other_trials(ledger, "EUR_USD", "w", record, "data", COSTS)
+        return history.count, history.sharpes, len(history.window), history.left_out, history.seeds_left_out, others
+
+    score(ledger, 2, 20.0)
+    before = seen()
+    for number in range(5):
+        select(ledger, replace(SELECTED, checkpoint_sha256=f"weights {number}"))
+    assert seen() == before and len(ledger.trials()) == 2 + 5
+
+
+def test_bars_that_were_set_aside_are_counted_beside_half_written_files(tmp_path: Path) -> None:
+    path = quarantine_path(tmp_path, "EUR_USD", "import")
+    path.parent.mkdir(parents=True)
+    times = pd.date_range("2024-01-01", periods=4, freq="D", tz="UTC")
+    pd.DataFrame({"time": times}).to_parquet(path)
+    (path.parent / f".tmp-{path.name}").write_bytes(b"half")
+    assert _quarantined(Settings(data_dir=tmp_path), "EUR_USD", times[1], times[3]) == 2
 
 
 def test_a_configuration_does_not_know_the_seed() -> None:

@@ -1,14 +1,17 @@
 """Several seeds of a window: each keeps its checkpoint, all are scored, and none is chosen for how it was scored."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import pandas as pd
 import pytest
 
+from fx_pipeline.defs.reporting import configuration
 from fx_pipeline.defs.seeds import SeedCheckpoint, candidate
-from fx_pipeline.tracking.ledger import Ledger
+from fx_pipeline.tracking.ledger import Ledger, Trial, selection_window
 
 if TYPE_CHECKING:
     from fx_pipeline_tests.defs.conftest import Chain
@@ -72,6 +75,55 @@ def test_seeds_are_trained_in_one_run_taken_up_after_a_kill_and_validated_togeth
     again = copy.job("validate", copy.key())
     assert shown(again, "validation_report")["figures sha256"] == validated["figures sha256"]
     assert len(Ledger(copy.data_dir / "ledger.db").scored(copy.instrument, copy.window)) == 3
+
+
+def test_every_score_of_a_training_is_a_row_and_no_trial_of_the_validation(
+    copy: "Chain", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The training span of the chain is too short for the sessions that a real one judges by.
+    monkeypatch.setattr("fx_pipeline.agents.muzero.selection.MIN_SESSIONS", 2)
+    ledger, name = Ledger(copy.data_dir / "ledger.db"), selection_window(copy.window)
+    launched = {"ops": {"muzero_checkpoint": {"config": {"seeds": [8], "episodes": 8}}}}
+    record, recorded = Ledger.record, list[Trial]()
+
+    def killed(self: Ledger, trial: Trial) -> bool:
+        recorded.append(trial)
+        record(self, trial)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "record", killed)
+        with pytest.raises(KeyboardInterrupt):
+            copy.job("train", copy.key(), launched)
+    assert [trial.key for trial in recorded] == [trial.key for trial in ledger.scored(copy.instrument, name)]
+
+    copy.job("train", copy.key(), launched)
+    folder = copy.trainings / "seed-8"
+    checkpoint = json.loads((folder / "checkpoint.json").read_text())
+    judged = [row for row in json.loads((folder / "history.json").read_text()) if "selection_pips" in row]
+    rows, series = [row for row in ledger.trials() if row["window"] == name], ledger.scored(copy.instrument, name)
+    assert [row["episodes"] for row in judged] == [4.0, 8.0]
+    for row, scored, said in zip(rows, series, judged, strict=True):
+        assert (row["seed"], row["agent"], row["config_hash"]) == (8, "muzero", configuration(checkpoint))
+        assert len(scored.session_ns) == said["selection_sessions"] >= 2
+        assert scored.session_pnl_pips.mean() == pytest.approx(said["selection_pips"])
+        assert row["trades"] == pytest.approx(said["selection_trades"] * said["selection_sessions"])
+        assert scored.session_ns.max() < pd.Timestamp(checkpoint["window"]["train_end"]).value
+    best = max(range(len(judged)), key=lambda place: judged[place]["selection_score"])
+    assert rows[best]["checkpoint_hash"] == checkpoint["weights_sha256"]
+
+    validated = shown(copy.job("validate", copy.key()), "validation_report")
+    report = json.loads((copy.report / "report.json").read_text())
+    assert report["figures"]["seed"] == 8
+    assert report["figures"]["trials"] == ledger.count() == 2, "the validation's own of seeds 7 and 8"
+    assert report["lineage"]["selection_scores"] == 2 == validated["scores of checkpoints while training"]
+    page = copy.report / "report.html"
+    assert "2 scores of weights that the trainings of this window chose among" in page.read_text()
+    # Another training of the window, and the report stands.
+    ledger.record(replace(recorded[0], seed=9, checkpoint_hash="other weights"))
+    written = page.stat().st_mtime_ns
+    assert shown(copy.job("validate", copy.key()), "validation_report")["figures sha256"] == validated["figures sha256"]
+    assert page.stat().st_mtime_ns == written
 
 
 def test_a_training_names_seeds_that_there_are(copy: "Chain") -> None:

@@ -141,7 +141,8 @@ def registry() -> Any:
 
 def fail_on(chain: "Chain", *windows: str) -> None:
     (path,) = standings(chain)
-    standing = json.loads(path.read_text()) | {"passed": False, "reasons": ["It lost."], "drawdown_limit_pips": None}
+    failed = {"passed": False, "trades": 100, "reasons": ["It lost."], "drawdown_limit_pips": None}
+    standing = json.loads(path.read_text()) | failed
     for window in windows:
         path.with_stem(window).write_text(json.dumps(standing | {"window": window}))
 
@@ -162,6 +163,23 @@ def tick(chain: "Chain", cursor: str | None = None) -> Any:
         dg.partition_loading_context(dynamic_partitions_store=chain.instance),
     ):
         return promote_best.evaluate_tick(context)
+
+
+def test_what_passed_before_there_was_this_champion_is_validated_beside_it(place: "Chain") -> None:
+    change(place, place.window, verdict="promoted", expectancy_pips=1.0, paired=None)
+    place.report_materialization("validation_report", place.key())
+    found = tick(place)
+    (request,) = found.run_requests
+    assert (request.job_name, request.partition_key) == ("validate", place.key())
+    # Nobody may have been told of the report when the champion came.
+    place.report_materialization("champion", place.instrument)
+    live, again = tick(place, found.cursor).run_requests
+    assert live.job_name == "live_trading"
+    # Dagster runs a key once: a champion that cannot be replayed is not tried for ever.
+    assert (again.job_name, again.run_key) == ("validate", request.run_key)
+    assert place.job("validate", request.partition_key).success
+    report = json.loads((place.report / "report.json").read_text())
+    assert report["figures"]["paired"]["champion_sha256"] == champion_of(place)["sha256"]
 
 
 def test_a_champion_that_fails_twice_is_demoted_and_the_live_job_opens_nothing(place: "Chain") -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fx_pipeline.agents import registry
-from fx_pipeline.agents.base import Budget, Checkpoint, Policy, Progress, TrainingData
+from fx_pipeline.agents.base import Budget, Checkpoint, OnScore, Policy, Progress, TrainingData
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.proofs.players import RangeRule
@@ -29,6 +29,7 @@ class RuleTrainer:
         folder: Path,
         resume: bool = True,
         progress: Progress | None = None,
+        on_score: OnScore | None = None,
     ) -> Checkpoint:
         self.calls.append({"data": data, "budget": budget, "seed": seed, "folder": folder, "resume": resume})
         history: list[Mapping[str, float]] = []

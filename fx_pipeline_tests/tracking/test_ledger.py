@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fx_pipeline.market.errors import DataError
-from fx_pipeline.tracking.ledger import Ledger, Trial
+from fx_pipeline.tracking.ledger import Ledger, Trial, selection_window
 
 TRIAL = Trial(
     instrument="GBP_JPY",
@@ -78,6 +78,21 @@ def test_counts_and_scores_by_instrument_and_window(ledger):
     # A trial without a Sharpe ratio counts as a trial all the same.
     assert ledger.count(instrument="EUR_USD") == 1 and ledger.sharpes(instrument="EUR_USD") == ()
     assert ledger.sharpes() == (0.1, -0.2)
+
+
+def test_what_a_training_chose_by_is_a_row_and_no_trial_of_the_window(ledger):
+    ledger.record(TRIAL)
+    chosen_by = selection_window(TRIAL.window)
+    for checkpoint in ("bb", "cc", "bb"):
+        ledger.record(replace(TRIAL, window=chosen_by, checkpoint_hash=checkpoint, sharpe_per_trade=5.0))
+    for scope in ((), ("GBP_JPY",), ("GBP_JPY", TRIAL.window)):
+        assert (ledger.count(*scope), ledger.sharpes(*scope)) == (1, (0.1,))
+    assert ledger.keys("GBP_JPY") == [TRIAL.key]
+    assert [found.key for found in ledger.scored("GBP_JPY", TRIAL.window)] == [TRIAL.key]
+    assert (ledger.count("GBP_JPY", chosen_by), ledger.sharpes("GBP_JPY", chosen_by)) == (2, (5.0, 5.0))
+    assert ledger.count("GBP_JPY", selection_window("2016-06")) == 0
+    assert [row["checkpoint_hash"] for row in ledger.trials()] == ["aa", "bb", "cc"]
+    assert len(ledger.scored("GBP_JPY", chosen_by)) == 2
 
 
 def test_nothing_can_be_changed_or_removed(ledger):

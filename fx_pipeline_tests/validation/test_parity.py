@@ -1,22 +1,16 @@
 """Three accounts of the same trades: the rollout, the specification in plain Python, and the paper broker.
 
 Each of the three asks the policy anew, and shows it its own position: the broker the trade that it holds and what that
-trade would bring now. What a rollout says maps to orders thus:
-
-- A decision at the close of bar t is an order at the first tick of bar t + 1. Where minutes are missing between the
-  two, it waits for that tick: a broker would fill an order that comes at once at the price that still stands.
-- The last bar of a session closes what is open, at that bar's last tick.
-- One unit, net, is `UNITS` of the instrument; the margin is ample, latency and slippage are none.
-- Spreads that a cost model charges on entry do not exist at a broker: there the bid and the ask both are the mid price,
-  and the charge is taken from the result. Financing is a broker's own affair and is switched off on all sides.
+trade would bring now. How decisions become orders is said in `validation/parity.py`. Here they go through the exchange:
+its clock, its feed of ticks, its trading hours. The replay that is part of every report sends the decisions of the
+rollout to the matching core alone, and must find the same.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pytest
@@ -24,8 +18,6 @@ import pytest
 from fx_pipeline.agents.base import Policy
 from fx_pipeline.broker.paper import store as candle_store
 from fx_pipeline.broker.paper.bars import Bars
-from fx_pipeline.broker.paper.config import AccountConfig
-from fx_pipeline.broker.paper.desk.times import time_of
 from fx_pipeline.broker.paper.exchange import Exchange
 from fx_pipeline.broker.paper.hours import TradingHours
 from fx_pipeline.broker.paper.market import PaperMarket
@@ -40,17 +32,26 @@ from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.candles import PRICE_COLUMNS
 from fx_pipeline.market.costs import CostConfig, build_fills, modelled_spread_pips
+from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
 from fx_pipeline.sessions.index import valid_starts
-from fx_pipeline.validation.baselines import RandomTrader, SmaCross, Turnover
+from fx_pipeline.validation.baselines import Flat, RandomTrader, SmaCross, Turnover
+from fx_pipeline.validation.parity import (
+    TOLERANCE_PIPS,
+    UNITS,
+    Parity,
+    RoundTrip,
+    Trader,
+    account_terms,
+    replay_at_broker,
+)
 from fx_pipeline.validation.rollout import Rollout, rollout
 from fx_pipeline_tests.environment.test_against_reference import ReferenceSession
 
-UNITS = 10_000
 LAST_TICK_NS = (TICKS_IN_BAR - 1) * TICK_STEP_NS
 PIP = 0.01
 #: Prices have the same decimals on all sides; what differs is the rounding of a difference.
-TOLERANCE_PIPS = 1e-9
+CLOSE_PIPS = 1e-9
 # Monday 2024-01-08 21:30 UTC: the walk passes 17:00 New York.
 START_NS = int(np.datetime64("2024-01-08T21:30", "ns").astype(np.int64))
 #: All of the trading week: a session holds on through the minutes around 17:00 New York.
@@ -171,19 +172,15 @@ class Replay:
     def __init__(self, where: Stage, costs: CostConfig) -> None:
         self.market, self.costs = where.market, costs
         name = self.market.instrument
-        none = {name: Decimal(0)}
-        # What is earned is in the quote currency, so that no conversion stands between prices and money.
-        config = AccountConfig(
-            home_currency=name.split("_")[1], balance=Decimal(10**9), financing_long=none, financing_short=none
-        )
         self.exchange = Exchange.open(
             PaperMarket(where.quoted if costs.kind == "quoted" else where.mid, synthetic=False),
-            config, [name], int(self.market.time[0]), 0.0, hours=HOURS,
+            account_terms(name), [name], int(self.market.time[0]), 0.0, hours=HOURS,
         )  # fmt: skip
+        self.trader = Trader(self.exchange.desk, name)
 
     def trades(self, starts: Sequence[int], bars: int, policy: Policy) -> list[Trade]:
         """Play sessions and return what the account's transactions say of them."""
-        rows: list[int] = []
+        found: list[Trade] = []
         for row, start in enumerate(starts):
             for bar in range(start, start + bars):
                 self.exchange.step(int(self.market.time[bar]) + LAST_TICK_NS)
@@ -195,11 +192,12 @@ class Replay:
                 if action != HOLD and not last:
                     self.exchange.step(int(self.market.time[bar + 1]))
                 if action == CLOSE:
-                    self.close()
-                    rows.append(row)
+                    trip = self.trader.leave(self.exchange.advance())
+                    assert trip is not None
+                    found.append(self.told(row, trip))
                 elif action != HOLD:
-                    self.open(UNITS if action == BUY else -UNITS)
-        return [Trade(row, *facts) for row, facts in zip(rows, self.closed(), strict=True)]
+                    self.trader.enter(1 if action == BUY else -1, self.exchange.advance())
+        return found
 
     def static(self) -> list[float]:
         """Side and unrealised pips of the account's position; the other position features are not asked for."""
@@ -207,26 +205,14 @@ class Replay:
         if not trades:
             return [0.0] * 6
         (trade,) = trades
-        pips = float(trade["unrealizedPL"]) / (UNITS * self.market.pip) - self.charge(self.bar_of(trade["openTime"]))
+        pips = float(trade["unrealizedPL"]) / (UNITS * self.market.pip) - self.charge(
+            self.bar_of(int(np.datetime64(trade["openTime"][:-1], "ns").astype(np.int64)))
+        )
         return [math.copysign(1.0, float(trade["currentUnits"])), math.tanh(pips / 100), 0.0, 0.0, 0.0, 0.0]
 
-    def open(self, units: int) -> None:
-        """Send a market order, which must open a trade."""
-        order = {"type": "MARKET", "instrument": self.market.instrument, "units": str(units)}
-        outcome = self.exchange.desk.create_order(order, self.exchange.advance(), None)
-        assert "tradeOpened" in outcome.body["orderFillTransaction"], outcome
-
-    def close(self) -> None:
-        """Close the trade that is open."""
-        (trade,) = self.exchange.desk.account().body["account"]["trades"]
-        outcome = self.exchange.desk.close_trade(trade["id"], {"units": "ALL"}, self.exchange.advance(), None)
-        assert "orderFillTransaction" in outcome.body, outcome
-
-    def bar_of(self, time: str) -> int:
+    def bar_of(self, time_ns: int) -> int:
         """The bar in which the broker's time lies."""
-        instant = time_of(time)
-        assert instant is not None
-        return int(np.searchsorted(self.market.time, instant, "right")) - 1
+        return int(np.searchsorted(self.market.time, time_ns, "right")) - 1
 
     def charge(self, entry_bar: int) -> float:
         """What the cost model charges on entry and no broker does."""
@@ -234,23 +220,17 @@ class Replay:
             return float(modelled_spread_pips(self.market.instrument, self.market.time[[entry_bar]])[0])
         return self.costs.fixed_pips if self.costs.kind == "fixed" else 0.0
 
-    def closed(self) -> list[tuple[int, int, int, float]]:
-        """Side, bars of entry and exit, and pips of each closed trade, from fills alone; the money must agree."""
-        fills = [item for item in self.exchange.desk.transactions if item["type"] == "ORDER_FILL"]
-        found = []
-        for entry, leave in zip(fills[::2], fills[1::2], strict=True):
-            side = 1 if Decimal(entry["units"]) > 0 else -1
-            gained = side * (Decimal(leave["price"]) - Decimal(entry["price"]))
-            assert Decimal(leave["pl"]) == gained * UNITS
-            entry_bar, exit_bar = self.bar_of(entry["time"]), self.bar_of(leave["time"])
-            found.append((side, entry_bar, exit_bar, float(gained) / self.market.pip - self.charge(entry_bar)))
-        return found
+    def told(self, row: int, trip: RoundTrip) -> Trade:
+        """A trade of a session as the rollout writes it."""
+        entry_bar, exit_bar = self.bar_of(trip.entry_ns), self.bar_of(trip.exit_ns)
+        assert trip.units == UNITS
+        return Trade(row, trip.side, entry_bar, exit_bar, trip.pips(self.market.pip) - self.charge(entry_bar))
 
 
 def agree(one: list[Trade], other: list[Trade]) -> None:
     """Compare trade by trade."""
     assert [trade[:4] for trade in one] == [trade[:4] for trade in other]
-    np.testing.assert_allclose([t.pnl_pips for t in one], [t.pnl_pips for t in other], rtol=0, atol=TOLERANCE_PIPS)
+    np.testing.assert_allclose([t.pnl_pips for t in one], [t.pnl_pips for t in other], rtol=0, atol=CLOSE_PIPS)
 
 
 def policies(market: MarketArrays) -> dict[str, Policy]:
@@ -290,6 +270,9 @@ def test_rollout_specification_and_broker_make_the_same_trades(
     assert len(trades) > 10
     agree(trades, by_the_book(market, model, starts, bars, player))
     agree(trades, Replay(where, model).trades(starts, bars, player))
+    found = replay_at_broker(done, market, model)
+    assert (found.replayed, found.trades, found.differing) == (len(trades), len(trades), 0)
+    assert found.largest_difference_pips < CLOSE_PIPS and found.over_gaps > 0
 
 
 def unfeatured(market: MarketArrays) -> MarketArrays:
@@ -306,7 +289,7 @@ def test_an_order_that_does_not_wait_for_the_next_tick_is_filled_at_the_price_th
     bar = int(np.flatnonzero(np.diff(time) > MINUTE_NS)[5])
     replay = Replay(where, COSTS["quoted"])
     replay.exchange.step(int(time[bar]) + MINUTE_NS)
-    replay.open(UNITS)
+    replay.trader.enter(1, replay.exchange.advance())
     price = float(replay.exchange.desk.transactions[-1]["price"])
     assert price == where.market.ask_close[bar] != where.market.ask_open[bar + 1]
 
@@ -324,3 +307,113 @@ def test_real_sessions_are_traded_alike(shared_data: Path, tmp_path: Path, costs
         assert len(trades) > 20, player
         agree(trades, by_the_book(market, model, starts, 360, player))
         agree(trades, Replay(where, model).trades(starts, 360, player))
+        found = replay_at_broker(done, market, model)
+        assert (found.replayed, found.differing) == (len(trades), 0) and found.largest_difference_pips < CLOSE_PIPS
+
+
+def random_trades(market: MarketArrays, costs: CostConfig) -> Rollout:
+    """Two sessions of a random trader."""
+    player = RandomTrader(Turnover(0.3, 0.3, 0.5), 3)
+    return rollout(market, build_fills(market, costs), [20, 85], player, session_bars=60, window_bars=1)
+
+
+@pytest.mark.parametrize("fill", ["next_open", "close"])
+@pytest.mark.parametrize("kind", COSTS)
+def test_what_a_broker_has_no_counterpart_of_is_taken_out(
+    market_of: Callable[..., MarketArrays], kind: str, fill: Literal["next_open", "close"]
+) -> None:
+    """Slippage, financing over 17:00 New York, prices finer than quotes, a name that no broker knows, overlaps."""
+    market = replace(market_of(1_400), instrument="SYNTHETIC_WALK")
+    costs = replace(COSTS[kind], slippage_pips=0.3, financing_long_pips=0.7, financing_short_pips=-0.4, fill=fill)
+    player = RandomTrader(Turnover(0.3, 0.02, 0.5), 3)
+    starts = [40, 70, 1_230, 1_240, 1_250]
+    done = rollout(market, build_fills(market, costs), starts, player, session_bars=60, window_bars=1)
+    assert done.trades["cost_pips"].max() > done.trades["cost_pips"].min()
+    found = replay_at_broker(done, market, costs)
+    assert (found.replayed, found.differing, found.over_gaps) == (len(done.trades), 0, 0)
+    assert found.largest_difference_pips < TOLERANCE_PIPS
+
+
+def shifted(column: str, by: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Change a column of the fourth trade."""
+
+    def change(trades: np.ndarray) -> np.ndarray:
+        trades[column][3] += by
+        return trades
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        (shifted("entry_bar", 1), 0.0),
+        (shifted("exit_bar", -1), 0.0),
+        (shifted("side", 1), 0.0),
+        (shifted("pnl_pips", 0.01), 0.01),
+        (lambda trades: trades[:-1], 0.0),
+        (lambda trades: np.append(trades, trades[-1:]), 0.0),
+    ],
+)
+def test_a_trade_that_is_told_otherwise_is_found(
+    walks: Callable[[int], Stage], change: Callable[[np.ndarray], np.ndarray], difference: float
+) -> None:
+    market, costs = unfeatured(walks(0).market), COSTS["quoted"]
+    done = random_trades(market, costs)
+    told = replace(done, trades=change(done.trades.copy()))
+    found = replay_at_broker(told, market, costs)
+    assert (found.differing, found.trades, found.replayed) == (1, len(told.trades), len(done.trades))
+    assert found.largest_difference_pips == pytest.approx(difference, abs=CLOSE_PIPS)
+
+
+def test_results_that_are_no_numbers_agree_with_none(walks: Callable[[int], Stage]) -> None:
+    market, costs = unfeatured(walks(0).market), COSTS["quoted"]
+    done = random_trades(market, costs)
+    told = replace(done, trades=shifted("pnl_pips", math.nan)(done.trades.copy()))
+    assert replay_at_broker(told, market, costs).differing == 1
+
+
+def test_a_price_that_the_environment_did_not_fill_at_is_found(walks: Callable[[int], Stage]) -> None:
+    market, costs = unfeatured(walks(0).market), COSTS["quoted"]
+    done = random_trades(market, costs)
+    trade = done.trades[3]
+    ask_open, bid_open = market.ask_open.copy(), market.bid_open.copy()
+    for quote in (ask_open, bid_open):
+        quote[trade["entry_bar"]] += 5 * PIP
+    moved = replace(market, ask_open=ask_open, bid_open=bid_open)
+    found = replay_at_broker(done, moved, costs)
+    assert found.differing >= 1
+    assert found.largest_difference_pips == pytest.approx(5.0, abs=CLOSE_PIPS)
+
+
+def test_orders_that_wait_over_missing_minutes_are_counted(walks: Callable[[int], Stage]) -> None:
+    market, costs = unfeatured(walks(0).market), COSTS["quoted"]
+    done = random_trades(market, costs)
+    ends = done.starts[done.trades["session"]] + done.session_bars - 1
+    late = done.actions[done.trades["session"], -1] == CLOSE
+    after_hole = np.append(True, np.diff(market.time) > MINUTE_NS)
+    entry, leave = done.trades["entry_bar"], done.trades["exit_bar"]
+    # What a session's end closed fills at that bar's close, and waits for nothing.
+    expected = after_hole[entry] | (after_hole[leave] & ~(late & (leave == ends)))
+    found = replay_at_broker(done, market, costs)
+    assert found.over_gaps == expected.sum() and 0 < found.over_gaps < len(done.trades)
+    assert found == replay_at_broker(done, market, costs)
+
+
+def test_nothing_to_replay_agrees(walks: Callable[[int], Stage]) -> None:
+    market, costs = unfeatured(walks(0).market), COSTS["fixed"]
+    done = rollout(market, build_fills(market, costs), [20], Flat(), session_bars=60, window_bars=1)
+    assert replay_at_broker(done, market, costs) == Parity(0, 0, 0, 0.0, 0)
+
+
+def test_a_pip_that_no_instrument_has_is_refused(walks: Callable[[int], Stage]) -> None:
+    market, costs = replace(unfeatured(walks(0).market), instrument="SYNTHETIC_WALK", pip=0.5), COSTS["fixed"]
+    with pytest.raises(DataError, match=r"has a pip of 0\.5"):
+        replay_at_broker(random_trades(market, costs), market, costs)
+
+
+def test_the_account_converts_and_finances_nothing() -> None:
+    terms = account_terms("GBP_JPY")
+    assert terms.home_currency == "JPY" and not any(terms.financing_long.values())
+    with pytest.raises(DataError, match="unknown instrument"):
+        account_terms("GBP_XYZ")

@@ -101,6 +101,7 @@ def test_the_threshold_is_a_setting() -> None:
         {"max_paired_p": 0.0},
         {"max_paired_p": float("nan")},
         {"demote_after": 0},
+        {"telling_trades": 0},
         {"drawdown_percentile": 101.0},
         {"drawdown_percentile": float("nan")},
     ],
@@ -117,6 +118,7 @@ def standing(window: str, passed: bool, fall: float = 10.0, limit: float | None 
         "costs": COSTS,
         "source": "imported",
         "passed": passed,
+        "trades": 30,
         "reasons": [f"reason of {window}."],
         "max_drawdown_pips": fall,
         "drawdown_limit_pips": limit,
@@ -139,6 +141,17 @@ def standing(window: str, passed: bool, fall: float = 10.0, limit: float | None 
         ([standing("2024-03", True, fall=50.0)], None),
         ([standing("2024-03", True, fall=900.0), standing("2024-04", True)], None),
         ([standing("2024-03", False, fall=900.0, limit=None)], None),
+        # A window on which it hardly traded neither fails it nor clears it.
+        ([standing("2024-03", False, trades=29), standing("2024-04", False)], None),
+        (
+            [standing("2024-03", False), standing("2024-04", False, trades=0), standing("2024-05", False)],
+            "2 newer windows",
+        ),
+        (
+            [standing("2024-03", False), standing("2024-04", True, trades=29), standing("2024-05", False)],
+            "2 newer windows",
+        ),
+        ([standing("2024-03", False, trades=2, fall=50.1)], "fell by 50.1 pips"),
         # Nothing of these is said of this champion.
         ([standing("2024-03", False, sha256="x"), standing("2024-04", False)], None),
         ([standing("2024-03", False, costs={}), standing("2024-04", False)], None),

@@ -191,6 +191,15 @@ def test_the_page_shows_the_family_the_seeds_and_the_account(promoted):
     assert promoted["figures"]["baselines"]["ablation"]["total_pips"] == 0.0
 
 
+def test_the_page_says_what_the_paper_broker_made_of_the_same_decisions(promoted):
+    figures = promoted["figures"]
+    parity, trades = figures["parity"], figures["trades"]
+    assert (parity["replayed"], parity["trades"], parity["differing"]) == (trades, trades, 0)
+    assert f"the paper broker closed {trades:,} of {trades:,} trades" in Page(render_page(promoted)).words
+    holes = figures | {"parity": parity | {"over_gaps": 3}}
+    assert "3 had an order that waited over missing minutes" in Page(render_page({**promoted, "figures": holes})).words
+
+
 def test_sealed_days_are_judged_by_what_they_can_say(market_of, promoted):
     rising = market_of(3_200, drift_pips=0.6)
     context = ReportContext(
@@ -274,6 +283,7 @@ def test_no_trades_give_a_whole_page(market):
     words = Page(render_page(report)).words
     assert "it closed no trade at all" in words
     assert "The model did not trade at all." in words
+    assert "none that the paper broker could make otherwise" in words
     assert charts(figures)["fan"] is None and charts(figures)["price"] is not None
 
 

@@ -18,6 +18,7 @@ FIGURES = {
     "margin_over_baselines_pips": 12.0,
     "random_p": 0.01,
     "parity_error_pips": 0.0,
+    "parity": {"replayed": 40, "trades": 40, "differing": 0, "largest_difference_pips": 0.0, "over_gaps": 0},
     "leaks_searched": ["a span"],
     "leaks_found": 0,
     "overlapping_sessions": 0,
@@ -60,7 +61,9 @@ def test_each_condition_can_fail_it(change: dict[str, Any]) -> None:
     assert not found["passed"] and found["sound"] and len(found["reasons"]) == 1
 
 
-@pytest.mark.parametrize("change", [{"parity_error_pips": 1.0}, {"leaks_found": 1}, {"overlapping_sessions": 2}])
+@pytest.mark.parametrize(
+    "change", [{"parity_error_pips": 1.0}, {"parity": None}, {"leaks_found": 1}, {"overlapping_sessions": 2}]
+)
 def test_a_replay_that_is_wrong_says_nothing_of_the_model(change: dict[str, Any]) -> None:
     assert not standing(**change)["sound"]
 

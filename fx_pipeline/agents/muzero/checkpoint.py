@@ -99,9 +99,7 @@ def write_checkpoint(
     selection : Mapping, optional
         What these weights earned on the selection span; None if nobody judged them.
     """
-    from safetensors.torch import save
-
-    weights = save({name: tensor.contiguous() for name, tensor in networks.state_dict().items()})
+    weights = _serialised(networks)
     sha256 = hashlib.sha256(weights).hexdigest()
     record = {
         "schema": SCHEMA,
@@ -127,6 +125,11 @@ def write_checkpoint(
     atomic_write_bytes(folder / WEIGHTS_NAME, weights)
     atomic_write_json(folder / RECORD_NAME, record)
     return sha256
+
+
+def weights_sha256(networks: MuZeroNetworks) -> str:
+    """Return the SHA-256 by which a checkpoint of these networks is known."""
+    return hashlib.sha256(_serialised(networks)).hexdigest()
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -208,6 +211,13 @@ def load_checkpoint(folder: Path, *, instrument: str | None = None, pip: float |
     if record["code_version"] != code_version():
         logger.info("%s was written by code %s, this is %s.", folder, record["code_version"], code_version())
     return LoadedCheckpoint(networks, config, record)
+
+
+def _serialised(networks: MuZeroNetworks) -> bytes:
+    from safetensors.torch import save
+
+    weights: bytes = save({name: tensor.contiguous() for name, tensor in networks.state_dict().items()})
+    return weights
 
 
 @torch.no_grad()

@@ -120,6 +120,24 @@ class Judgement:
         return {f"selection_{name}": float(value) for name, value in asdict(self).items() if name != "episode"}
 
 
+class Judged(NamedTuple):
+    """A judgement, and what it was made from.
+
+    Attributes
+    ----------
+    judgement : Judgement
+    session_ns : (S,) int64
+        First bar of each session.
+    session_pnl_pips : (S,) float64
+    trade_pnl_pips : (N,) float64
+    """
+
+    judgement: Judgement
+    session_ns: npt.NDArray[np.int64]
+    session_pnl_pips: npt.NDArray[np.float64]
+    trade_pnl_pips: npt.NDArray[np.float64]
+
+
 class Judge:
     """Plays the sessions of the selection span, greedily and without noise.
 
@@ -143,7 +161,7 @@ class Judge:
             settings.window_bars,
         )
 
-    def judge(self, planner: Planner, episode: int) -> Judgement:
+    def judge(self, planner: Planner, episode: int) -> Judged:
         """Judge the planner's weights.
 
         The engine plays in the precision of self-play, as it has the weights at hand; a checkpoint's policy plays the
@@ -166,10 +184,12 @@ class Judge:
                 result = planner.plan(environment.observation(), seed=0, counters=counters, noise=0.0)
                 environment.step(result.actions)
         trades = environment.trades()
-        pips = np.bincount(trades["session"], trades["pnl_pips"], sessions)
+        pips = np.bincount(trades["session"], trades["pnl_pips"], sessions).astype(np.float64)
         mean, error = float(pips.mean()), float(pips.std(ddof=1) / np.sqrt(sessions))
         score = mean - self.config.selection.standard_errors * error
-        return Judgement(episode, sessions, mean, error, len(trades) / sessions, score)
+        judgement = Judgement(episode, sessions, mean, error, len(trades) / sessions, score)
+        times = environment.market.time[self._starts]
+        return Judged(judgement, times, pips, np.ascontiguousarray(trades["pnl_pips"], dtype=np.float64))
 
     def _scratch(self) -> Record:
         sessions = len(self._starts)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fx_pipeline.agents.base import Budget, Checkpoint, Progress, TrainingData
+from fx_pipeline.agents.base import Budget, Checkpoint, OnScore, Progress, TrainingData
 from fx_pipeline.agents.muzero.bundle import BUNDLE_NAME
 from fx_pipeline.agents.muzero.checkpoint import write_checkpoint
 from fx_pipeline.agents.muzero.config import MuZeroConfig
@@ -38,6 +38,7 @@ class MuZeroTrainer:
         folder: Path,
         resume: bool = True,
         progress: Progress | None = None,
+        on_score: OnScore | None = None,
     ) -> Checkpoint:
         """Train and write a checkpoint into `folder`.
 
@@ -64,6 +65,9 @@ class MuZeroTrainer:
             Called after each iteration with the fraction done and its metrics, and with `seconds` (the iteration's),
             `steps_per_s`, `updates_per_s` and `episodes_per_hour`, which are not in `history`: nothing there depends on
             the clock.
+        on_score : callable, optional
+            Called with each score on the selection span before weights are chosen by it. Neither the weights nor the
+            bundle depend on it. After an interruption it may hear of a score again, and of the same one.
 
         Returns
         -------
@@ -81,7 +85,7 @@ class MuZeroTrainer:
             raise DataError(f"there is no valid session of {data.market.instrument} to train on: give it more data.")
         folder = Path(folder)
         with torch_settings(self.config.runtime.threads):
-            training = Training(self.config, data, budget, seed, folder / BUNDLE_FOLDER / BUNDLE_NAME)
+            training = Training(self.config, data, budget, seed, folder / BUNDLE_FOLDER / BUNDLE_NAME, on_score)
             if resume:
                 training.restore()
             kept = Retention(folder / KEPT_FOLDER, training.identity_digest)

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from fx_pipeline.agents.base import Budget, TrainingData
+from fx_pipeline.agents.base import Budget, OnScore, SelectionScore, TrainingData
 from fx_pipeline.agents.muzero.bundle import read_bundle, write_bundle
-from fx_pipeline.agents.muzero.checkpoint import write_checkpoint
+from fx_pipeline.agents.muzero.checkpoint import weights_sha256, write_checkpoint
 from fx_pipeline.agents.muzero.config import MuZeroConfig
 from fx_pipeline.agents.muzero.engine.engine import Engine, workers_available
 from fx_pipeline.agents.muzero.health import replay_health, target_saturation
@@ -32,7 +32,7 @@ from fx_pipeline.agents.muzero.reanalyze import Reanalyzer
 from fx_pipeline.agents.muzero.replay import Replay
 from fx_pipeline.agents.muzero.retention import Retention
 from fx_pipeline.agents.muzero.seeds import Purpose, derived_seed, generator
-from fx_pipeline.agents.muzero.selection import Judge, Judgement, split_starts
+from fx_pipeline.agents.muzero.selection import Judge, Judged, Judgement, split_starts
 from fx_pipeline.agents.muzero.selfplay import SelfPlay
 from fx_pipeline.agents.muzero.torch_settings import learning_device
 
@@ -50,6 +50,8 @@ class Training:
     seed : int
     bundle : Path
         From which it can be taken up.
+    on_score : callable, optional
+        Called with each score on the selection span before it decides anything.
 
     Attributes
     ----------
@@ -61,7 +63,15 @@ class Training:
         Of the best weights so far; None while nothing has been judged.
     """
 
-    def __init__(self, config: MuZeroConfig, data: TrainingData, budget: Budget, seed: int, bundle: Path) -> None:
+    def __init__(
+        self,
+        config: MuZeroConfig,
+        data: TrainingData,
+        budget: Budget,
+        seed: int,
+        bundle: Path,
+        on_score: OnScore | None = None,
+    ) -> None:
         self.config, self.data, self.budget, self.seed, self.bundle = config, data, budget, seed, bundle
         settings = config.selfplay
         split = split_starts(data.starts, config.selection, settings.session_bars, settings.window_bars)
@@ -92,6 +102,7 @@ class Training:
         if budget.minutes is not None and self._beside is not None:
             # Self-play's kernels are loaded, and on a fresh machine compiled, before the clock starts.
             Judge(config, data, np.resize(split.played, 2)).judge(self.planner, 0)
+        self._on_score = on_score
         self._began_s = time.monotonic()
         self.episodes = 0
         self.steps = 0
@@ -256,7 +267,9 @@ class Training:
         judgement, is_best = None, False
         if self._judge is not None and (self.over or due(self.config.selection.every_episodes)):
             self._refresh()
-            judgement = self._judge.judge(self.planner, self.episodes)
+            judged = self._judge.judge(self.planner, self.episodes)
+            self._say(judged)
+            judgement = judged.judgement
             metrics |= judgement.metrics()
             is_best = self.best is None or judgement.score > self.best.score
         if is_best:
@@ -280,6 +293,20 @@ class Training:
             )
 
         kept.keep(self.episodes, write, best=is_best, due=due(self.config.runtime.keep_every))
+
+    def _say(self, judged: Judged) -> None:
+        if self._on_score is None:
+            return
+        score = SelectionScore(
+            weights_sha256(self.learner.acting),
+            self.config.digest(),
+            code_version(),
+            judged.judgement.episode,
+            judged.session_ns,
+            judged.session_pnl_pips,
+            judged.trade_pnl_pips,
+        )
+        self._on_score(score)
 
     def _identity(self) -> dict[str, Any]:
         return {
