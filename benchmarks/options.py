@@ -51,7 +51,7 @@ LINES: Mapping[str, Mapping[str, Any]] = {
     "batches not mirrored": {"learner.mirror": False},
     "n = 5": {"learner.td_steps": 5},
     "n = 20": {"learner.td_steps": 20},
-    "n falls with age (off-policy correction)": {"learner.td_steps_decay_waves": 4.0},
+    "n falls by two a wave (off-policy correction)": {"learner.td_steps_decay_waves": 0.5},
     "reanalyze, every step once": {"learner.reanalyze_share": 1.0},
     "consistency loss": {"learner.consistency_weight": 1.0},
     "averaged weights (0.99)": {"learner.target_ema": 0.99},

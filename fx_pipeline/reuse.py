@@ -9,12 +9,10 @@ from typing import Any
 
 from fx_pipeline.market.atomic import atomic_write_json
 
-#: Rooms whose code decides what a checkpoint or a report says.
-_ROOMS = (
-    *("market", "features", "sessions", "environment", "search", "agents", "validation"),
-    # A report replays its trades there.
-    *("broker/paper/desk", "broker/paper/ticks.py"),
-)
+#: Rooms whose code decides what a checkpoint says.
+_TRAINING = ("market", "features", "sessions", "environment", "search", "agents")
+#: And those that decide what a report says, which replays its trades at the broker.
+_REPORT = (*_TRAINING, "validation", "broker/paper/desk", "broker/paper/ticks.py")
 #: Code that decides what a session makes: a score computed by other code is another score.
 _EVALUATION = (
     *("market", "environment", "search", "agents"),
@@ -23,9 +21,15 @@ _EVALUATION = (
 
 
 @cache
-def code_digest() -> str:
-    """Return a short hash of the source of every room that a result depends on."""
-    return _digest(_ROOMS)
+def training_digest() -> str:
+    """Return a short hash of the source of every room that a checkpoint depends on."""
+    return _digest(_TRAINING)
+
+
+@cache
+def report_digest() -> str:
+    """Return a short hash of the source of every room that a report depends on."""
+    return _digest(_REPORT)
 
 
 @cache
@@ -48,9 +52,9 @@ def _digest(sources: tuple[str, ...]) -> str:
     return digest.hexdigest()[:12]
 
 
-def identity(**inputs: Any) -> str:
-    """Return a hash of everything that a result was made from, the code included. Inputs must be JSON-able."""
-    text = json.dumps({"code": code_digest(), **inputs}, sort_keys=True, allow_nan=False, default=str)
+def identity(code: str, **inputs: Any) -> str:
+    """Return a hash of everything that a result was made from: of the `code`, a digest, and JSON-able inputs."""
+    text = json.dumps({"code": code, **inputs}, sort_keys=True, allow_nan=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -11,6 +11,7 @@ from fx_pipeline.defs.jobs import promote, train, validate
 from fx_pipeline.defs.live import live_trading
 from fx_pipeline.defs.models import AGENT, champion, muzero_checkpoint, validation_report
 from fx_pipeline.defs.partitions import INSTRUMENTS, cell, key
+from fx_pipeline.defs.partitions import windows as known_windows
 from fx_pipeline.defs.promotion import decide, unfinished_demotion
 from fx_pipeline.market.errors import FxPipelineError
 from fx_pipeline.settings import load_settings
@@ -112,9 +113,14 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
             except FxPipelineError as error:
                 said.append(f"{instrument} {folder.name}: {error}")
                 continue
-            if decision.missing is not None:
-                said.append(f"{instrument} {folder.name}: it is validated beside the new champion.")
-                requests.append(_comparison(instrument, report, decision.missing))
+            if decision.missing is None:
+                continue
+            if not context.instance.has_dynamic_partition(str(known_windows.name), report["figures"]["window"]):
+                # Asked for, it would fail this tick, and every one after it.
+                said.append(f"{instrument} {folder.name}: it passed, but there is no such window any more.")
+                continue
+            said.append(f"{instrument} {folder.name}: it is validated beside the new champion.")
+            requests.append(_comparison(instrument, report, decision.missing))
     for line in said:
         context.log.info(line)
     if not requests:

@@ -51,7 +51,7 @@ def holdout_report(
     """
     from fx_pipeline.defs.reporting import report_metadata, validate_span
     from fx_pipeline.market.files import clear_disk_errors
-    from fx_pipeline.reuse import identity, stamp, stands
+    from fx_pipeline.reuse import identity, report_digest, stamp, stands
     from fx_pipeline.validation.report import read_report, write_report
 
     settings = load_settings()
@@ -97,6 +97,7 @@ def holdout_report(
     evaluation = hashlib.sha256(json.dumps([sha256, start_ns, last_ns, costs], sort_keys=True).encode()).hexdigest()
     ledger.open_holdout(instrument, sha256, start_ns, last_ns, evaluation)
     made_from = identity(
+        report_digest(),
         evaluation=evaluation,
         data=span.market.fingerprint,
         starts=span.starts.tolist(),

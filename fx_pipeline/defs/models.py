@@ -187,10 +187,11 @@ def validation_identity(
     `beside` is the champion that it is compared with: a report that had to do without is not the same.
     """
     from fx_pipeline.defs.reporting import other_trials
-    from fx_pipeline.reuse import identity
+    from fx_pipeline.reuse import identity, report_digest
 
     ledger, instrument = tracking.ledger(), span.market.instrument
     return identity(
+        report_digest(),
         checkpoint=record["weights_sha256"],
         data=span.market.fingerprint,
         starts=span.starts.tolist(),

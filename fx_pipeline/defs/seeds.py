@@ -101,11 +101,12 @@ def train_seed(
     from fx_pipeline.agents.registry import agent
     from fx_pipeline.market.atomic import atomic_write_json
     from fx_pipeline.market.files import clear_disk_errors
-    from fx_pipeline.reuse import code_digest, identity, stamp, stands
+    from fx_pipeline.reuse import identity, stamp, stands, training_digest
     from fx_pipeline.tracking.batched import BatchedMetrics
 
     instrument, key = span.market.instrument, span.window.key
     made_from = identity(
+        training_digest(),
         agent=agent_name,
         preset=preset,
         episodes=episodes,
@@ -121,7 +122,7 @@ def train_seed(
         reporter(context, f"{stage} (stands)")(1.0, {})
         return True
     parameters = {"preset": preset, "episodes": episodes, "seed": seed, "starts": len(span.starts)}
-    tags = {"dagster/run_id": context.run.run_id, "instrument": instrument, "window": key, "code": code_digest()}
+    tags = {"dagster/run_id": context.run.run_id, "instrument": instrument, "window": key, "code": training_digest()}
     name = f"train {instrument} {key} seed {seed}"
     with (
         clear_disk_errors(folder),

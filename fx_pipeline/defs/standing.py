@@ -119,11 +119,12 @@ def _stand(
     record: Mapping[str, Any],
     progress: "Callable[[str], Progress]",
 ) -> None:
-    from fx_pipeline.reuse import identity
+    from fx_pipeline.reuse import identity, report_digest
     from fx_pipeline.validation.report import read_report
     from fx_pipeline.validation.standing import judge_standing
 
     made_from = identity(
+        report_digest(),
         checkpoint=champion["sha256"],
         data=replayed.market.fingerprint,
         starts=replayed.starts.tolist(),
@@ -152,6 +153,11 @@ def _stand(
     )
     atomic_write_json(path, {**standing, "made_from": made_from, **links})
     outcome = f"{'stands' if standing['passed'] else 'fails'} on window {window}: {' '.join(standing['reasons'])}"
+    if standing["trades"] < settings.promotion.telling_trades:
+        outcome += (
+            f" With {standing['trades']} trades, fewer than {settings.promotion.telling_trades} (telling_trades), it "
+            "is passed over: of this window, only the drawdown can demote it."
+        )
     context.log.info(f"the champion of window {champion['window']} {outcome}")
 
 

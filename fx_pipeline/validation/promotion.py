@@ -20,7 +20,8 @@ class PromotionConfig:
         Windows in a row on which a champion fails before it is demoted. Those of fewer than `telling_trades` trades are
         passed over.
     telling_trades : int
-        Fewer trades on a window say neither that a champion is good nor that it is bad.
+        Fewer trades on a window say neither that a champion is good nor that it is bad. One that never makes as many
+        again keeps its place, even if it loses, until a drawdown demotes it or a challenger is better.
     drawdown_percentile : float
         A champion whose drawdown on a newer window goes beyond this percentile of what its own trades allow is
         demoted at once.

@@ -1,6 +1,7 @@
 """A champion and what comes after it: replayed on newer windows, replaced by what is better, demoted when it fails."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,6 +117,16 @@ def test_a_damaged_standing_holds_up_nothing_and_is_written_again(place: "Chain"
     assert after.pop("dagster_run_id") != before.pop("dagster_run_id") and after == before
 
 
+def test_a_window_of_few_trades_is_said_to_be_passed_over(place: "Chain") -> None:
+    (path,) = standings(place)
+    path.unlink()
+    place.changes = {**place.changes, "FX_PROMOTION": '{"telling_trades": 1000000}'}
+    result = place.job("validate", place.key())
+    said = [entry.user_message for entry in place.instance.all_logs(result.run_id) if getattr(entry, "level", 0) == 20]
+    (line,) = (line for line in said if f"on window {place.window}: " in line)
+    assert "fewer than 1000000 (telling_trades), it is passed over" in line
+
+
 def test_a_challenger_that_is_not_better_does_not_replace_it(place: "Chain") -> None:
     before = champion_of(place)
     change(place, place.window, verdict="promoted", expectancy_pips=90.0, p_value=0.2)
@@ -182,6 +193,17 @@ def test_what_passed_before_there_was_this_champion_is_validated_beside_it(place
     assert report["figures"]["paired"]["champion_sha256"] == champion_of(place)["sha256"]
 
 
+def test_a_report_of_a_window_that_is_no_partition_holds_up_nothing(place: "Chain") -> None:
+    """Asked for, it would fail the tick, and every one after it: data may outlive Dagster's record of them."""
+    change(place, place.window, verdict="promoted", expectancy_pips=1.0, paired=None)
+    gone = shutil.copytree(place.report, place.report.with_name("2090-01-02")) / "report.json"
+    gone.write_text(gone.read_text().replace(f'"window": "{place.window}"', '"window": "2090-01-02"'))
+    assert json.loads(gone.read_text())["figures"]["window"] == "2090-01-02"
+    place.report_materialization("champion", place.instrument)
+    live, beside = tick(place).run_requests
+    assert (live.job_name, beside.partition_key) == ("live_trading", place.key())
+
+
 def test_a_champion_that_fails_twice_is_demoted_and_the_live_job_opens_nothing(place: "Chain") -> None:
     before = champion_of(place)
     fail_on(place, place.window)
@@ -216,6 +238,19 @@ def test_a_champion_that_fails_twice_is_demoted_and_the_live_job_opens_nothing(p
     change(place, place.window, verdict="promoted", expectancy_pips=1.0)
     assert not older.get_asset_materialization_events() and promoted(place) == {}
     assert registry().champion("EUR_USD-muzero") is None
+
+
+@pytest.mark.parametrize("forgotten", [True, False])
+def test_a_demotion_is_undone_by_hand_with_the_standings_behind_it(place: "Chain", forgotten: bool) -> None:
+    before = champion_of(place)
+    fail_on(place, place.window, "2030-01-01")
+    assert promoted(place)["state"] == "no champion: demoted"
+    (place.data_dir / "champion" / "demoted" / "EUR_USD.json").unlink()
+    if forgotten:
+        shutil.rmtree(standings(place)[0].parent)
+    assert place.job("promote", place.instrument, config(before["window"])).get_asset_materialization_events()
+    assert champion_of(place)["sha256"] == before["sha256"]
+    assert (promoted(place) == {}) is forgotten, "the next report asks the standings again"
 
 
 def test_a_successor_is_promoted_in_the_run_that_demotes(place: "Chain") -> None:

@@ -373,6 +373,17 @@ def test_results_that_are_no_numbers_agree_with_none(walks: Callable[[int], Stag
     assert replay_at_broker(told, market, costs).differing == 1
 
 
+def test_trades_that_the_broker_refuses_are_found(
+    walks: Callable[[int], Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    market, costs = unfeatured(walks(0).market), COSTS["quoted"]
+    done = random_trades(market, costs)
+    monkeypatch.setattr("fx_pipeline.validation.parity.UNITS", 10**9)
+    found = replay_at_broker(done, market, costs)
+    assert (found.replayed, found.differing, found.trades) == (0, len(done.trades), len(done.trades))
+    assert found.largest_difference_pips == 0.0
+
+
 def test_a_price_that_the_environment_did_not_fill_at_is_found(walks: Callable[[int], Stage]) -> None:
     market, costs = unfeatured(walks(0).market), COSTS["quoted"]
     done = random_trades(market, costs)
