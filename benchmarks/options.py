@@ -55,6 +55,7 @@ LINES: Mapping[str, Mapping[str, Any]] = {
     "reanalyze, every step once": {"learner.reanalyze_share": 1.0},
     "consistency loss": {"learner.consistency_weight": 1.0},
     "averaged weights (0.99)": {"learner.target_ema": 0.99},
+    "both: reanalyze and averaged weights": {"learner.reanalyze_share": 1.0, "learner.target_ema": 0.99},
     "no quota of steps in trade": {"replay.in_trade_share": 0.0},
     "sampling by quality and TD error": {"replay.priority_weight": 1.0},
     "eviction of the worst 2 %": {"replay.evict": "quality"},
