@@ -9,7 +9,8 @@ from fx_pipeline.proofs.markets import MarketName
 from fx_pipeline.proofs.optimum import optimum_pips
 from fx_pipeline.proofs.prove import Proof, SeedResult, prove_seeds
 
-pytestmark = pytest.mark.slow
+# Minutes of both cores, which other slow tests may want at the same time.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
 #: The hour ends a training only where something is stuck.
 STUCK_MINUTES, SESSIONS, EPISODES = 60.0, 256, 768
 
