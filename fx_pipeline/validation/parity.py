@@ -41,6 +41,8 @@ from fx_pipeline.validation.rollout import Rollout
 UNITS = 10_000
 #: Differences of prices are decimal there and binary here.
 TOLERANCE_PIPS = 1e-6
+#: Beyond so many trades, two seconds of work, whole sessions are drawn that have about as many.
+MAX_TRADES = 10_000
 _BALANCE = Decimal(10) ** 12
 _QUOTES = ("open", "close", "bid_open", "ask_open", "bid_close", "ask_close")
 
@@ -54,7 +56,9 @@ class Parity:
     replayed : int
         Trades that the broker opened and closed.
     trades : int
-        Trades of the rollout.
+        Trades of the rollout, in the sessions that were replayed.
+    left_out : int
+        Trades of sessions that were not drawn for the replay; 0 up to `MAX_TRADES` trades.
     differing : int
         Those that only one of the two made, or at other bars, on another side, in another size or with another result.
     largest_difference_pips : float
@@ -66,6 +70,7 @@ class Parity:
 
     replayed: int
     trades: int
+    left_out: int
     differing: int
     largest_difference_pips: float
     over_gaps: int
@@ -167,7 +172,8 @@ def replay_at_broker(done: Rollout, market: MarketArrays, costs: CostConfig) -> 
     DataError
         If the broker knows no instrument with such a pip.
     """
-    name = _traded_as(market)
+    name, everything = _traded_as(market), len(done.trades)
+    done = _drawn(done)
     orders = _orders(done, market, costs)
     trips = _traded(done, market, orders, _quotes(market, orders, name, costs.kind == "quoted"), name)
     unlike = _without_counterpart(done, market, costs, instrument(name).display_precision)
@@ -190,10 +196,23 @@ def replay_at_broker(done: Rollout, market: MarketArrays, costs: CostConfig) -> 
     return Parity(
         replayed=sum(trip is not None for trip in trips),
         trades=len(done.trades),
+        left_out=everything - len(done.trades),
         differing=differing,
         largest_difference_pips=float(np.max(differences)),
         over_gaps=int((orders.waits[orders.closing] | orders.waits[~orders.closing]).sum()),
     )
+
+
+def _drawn(done: Rollout) -> Rollout:
+    """The sessions to replay: all, or as many as have `MAX_TRADES` trades, drawn alike in every run."""
+    if len(done.trades) <= MAX_TRADES:
+        return done
+    order = np.random.default_rng(0).permutation(done.sessions)
+    trades = np.cumsum(np.bincount(done.trades["session"], minlength=done.sessions)[order])
+    rows = np.sort(order[: max(1, int(np.searchsorted(trades, MAX_TRADES, side="right")))])
+    kept = done.trades[np.isin(done.trades["session"], rows)]
+    kept["session"] = np.searchsorted(rows, kept["session"])
+    return replace(done, starts=done.starts[rows], actions=done.actions[rows], trades=kept)
 
 
 class _Trade(NamedTuple):

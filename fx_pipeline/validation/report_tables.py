@@ -169,6 +169,8 @@ def _replayed(parity: Mapping[str, Any]) -> str:
         f"Sent the same decisions, the paper broker closed {parity['replayed']:,} of {parity['trades']:,} trades, "
         f"whose results differ by at most {number(parity['largest_difference_pips'], 'size')}."
     )
+    if parity["left_out"]:
+        text += f" {parity['left_out']:,} more, of sessions that were not drawn, were not replayed."
     if not parity["over_gaps"]:
         return text
     return (

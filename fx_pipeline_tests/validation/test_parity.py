@@ -411,10 +411,29 @@ def test_orders_that_wait_over_missing_minutes_are_counted(walks: Callable[[int]
     assert found == replay_at_broker(done, market, costs)
 
 
+def test_of_very_many_trades_whole_sessions_are_drawn(
+    walks: Callable[[int], Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    market, costs = unfeatured(walks(0).market), COSTS["quoted"]
+    done = random_trades(market, costs)
+    counts = np.bincount(done.trades["session"]).tolist()
+    monkeypatch.setattr("fx_pipeline.validation.parity.MAX_TRADES", sum(counts) - 1)
+    found = replay_at_broker(done, market, costs)
+    assert found.replayed == found.trades in counts and found.differing == 0
+    assert found.left_out == sum(counts) - found.trades
+    assert found == replay_at_broker(done, market, costs)
+    # What is drawn is compared: a trade told otherwise in every session is found.
+    told = done.trades.copy()
+    told["pnl_pips"] += 0.01
+    assert replay_at_broker(replace(done, trades=told), market, costs).differing == found.trades
+    monkeypatch.setattr("fx_pipeline.validation.parity.MAX_TRADES", sum(counts))
+    assert replay_at_broker(done, market, costs).left_out == 0
+
+
 def test_nothing_to_replay_agrees(walks: Callable[[int], Stage]) -> None:
     market, costs = unfeatured(walks(0).market), COSTS["fixed"]
     done = rollout(market, build_fills(market, costs), [20], Flat(), session_bars=60, window_bars=1)
-    assert replay_at_broker(done, market, costs) == Parity(0, 0, 0, 0.0, 0)
+    assert replay_at_broker(done, market, costs) == Parity(0, 0, 0, 0, 0.0, 0)
 
 
 def test_a_pip_that_no_instrument_has_is_refused(walks: Callable[[int], Stage]) -> None:
