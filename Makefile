@@ -64,7 +64,7 @@ bench: $(STAMP) ## Run the benchmarks (some ten minutes; on an otherwise idle ma
 	$(BIN)/python -m benchmarks.paper_broker
 	$(BIN)/python -m benchmarks.montecarlo
 	$(BIN)/python -m benchmarks.validation
-	@echo 'longer ones: python -m benchmarks.gate (about half an hour), python -m benchmarks.options (hours)'
+	@echo 'longer ones: python -m benchmarks.gate (about half an hour), python -m benchmarks.options (an hour and a half)'
 
 clean: ## Remove what can be made again; keeps imported candles, models, tracking and the trial ledger.
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -12,7 +12,7 @@ The noise comes in five kinds; five seeds each, as the gate wants them:
 - `fitted`: a training that is the best of many random rules on the features, on the training span of the same walk.
 - `network`: trainings of Stochastic MuZero on the same walk, a few seconds each. They learn to stay flat.
 - `transferred`: Stochastic MuZero that was trained where there is an edge, and so has learned to trade; the same five
-  networks on every one of these walks.
+  networks on every one of these walks. They trade there, though seldom.
 
 Of the other kinds a quarter each of the walks costs 1 and 4 pips a trade. The rest is free: there the expectation of
 every policy is exactly 0, and nothing but the gate stands between luck and a promotion.
