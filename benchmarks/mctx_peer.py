@@ -14,6 +14,7 @@ from torch import nn
 
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks
 from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
+from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.search import SearchConfig
 
 Params = dict[str, Any]
@@ -21,6 +22,8 @@ Params = dict[str, Any]
 
 def parameters(networks: MuZeroNetworks) -> Params:
     """Weights as JAX arrays; batch norm is folded, as it is in the engine."""
+    if networks.config.value_prefix:
+        raise ConfigurationError("the peer has rewards, not their sums: set network.value_prefix: false.")
 
     def array(tensor: torch.Tensor) -> Any:
         return jnp.asarray(tensor.detach().numpy())

@@ -54,6 +54,7 @@ LINES: Mapping[str, Mapping[str, Any]] = {
     "n falls by two a wave (off-policy correction)": {"learner.td_steps_decay_waves": 0.5},
     "reanalyze, every step once": {"learner.reanalyze_share": 1.0},
     "consistency loss": {"learner.consistency_weight": 1.0},
+    "value prefix": {"network.value_prefix": True},
     "averaged weights (0.99)": {"learner.target_ema": 0.99},
     "both: reanalyze and averaged weights": {"learner.reanalyze_share": 1.0, "learner.target_ema": 0.99},
     "no quota of steps in trade": {"replay.in_trade_share": 0.0},

@@ -46,6 +46,7 @@ def test_overrides_by_section_and_by_dotted_key() -> None:
         ({"learner": {"learning_rate": float("nan")}}, "learning_rate must be a float"),
         ({"learner": 3}, "needs keys and values"),
         ({"network": {"bins": 600}}, "network.bins must be odd"),
+        ({"network": {"value_prefix": 1}}, "network.value_prefix must be a bool"),
         ({"selfplay": {"segment_bars": 50}}, "segment_bars must divide"),
         ({"replay": {"capacity_steps": 100}}, "replay.capacity_steps 100 cannot hold"),
         ({"replay": {"priority_weight": 1.5}}, "replay.priority_weight must lie in"),
@@ -84,6 +85,7 @@ def test_legacy_has_the_older_replay_and_hyper_parameters() -> None:
 
 
 def test_what_did_not_pay_is_off_by_default() -> None:
+    assert not any(load_config(preset).network.value_prefix for preset in presets())
     for preset in ("full", "small", "tiny"):
         replay, learner = load_config(preset).replay, load_config(preset).learner
         assert (replay.priority_weight, replay.importance, replay.success_share) == (0.0, 0.0, 0.0)

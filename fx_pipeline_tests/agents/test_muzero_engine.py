@@ -56,9 +56,10 @@ def counters_of(rows: int) -> np.ndarray:
     return np.arange(rows, dtype=np.uint64)
 
 
+@pytest.mark.parametrize("value_prefix", [False, True])
 @pytest.mark.parametrize(("preset", "rows"), [("tiny", 1), ("tiny", 7), ("small", 13), ("full", 1), ("full", 29)])
-def test_every_head_equals_the_oracle(preset: str, rows: int) -> None:
-    networks, seen = networks_of(preset), observations(rows)
+def test_every_head_equals_the_oracle(preset: str, rows: int, value_prefix: bool) -> None:
+    networks, seen = networks_of(preset, value_prefix=value_prefix), observations(rows)
     oracle = TorchEvaluator(networks)
     root = oracle.root(seen)
     packed = pack.pack(networks, "fp32")
@@ -91,9 +92,9 @@ def test_every_head_equals_the_oracle(preset: str, rows: int) -> None:
 
 @pytest.mark.parametrize("backup", ["mean", "expected"])
 @pytest.mark.parametrize("root", ["puct", "gumbel"])
-@pytest.mark.parametrize("selection", ["quota", "sample"])
-def test_searches_equal_those_of_the_oracle(selection: str, root: str, backup: str) -> None:
-    networks, seen = networks_of("small"), observations(50)
+@pytest.mark.parametrize(("selection", "value_prefix"), [("quota", False), ("quota", True), ("sample", False)])
+def test_searches_equal_those_of_the_oracle(selection: str, root: str, backup: str, value_prefix: bool) -> None:
+    networks, seen = networks_of("small", value_prefix=value_prefix), observations(50)
     search = SearchConfig(chance_selection=selection, root_action_selection=root, backup=backup)
     expected = TorchPlanner(networks, search).plan(seen, seed=3, counters=counters_of(50), noise=1.0)
     result = Engine(networks, search, "fp32", workers=2).plan(seen, seed=3, counters=counters_of(50), noise=1.0)
@@ -260,7 +261,8 @@ import numpy as np
 from fx_pipeline.agents.muzero.engine.vectors import HAS_AVX512, HAS_BF16, MAX_VECTORS
 from fx_pipeline_tests.agents.test_muzero_engine import test_every_head_equals_the_oracle
 assert not HAS_AVX512 and not HAS_BF16 and MAX_VECTORS == 1
-test_every_head_equals_the_oracle("small", 13)
+for value_prefix in (False, True):
+    test_every_head_equals_the_oracle("small", 13, value_prefix)
 """
 
 

@@ -1,6 +1,7 @@
 """Learner: losses fall, gradients stay inside the mask, divergence is an error."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from fx_pipeline.agents.muzero.config import load_config
 from fx_pipeline.agents.muzero.errors import TrainingDivergedError
 from fx_pipeline.agents.muzero.learner import CONSISTENCY, LOSSES, Learner
 from fx_pipeline.agents.muzero.networks import build_networks
+from fx_pipeline.agents.muzero.support import encode
 
 
 def random_batch(rows: int = 16, unroll: int = 2, seed: int = 0, later: int = 0) -> Batch:
@@ -33,8 +35,8 @@ def random_batch(rows: int = 16, unroll: int = 2, seed: int = 0, later: int = 0)
     )
 
 
-def make(preset: str = "tiny", seed: int = 0, **settings: object) -> Learner:
-    config = load_config(preset, {"learner": settings})
+def make(preset: str = "tiny", seed: int = 0, value_prefix: bool = False, **settings: object) -> Learner:
+    config = load_config(preset, {"learner": settings, "network.value_prefix": value_prefix})
     return Learner(build_networks(config.network, seed), config.learner)
 
 
@@ -70,12 +72,13 @@ def test_dropout_follows_its_seed() -> None:
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_masked_steps_give_no_loss() -> None:
+@pytest.mark.parametrize("value_prefix", [False, True])
+def test_masked_steps_give_no_loss(value_prefix: bool) -> None:
     batch = random_batch()
     masked = dataclasses.replace(
         batch, state_mask=np.zeros_like(batch.state_mask), step_mask=np.zeros_like(batch.step_mask)
     )
-    assert all(loss.item() == 0.0 for loss in make().losses(masked).values())
+    assert all(loss.item() == 0.0 for loss in make(value_prefix=value_prefix).losses(masked).values())
     without_search = dataclasses.replace(batch, policies=np.zeros_like(batch.policies))
     losses = make().losses(without_search)
     assert losses["policy"].item() == 0.0
@@ -101,8 +104,60 @@ def test_the_learning_rate_falls_over_the_budget() -> None:
         assert learner.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
 
 
-def test_the_weights_of_drawing_count_everywhere_but_in_the_policy() -> None:
-    batch, learner = random_batch(), make()
+def unrolled(learner: Learner, batch: Batch) -> list[torch.Tensor]:
+    """The states of a batch, (B, H) each, as the learner sees them."""
+    actions, outcomes = torch.from_numpy(batch.actions), torch.from_numpy(batch.outcomes)
+    states = [learner.networks.represent(torch.from_numpy(batch.temporal), torch.from_numpy(batch.static))]
+    for step in range(actions.shape[1]):
+        states.append(learner.networks.dynamics(states[-1], actions[:, step], outcomes[:, step])[0])
+    return states
+
+
+# Of each sample: targets and masks of the first state, which has no reward, and of those after its two steps.
+STEPS = [[None, 1.0, 2.0], [None, 3.0, None], [None, None, 6.5], [None, None, None]]
+PREFIXES = [[0.0, 1.0, 3.0], [0.0, 3.0, None], [0.0, None, 6.5], [None, None, None]]
+
+
+@pytest.mark.parametrize(("value_prefix", "targets"), [(False, STEPS), (True, PREFIXES)])
+def test_the_reward_loss_is_that_of_its_targets(value_prefix: bool, targets: list) -> None:
+    batch = dataclasses.replace(
+        random_batch(rows=4),
+        # What is masked is not 0: it must neither be learned nor summed.
+        rewards=np.array([[1.0, 2.0], [3.0, 50.0], [60.0, 6.5], [70.0, 80.0]], dtype=np.float32),
+        step_mask=np.array([[1, 1], [1, 0], [0, 1], [0, 0]], dtype=np.float32),
+        state_mask=np.array([[1, 1, 1], [1, 1, 0], [1, 1, 1], [0, 0, 0]], dtype=np.float32),
+        weights=np.array([1.0, 0.5, 2.0, 3.0], dtype=np.float32),
+    )
+    learner = make(value_prefix=value_prefix)
+    torch.nn.init.normal_(learner.networks.reward_head.weight, generator=torch.Generator().manual_seed(0))
+    expected = 0.0
+    for k, state in enumerate(unrolled(learner, batch)):
+        log_probabilities = torch.log_softmax(learner.networks.reward_head(state), dim=-1).detach().numpy()
+        for row, target in enumerate(sample[k] for sample in targets):
+            if target is not None:
+                two_hot = encode(np.array(target), learner.networks.centres.numpy())
+                expected -= batch.weights[row] * float(two_hot @ log_probabilities[row]) / (2 * 4)
+    losses = learner.losses(batch)
+    assert losses["reward"].item() == pytest.approx(expected, rel=1e-5)
+    other = make(value_prefix=not value_prefix).losses(batch)
+    assert all(losses[name].item() == other[name].item() for name in set(LOSSES) - {"reward"})
+
+
+def test_differences_of_learned_prefixes_are_the_rewards() -> None:
+    learner, batch = make(value_prefix=True), random_batch(rows=6, unroll=3)
+    for _ in range(200):
+        learner.update(batch, dropout_seed=0)
+    networks, states = learner.networks, unrolled(learner, batch)
+    assert networks.decode(networks.reward_head(states[0])).abs().mean().item() < 0.2
+    steps = itertools.pairwise(states)
+    rewards = [networks.rewards(state, networks.reward_head(following)) for state, following in steps]
+    error = np.abs(torch.stack(rewards, dim=1).detach().numpy() - batch.rewards).mean()
+    assert error < 0.2 * np.abs(batch.rewards).mean()
+
+
+@pytest.mark.parametrize("value_prefix", [False, True])
+def test_the_weights_of_drawing_count_everywhere_but_in_the_policy(value_prefix: bool) -> None:
+    batch, learner = random_batch(), make(value_prefix=value_prefix)
     doubled = dataclasses.replace(batch, weights=np.full(16, 2.0, dtype=np.float32))
     plain, weighted = learner.losses(batch), learner.losses(doubled)
     assert weighted["policy"].item() == pytest.approx(plain["policy"].item(), rel=1e-6)

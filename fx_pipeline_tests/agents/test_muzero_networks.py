@@ -68,6 +68,22 @@ def test_the_convolutions_are_causal_and_the_window_sees_its_newest_bar() -> Non
     assert not torch.equal(before[..., 20:], after[..., 20:])
 
 
+@pytest.mark.parametrize("value_prefix", [False, True])
+def test_a_reward_is_what_its_step_adds_to_the_prefix(value_prefix: bool) -> None:
+    networks = build_networks(load_config("tiny", {"network.value_prefix": value_prefix}).network, seed=0).eval()
+    torch.nn.init.normal_(networks.reward_head.weight, generator=torch.Generator().manual_seed(0))
+    state, total = torch.randn(3, 32, generator=torch.Generator().manual_seed(1)), torch.zeros(3)
+    with torch.inference_mode():
+        first = networks.decode(networks.reward_head(state))
+        for step in range(3):
+            following, logits = networks.dynamics(state, torch.arange(3), torch.full((3,), step))
+            rewards = networks.rewards(state, logits)
+            assert torch.equal(rewards, networks.decode(logits)) != value_prefix
+            state, total = following, total + rewards
+        if value_prefix:
+            torch.testing.assert_close(first + total, networks.decode(logits), atol=1e-3, rtol=1e-5)
+
+
 @pytest.mark.parametrize("preset", ["small", "tiny"])
 def test_a_row_of_the_evaluator_does_not_depend_on_the_batch_around_it(preset: str) -> None:
     networks = build_networks(load_config(preset).network, seed=0)

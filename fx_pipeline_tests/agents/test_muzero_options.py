@@ -11,6 +11,7 @@ from fx_pipeline.agents.muzero.config import load_config
 from fx_pipeline.agents.muzero.trainer import MuZeroTrainer
 
 OPTIONS = {
+    "network.value_prefix": True,
     "selfplay.epsilon": 0.1,
     "selfplay.warmup_bars": 0,
     "replay.priority_weight": 0.7,

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from fx_pipeline.agents.base import Budget, SelectionScore, TrainingData
 from fx_pipeline.agents.muzero.bundle import BUNDLE_NAME
-from fx_pipeline.agents.muzero.checkpoint import RECORD_NAME, WEIGHTS_NAME, load_checkpoint
+from fx_pipeline.agents.muzero.checkpoint import RECORD_NAME, WEIGHTS_NAME, load_checkpoint, write_checkpoint
 from fx_pipeline.agents.muzero.config import load_config
 from fx_pipeline.agents.muzero.errors import TrainingDivergedError
 from fx_pipeline.agents.muzero.learner import Learner
+from fx_pipeline.agents.muzero.networks import build_networks
 from fx_pipeline.agents.muzero.policy import MuZeroPolicy
 from fx_pipeline.agents.muzero.torch_settings import learning_device
 from fx_pipeline.agents.muzero.trainer import BUNDLE_FOLDER, KEPT_FOLDER, MuZeroTrainer
@@ -387,4 +389,21 @@ def test_what_a_checkpoint_is_refused_for(trained, tmp_path) -> None:
             load_checkpoint(tmp_path)
     (tmp_path / RECORD_NAME).write_text("{")
     with pytest.raises(ConfigurationError, match="not JSON"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_knows_whether_its_rewards_are_prefixes(market, tmp_path) -> None:
+    config = load_config("tiny", {"network.value_prefix": True})
+    networks = build_networks(config.network, 0)
+    torch.nn.init.normal_(networks.reward_head.weight, generator=torch.Generator().manual_seed(0))
+    write_checkpoint(tmp_path, networks, config, market, seed=0, device="cpu", counters={}, metrics={})
+    loaded = load_checkpoint(tmp_path)
+    assert loaded.config == config
+    assert loaded.networks.config.value_prefix
+    # The same weights read as rewards answer otherwise, though the record were made to say so.
+    other = load_config("tiny")
+    record = json.loads((tmp_path / RECORD_NAME).read_text())
+    changed = {**record, "config": other.to_dict(), "config_digest": other.digest()}
+    (tmp_path / RECORD_NAME).write_text(json.dumps(changed))
+    with pytest.raises(ConfigurationError, match="mean something else"):
         load_checkpoint(tmp_path)

@@ -232,7 +232,7 @@ def _probe(networks: MuZeroNetworks, bars: int) -> list[float]:
     state = networks.represent(temporal, static)
     chance, afterstate_value = networks.afterstate(state, action)
     following, reward = networks.dynamics(state, action, outcome)
-    answers = [chance, networks.decode(afterstate_value), networks.decode(reward)]
+    answers = [chance, networks.decode(afterstate_value), networks.rewards(state, reward)]
     for node in (state, following):
         policy, value = networks.predict(node)
         answers += [policy, networks.decode(value)]

@@ -46,6 +46,11 @@ class NetworkConfig:
         Bins of the two-hot value and reward heads; odd, so that 0 is one of them.
     support_pips : float
         The bins reach from -support_pips to support_pips.
+    value_prefix : bool
+        Whether the reward head gives the sum of the rewards since the root, of which a step's reward is the difference
+        (the value prefix of EfficientZero, Ye et al. 2021, section 4.2). Theirs has an LSTM over the unrolled states,
+        reset every five steps. Here the head reads the sum from the state itself, which the dynamics carry on: no LSTM,
+        no reset, and beyond `learner.unroll_steps` the sum is extrapolated.
     """
 
     channels: int
@@ -59,6 +64,7 @@ class NetworkConfig:
     value_blocks: int
     bins: int
     support_pips: float
+    value_prefix: bool
 
     def __post_init__(self) -> None:
         for name in ("channels", "static_size", "temporal_blocks", "kernel_size"):

@@ -63,11 +63,12 @@ class TorchEvaluator:
         """See `fx_pipeline.search.Evaluator.dynamics`."""
         self._ready()
         rows = len(states)
-        following, rewards = self.networks.dynamics(self._tensor(states), self._tensor(actions), self._tensor(outcomes))
+        before = self._tensor(states)
+        following, rewards = self.networks.dynamics(before, self._tensor(actions), self._tensor(outcomes))
         logits, values = self.networks.predict(following)
         return StateOutput(
             following[:rows].numpy(),
-            self.networks.decode(rewards)[:rows].numpy(),
+            self.networks.rewards(before, rewards)[:rows].numpy(),
             logits[:rows].numpy(),
             self.networks.decode(values)[:rows].numpy(),
         )

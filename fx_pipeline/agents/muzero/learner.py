@@ -2,6 +2,9 @@
 
 Losses as in Stochastic MuZero (Antonoglou et al. 2022, section 4), with the outcome of the market as the chance code:
 it is observed, so there is no encoder to learn. The first state's weight is 1, those of the K unrolled ones sum to 1.
+
+With `network.value_prefix` the reward loss fits the sums of the rewards since the first state, whose own sum is 0
+(EfficientZero, Ye et al. 2021, section 4.2, but without their LSTM and its reset: the state carries the sum).
 """
 
 import copy
@@ -168,7 +171,9 @@ class Learner:
         mixed = self.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
             state = networks.represent(self._tensor(batch.temporal), self._tensor(batch.static))
-            states, rewards = [state], []
+            states = [state]
+            # A prefix is a head of every state, a reward of every state but the first.
+            rewards = [networks.reward_head(state)] if networks.config.value_prefix else []
             for step in range(unroll):
                 # Half the gradient at each step back, as MuZero's appendix G has it.
                 halved = 0.5 * state + 0.5 * state.detach()
@@ -190,11 +195,16 @@ class Learner:
         weights_drawn, step_weights = weights * drawn, step_weights * drawn[: len(step_weights)]
         policies = self._tensor(_time_first(batch.policies))
         chance = functional.cross_entropy(chance_logits.float(), outcomes.t().reshape(-1), reduction="none")
+        reward_targets, reward_weights = batch.rewards, step_weights
+        if networks.config.value_prefix:
+            reward_targets = _prefixes(batch)
+            first = self._tensor(batch.state_mask[:, 0] * batch.weights) / (unroll * samples)
+            reward_weights = torch.cat([first, step_weights])
         losses = {
             "policy": (_cross_entropy(policy_logits, policies) * weights).sum(),
             "value": (_cross_entropy(value_logits, values) * weights_drawn).sum(),
             "afterstate_value": (_cross_entropy(afterstate_logits, action_values) * step_weights).sum(),
-            "reward": (_cross_entropy(torch.cat(rewards), self._two_hot(batch.rewards)) * step_weights).sum(),
+            "reward": (_cross_entropy(torch.cat(rewards), self._two_hot(reward_targets)) * reward_weights).sum(),
             "outcome": (chance * step_weights).sum(),
         }
         return _Forward(losses | consistency, policy_logits[:samples].detach(), value_logits[:samples].detach())
@@ -253,6 +263,11 @@ class Learner:
 
 def _time_first(array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(array.swapaxes(0, 1)).reshape(-1, *array.shape[2:])
+
+
+def _prefixes(batch: Batch) -> npt.NDArray[np.float32]:
+    """Sums (B, K + 1) of the rewards before each state; masked steps add nothing."""
+    return np.pad(batch.rewards * batch.step_mask, ((0, 0), (1, 0))).cumsum(axis=1)
 
 
 def _weights(state_mask: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

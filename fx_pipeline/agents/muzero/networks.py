@@ -7,7 +7,8 @@
     state -> policy logits (B, A), value
 
 The market code depends on market data only, so a bar can be encoded once for each version of the weights. Rewards and
-values come as logits over the two-hot bins of `support`.
+values come as logits over the two-hot bins of `support`. With `value_prefix` the reward head gives the sum of rewards
+since the root, which it reads from the state alone: unlike EfficientZero's it has no LSTM and is never reset.
 """
 
 import torch
@@ -180,9 +181,14 @@ class MuZeroNetworks(nn.Module):
         return self.chance_head(hidden), self.afterstate_value_head(hidden)
 
     def dynamics(self, states: Tensor, actions: Tensor, outcomes: Tensor) -> tuple[Tensor, Tensor]:
-        """Next states (B, H) and reward logits (B, bins) after actions (B,) and outcomes (B,)."""
+        """Next states (B, H) and their logits (B, bins) of the reward head after actions (B,) and outcomes (B,)."""
         following = self.dynamics_blocks(states + torch.relu_(self.dynamics_input(states, actions, outcomes)))
         return following, self.reward_head(following)
+
+    def rewards(self, states: Tensor, logits: Tensor) -> Tensor:
+        """Pips (B,) of the steps from `states` (B, H), for which `dynamics` gave `logits` (B, bins)."""
+        pips = self.decode(logits)
+        return pips - self.decode(self.reward_head(states)) if self.config.value_prefix else pips
 
     def predict(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Policy logits (B, A) and value logits (B, bins) of states (B, H)."""

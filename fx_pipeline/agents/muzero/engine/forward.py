@@ -255,12 +255,16 @@ def dynamics(packed, scratch, actions, outcomes, states, rewards, logits, values
     """What follows the rows of ``scratch.states``: next ``states`` (R, H), ``rewards`` and the heads of `predict`."""
     rows, sizes = len(actions), packed.sizes
     lanes, layer, count = sizes[pk.HIDDEN] // LANES, sizes[pk.DYNAMICS_LAYERS], sizes[pk.DYNAMICS_BLOCKS]
+    reward_head = layer + 1 + 2 * count
     x, ld = address(scratch.hidden), scratch.hidden.strides[0]
     a, ld_low = address(scratch.low_a), scratch.low_a.strides[0]
     by_action, by_outcome = _row(packed, pk.DYNAMICS_ACTIONS), _row(packed, pk.DYNAMICS_OUTCOMES)
     for row in range(rows):
         add(by_action + actions[row] * ld, by_outcome + outcomes[row] * ld, x + row * ld, lanes)
     _condition(packed, scratch, rows, layer)
+    if sizes[pk.VALUE_PREFIX]:
+        # `low_a` still holds the states; until `predict`, `values` is room for their prefixes.
+        _values(packed, scratch, rows, reward_head, values)
     source = address(scratch.states)
     for row in range(rows):
         add_relu(source + row * ld, x + row * ld, x + row * ld, lanes)
@@ -270,7 +274,10 @@ def dynamics(packed, scratch, actions, outcomes, states, rewards, logits, values
         following = address(states[row])
         layer_norm(x + row * ld, scale, shift, following, lanes)
         lower(packed, following, 0, a + row * ld_low, 0, 1, lanes)
-    _values(packed, scratch, rows, layer + 1 + 2 * count, rewards)
+    _values(packed, scratch, rows, reward_head, rewards)
+    if sizes[pk.VALUE_PREFIX]:
+        for row in range(rows):
+            rewards[row] -= values[row]
     predict(packed, scratch, states, logits, values)
 
 

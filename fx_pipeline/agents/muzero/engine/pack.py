@@ -19,10 +19,11 @@ from fx_pipeline.environment.actions import NUM_ACTIONS
 
 Precision = Literal["fp32", "bf16"]
 
-#: Places in `Packed.sizes`: sizes, then each part's number of blocks and its first row in `Packed.layers`.
+#: Places in `Packed.sizes`: sizes, then each part's number of blocks and its first row in `Packed.layers`, then a flag.
 WINDOW, FEATURES, CHANNELS, HIDDEN, STATIC, BINS, KERNEL = range(7)
 TEMPORAL_BLOCKS, AFTERSTATE_BLOCKS, DYNAMICS_BLOCKS, POLICY_BLOCKS, VALUE_BLOCKS = range(7, 12)
 TEMPORAL_LAYERS, AFTERSTATE_LAYERS, DYNAMICS_LAYERS, POLICY_LAYERS, VALUE_LAYERS = range(12, 17)
+VALUE_PREFIX = 17
 #: Places in `Packed.rows`: where each vector starts in `Packed.floats`.
 ATTENTION, PLACE, STATIC_WEIGHT, STATIC_BIAS, STATIC_SCALE, STATIC_SHIFT, STATE_SCALE, STATE_SHIFT = range(8)
 AFTERSTATE_ACTIONS, DYNAMICS_ACTIONS, DYNAMICS_OUTCOMES, NEXT_SCALE, NEXT_SHIFT, CENTRES, ZEROS = range(8, 15)
@@ -41,7 +42,7 @@ class Packed(NamedTuple):
         One row a layer; its columns are named in `kernels`.
     floats : (M,) float32
         Vectors that are used as they are; `rows` says where each starts.
-    rows, sizes : (15,), (17,) int64
+    rows, sizes : (15,), (18,) int64
         Places are named above.
     kernels : (4,) int64
         Addresses of what depends on the precision; see `kernels`.
@@ -115,7 +116,7 @@ class _Packer:
         begins.append(self._part(None, networks.value_blocks, networks.value_head))
         sizes = [window, features, config.channels, config.hidden_size, config.static_size, _rounded(config.bins),
                  config.kernel_size, config.temporal_blocks, config.afterstate_blocks, config.dynamics_blocks,
-                 config.policy_blocks, config.value_blocks, *begins]  # fmt: skip
+                 config.policy_blocks, config.value_blocks, *begins, int(config.value_prefix)]  # fmt: skip
         self._vectors()
         weights = aligned((self.size,), np.uint8)
         place = 0
