@@ -68,7 +68,7 @@ def _products(packed, scratch, rows, begin, end):  # type: ignore[no-untyped-def
     for _ in range(50):
         for layer in range(begin, end):
             if packed.layers[layer, PANELS] * packed.layers[layer, VECTORS] * 64 <= ld:
-                matmul(packed, layer, a, ld_low, rows, zeros, 0, heads, ld, 0, 0)
+                matmul(packed, layer, a, ld_low, rows, zeros, 0, heads, ld, 0)
 
 
 def parts(engine: Engine, done: dict[str, float]) -> dict[str, float]:

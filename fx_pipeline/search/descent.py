@@ -12,7 +12,7 @@ from numba import njit
 
 from fx_pipeline.search.gumbel import choose_action, improved_policy_into, select_interior_action, select_root_action
 from fx_pipeline.search.random import STREAM_CHANCE, uniform
-from fx_pipeline.search.tree import MIN_VALUE_RANGE, ROOT, UNVISITED
+from fx_pipeline.search.tree import MIN_VALUE_RANGE, ROOT, UNKNOWN_ACTION, UNVISITED, softmax_into
 
 
 @njit(nogil=True, cache=True, forceinline=True)
@@ -79,7 +79,11 @@ def _sampled_outcome(tree, row, node, num_outcomes, draw):  # type: ignore[no-un
 
 @njit(nogil=True, cache=True)
 def descend(tree, leaves, legal, rules, counters, simulation):  # type: ignore[no-untyped-def]
-    """Walk every tree to an edge that has no child yet; returns the number of rows that need an afterstate."""
+    """Walk every tree to an edge that has no child yet; returns the number of rows that need an afterstate.
+
+    A way that comes to a decision node without priors (see `growth.graft_decision`) ends there: it needs an afterstate
+    too, and `choose_first` its action.
+    """
     batch = legal.shape[0]
     num_outcomes, samples_chance, uses_gumbel = rules.num_outcomes, rules.samples_chance, rules.uses_gumbel
     exploration, action_discount, seed = rules.exploration, rules.action_discount, rules.seed
@@ -95,6 +99,9 @@ def descend(tree, leaves, legal, rules, counters, simulation):  # type: ignore[n
                     edge = _sampled_outcome(tree, row, node, num_outcomes, draw)
                 else:
                     edge = _quota_outcome(tree, row, node, num_outcomes)
+            elif tree.probs[row, node, 0] < 0.0:
+                edge = UNKNOWN_ACTION
+                break
             elif not uses_gumbel:
                 edge = _select_by_puct(tree, row, node, legal, exploration, action_discount)
             elif node == ROOT:
@@ -120,6 +127,26 @@ def descend(tree, leaves, legal, rules, counters, simulation):  # type: ignore[n
         leaves.parents[slot] = node
         leaves.edges[slot] = edge
     return front
+
+
+@njit(nogil=True, cache=True)
+def choose_first(tree, leaves, count, logits, legal, rules):  # type: ignore[no-untyped-def]
+    """Give the nodes without priors among the first `count` leaves theirs, from ``logits`` (U, A) in the order of the
+    leaves, and choose each one's first action; False if a logit is not finite."""
+    known = 0
+    for i in range(count):
+        if leaves.actions[i] == UNKNOWN_ACTION:
+            row, node = leaves.rows[i], leaves.parents[i]
+            if not softmax_into(tree.probs[row, node], logits[known], logits.shape[1]):
+                return False
+            if rules.uses_gumbel:
+                edge = select_interior_action(tree, row, node, legal.shape[1], rules)
+            else:
+                edge = _select_by_puct(tree, row, node, legal, rules.exploration, rules.action_discount)
+            leaves.actions[i] = edge
+            leaves.edges[i] = edge
+            known += 1
+    return True
 
 
 @njit(nogil=True, cache=True)

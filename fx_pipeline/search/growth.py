@@ -12,7 +12,7 @@ import math
 from numba import njit
 
 from fx_pipeline.search.gumbel import improved_policy_into
-from fx_pipeline.search.tree import ROOT, UNVISITED, open_node, softmax_into
+from fx_pipeline.search.tree import ROOT, UNKNOWN_PRIOR, UNVISITED, open_node, softmax_into
 
 
 @njit(nogil=True, cache=True)
@@ -85,14 +85,22 @@ def graft_chance(tree, leaves, begin, node, logits, values, rules):  # type: ign
 
 @njit(nogil=True, cache=True)
 def graft_decision(tree, leaves, begin, node, states, rewards, logits, values, rules):  # type: ignore[no-untyped-def]
-    """Add decision nodes from leaves[begin:] and back their values up; returns the first bad entry or -1."""
-    for i in range(logits.shape[0]):
+    """Add decision nodes from leaves[begin:] and back their values up; returns the first bad entry or -1.
+
+    With ``logits`` (B, 0) they have no priors until `descent.choose_first` gives them some: half of the nodes are never
+    visited again, and need none.
+    """
+    for i in range(values.shape[0]):
         row = leaves.rows[begin + i]
         finite = math.isfinite(values[i]) and math.isfinite(rewards[i])
         for j in range(states.shape[1]):
             finite = finite and math.isfinite(states[i, j])
             tree.states[row, node, j] = states[i, j]
-        if not (finite and softmax_into(tree.probs[row, node], logits[i], logits.shape[1])):
+        if logits.shape[1] == 0:
+            tree.probs[row, node, 0] = UNKNOWN_PRIOR
+        elif finite:
+            finite = softmax_into(tree.probs[row, node], logits[i], logits.shape[1])
+        if not finite:
             return i
         parent, edge = leaves.parents[begin + i], leaves.edges[begin + i]
         open_node(tree, row, node, parent, edge, False, rewards[i], values[i])

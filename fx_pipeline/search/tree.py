@@ -19,6 +19,9 @@ from fx_pipeline.search.random import dirichlet_into, gumbel_draw
 ROOT = 0
 UNVISITED = -1
 NO_PARENT = -1
+#: First prior of a decision node whose policy has not been asked for, and the action that its leaf has until then.
+UNKNOWN_PRIOR = -1.0
+UNKNOWN_ACTION = -1
 MIN_VALUE_RANGE = 1e-8
 TINY = float(np.finfo(np.float64).tiny)
 

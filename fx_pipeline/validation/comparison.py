@@ -14,7 +14,7 @@ from fx_pipeline.validation.metrics import trade_metrics
 from fx_pipeline.validation.rollout import Rollout, rollout
 
 RANDOM_DRAWS = 50
-BASELINE_BATCH = 512
+BASELINE_BATCH = 1_024
 
 
 @dataclass(frozen=True)

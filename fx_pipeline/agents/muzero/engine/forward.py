@@ -29,8 +29,8 @@ class Scratch(NamedTuple):
     """Room for R rows and one window; every array starts on a cache line and belongs to one thread.
 
     ``states, hidden`` (R, H) and ``heads`` (R, max(H, bins)) are float32; ``low_a, low_b`` (R, H) low precision. The
-    encoder has ``sums, skips, codes`` (T, channels) float32 and ``inputs, features, between`` (P + T, ...) low
-    precision, whose first P rows stay zero: the bars before the window. What is low precision is held as bytes.
+    encoder has ``sums, skips, codes`` (T, channels) float32 and ``inputs, features, between`` (T, ...) low precision.
+    What is low precision is held as bytes.
     """
 
     states: npt.NDArray[np.float32]
@@ -52,7 +52,6 @@ def allocate_scratch(packed: pk.Packed, precision: pk.Precision, rows: int) -> S
     hidden, channels, window = int(sizes[pk.HIDDEN]), int(sizes[pk.CHANNELS]), int(sizes[pk.WINDOW])
     low = 2 if precision == "bf16" else 4
     widest = max(hidden, int(sizes[pk.BINS]))
-    padded = window + int(sizes[pk.KERNEL] - 1) * 2 ** int(sizes[pk.TEMPORAL_BLOCKS] - 1)
     return Scratch(
         states=pk.aligned((rows, hidden), np.float32),
         hidden=pk.aligned((rows, hidden), np.float32),
@@ -62,9 +61,9 @@ def allocate_scratch(packed: pk.Packed, precision: pk.Precision, rows: int) -> S
         sums=pk.aligned((window, channels), np.float32),
         skips=pk.aligned((window, channels), np.float32),
         codes=pk.aligned((window, channels), np.float32),
-        features=pk.aligned((padded, int(sizes[pk.FEATURES]) * low), np.uint8),
-        inputs=pk.aligned((padded, channels * low), np.uint8),
-        between=pk.aligned((padded, channels * low), np.uint8),
+        features=pk.aligned((window, int(sizes[pk.FEATURES]) * low), np.uint8),
+        inputs=pk.aligned((window, channels * low), np.uint8),
+        between=pk.aligned((window, channels * low), np.uint8),
     )
 
 
@@ -74,39 +73,64 @@ def _row(packed, place):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
+def stage_features(packed, scratch, bars, out, ld):  # type: ignore[no-untyped-def]
+    """Write features (T, F) float32 to rows at the address ``out`` in low precision."""
+    columns, features = packed.sizes[pk.FEATURES], bars.shape[1]
+    # They pass through floats, for the conversion of a whole row.
+    staged = address(scratch.heads)
+    scratch.heads[0, :columns] = 0.0
+    for bar in range(len(bars)):
+        for feature in range(features):
+            scratch.heads[0, feature] = bars[bar, feature]
+        lower(packed, staged, 0, out + bar * ld, 0, 1, columns // LANES)
+
+
+@njit(nogil=True, cache=True)
+def convolve(packed, layer, x, ld_x, dilation, bars, sums, ld):  # type: ignore[no-untyped-def]
+    """Causal dilated convolution of `bars` rows into the rows at ``sums``; before the first row there is nothing.
+
+    A sum begins with the newest bar. What lies before the window is left out, where a plain convolution multiplies
+    zeros.
+    """
+    matmul(packed, layer, x, ld_x, bars, _row(packed, pk.ZEROS), 0, sums, ld, 0)
+    for age in range(1, packed.sizes[pk.KERNEL]):
+        back = age * dilation
+        if back < bars:
+            later = sums + back * ld
+            matmul(packed, layer + age, x, ld_x, bars - back, later, ld, later, ld, 0)
+
+
+@njit(nogil=True, cache=True)
+def relu_lower(packed, x, ld, out, ld_out, rows, lanes):  # type: ignore[no-untyped-def]
+    """out = low(relu(x)) of `rows` rows; x becomes relu(x)."""
+    for row in range(rows):
+        relu(x + row * ld, lanes)
+    lower(packed, x, ld, out, ld_out, rows, lanes)
+
+
+@njit(nogil=True, cache=True)
 def encode(packed, scratch, window, out):  # type: ignore[no-untyped-def]
     """Market code ``out`` (channels,) of one feature window (T, F) float32: the TCN and its attention pooling."""
     sizes = packed.sizes
-    length, channels, kernel = sizes[pk.WINDOW], sizes[pk.CHANNELS], sizes[pk.KERNEL]
-    lanes = channels // LANES
-    zeros = _row(packed, pk.ZEROS)
+    length, kernel, lanes = sizes[pk.WINDOW], sizes[pk.KERNEL], sizes[pk.CHANNELS] // LANES
     sums, skips, codes = address(scratch.sums), address(scratch.skips), address(scratch.codes)
     ld, ld_low = scratch.sums.strides[0], scratch.inputs.strides[0]
-    ahead = scratch.inputs.shape[0] - length
     between, inputs = address(scratch.between), address(scratch.inputs)
     source, ld_source = address(scratch.features), scratch.features.strides[0]
-    # The features pass through floats, for the conversion of a whole row.
-    staged = address(scratch.heads)
-    for bar in range(length):
-        for feature in range(sizes[pk.FEATURES]):
-            scratch.heads[0, feature] = window[bar, feature] if feature < window.shape[1] else np.float32(0.0)
-        lower(packed, staged, 0, source + (ahead + bar) * ld_source, 0, 1, sizes[pk.FEATURES] // LANES)
+    stage_features(packed, scratch, window, source, ld_source)
     layer = sizes[pk.TEMPORAL_LAYERS]
     dilation = 1
     for block in range(sizes[pk.TEMPORAL_BLOCKS]):
-        reach = (kernel - 1) * dilation
-        matmul(packed, layer, source + (ahead - reach) * ld_source, ld_source, length, zeros, 0,
-               between + ahead * ld_low, ld_low, 1, dilation * ld_source)  # fmt: skip
-        matmul(packed, layer + 1, between + (ahead - reach) * ld_low, ld_low, length, zeros, 0,
-               sums, ld, 0, dilation * ld_low)  # fmt: skip
-        layer += 2
+        convolve(packed, layer, source, ld_source, dilation, length, sums, ld)
+        relu_lower(packed, sums, ld, between, ld_low, length, lanes)
+        convolve(packed, layer + kernel, between, ld_low, dilation, length, sums, ld)
+        layer += 2 * kernel
         skip = codes
         if block == 0:
-            matmul(packed, layer, source + ahead * ld_source, ld_source, length, zeros, 0,
-                   skips, ld, 0, 0)  # fmt: skip
+            matmul(packed, layer, source, ld_source, length, _row(packed, pk.ZEROS), 0, skips, ld, 0)
             layer += 1
             skip = skips
-        join_relu(packed, sums, skip, codes, ld, inputs + ahead * ld_low, ld_low, length, lanes)
+        join_relu(packed, sums, skip, codes, ld, inputs, ld_low, length, lanes)
         source, ld_source = inputs, ld_low
         dilation *= 2
     pool(packed, scratch, out)
@@ -174,8 +198,8 @@ def _blocks(packed, scratch, rows, layer, count):  # type: ignore[no-untyped-def
     zeros = _row(packed, pk.ZEROS)
     for _ in range(count):
         normalise(packed, x, ld, a, ld_low, rows, lanes)
-        matmul(packed, layer, a, ld_low, rows, zeros, 0, b, ld_low, 1, 0)
-        matmul(packed, layer + 1, b, ld_low, rows, x, ld, x, ld, 0, 0)
+        matmul(packed, layer, a, ld_low, rows, zeros, 0, b, ld_low, 1)
+        matmul(packed, layer + 1, b, ld_low, rows, x, ld, x, ld, 0)
         layer += 2
     normalise(packed, x, ld, a, ld_low, rows, lanes)
 
@@ -186,7 +210,7 @@ def _values(packed, scratch, rows, layer, out):  # type: ignore[no-untyped-def]
     heads, ld = address(scratch.heads), scratch.heads.strides[0]
     a, ld_low = address(scratch.low_a), scratch.low_a.strides[0]
     zeros, centres = _row(packed, pk.ZEROS), _row(packed, pk.CENTRES)
-    matmul(packed, layer, a, ld_low, rows, zeros, 0, heads, ld, 0, 0)
+    matmul(packed, layer, a, ld_low, rows, zeros, 0, heads, ld, 0)
     for row in range(rows):
         out[row] = expectation(heads + row * ld, centres, packed.sizes[pk.BINS] // LANES)
 
@@ -197,28 +221,35 @@ def _logits(packed, scratch, rows, layer, out):  # type: ignore[no-untyped-def]
     heads, ld = address(scratch.heads), scratch.heads.strides[0]
     a, ld_low = address(scratch.low_a), scratch.low_a.strides[0]
     zeros = _row(packed, pk.ZEROS)
-    matmul(packed, layer, a, ld_low, rows, zeros, 0, heads, ld, 0, 0)
+    matmul(packed, layer, a, ld_low, rows, zeros, 0, heads, ld, 0)
     for row in range(rows):
         for column in range(out.shape[1]):
             out[row, column] = scratch.heads[row, column]
 
 
 @njit(nogil=True, cache=True)
-def predict(packed, scratch, states, logits, values):  # type: ignore[no-untyped-def]
-    """Policy ``logits`` (R, A) and ``values`` (R,) of ``states`` (R, H), which are left as they are."""
-    rows, sizes = len(states), packed.sizes
-    lanes = sizes[pk.HIDDEN] // LANES
-    layer, count = sizes[pk.POLICY_LAYERS], sizes[pk.POLICY_BLOCKS]
+def policy(packed, scratch, states, logits):  # type: ignore[no-untyped-def]
+    """Policy ``logits`` (R, A) of ``states`` (R, H), which are left as they are."""
+    layer, count = packed.sizes[pk.POLICY_LAYERS], packed.sizes[pk.POLICY_BLOCKS]
+    _load(packed, scratch, states)
+    _blocks(packed, scratch, len(states), layer, count)
+    _logits(packed, scratch, len(states), layer + 2 * count, logits)
+
+
+@njit(nogil=True, cache=True)
+def value(packed, scratch, states, values):  # type: ignore[no-untyped-def]
+    """``values`` (R,) of ``states`` (R, H), which are left as they are."""
+    layer, count = packed.sizes[pk.VALUE_LAYERS], packed.sizes[pk.VALUE_BLOCKS]
+    _load(packed, scratch, states)
+    _blocks(packed, scratch, len(states), layer, count)
+    _values(packed, scratch, len(states), layer + 2 * count, values)
+
+
+@njit(nogil=True, cache=True)
+def _load(packed, scratch, states):  # type: ignore[no-untyped-def]
     x, ld = address(scratch.hidden), scratch.hidden.strides[0]
-    for row in range(rows):
-        copy(address(states[row]), x + row * ld, lanes)
-    _blocks(packed, scratch, rows, layer, count)
-    _logits(packed, scratch, rows, layer + 2 * count, logits)
-    layer, count = sizes[pk.VALUE_LAYERS], sizes[pk.VALUE_BLOCKS]
-    for row in range(rows):
-        copy(address(states[row]), x + row * ld, lanes)
-    _blocks(packed, scratch, rows, layer, count)
-    _values(packed, scratch, rows, layer + 2 * count, values)
+    for row in range(len(states)):
+        copy(address(states[row]), x + row * ld, packed.sizes[pk.HIDDEN] // LANES)
 
 
 @njit(nogil=True, cache=True)
@@ -229,7 +260,7 @@ def _condition(packed, scratch, rows, layer):  # type: ignore[no-untyped-def]
     a, ld_low = address(scratch.low_a), scratch.low_a.strides[0]
     states = address(scratch.states)
     lower(packed, states, ld, a, ld_low, rows, lanes)
-    matmul(packed, layer, a, ld_low, rows, x, ld, x, ld, 0, 0)
+    matmul(packed, layer, a, ld_low, rows, x, ld, x, ld, 0)
 
 
 @njit(nogil=True, cache=True)
@@ -251,8 +282,8 @@ def afterstate(packed, scratch, actions, logits, values):  # type: ignore[no-unt
 
 
 @njit(nogil=True, cache=True)
-def dynamics(packed, scratch, actions, outcomes, states, rewards, logits, values):  # type: ignore[no-untyped-def]
-    """What follows the rows of ``scratch.states``: next ``states`` (R, H), ``rewards`` and the heads of `predict`."""
+def dynamics(packed, scratch, actions, outcomes, states, rewards, values):  # type: ignore[no-untyped-def]
+    """What follows the rows of ``scratch.states``: next ``states`` (R, H), ``rewards`` and ``values`` (R,)."""
     rows, sizes = len(actions), packed.sizes
     lanes, layer, count = sizes[pk.HIDDEN] // LANES, sizes[pk.DYNAMICS_LAYERS], sizes[pk.DYNAMICS_BLOCKS]
     reward_head = layer + 1 + 2 * count
@@ -263,7 +294,7 @@ def dynamics(packed, scratch, actions, outcomes, states, rewards, logits, values
         add(by_action + actions[row] * ld, by_outcome + outcomes[row] * ld, x + row * ld, lanes)
     _condition(packed, scratch, rows, layer)
     if sizes[pk.VALUE_PREFIX]:
-        # `low_a` still holds the states; until `predict`, `values` is room for their prefixes.
+        # `low_a` still holds the states; until `value`, `values` is room for their prefixes.
         _values(packed, scratch, rows, reward_head, values)
     source = address(scratch.states)
     for row in range(rows):
@@ -278,7 +309,7 @@ def dynamics(packed, scratch, actions, outcomes, states, rewards, logits, values
     if sizes[pk.VALUE_PREFIX]:
         for row in range(rows):
             rewards[row] -= values[row]
-    predict(packed, scratch, states, logits, values)
+    value(packed, scratch, states, values)
 
 
 @njit(nogil=True, cache=True)

@@ -21,7 +21,7 @@ _BF16_TAG, _FP32_TAG = np.uint16(0), np.float32(0)
 
 @njit(nogil=True)
 def _matmul(low, low_bytes, args):  # type: ignore[no-untyped-def]
-    weights, bias, depth, taps, panels, vectors, a, lda, rows, start, start_stride, c, ldc, narrow, tap_stride = args
+    weights, bias, depth, panels, vectors, a, lda, rows, start, start_stride, c, ldc, narrow = args
     bytes_out = (low_bytes if narrow else 4) * LANES * vectors
     # A panel's weights stay in the cache while all rows pass.
     for _ in range(panels):
@@ -31,46 +31,46 @@ def _matmul(low, low_bytes, args):  # type: ignore[no-untyped-def]
             x, s, o = a + r * lda, start + r * start_stride, c + r * ldc
             if vectors == 3:
                 if left >= 8:
-                    tile(low, 8, 3, x, lda, taps, tap_stride, depth, weights, bias, s, start_stride, o, ldc, narrow)
+                    tile(low, 8, 3, x, lda, depth, weights, bias, s, start_stride, o, ldc, narrow)
                     r += 8
                 else:
-                    tile(low, 1, 3, x, lda, taps, tap_stride, depth, weights, bias, s, start_stride, o, ldc, narrow)
+                    tile(low, 1, 3, x, lda, depth, weights, bias, s, start_stride, o, ldc, narrow)
                     r += 1
             elif vectors == 2:
                 if left >= 12:
-                    tile(low, 12, 2, x, lda, taps, tap_stride, depth, weights, bias, s, start_stride, o, ldc, narrow)
+                    tile(low, 12, 2, x, lda, depth, weights, bias, s, start_stride, o, ldc, narrow)
                     r += 12
                 elif left >= 4:
-                    tile(low, 4, 2, x, lda, taps, tap_stride, depth, weights, bias, s, start_stride, o, ldc, narrow)
+                    tile(low, 4, 2, x, lda, depth, weights, bias, s, start_stride, o, ldc, narrow)
                     r += 4
                 else:
-                    tile(low, 1, 2, x, lda, taps, tap_stride, depth, weights, bias, s, start_stride, o, ldc, narrow)
+                    tile(low, 1, 2, x, lda, depth, weights, bias, s, start_stride, o, ldc, narrow)
                     r += 1
             elif left >= 6:
-                tile(low, 6, 1, x, lda, taps, tap_stride, depth, weights, bias, s, start_stride, o, ldc, narrow)
+                tile(low, 6, 1, x, lda, depth, weights, bias, s, start_stride, o, ldc, narrow)
                 r += 6
             else:
-                tile(low, 1, 1, x, lda, taps, tap_stride, depth, weights, bias, s, start_stride, o, ldc, narrow)
+                tile(low, 1, 1, x, lda, depth, weights, bias, s, start_stride, o, ldc, narrow)
                 r += 1
-        weights += depth * taps * 4 * LANES * vectors
+        weights += depth * 4 * LANES * vectors
         bias += 4 * LANES * vectors
         start += 4 * LANES * vectors if start_stride else 0
         c += bytes_out
 
 
-@cfunc(types.void(*[_INT] * 15), cache=True)
+@cfunc(types.void(*[_INT] * 13), cache=True)
 def _matmul_bf16(  # type: ignore[no-untyped-def]
-    weights, bias, depth, taps, panels, vectors, a, lda, rows, start, start_stride, c, ldc, narrow, tap_stride
+    weights, bias, depth, panels, vectors, a, lda, rows, start, start_stride, c, ldc, narrow
 ):
-    args = (weights, bias, depth, taps, panels, vectors, a, lda, rows, start, start_stride, c, ldc, narrow, tap_stride)
+    args = (weights, bias, depth, panels, vectors, a, lda, rows, start, start_stride, c, ldc, narrow)
     _matmul(_BF16_TAG, 2, args)
 
 
-@cfunc(types.void(*[_INT] * 15), cache=True)
+@cfunc(types.void(*[_INT] * 13), cache=True)
 def _matmul_fp32(  # type: ignore[no-untyped-def]
-    weights, bias, depth, taps, panels, vectors, a, lda, rows, start, start_stride, c, ldc, narrow, tap_stride
+    weights, bias, depth, panels, vectors, a, lda, rows, start, start_stride, c, ldc, narrow
 ):
-    args = (weights, bias, depth, taps, panels, vectors, a, lda, rows, start, start_stride, c, ldc, narrow, tap_stride)
+    args = (weights, bias, depth, panels, vectors, a, lda, rows, start, start_stride, c, ldc, narrow)
     _matmul(_FP32_TAG, 4, args)
 
 
@@ -150,18 +150,15 @@ def address(typingctx, array):  # type: ignore[no-untyped-def]
 
 
 #: Columns of a layer's row in the table of `pack`.
-WEIGHTS, BIAS, DEPTH, TAPS, PANELS, VECTORS = range(6)
+WEIGHTS, BIAS, DEPTH, PANELS, VECTORS = range(5)
 
 
 @njit(nogil=True, cache=True)
-def matmul(packed, layer, a, lda, rows, start, start_stride, c, ldc, narrow, tap_stride):  # type: ignore[no-untyped-def]
-    """c = start + bias + a W for `rows` rows of the packed layer; with `narrow`, c = low(relu(...)).
-
-    With several taps (a convolution) row r reads its inputs at a + r * lda + tap * tap_stride.
-    """
+def matmul(packed, layer, a, lda, rows, start, start_stride, c, ldc, narrow):  # type: ignore[no-untyped-def]
+    """c = start + bias + a W for `rows` rows of the packed layer; with `narrow`, c = low(relu(...))."""
     base, of = address(packed.weights), packed.layers[layer]
-    args = (base + of[WEIGHTS], base + of[BIAS], of[DEPTH], of[TAPS], of[PANELS], of[VECTORS],
-            a, lda, rows, start, start_stride, c, ldc, narrow, tap_stride)  # fmt: skip
+    args = (base + of[WEIGHTS], base + of[BIAS], of[DEPTH], of[PANELS], of[VECTORS],
+            a, lda, rows, start, start_stride, c, ldc, narrow)  # fmt: skip
     _call(packed.kernels[MATMUL], args)
 
 

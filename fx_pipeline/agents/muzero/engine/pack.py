@@ -38,7 +38,7 @@ class Packed(NamedTuple):
     ----------
     weights : (N,) uint8
         Panels and biases of all layers, on cache lines.
-    layers : (L, 6) int64
+    layers : (L, 5) int64
         One row a layer; its columns are named in `kernels`.
     floats : (M,) float32
         Vectors that are used as they are; `rows` says where each starts.
@@ -170,11 +170,14 @@ class _Packer:
             assert isinstance(block, CausalBlock)
             for convolution, norm in ((block.first, block.first_norm), (block.second, block.second_norm)):
                 weight, bias = _convolution(convolution, norm)
-                self._layer(weight, bias, features if convolution is block.first and index == 0 else weight.shape[1])
+                depth = features if convolution is block.first and index == 0 else None
+                # The newest bar comes first, and the bias with it.
+                for age, tap in enumerate(weight.flip(0)):
+                    self._layer(tap, torch.zeros_like(bias) if age else bias, depth)
             if isinstance(block.skip, nn.Conv1d):
                 skip_bias = block.skip.bias
                 assert skip_bias is not None
-                self._layer(block.skip.weight.permute(2, 1, 0), skip_bias, features if index == 0 else None)
+                self._layer(block.skip.weight[..., 0].t(), skip_bias, features if index == 0 else None)
         return begin
 
     def _part(
@@ -183,39 +186,38 @@ class _Packer:
         begin = len(self.layers)
         if conditioned is not None:
             linear = conditioned.linear
-            self._layer(linear.weight[:, : conditioned.size].t().unsqueeze(0), linear.bias)
+            self._layer(linear.weight[:, : conditioned.size].t(), linear.bias)
         *residual, last = blocks
         assert isinstance(last, nn.LayerNorm)
         for block in residual:
             assert isinstance(block, ResidualBlock)
             self._layer(*_folded(block.norm, block.first))
-            self._layer(block.second.weight.t().unsqueeze(0), block.second.bias)
+            self._layer(block.second.weight.t(), block.second.bias)
         for head in heads:
-            weight, bias = _folded(last, head) if folds else (head.weight.t().unsqueeze(0), head.bias)
+            weight, bias = _folded(last, head) if folds else (head.weight.t(), head.bias)
             self._layer(weight, bias)
         return begin
 
     def _layer(self, weight: torch.Tensor, bias: torch.Tensor, depth: int | None = None) -> None:
-        """Add a layer of weights (taps, inputs, outputs), with `depth` inputs after padding."""
-        taps, inputs, outputs = weight.shape
+        """Add a layer of weights (inputs, outputs), with `depth` inputs after padding."""
+        inputs, outputs = weight.shape
         pair = 2 if self.precision == "bf16" else 1
         depth = depth or inputs
         columns = _rounded(outputs)
         blocks = columns // LANES
         vectors = next(width for width in range(MAX_VECTORS, 0, -1) if blocks % width == 0)
-        padded = torch.zeros(taps, depth, columns)
-        padded[:, :inputs, :outputs] = weight
+        padded = torch.zeros(depth, columns)
+        padded[:inputs, :outputs] = weight
         # Padded logits of a two-hot head have no probability; other padded columns meet zero weights behind them.
         biases = torch.full((columns,), -1e30)
         biases[:outputs] = bias
-        laid = padded.reshape(taps, depth // pair, pair, blocks // vectors, vectors, LANES).permute(3, 0, 1, 4, 5, 2)
+        laid = padded.reshape(depth // pair, pair, blocks // vectors, vectors, LANES).permute(2, 0, 3, 4, 1)
         if self.precision == "bf16":
             values = laid.contiguous().to(torch.bfloat16).view(torch.int16).numpy()
         else:
             values = laid.contiguous().float().numpy()
-        self.layers.append(
-            [self._bytes(values), self._bytes(biases.numpy()), depth // pair, taps, blocks // vectors, vectors]
-        )
+        panels = blocks // vectors
+        self.layers.append([self._bytes(values), self._bytes(biases.numpy()), depth // pair, panels, vectors])
 
     def _bytes(self, values: npt.NDArray[Any]) -> int:
         flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
@@ -239,5 +241,5 @@ def _convolution(convolution: nn.Conv1d, norm: nn.BatchNorm2d) -> tuple[torch.Te
 
 
 def _folded(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights (1, inputs, outputs) and bias of a linear layer with the scale and shift of the norm before it."""
-    return (linear.weight * norm.weight).t().unsqueeze(0), linear.bias + linear.weight @ norm.bias
+    """Weights (inputs, outputs) and bias of a linear layer with the scale and shift of the norm before it."""
+    return (linear.weight * norm.weight).t(), linear.bias + linear.weight @ norm.bias

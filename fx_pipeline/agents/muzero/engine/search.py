@@ -7,13 +7,13 @@ import numpy.typing as npt
 from numba import njit
 
 from fx_pipeline.agents.muzero.engine import pack as pk
-from fx_pipeline.agents.muzero.engine.forward import afterstate, dynamics, predict
+from fx_pipeline.agents.muzero.engine.forward import afterstate, dynamics, policy, value
 from fx_pipeline.agents.muzero.engine.kernels import address
 from fx_pipeline.agents.muzero.engine.vectors import LANES, copy
 from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
 from fx_pipeline.search import growth
 from fx_pipeline.search import tree as trees
-from fx_pipeline.search.descent import descend, harvest
+from fx_pipeline.search.descent import choose_first, descend, harvest
 
 
 class Trees(NamedTuple):
@@ -69,7 +69,8 @@ def grow(packed, scratch, room, rules, legal, counters):  # type: ignore[no-unty
     batch = len(legal)
     tree, leaves = room.tree, room.leaves
     lanes = packed.sizes[pk.HIDDEN] // LANES
-    predict(packed, scratch, room.states[:batch], room.prior_logits[:batch], room.values[:batch])
+    policy(packed, scratch, room.states[:batch], room.prior_logits[:batch])
+    value(packed, scratch, room.states[:batch], room.values[:batch])
     for row in range(batch):
         finite = np.isfinite(room.values[row])
         for action in range(NUM_ACTIONS):
@@ -80,6 +81,17 @@ def grow(packed, scratch, room, rules, legal, counters):  # type: ignore[no-unty
     for simulation in range(rules.simulations):
         split = descend(tree, leaves, legal, rules, counters, simulation)
         if split > 0:
+            unknown = 0
+            for i in range(split):
+                if leaves.actions[i] == trees.UNKNOWN_ACTION:
+                    source = tree.states[leaves.rows[i], leaves.parents[i]]
+                    copy(address(source), address(room.next_states[unknown]), lanes)
+                    unknown += 1
+            if unknown > 0:
+                logits = room.prior_logits[:unknown]
+                policy(packed, scratch, room.next_states[:unknown], logits)
+                if not choose_first(tree, leaves, split, logits, legal, rules):
+                    return False
             for i in range(split):
                 source = tree.states[leaves.rows[i], leaves.decisions[i]]
                 copy(address(source), address(scratch.states[i]), lanes)
@@ -92,19 +104,11 @@ def grow(packed, scratch, room, rules, legal, counters):  # type: ignore[no-unty
             for i in range(count):
                 source = tree.states[leaves.rows[split + i], leaves.decisions[split + i]]
                 copy(address(source), address(scratch.states[i]), lanes)
-            states, rewards = room.next_states[:count], room.rewards[:count]
-            logits, values = room.prior_logits[:count], room.values[:count]
-            dynamics(
-                packed,
-                scratch,
-                leaves.actions[split:batch],
-                leaves.edges[split:batch],
-                states,
-                rewards,
-                logits,
-                values,
-            )
-            bad = growth.graft_decision(tree, leaves, split, simulation + 1, states, rewards, logits, values, rules)
+            states, rewards, values = room.next_states[:count], room.rewards[:count], room.values[:count]
+            actions, outcomes = leaves.actions[split:batch], leaves.edges[split:batch]
+            dynamics(packed, scratch, actions, outcomes, states, rewards, values)
+            none = room.prior_logits[:count, :0]
+            bad = growth.graft_decision(tree, leaves, split, simulation + 1, states, rewards, none, values, rules)
             if bad >= 0:
                 return False
     harvest(tree, legal, rules, room.visits, room.q_values, room.depths, room.policy, room.actions)

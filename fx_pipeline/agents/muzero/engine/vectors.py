@@ -143,14 +143,14 @@ def _exp(builder: ir.IRBuilder, x: Any) -> Any:
 
 @intrinsic(prefer_literal=True)
 def tile(  # type: ignore[no-untyped-def]
-    typingctx, low, rows, vectors, a, lda, taps, tap_stride, depth, b, bias, start, start_stride, c, ldc, narrow
+    typingctx, low, rows, vectors, a, lda, depth, b, bias, start, start_stride, c, ldc, narrow
 ):
     """c[r] = start[r] + bias + a[r] . b for `rows` rows and `vectors` * 16 columns; all sums stay in registers."""
     height, width, bf16 = rows.literal_value, vectors.literal_value, _is_bf16(low)
-    signature = types.void(low, rows, vectors, *[types.int64] * 12)
+    signature = types.void(low, rows, vectors, *[types.int64] * 10)
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Sequence[Any]) -> Any:
-        a, lda, taps, tap_stride, depth, b, bias, start, start_stride, c, ldc, narrow = args[3:]
+        a, lda, depth, b, bias, start, start_stride, c, ldc, narrow = args[3:]
         product = (
             _function(builder, "llvm.x86.avx512bf16.dpbf16ps.512", _FLOATS, [_FLOATS, _PAIRS, _PAIRS]) if bf16 else None
         )
@@ -161,15 +161,8 @@ def tile(  # type: ignore[no-untyped-def]
             address = _offset(builder, start, builder.mul(_I64(r), start_stride), _I64(64 * z))
             first.append(builder.fadd(_at(builder, address, _FLOATS), biases[z]))
         entry = builder.block
-        outer = builder.append_basic_block("tap")
         inner = builder.append_basic_block("depth")
-        after = builder.append_basic_block("next_tap")
         done = builder.append_basic_block("done")
-        builder.branch(outer)
-
-        builder.position_at_end(outer)
-        tap, tap_a, tap_b = (builder.phi(_I64) for _ in range(3))
-        outer_sums = [builder.phi(_FLOATS) for _ in places]
         builder.branch(inner)
 
         builder.position_at_end(inner)
@@ -192,23 +185,14 @@ def tile(  # type: ignore[no-untyped-def]
                     grown.append(_multiply_add(builder, spread, weights[z], sums[r * width + z]))
         next_k, next_a = builder.add(k, _I64(1)), builder.add(k_a, _I64(4))
         next_b = builder.add(k_b, _I64(64 * width))
-        builder.cbranch(builder.icmp_signed("<", next_k, depth), inner, after)
+        builder.cbranch(builder.icmp_signed("<", next_k, depth), inner, done)
 
-        builder.position_at_end(after)
-        next_tap, next_tap_a = builder.add(tap, _I64(1)), builder.add(tap_a, tap_stride)
-        builder.cbranch(builder.icmp_signed("<", next_tap, taps), outer, done)
-
-        for phi, zero, then in ((tap, _I64(0), next_tap), (tap_a, a, next_tap_a), (tap_b, b, next_b)):
-            phi.add_incoming(zero, entry)
-            phi.add_incoming(then, after)
-        for phi, zero, then in ((k, _I64(0), next_k), (k_a, tap_a, next_a), (k_b, tap_b, next_b)):
-            phi.add_incoming(zero, outer)
+        for phi, begin, then in ((k, _I64(0), next_k), (k_a, a, next_a), (k_b, b, next_b)):
+            phi.add_incoming(begin, entry)
             phi.add_incoming(then, inner)
-        for place in range(len(places)):
-            outer_sums[place].add_incoming(first[place], entry)
-            outer_sums[place].add_incoming(grown[place], after)
-            sums[place].add_incoming(outer_sums[place], outer)
-            sums[place].add_incoming(grown[place], inner)
+        for phi, begin, then in zip(sums, first, grown, strict=True):
+            phi.add_incoming(begin, entry)
+            phi.add_incoming(then, inner)
 
         builder.position_at_end(done)
         with builder.if_else(builder.icmp_signed("!=", narrow, _I64(0))) as (to_low, to_float):
