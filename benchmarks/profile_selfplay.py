@@ -21,6 +21,7 @@ from benchmarks.search_tree import search_time, tree_time
 from fx_pipeline.agents.muzero.engine import forward, pack
 from fx_pipeline.agents.muzero.engine.engine import GROUP_ROWS, Engine, best_precision
 from fx_pipeline.agents.muzero.engine.kernels import PANELS, VECTORS, address, matmul
+from fx_pipeline.agents.muzero.engine.stretch import STRETCH_BARS, allocate_stretch, encode_bars
 from fx_pipeline.agents.muzero.replay import Replay
 from fx_pipeline.agents.muzero.selfplay import SelfPlay
 
@@ -74,18 +75,21 @@ def _products(packed, scratch, rows, begin, end):  # type: ignore[no-untyped-def
 def parts(engine: Engine, done: dict[str, float]) -> dict[str, float]:
     """CPU seconds of each part in the whole of what was done."""
     packed, sizes = engine.packed, engine.packed.sizes
-    rows = GROUP_ROWS
+    # As many as a group of self-play has here.
+    rows = min(GROUP_ROWS, SESSIONS // engine.workers)
     seen = observations(rows)
     scratch, room = engine.room(0)
     tree = tree_time(engine, seen, 30)
     search = search_time(engine, seen, 30)
     per_decision = done["decisions"] / rows
-    code = np.zeros(int(sizes[pack.CHANNELS]), dtype=np.float32)
-    encoding = least(lambda: [forward.encode(packed, scratch, seen.temporal[0], code) for _ in range(20)]) / 20
-    codes = np.zeros((rows, len(code)), dtype=np.float32)
+    features = np.random.default_rng(0).standard_normal((STRETCH_BARS + 31, 9)).astype(np.float32)
+    bars, together = np.arange(31, len(features)), allocate_stretch(packed, engine.precision)
+    codes = np.zeros((rows, int(sizes[pack.CHANNELS])), dtype=np.float32)
+    encoding = least(lambda: encode_bars(packed, scratch, together, features, bars, codes), 20) / len(bars)
     embedding = least(lambda: forward.embed_rows(packed, codes, seen.static, room.states[:rows]))
     chance = int(room.tree.is_chance[:rows].sum())
     decisions = rows * engine.search.simulations - chance
+    policies = int((room.tree.probs[:rows, :, 0] >= 0.0).sum()) - chance
     begin = [int(sizes[place]) for place in range(pack.AFTERSTATE_LAYERS, pack.VALUE_LAYERS + 1)]
     begin.append(len(packed.layers))
 
@@ -94,7 +98,8 @@ def parts(engine: Engine, done: dict[str, float]) -> dict[str, float]:
         once = least(lambda: _products(packed, scratch, some, begin[first], begin[last]), 8) / 50
         return once / some * count
 
-    matrix = products(0, 1, chance) + products(1, 4, decisions) + products(2, 4, rows)
+    matrix = products(0, 1, chance) + products(1, 2, decisions)
+    matrix += products(2, 3, policies) + products(3, 4, decisions + rows)
     return {
         "encode bars (TCN)": encoding * done["encoded"],
         "matrix products of the search": matrix * per_decision,

@@ -72,8 +72,8 @@ def observations(rows: int) -> Any:
 def flop_per_decision(config: Any, networks: Any) -> float:
     """Multiplications and additions of one decision's matrix products: one window, and the nodes that it expands.
 
-    How many of the nodes are chance nodes is counted in searches by the oracle. Padding, norms, softmax and the tree
-    are not counted: they are what the engine pays beside.
+    How many of the nodes are chance nodes, and how many need a policy, is counted in searches by the oracle. Padding,
+    zeros before a window, norms, softmax and the tree are not counted: they are what the engine pays beside.
     """
     import numpy as np
     from torch import nn
@@ -81,19 +81,27 @@ def flop_per_decision(config: Any, networks: Any) -> float:
     from fx_pipeline.agents.muzero.evaluator import TorchEvaluator
     from fx_pipeline.search import StochasticSearch
 
+    bars = config.selfplay.window_bars
+
     def flop(*parts: nn.Module) -> float:
         layers = [layer for part in parts for layer in part.modules()]
-        linear = sum(2.0 * layer.weight.numel() for layer in layers if isinstance(layer, nn.Linear))
-        windows = config.selfplay.window_bars
-        return linear + sum(2.0 * windows * layer.weight.numel() for layer in layers if isinstance(layer, nn.Conv1d))
+        total = sum(2.0 * layer.weight.numel() for layer in layers if isinstance(layer, nn.Linear))
+        for layer in layers:
+            if isinstance(layer, nn.Conv1d):
+                taps = range(layer.kernel_size[0])
+                reads = sum(max(0, bars - tap * layer.dilation[0]) for tap in taps)
+                total += 2.0 * reads * layer.weight.numel() / len(taps)
+        return total
 
     class Counting(TorchEvaluator):
         def __init__(self) -> None:
             super().__init__(networks)
             self.rows = {"afterstate": 0, "dynamics": 0}
+            self.acted: set[bytes] = set()
 
         def afterstate(self, states: Any, actions: Any) -> Any:
             self.rows["afterstate"] += len(states)
+            self.acted.update(state.tobytes() for state in states)
             return super().afterstate(states, actions)
 
         def dynamics(self, states: Any, actions: Any, outcomes: Any) -> Any:
@@ -104,12 +112,14 @@ def flop_per_decision(config: Any, networks: Any) -> float:
     StochasticSearch(config.search).run(
         oracle.root(seen), seen.legal, oracle, seed=0, counters=np.arange(ROWS), noise=1.0
     )
-    head = flop(networks.policy_blocks, networks.policy_head, networks.value_blocks, networks.value_head)
+    value = flop(networks.value_blocks, networks.value_head)
+    policy = flop(networks.policy_blocks, networks.policy_head)
     after = flop(networks.afterstate_input, networks.afterstate_blocks, networks.chance_head)
     after += flop(networks.afterstate_value_head)
-    step = flop(networks.dynamics_input, networks.dynamics_blocks, networks.reward_head) + head
-    nodes = oracle.rows["afterstate"] * after + oracle.rows["dynamics"] * step
-    return flop(networks.temporal.blocks, networks.static) + head + nodes / ROWS
+    step = flop(networks.dynamics_input, networks.dynamics_blocks, networks.reward_head) + value
+    # An action is chosen in the root and in nodes that are visited again; no other needs a policy.
+    nodes = oracle.rows["afterstate"] * after + oracle.rows["dynamics"] * step + len(oracle.acted) * policy
+    return flop(networks.temporal.blocks, networks.static) + value + nodes / ROWS
 
 
 def kept(workers: int) -> Callable[[], dict[str, float]]:

@@ -313,7 +313,9 @@ def broker_agrees(figures: Figures, config: GateConfig) -> Condition:
     """The paper broker makes the same trades of the same decisions (`parity`)."""
     found = figures.get("parity")
     told = found if isinstance(found, Mapping) else {}
-    figure, replayed, trades = (figure_of(told, key) for key in ("differing", "replayed", "trades"))
+    figure, replayed, trades, left_out = (
+        figure_of(told, key) for key in ("differing", "replayed", "trades", "left_out")
+    )
     every = replayed is not None and replayed == trades
     if figure is None:
         text = "The decisions were not replayed at the paper broker."
@@ -323,6 +325,8 @@ def broker_agrees(figures: Figures, config: GateConfig) -> Condition:
             f"Sent the same decisions, the paper broker closed {replayed or 0:,.0f} of {trades or 0:,.0f} trades, and "
             f"{figure:,.0f} differ."
         )
+        if left_out:
+            text += f" {left_out:,.0f} more, of sessions that were not drawn, were not replayed."
         if not trades and not figure:
             text = "No trade was closed, so there is none that the paper broker could make otherwise."
         remedy = "A defect in the fills of the environment or of the broker: find what differs before anything trades."

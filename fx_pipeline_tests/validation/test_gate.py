@@ -103,6 +103,17 @@ def test_each_condition_fails_on_its_own_figure(change, name):
     assert reason == condition.explanation and condition.remedy
 
 
+def test_the_replay_says_how_much_of_it_was_left_out():
+    def explained(left_out):
+        verdict = verdict_on(GOOD | {"parity": GOOD["parity"] | {"left_out": left_out}})
+        (condition,) = (c for c in verdict.conditions if c.name == "broker_agrees")
+        assert condition.passed
+        return condition.explanation
+
+    assert "not replayed" not in explained(0)
+    assert "90,388 more, of sessions that were not drawn, were not replayed" in explained(90_388)
+
+
 @pytest.mark.parametrize("key", FIGURES)
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, "many", "absent"])
 def test_a_missing_figure_never_passes(key, value):
