@@ -133,8 +133,9 @@ def sweep_costs(
     costs : CostConfig
         The cost model of the rollout.
     spreads_pips : sequence of float
+        The fixed spread of `costs` is added to them.
     quoted : bool
-        Whether to price at the candles' bid and ask: not when those are modelled themselves.
+        Whether to price at the candles' bid and ask: not when those are modelled themselves, unless `costs` does.
 
     Returns
     -------
@@ -154,14 +155,14 @@ def sweep_costs(
             as_validated=latency_bars == 0 and _same_costs(variant, costs),
         )
 
+    own = {costs.fixed_pips} if costs.kind == "fixed" else set()
     lines = [
-        line(f"{_pips(pips)} fixed", "spread", replace(costs, kind="fixed", fixed_pips=pips)) for pips in spreads_pips
+        line(f"{_pips(pips)} fixed", "spread", replace(costs, kind="fixed", fixed_pips=pips))
+        for pips in sorted({*spreads_pips, *own})
     ]
     lines.append(line("by hour (profile)", "spread", replace(costs, kind="profile")))
-    if quoted:
+    if quoted or costs.kind == "quoted":
         lines.append(line("quoted bid and ask", "spread", replace(costs, kind="quoted")))
-    if not any(found.as_validated for found in lines):
-        lines.insert(0, line("as validated", "spread", costs))
     lines += [
         line(f"{_pips(pips)} of slippage a fill", "slippage", replace(costs, slippage_pips=pips))
         for pips in SLIPPAGE_PIPS

@@ -171,8 +171,15 @@ def test_cost_sweep_and_break_even(market):
     assert "quoted bid and ask" not in {
         line.name for line in sweep_costs(done, market, CostConfig(), quoted=False).lines
     }
-    odd = sweep_costs(done, market, CostConfig(fixed_pips=3.0))
-    assert odd.lines[0].name == "as validated" and odd.lines[0].fixed_pips == 3.0
+    for judged, name in (
+        (CostConfig(fixed_pips=0.6), "0.6 pips fixed"),
+        (CostConfig(fixed_pips=3.0, slippage_pips=0.2), "3 pips fixed"),
+        (CostConfig(kind="quoted"), "quoted bid and ask"),
+    ):
+        spreads = [line for line in sweep_costs(done, market, judged, quoted=False).lines if line.group == "spread"]
+        assert [line.name for line in spreads if line.as_validated] == [name]
+        known = [line.fixed_pips for line in spreads if line.fixed_pips is not None]
+        assert known == sorted(known)
     assert sweep_costs(run(market, Flat()), market, CostConfig()).break_even_pips is None
 
 
