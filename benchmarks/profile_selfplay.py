@@ -24,6 +24,7 @@ from fx_pipeline.agents.muzero.engine.kernels import PANELS, VECTORS, address, m
 from fx_pipeline.agents.muzero.engine.stretch import STRETCH_BARS, allocate_stretch, encode_bars
 from fx_pipeline.agents.muzero.replay import Replay
 from fx_pipeline.agents.muzero.selfplay import SelfPlay
+from fx_pipeline.search.tree import UNKNOWN_PRIOR
 
 
 def play_for(seconds: float) -> tuple[Engine, dict[str, float]]:
@@ -65,7 +66,7 @@ def _products(packed, scratch, rows, begin, end):  # type: ignore[no-untyped-def
     """The matrix products alone of the layers [begin, end), 50 times; the inputs do not matter."""
     a, ld_low = address(scratch.low_a), scratch.low_a.strides[0]
     heads, ld = address(scratch.heads), scratch.heads.strides[0]
-    zeros = address(packed.floats) + 4 * packed.rows[pack.ZEROS]
+    zeros = forward.vector_at(packed, pack.ZEROS)
     for _ in range(50):
         for layer in range(begin, end):
             if packed.layers[layer, PANELS] * packed.layers[layer, VECTORS] * 64 <= ld:
@@ -76,7 +77,7 @@ def parts(engine: Engine, done: dict[str, float]) -> dict[str, float]:
     """CPU seconds of each part in the whole of what was done."""
     packed, sizes = engine.packed, engine.packed.sizes
     # As many as a group of self-play has here.
-    rows = min(GROUP_ROWS, SESSIONS // engine.workers)
+    rows = min(GROUP_ROWS, -(-SESSIONS // engine.workers))
     seen = observations(rows)
     scratch, room = engine.room(0)
     tree = tree_time(engine, seen, 30)
@@ -84,12 +85,12 @@ def parts(engine: Engine, done: dict[str, float]) -> dict[str, float]:
     per_decision = done["decisions"] / rows
     features = np.random.default_rng(0).standard_normal((STRETCH_BARS + 31, 9)).astype(np.float32)
     bars, together = np.arange(31, len(features)), allocate_stretch(packed, engine.precision)
-    codes = np.zeros((rows, int(sizes[pack.CHANNELS])), dtype=np.float32)
+    codes = np.zeros((max(rows, len(bars)), int(sizes[pack.CHANNELS])), dtype=np.float32)
     encoding = least(lambda: encode_bars(packed, scratch, together, features, bars, codes), 20) / len(bars)
-    embedding = least(lambda: forward.embed_rows(packed, codes, seen.static, room.states[:rows]))
+    embedding = least(lambda: forward.embed_rows(packed, codes[:rows], seen.static, room.states[:rows]))
     chance = int(room.tree.is_chance[:rows].sum())
     decisions = rows * engine.search.simulations - chance
-    policies = int((room.tree.probs[:rows, :, 0] >= 0.0).sum()) - chance
+    policies = int((room.tree.probs[:rows, :, 0] != UNKNOWN_PRIOR).sum()) - chance
     begin = [int(sizes[place]) for place in range(pack.AFTERSTATE_LAYERS, pack.VALUE_LAYERS + 1)]
     begin.append(len(packed.layers))
 

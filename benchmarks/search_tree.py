@@ -12,7 +12,7 @@ from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.search import growth
 from fx_pipeline.search import tree as trees
-from fx_pipeline.search.descent import descend, harvest
+from fx_pipeline.search.descent import choose_first, descend, harvest
 from fx_pipeline.search.rules import make_rules
 
 
@@ -24,10 +24,11 @@ def _grow_without_networks(room, rules, legal, counters, logits, chance_logits, 
     for simulation in range(rules.simulations):
         split = descend(tree, leaves, legal, rules, counters, simulation)
         first, last = simulation * batch, simulation * batch + split
+        choose_first(tree, leaves, split, logits[first:last], legal, rules)
         growth.graft_chance(tree, leaves, 0, simulation + 1, chance_logits[first:last], numbers[first:last], rules)
         first, last = last, (simulation + 1) * batch
         growth.graft_decision(
-            tree, leaves, split, simulation + 1, states[: last - first], numbers[first:last], logits[first:last],
+            tree, leaves, split, simulation + 1, states[: last - first], numbers[first:last], logits[first:last, :0],
             numbers[first:last], rules,
         )  # fmt: skip
     harvest(tree, legal, rules, room.visits, room.q_values, room.depths, room.policy, room.actions)

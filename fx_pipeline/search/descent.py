@@ -12,7 +12,7 @@ from numba import njit
 
 from fx_pipeline.search.gumbel import choose_action, improved_policy_into, select_interior_action, select_root_action
 from fx_pipeline.search.random import STREAM_CHANCE, uniform
-from fx_pipeline.search.tree import MIN_VALUE_RANGE, ROOT, UNKNOWN_ACTION, UNVISITED, softmax_into
+from fx_pipeline.search.tree import MIN_VALUE_RANGE, ROOT, UNKNOWN_ACTION, UNKNOWN_PRIOR, UNVISITED, softmax_into
 
 
 @njit(nogil=True, cache=True, forceinline=True)
@@ -99,7 +99,7 @@ def descend(tree, leaves, legal, rules, counters, simulation):  # type: ignore[n
                     edge = _sampled_outcome(tree, row, node, num_outcomes, draw)
                 else:
                     edge = _quota_outcome(tree, row, node, num_outcomes)
-            elif tree.probs[row, node, 0] < 0.0:
+            elif tree.probs[row, node, 0] == UNKNOWN_PRIOR:
                 edge = UNKNOWN_ACTION
                 break
             elif not uses_gumbel:

@@ -87,8 +87,8 @@ def graft_chance(tree, leaves, begin, node, logits, values, rules):  # type: ign
 def graft_decision(tree, leaves, begin, node, states, rewards, logits, values, rules):  # type: ignore[no-untyped-def]
     """Add decision nodes from leaves[begin:] and back their values up; returns the first bad entry or -1.
 
-    With ``logits`` (B, 0) they have no priors until `descent.choose_first` gives them some: half of the nodes are never
-    visited again, and need none.
+    With ``logits`` (B, 0) they have no priors until `descent.choose_first` gives them some: half of the decision nodes
+    are never visited again, and need none.
     """
     for i in range(values.shape[0]):
         row = leaves.rows[begin + i]

@@ -30,7 +30,8 @@ class Tree(NamedTuple):
     """Trees of B environments with up to N nodes, W = max(A, C) edges a node.
 
     ``visits, values, raw_values, rewards, parents, edges, depths, is_chance`` are (B, N); ``raw_values`` are the
-    model's, and ``rewards`` and ``edges`` belong to the edge that leads to the node. ``children, probs`` are (B, N, W).
+    model's, and ``rewards`` and ``edges`` belong to the edge that leads to the node. ``children, probs`` are (B, N, W);
+    the first of ``probs`` is UNKNOWN_PRIOR where a policy has not been asked for.
     ``states`` (B, N, H) is set at decision nodes only. ``root_scores`` (B, W) is Gumbel noise plus logits of the root's
     actions, the greatest legal logit being 0; ``scratch`` (W,) is what a kernel works with.
     """
@@ -55,7 +56,8 @@ class Leaves(NamedTuple):
 
     The first n entries are the rows to expand with an afterstate, the last B - n those to expand with the dynamics.
     ``parents`` and ``edges`` say which edge to expand; ``decisions`` and ``actions`` name the decision node above it
-    and the action taken there (for an afterstate they are the same pair).
+    and the action taken there (for an afterstate they are the same pair; UNKNOWN_ACTION where `descent.choose_first`
+    has yet to choose).
     """
 
     rows: npt.NDArray[np.int64]

@@ -327,7 +327,7 @@ def broker_agrees(figures: Figures, config: GateConfig) -> Condition:
         )
         if left_out:
             text += f" {left_out:,.0f} more, of sessions that were not drawn, were not replayed."
-        if not trades and not figure:
+        if not trades and not figure and not left_out:
             text = "No trade was closed, so there is none that the paper broker could make otherwise."
         remedy = "A defect in the fills of the environment or of the broker: find what differs before anything trades."
     return condition(

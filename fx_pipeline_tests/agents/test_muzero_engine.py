@@ -20,14 +20,15 @@ from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.search import SearchConfig
+from fx_pipeline.search.tree import UNKNOWN_PRIOR, UNVISITED
 
 needs_bf16 = pytest.mark.skipif(not HAS_BF16, reason="this processor has no bfloat16 products")
 
 
-def networks_of(preset: str, seed: int = 0, **overrides: object) -> MuZeroNetworks:
+def networks_of(preset: str, seed: int = 0, window_bars: int = 32, **overrides: object) -> MuZeroNetworks:
     """Networks whose every number has moved away from its initial value, as after a training."""
     config = load_config(preset, {f"network.{name}": value for name, value in overrides.items()}).network
-    networks = build_networks(config, seed).eval()
+    networks = build_networks(config, seed, window_bars).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in networks.named_parameters():
@@ -70,8 +71,8 @@ def test_every_head_equals_the_oracle(preset: str, rows: int, value_prefix: bool
     forward.embed_rows(packed, codes, seen.static, states)
     np.testing.assert_allclose(states, root.states, atol=1e-4)
     logits, values = np.zeros((rows, NUM_ACTIONS)), np.zeros(rows)
-    forward.policy(packed, scratch, states, logits)
-    forward.value(packed, scratch, states, values)
+    forward.policy_of(packed, scratch, states, logits)
+    forward.value_of(packed, scratch, states, values)
     np.testing.assert_allclose(logits, root.prior_logits, atol=1e-4)
     np.testing.assert_allclose(values, root.values, rtol=1e-5, atol=1e-4)
     draw = np.random.default_rng(1)
@@ -84,7 +85,7 @@ def test_every_head_equals_the_oracle(preset: str, rows: int, value_prefix: bool
     np.testing.assert_allclose(values, expected.values, rtol=1e-5, atol=1e-4)
     following, rewards = pack.aligned(root.states.shape, np.float32), np.zeros(rows)
     forward.dynamics(packed, scratch, actions, outcomes, following, rewards, values)
-    forward.policy(packed, scratch, following, logits)
+    forward.policy_of(packed, scratch, following, logits)
     after = oracle.dynamics(root.states, actions, outcomes)
     np.testing.assert_allclose(following, after.states, atol=1e-4)
     np.testing.assert_allclose(rewards, after.rewards, rtol=1e-5, atol=1e-4)
@@ -173,23 +174,64 @@ def test_a_bar_is_encoded_once_and_as_its_window_says(small_market) -> None:
     np.testing.assert_array_equal(codes[places.ravel()], expected)
 
 
+# Presets, and shapes whose convolutions reach to the end of a window or beyond, or not back at all.
+SHAPES = [
+    *((preset, {}, 32) for preset in ("tiny", "small", "full")),
+    ("tiny", {"kernel_size": 1, "temporal_blocks": 2, "channels": 16}, 8),
+    ("tiny", {"kernel_size": 2, "temporal_blocks": 4, "channels": 48}, 16),
+    ("tiny", {"kernel_size": 4, "temporal_blocks": 3, "channels": 80}, 33),
+    ("tiny", {"kernel_size": 5, "temporal_blocks": 5, "channels": 32}, 8),
+]
+
+
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16)])
-@pytest.mark.parametrize("preset", ["tiny", "small", "full"])
-def test_bars_encoded_together_have_the_codes_of_their_windows_to_the_bit(preset, precision) -> None:
-    networks = networks_of(preset)
+@pytest.mark.parametrize(("preset", "shape", "window"), SHAPES)
+def test_bars_encoded_together_have_the_codes_of_their_windows_to_the_bit(preset, shape, window, precision) -> None:
+    networks = networks_of(preset, window_bars=window, **shape)
     features = np.random.default_rng(2).standard_normal((120, 9)).astype(np.float32)
     # One bar, too few for a stretch, whole stretches and what is left of them, and the end of the market.
-    bars = np.concatenate([[31], [40, 41], np.arange(50, 90), np.arange(100, 106), [119]])
+    bars = np.concatenate([[32], [40, 41], np.arange(45, 90), np.arange(100, 106), [119]])
+    windows = features[bars[:, None] + np.arange(1 - window, 1)]
+    with torch.inference_mode():
+        oracle = networks.encode_market(torch.from_numpy(windows)).numpy()
     for workers in (1, 2):
         engine = Engine(networks, SearchConfig(simulations=4), precision, workers=workers)
+        # What another market leaves in the rooms must not matter.
+        engine.market_codes(np.full_like(features, np.nan), bars)
         codes = engine.market_codes(features, bars)
         expected = np.zeros_like(codes)
-        windows = features[bars[:, None] + np.arange(-31, 1)]
         scratch = forward.allocate_scratch(engine.packed, precision, 1)
         forward.encode_windows(engine.packed, scratch, windows, expected)
         np.testing.assert_array_equal(codes, expected)
+        np.testing.assert_allclose(codes, oracle, atol=1e-5 if precision == "fp32" else 0.1)
         # Known codes are no other than fresh ones, in any order.
         np.testing.assert_array_equal(engine.market_codes(features, bars[::-1]), expected[::-1])
+
+
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16)])
+def test_a_search_does_not_depend_on_how_rows_are_grouped(monkeypatch, precision) -> None:
+    networks, seen = networks_of("tiny"), observations(33)
+    wide = Engine(networks, SearchConfig(), precision, workers=2)
+    monkeypatch.setattr("fx_pipeline.agents.muzero.engine.engine.GROUP_ROWS", 5)
+    narrow = Engine(networks, SearchConfig(), precision, workers=2)
+    # Rooms that have been used, by searches of other rows.
+    narrow.plan(observations(33, seed=1), seed=4, counters=counters_of(33), noise=1.0)
+    results = [engine.plan(seen, seed=3, counters=counters_of(33), noise=1.0) for engine in (wide, narrow)]
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_policy_is_asked_for_only_where_an_action_is_chosen() -> None:
+    rows = 6
+    engine = Engine(networks_of("tiny"), SearchConfig(), "fp32", workers=1)
+    engine.plan(observations(rows), seed=3, counters=counters_of(rows), noise=1.0)
+    tree = engine.room(0)[1].tree
+    decisions = ~tree.is_chance[:rows]
+    without = decisions & (tree.probs[:rows, :, 0] == UNKNOWN_PRIOR)
+    np.testing.assert_array_equal(without, decisions & (tree.visits[:rows] == 1))
+    assert without.any(axis=1).all()
+    assert (tree.children[:rows][without] == UNVISITED).all()
+    np.testing.assert_allclose(tree.probs[:rows][decisions & ~without].sum(axis=-1), 1.0)
 
 
 def test_codes_of_a_long_market_are_kept_as_far_as_there_is_room(monkeypatch) -> None:

@@ -28,7 +28,7 @@ from fx_pipeline.features.kernel import FEATURE_NAMES, FEATURES_VERSION
 from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
 from fx_pipeline.market.errors import ConfigurationError
 
-SCHEMA = 2
+SCHEMA = 3
 AGENT = "stochastic_muzero"
 WEIGHTS_NAME = "weights.safetensors"
 RECORD_NAME = "checkpoint.json"

@@ -50,7 +50,8 @@ class NetworkConfig:
         Whether the reward head gives the sum of the rewards since the root, of which a step's reward is the difference
         (the value prefix of EfficientZero, Ye et al. 2021, section 4.2). Theirs has an LSTM over the unrolled states,
         reset every five steps. Here the head reads the sum from the state itself, which the dynamics carry on: no LSTM,
-        no reset, and beyond `learner.unroll_steps` the sum is extrapolated.
+        no reset, and beyond `learner.unroll_steps` the sum is extrapolated. A sum reaches the last bin sooner than a
+        reward.
     """
 
     channels: int

@@ -68,7 +68,8 @@ def allocate_scratch(packed: pk.Packed, precision: pk.Precision, rows: int) -> S
 
 
 @njit(nogil=True, cache=True)
-def _row(packed, place):  # type: ignore[no-untyped-def]
+def vector_at(packed, place):  # type: ignore[no-untyped-def]
+    """Address of one of the vectors of `pack`, such as ``pack.ZEROS``."""
     return address(packed.floats) + 4 * packed.rows[place]
 
 
@@ -92,7 +93,7 @@ def convolve(packed, layer, x, ld_x, dilation, bars, sums, ld):  # type: ignore[
     A sum begins with the newest bar. What lies before the window is left out, where a plain convolution multiplies
     zeros.
     """
-    matmul(packed, layer, x, ld_x, bars, _row(packed, pk.ZEROS), 0, sums, ld, 0)
+    matmul(packed, layer, x, ld_x, bars, vector_at(packed, pk.ZEROS), 0, sums, ld, 0)
     for age in range(1, packed.sizes[pk.KERNEL]):
         back = age * dilation
         if back < bars:
@@ -127,7 +128,7 @@ def encode(packed, scratch, window, out):  # type: ignore[no-untyped-def]
         layer += 2 * kernel
         skip = codes
         if block == 0:
-            matmul(packed, layer, source, ld_source, length, _row(packed, pk.ZEROS), 0, skips, ld, 0)
+            matmul(packed, layer, source, ld_source, length, vector_at(packed, pk.ZEROS), 0, skips, ld, 0)
             layer += 1
             skip = skips
         join_relu(packed, sums, skip, codes, ld, inputs, ld_low, length, lanes)
@@ -145,7 +146,7 @@ def pool(packed, scratch, out):  # type: ignore[no-untyped-def]
     scores = np.empty(length, dtype=np.float32)
     best = np.float32(-np.inf)
     for bar in range(length):
-        scores[bar] = dot(codes + bar * ld, _row(packed, pk.ATTENTION), lanes) + packed.floats[place + bar]
+        scores[bar] = dot(codes + bar * ld, vector_at(packed, pk.ATTENTION), lanes) + packed.floats[place + bar]
         best = max(best, scores[bar])
     total = np.float32(0.0)
     for bar in range(length):
@@ -182,8 +183,8 @@ def embed(packed, code, static, out):  # type: ignore[no-untyped-def]
         out[channels + unit] = np.float32(0.0) if value < 0.0 else value
     layer_norm(
         address(out),
-        _row(packed, pk.STATE_SCALE),
-        _row(packed, pk.STATE_SHIFT),
+        vector_at(packed, pk.STATE_SCALE),
+        vector_at(packed, pk.STATE_SHIFT),
         address(out),
         packed.sizes[pk.HIDDEN] // LANES,
     )
@@ -195,7 +196,7 @@ def _blocks(packed, scratch, rows, layer, count):  # type: ignore[no-untyped-def
     lanes = packed.sizes[pk.HIDDEN] // LANES
     x, ld = address(scratch.hidden), scratch.hidden.strides[0]
     a, b, ld_low = address(scratch.low_a), address(scratch.low_b), scratch.low_a.strides[0]
-    zeros = _row(packed, pk.ZEROS)
+    zeros = vector_at(packed, pk.ZEROS)
     for _ in range(count):
         normalise(packed, x, ld, a, ld_low, rows, lanes)
         matmul(packed, layer, a, ld_low, rows, zeros, 0, b, ld_low, 1)
@@ -209,7 +210,7 @@ def _values(packed, scratch, rows, layer, out):  # type: ignore[no-untyped-def]
     """Two-hot head on ``scratch.low_a``: pips to ``out`` (rows,)."""
     heads, ld = address(scratch.heads), scratch.heads.strides[0]
     a, ld_low = address(scratch.low_a), scratch.low_a.strides[0]
-    zeros, centres = _row(packed, pk.ZEROS), _row(packed, pk.CENTRES)
+    zeros, centres = vector_at(packed, pk.ZEROS), vector_at(packed, pk.CENTRES)
     matmul(packed, layer, a, ld_low, rows, zeros, 0, heads, ld, 0)
     for row in range(rows):
         out[row] = expectation(heads + row * ld, centres, packed.sizes[pk.BINS] // LANES)
@@ -220,7 +221,7 @@ def _logits(packed, scratch, rows, layer, out):  # type: ignore[no-untyped-def]
     """Linear head on ``scratch.low_a``: logits to ``out`` (rows, width)."""
     heads, ld = address(scratch.heads), scratch.heads.strides[0]
     a, ld_low = address(scratch.low_a), scratch.low_a.strides[0]
-    zeros = _row(packed, pk.ZEROS)
+    zeros = vector_at(packed, pk.ZEROS)
     matmul(packed, layer, a, ld_low, rows, zeros, 0, heads, ld, 0)
     for row in range(rows):
         for column in range(out.shape[1]):
@@ -228,7 +229,7 @@ def _logits(packed, scratch, rows, layer, out):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def policy(packed, scratch, states, logits):  # type: ignore[no-untyped-def]
+def policy_of(packed, scratch, states, logits):  # type: ignore[no-untyped-def]
     """Policy ``logits`` (R, A) of ``states`` (R, H), which are left as they are."""
     layer, count = packed.sizes[pk.POLICY_LAYERS], packed.sizes[pk.POLICY_BLOCKS]
     _load(packed, scratch, states)
@@ -237,7 +238,7 @@ def policy(packed, scratch, states, logits):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def value(packed, scratch, states, values):  # type: ignore[no-untyped-def]
+def value_of(packed, scratch, states, values):  # type: ignore[no-untyped-def]
     """``values`` (R,) of ``states`` (R, H), which are left as they are."""
     layer, count = packed.sizes[pk.VALUE_LAYERS], packed.sizes[pk.VALUE_BLOCKS]
     _load(packed, scratch, states)
@@ -269,7 +270,7 @@ def afterstate(packed, scratch, actions, logits, values):  # type: ignore[no-unt
     rows, sizes = len(actions), packed.sizes
     lanes, layer = sizes[pk.HIDDEN] // LANES, sizes[pk.AFTERSTATE_LAYERS]
     x, ld = address(scratch.hidden), scratch.hidden.strides[0]
-    table = _row(packed, pk.AFTERSTATE_ACTIONS)
+    table = vector_at(packed, pk.AFTERSTATE_ACTIONS)
     for row in range(rows):
         copy(table + actions[row] * ld, x + row * ld, lanes)
     _condition(packed, scratch, rows, layer)
@@ -289,18 +290,18 @@ def dynamics(packed, scratch, actions, outcomes, states, rewards, values):  # ty
     reward_head = layer + 1 + 2 * count
     x, ld = address(scratch.hidden), scratch.hidden.strides[0]
     a, ld_low = address(scratch.low_a), scratch.low_a.strides[0]
-    by_action, by_outcome = _row(packed, pk.DYNAMICS_ACTIONS), _row(packed, pk.DYNAMICS_OUTCOMES)
+    by_action, by_outcome = vector_at(packed, pk.DYNAMICS_ACTIONS), vector_at(packed, pk.DYNAMICS_OUTCOMES)
     for row in range(rows):
         add(by_action + actions[row] * ld, by_outcome + outcomes[row] * ld, x + row * ld, lanes)
     _condition(packed, scratch, rows, layer)
     if sizes[pk.VALUE_PREFIX]:
-        # `low_a` still holds the states; until `value`, `values` is room for their prefixes.
+        # `low_a` still holds the states; until `value_of`, `values` is room for their prefixes.
         _values(packed, scratch, rows, reward_head, values)
     source = address(scratch.states)
     for row in range(rows):
         add_relu(source + row * ld, x + row * ld, x + row * ld, lanes)
     _blocks(packed, scratch, rows, layer + 1, count)
-    scale, shift = _row(packed, pk.NEXT_SCALE), _row(packed, pk.NEXT_SHIFT)
+    scale, shift = vector_at(packed, pk.NEXT_SCALE), vector_at(packed, pk.NEXT_SHIFT)
     for row in range(rows):
         following = address(states[row])
         layer_norm(x + row * ld, scale, shift, following, lanes)
@@ -309,7 +310,7 @@ def dynamics(packed, scratch, actions, outcomes, states, rewards, values):  # ty
     if sizes[pk.VALUE_PREFIX]:
         for row in range(rows):
             rewards[row] -= values[row]
-    value(packed, scratch, states, values)
+    value_of(packed, scratch, states, values)
 
 
 @njit(nogil=True, cache=True)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from numba import njit
 
 from fx_pipeline.agents.muzero.engine import pack as pk
-from fx_pipeline.agents.muzero.engine.forward import afterstate, dynamics, policy, value
+from fx_pipeline.agents.muzero.engine.forward import afterstate, dynamics, policy_of, value_of
 from fx_pipeline.agents.muzero.engine.kernels import address
 from fx_pipeline.agents.muzero.engine.vectors import LANES, copy
 from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
@@ -19,7 +19,7 @@ from fx_pipeline.search.descent import choose_first, descend, harvest
 class Trees(NamedTuple):
     """Trees of R environments and what passes between them and the networks, of one thread.
 
-    ``states, next_states`` (R, H) float32; ``prior_logits, next_logits`` (R, A), ``chance_logits`` (R, C),
+    ``states, next_states`` (R, H) float32; ``prior_logits`` (R, A), ``chance_logits`` (R, C),
     ``values, rewards`` (R,) and ``q_values, policy`` (R, A) float64; ``visits`` (R, A), ``depths`` (R,) int32;
     ``actions`` (R,) int64.
     """
@@ -64,13 +64,13 @@ def grow(packed, scratch, room, rules, legal, counters):  # type: ignore[no-unty
     """Search from the first rows of ``room.states``; the results lie in ``room``. False if a number is not finite.
 
     ``rules`` are `fx_pipeline.search.rules.Rules`; ``legal`` (B, A) bool and ``counters`` (B,) uint64 say how many rows
-    there are.
+    there are. A node's policy is asked for when it is visited again, so logits of the others are never looked at.
     """
     batch = len(legal)
     tree, leaves = room.tree, room.leaves
     lanes = packed.sizes[pk.HIDDEN] // LANES
-    policy(packed, scratch, room.states[:batch], room.prior_logits[:batch])
-    value(packed, scratch, room.states[:batch], room.values[:batch])
+    policy_of(packed, scratch, room.states[:batch], room.prior_logits[:batch])
+    value_of(packed, scratch, room.states[:batch], room.values[:batch])
     for row in range(batch):
         finite = np.isfinite(room.values[row])
         for action in range(NUM_ACTIONS):
@@ -89,7 +89,7 @@ def grow(packed, scratch, room, rules, legal, counters):  # type: ignore[no-unty
                     unknown += 1
             if unknown > 0:
                 logits = room.prior_logits[:unknown]
-                policy(packed, scratch, room.next_states[:unknown], logits)
+                policy_of(packed, scratch, room.next_states[:unknown], logits)
                 if not choose_first(tree, leaves, split, logits, legal, rules):
                     return False
             for i in range(split):
@@ -107,8 +107,8 @@ def grow(packed, scratch, room, rules, legal, counters):  # type: ignore[no-unty
             states, rewards, values = room.next_states[:count], room.rewards[:count], room.values[:count]
             actions, outcomes = leaves.actions[split:batch], leaves.edges[split:batch]
             dynamics(packed, scratch, actions, outcomes, states, rewards, values)
-            none = room.prior_logits[:count, :0]
-            bad = growth.graft_decision(tree, leaves, split, simulation + 1, states, rewards, none, values, rules)
+            no_logits = room.prior_logits[:count, :0]
+            bad = growth.graft_decision(tree, leaves, split, simulation + 1, states, rewards, no_logits, values, rules)
             if bad >= 0:
                 return False
     harvest(tree, legal, rules, room.visits, room.q_values, room.depths, room.policy, room.actions)

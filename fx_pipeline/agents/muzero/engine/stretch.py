@@ -14,7 +14,7 @@ import numpy.typing as npt
 from numba import njit
 
 from fx_pipeline.agents.muzero.engine import pack as pk
-from fx_pipeline.agents.muzero.engine.forward import encode, pool, relu_lower, stage_features
+from fx_pipeline.agents.muzero.engine.forward import encode, pool, relu_lower, stage_features, vector_at
 from fx_pipeline.agents.muzero.engine.kernels import address, join_relu, matmul
 from fx_pipeline.agents.muzero.engine.vectors import LANES, copy
 
@@ -80,12 +80,13 @@ def _take(edge, steady, windows, begin, end, channels):  # type: ignore[no-untyp
 def _convolve(packed, layer, room, reach, dilation, windows, edge, steady):  # type: ignore[no-untyped-def]
     """Convolve ``edge`` and ``steady`` (low precision) into ``room.edge_sums`` and ``room.sums``.
 
-    Both are right from position `reach` on; returns the position from which on the steady sums are.
+    The edges' input counts below position `reach`, the steady input from there on; so do the sums, below and from the
+    position that is returned.
     """
     length, kernel, channels = packed.sizes[pk.WINDOW], packed.sizes[pk.KERNEL], packed.sizes[pk.CHANNELS]
     bars = windows + length - 1
     further = min(reach + (kernel - 1) * dilation, length)
-    zeros = address(packed.floats) + 4 * packed.rows[pk.ZEROS]
+    zeros = vector_at(packed, pk.ZEROS)
     ld, ld_low = room.sums.strides[0], steady.strides[0]
     edge_sums, x, edge_x = address(room.edge_sums), address(steady), address(edge)
     if reach > 0:
@@ -123,7 +124,7 @@ def _encode_stretch(packed, scratch, room, features, first, windows, out):  # ty
     sums, codes, ld, ld_low = address(room.sums), address(room.codes), room.codes.strides[0], room.inputs.strides[0]
     edge_sums, edge_codes = address(room.edge_sums), address(room.edge_codes)
     # The first block's skip is a layer of its own, behind its convolutions.
-    zeros = address(packed.floats) + 4 * packed.rows[pk.ZEROS]
+    zeros = vector_at(packed, pk.ZEROS)
     matmul(packed, layer + 2 * kernel, x, ld_features, bars, zeros, 0, codes, ld, 0)
     steady = room.features
     reach, dilation = 0, 1
