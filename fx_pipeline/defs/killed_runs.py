@@ -17,7 +17,9 @@ _SLACK_S = 2.0
 def end_killed_runs(instance: dg.DagsterInstance, now_s: float | None = None) -> list[str]:
     """Mark the unfinished runs whose process is gone as failed, and free the pools that they hold.
 
-    A run that is alive keeps going, whoever started it; queued runs stay queued.
+    Dagster's daemon then starts them again, as often as their job allows (`jobs.AFTER_A_KILL`). A run that was being
+    canceled is marked as canceled and stays so. A run that is alive keeps going, whoever started it; queued runs stay
+    queued.
 
     Parameters
     ----------
@@ -38,7 +40,10 @@ def end_killed_runs(instance: dg.DagsterInstance, now_s: float | None = None) ->
         alive = now - _last_sign(instance, run) < _SILENT_S if process is None else _is_alive(*process)
         if alive:
             continue
-        instance.report_run_failed(run, "The process of this run is gone: it was killed, or the machine went down.")
+        if run.status == dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, "The process of this run is gone, as it was asked to be.")
+        else:
+            instance.report_run_failed(run, "The process of this run is gone: it was killed, or the machine went down.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         ended.append(run.run_id)
     return ended

@@ -10,9 +10,16 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
+from dagster._core.events import JobFailureData, RunFailureReason
+from dagster._core.execution.retries import auto_reexecution_should_retry_run
+from dagster._core.storage.tags import MAX_RETRIES_TAG, RUN_FAILURE_REASON_TAG
 
+from fx_pipeline.definitions import defs
+from fx_pipeline.defs.jobs import JOBS
 from fx_pipeline.defs.killed_runs import end_killed_runs
 
+PROJECT = Path(__file__).parents[2]
 STARTED = dg.DagsterRunStatus.STARTED
 
 #: Executes a job as a worker does, says when it is inside, and stays there holding its pool.
@@ -41,7 +48,9 @@ def holding() -> None:
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as made:
+    retries = yaml.safe_load((PROJECT / "dagster.yaml").read_text())["run_retries"]
+    assert retries["enabled"]
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster"), overrides={"run_retries": retries}) as made:
         made.event_log_storage.set_concurrency_slots("training", 1)
         yield made
 
@@ -107,3 +116,35 @@ def test_run_that_never_named_its_process_gets_its_time(instance: dg.DagsterInst
     assert end_killed_runs(instance) == []
     assert end_killed_runs(instance, now_s=time.time() + 3_600) == [run.run_id]
     assert instance.get_run_by_id(waiting.run_id).status == dg.DagsterRunStatus.NOT_STARTED
+
+
+def of(instance: dg.DagsterInstance, job: dg.JobDefinition, status: dg.DagsterRunStatus) -> dg.DagsterRun:
+    """A run of a job, with the job's tags, whose process is gone."""
+    config = {"ops": {"decide_live": {"config": {"instrument": "EUR_USD"}}}} if job.name == "live_trading" else {}
+    return instance.create_run_for_job(job, status=status, tags=job.tags, run_config=config)
+
+
+def test_killed_run_is_started_again_and_a_canceled_or_failed_one_is_not(instance: dg.DagsterInstance) -> None:
+    killed = of(instance, defs.resolve_job_def("train"), STARTED)
+    canceled = of(instance, defs.resolve_job_def("train"), dg.DagsterRunStatus.CANCELING)
+    live = of(instance, defs.resolve_job_def("live_trading"), STARTED)
+    assert set(end_killed_runs(instance, now_s=time.time() + 3_600)) == {run.run_id for run in (killed, canceled, live)}
+    failed = of(instance, defs.resolve_job_def("train"), STARTED)
+    instance.report_run_failed(failed, "an asset failed", JobFailureData(None, RunFailureReason.STEP_FAILURE))
+
+    def again(run: dg.DagsterRun) -> bool:
+        stored = instance.get_run_by_id(run.run_id)
+        assert stored is not None
+        reason = stored.tags.get(RUN_FAILURE_REASON_TAG)
+        return auto_reexecution_should_retry_run(instance, stored, RunFailureReason(reason) if reason else None)
+
+    assert instance.get_run_by_id(canceled.run_id).status == dg.DagsterRunStatus.CANCELED
+    assert instance.get_run_by_id(failed.run_id).status == dg.DagsterRunStatus.FAILURE
+    assert [again(run) for run in (killed, canceled, live, failed)] == [True, False, False, False]
+
+
+def test_every_job_but_the_live_one_goes_on_after_a_kill() -> None:
+    jobs = defs.resolve_all_job_defs()
+    retried = {job.name for job in jobs if int(job.tags.get(MAX_RETRIES_TAG, 0)) > 0}
+    assert retried == {job.name for job in JOBS}
+    assert "live_trading" not in retried
