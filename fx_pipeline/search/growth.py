@@ -9,13 +9,16 @@ The improved policy is that of Danihelka et al. 2022, so its settings matter the
 
 import math
 
+import numpy as np
 from numba import njit
 
 from fx_pipeline.search.gumbel import improved_policy_into
 from fx_pipeline.search.tree import ROOT, UNKNOWN_PRIOR, UNVISITED, open_node, softmax_into
 
+_EXPONENT = np.int32(0x7F800000)
 
-@njit(nogil=True, cache=True)
+
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def _back_up(tree, row, leaf, rules):  # type: ignore[no-untyped-def]
     """Carry the leaf's value to the root; decision -> afterstate is undiscounted and without reward."""
     value = tree.values[row, leaf]
@@ -37,7 +40,7 @@ def _back_up(tree, row, leaf, rules):  # type: ignore[no-untyped-def]
         node = parent
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def _value_over_outcomes(tree, row, node, rules):  # type: ignore[no-untyped-def]
     expectation = 0.0
     raw = tree.raw_values[row, node]
@@ -53,9 +56,9 @@ def _value_over_outcomes(tree, row, node, rules):  # type: ignore[no-untyped-def
     return (raw + visits * expectation) / (visits + 1.0)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def _value_over_actions(tree, row, node, rules):  # type: ignore[no-untyped-def]
-    policy = tree.scratch
+    policy = tree.policies[row, node]
     improved_policy_into(policy, tree, row, node, rules.num_actions, rules)
     expectation, total = 0.0, 0.0
     for action in range(rules.num_actions):
@@ -71,7 +74,7 @@ def _value_over_actions(tree, row, node, rules):  # type: ignore[no-untyped-def]
     return (raw + visits * expectation / total) / (visits + 1.0)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def graft_chance(tree, leaves, begin, node, logits, values, rules):  # type: ignore[no-untyped-def]
     """Add chance nodes from leaves[begin:] and back their values up; returns the first bad entry or -1."""
     for i in range(logits.shape[0]):
@@ -83,19 +86,22 @@ def graft_chance(tree, leaves, begin, node, logits, values, rules):  # type: ign
     return -1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def graft_decision(tree, leaves, begin, node, states, rewards, logits, values, rules):  # type: ignore[no-untyped-def]
     """Add decision nodes from leaves[begin:] and back their values up; returns the first bad entry or -1.
 
     With ``logits`` (B, 0) they have no priors until `descent.choose_first` gives them some: half of the decision nodes
     are never visited again, and need none.
     """
+    bits = states.view(np.int32)
     for i in range(values.shape[0]):
         row = leaves.rows[begin + i]
-        finite = math.isfinite(values[i]) and math.isfinite(rewards[i])
+        # NaN and infinity have all bits of the exponent; a loop over integers takes sixteen at a time.
+        broken = 0
         for j in range(states.shape[1]):
-            finite = finite and math.isfinite(states[i, j])
+            broken |= (bits[i, j] & _EXPONENT) == _EXPONENT
             tree.states[row, node, j] = states[i, j]
+        finite = broken == 0 and math.isfinite(values[i]) and math.isfinite(rewards[i])
         if logits.shape[1] == 0:
             tree.probs[row, node, 0] = UNKNOWN_PRIOR
         elif finite:

@@ -2,6 +2,9 @@
 
 https://openreview.net/forum?id=bERaNdoegnO. Sequential halving at the root, the deterministic choice of the paper's
 section 5 below it, as in `mctx.gumbel_muzero_policy`.
+
+Kernels here and in `growth` divide by numpy's rules. All divisors are positive; but where a division could raise, numba
+counts references to every array of the tree, which takes longer than the rest.
 """
 
 import math
@@ -15,7 +18,7 @@ from fx_pipeline.search.tree import MIN_VALUE_RANGE, ROOT, TINY, UNVISITED
 _LOWEST_SCORE = -1e9
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def _completed_q_into(out, tree, row, node, num_actions, rules):  # type: ignore[no-untyped-def]
     """Write sigma(completed Q) to out[:A]: an unvisited action has the mixed value of the paper's appendix D."""
     total_visits, most_visits = 0, 0
@@ -47,7 +50,7 @@ def _completed_q_into(out, tree, row, node, num_actions, rules):  # type: ignore
         out[action] = scale * (out[action] - lowest)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def improved_policy_into(out, tree, row, node, num_actions, rules):  # type: ignore[no-untyped-def]
     """Write softmax(logits + sigma(completed Q)) to out[:A]."""
     _completed_q_into(out, tree, row, node, num_actions, rules)
@@ -65,7 +68,7 @@ def improved_policy_into(out, tree, row, node, num_actions, rules):  # type: ign
         out[action] /= total
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def _best_considered(tree, row, legal, visits, rules):  # type: ignore[no-untyped-def]
     """The legal action of the root with the greatest Gumbel + logit + sigma(completed Q) of those visited so often."""
     num_actions = legal.shape[1]
@@ -84,7 +87,7 @@ def _best_considered(tree, row, legal, visits, rules):  # type: ignore[no-untype
     return best
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def select_root_action(tree, row, legal, rules):  # type: ignore[no-untyped-def]
     """The root's next action by sequential halving."""
     num_legal = 0
@@ -96,7 +99,7 @@ def select_root_action(tree, row, legal, rules):  # type: ignore[no-untyped-def]
     return _best_considered(tree, row, legal, visits, rules)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def choose_action(tree, row, legal, rules):  # type: ignore[no-untyped-def]
     """The action to take after the search: the best of the most visited."""
     most = 0
@@ -107,11 +110,13 @@ def choose_action(tree, row, legal, rules):  # type: ignore[no-untyped-def]
     return _best_considered(tree, row, legal, most, rules)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def select_interior_action(tree, row, node, num_actions, rules):  # type: ignore[no-untyped-def]
     """The action whose share of visits is furthest behind the improved policy."""
-    policy = tree.scratch
-    improved_policy_into(policy, tree, row, node, num_actions, rules)
+    policy = tree.policies[row, node]
+    # Backups of expectations have left it there, unless none has passed yet.
+    if not rules.expects or tree.visits[row, node] == 1:
+        improved_policy_into(policy, tree, row, node, num_actions, rules)
     # A node's visits are one more than those of its actions together.
     denominator = tree.visits[row, node]
     best = 0

@@ -30,8 +30,9 @@ class Tree(NamedTuple):
     """Trees of B environments with up to N nodes, W = max(A, C) edges a node.
 
     ``visits, values, raw_values, rewards, parents, edges, depths, is_chance`` are (B, N); ``raw_values`` are the
-    model's, and ``rewards`` and ``edges`` belong to the edge that leads to the node. ``children, probs`` are (B, N, W);
-    the first of ``probs`` is UNKNOWN_PRIOR where a policy has not been asked for.
+    model's, and ``rewards`` and ``edges`` belong to the edge that leads to the node. ``children, probs, policies`` are
+    (B, N, W); the first of ``probs`` is UNKNOWN_PRIOR where a policy has not been asked for, and ``policies`` are the
+    improved ones of the last backup, or of the last choice.
     ``states`` (B, N, H) is set at decision nodes only. ``root_scores`` (B, W) is Gumbel noise plus logits of the root's
     actions, the greatest legal logit being 0; ``scratch`` (W,) is what a kernel works with.
     """
@@ -46,6 +47,7 @@ class Tree(NamedTuple):
     is_chance: npt.NDArray[np.bool_]
     children: npt.NDArray[np.int32]
     probs: npt.NDArray[np.float64]
+    policies: npt.NDArray[np.float64]
     states: npt.NDArray[np.float32]
     root_scores: npt.NDArray[np.float64]
     scratch: npt.NDArray[np.float64]
@@ -80,6 +82,7 @@ def allocate_tree(batch: int, nodes: int, width: int, hidden: int) -> Tree:
         is_chance=np.zeros((batch, nodes), dtype=np.bool_),
         children=np.full((batch, nodes, width), UNVISITED, dtype=np.int32),
         probs=np.zeros((batch, nodes, width), dtype=np.float64),
+        policies=np.zeros((batch, nodes, width), dtype=np.float64),
         states=np.zeros((batch, nodes, hidden), dtype=np.float32),
         root_scores=np.zeros((batch, width), dtype=np.float64),
         scratch=np.zeros(width, dtype=np.float64),
@@ -91,7 +94,7 @@ def allocate_leaves(batch: int) -> Leaves:
     return Leaves(*(np.zeros(batch, dtype=np.int64) for _ in Leaves._fields))
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def softmax_into(out, logits, width):  # type: ignore[no-untyped-def]
     """Write softmax(logits) to out[:width]; False if a logit is NaN or +inf, or none is finite."""
     greatest = -np.inf
@@ -110,7 +113,7 @@ def softmax_into(out, logits, width):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def open_node(tree, row, node, parent, edge, is_chance, reward, value):  # type: ignore[no-untyped-def]
     """Write a node that has been visited once, by the simulation that made it."""
     tree.visits[row, node] = 1
