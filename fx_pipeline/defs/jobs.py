@@ -9,8 +9,8 @@ from fx_pipeline.defs.market_data import m1_candles, raw_candles
 from fx_pipeline.defs.models import champion, muzero_checkpoint, validation_report
 
 #: A run whose process is killed is started again, so many times; one that fails is not (`run_retries` in dagster.yaml).
-#: Each of these jobs goes on where the kill left it, and a sensor asks for none of them twice. The live job is not one
-#: of them: what its orders came to must be looked at first.
+#: All of these may be repeated (a training goes on from its last bundle), and a sensor asks for none of them twice. The
+#: live job is not one of them: what its orders came to must be looked at first.
 AFTER_A_KILL = {"dagster/max_retries": "3"}
 
 ingest = dg.define_asset_job(
