@@ -6,6 +6,9 @@ CANDLES ?=
 INSTRUMENT ?=
 FORMAT ?=
 UTC_OFFSET ?=
+SEEDS ?= 1
+MINUTES ?= 1.5
+FULL_MINUTES ?= 8
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 
@@ -53,8 +56,11 @@ ui: $(STAMP) ## Open the Dagster UI and the report pages on localhost.
 mlflow: $(STAMP) ## Open the MLflow UI on localhost.
 	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$${FX_DATA_DIR:-data}/mlflow.db" --host 127.0.0.1 --port 5000
 
-prove: $(STAMP) ## Prove in three minutes that the agent learns (fx-pipeline prove muzero: the whole table).
-	$(BIN)/fx-pipeline prove muzero --market ou --seeds 1 --minutes 2.5 --no-ppo --no-fail
+prove: $(STAMP) ## Print whether the agent learns, in twenty minutes (SEEDS=5 MINUTES=5 FULL_MINUTES=30: hours).
+	$(BIN)/fx-pipeline prove muzero --market all --seeds $(SEEDS) --minutes $(MINUTES) --no-fail
+	$(BIN)/fx-pipeline prove muzero --market ou --preset full --seeds 1 --minutes $(FULL_MINUTES) --no-ppo --no-fail \
+	  --output "$${FX_DATA_DIR:-data}/proofs/full"
+	$(BIN)/pytest -m slow -k ends_in_the_same_bytes fx_pipeline_tests/agents/test_muzero_kills.py -v
 
 bench: $(STAMP) ## Run the benchmarks (some ten minutes; on an otherwise idle machine).
 	$(BIN)/python -m benchmarks.search

@@ -13,7 +13,7 @@ from rich.table import Table
 from fx_pipeline.agents.base import Progress
 from fx_pipeline.agents.registry import agent as find_agent
 from fx_pipeline.progress_display import Display
-from fx_pipeline.proofs.bars import bars_of
+from fx_pipeline.proofs.bars import BAR_HEADINGS, bar_rows
 from fx_pipeline.proofs.certify import prove_market
 from fx_pipeline.proofs.markets import MARKETS, TITLES, known_market
 from fx_pipeline.proofs.page import HEADINGS, table_rows
@@ -75,7 +75,7 @@ def run_proofs(options: ProveOptions, console: Console, done: Callable[[Mapping[
     find_agent(options.agent).config_digest(options.preset)
     if options.ppo and markets != ("walk",):
         require_ppo()
-    watch, missed = watch_on(Display(console)), []
+    watch, missed, rows = watch_on(Display(console)), [], []
     for market in markets:
         proof = Proof(options.agent, market, options.preset, options.minutes, seeds=options.seeds, jobs=options.jobs)
         console.print(f"[bold]{market}[/]: {TITLES[market]}", highlight=False)
@@ -84,6 +84,9 @@ def run_proofs(options: ProveOptions, console: Console, done: Callable[[Mapping[
         show(result, page, console)
         done(result)
         missed += [f"{market}: {reason}" for reason in result["missed"]]
+        rows += bar_rows(result)
+    if rows:
+        console.print(bar_table(rows))
     return missed
 
 
@@ -106,12 +109,7 @@ def watch_on(display: Display) -> Watch:
 
 def show(result: Mapping[str, Any], page: Path, console: Console) -> None:
     """Print the result of one market."""
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    for heading in HEADINGS:
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    for row in table_rows(result):
-        table.add_row(*row)
-    console.print(table)
+    console.print(_table(HEADINGS, table_rows(result), left=1))
     if result["share_worst"] is not None:
         line = f"optimum {result['optimum_pips']:.1f} pips an episode; share worst {result['share_worst']:.1%}"
         line += f", mean {result['share_mean']:.1%}"
@@ -120,7 +118,7 @@ def show(result: Mapping[str, Any], page: Path, console: Console) -> None:
         console.print(line, highlight=False)
     for reason in result["missed"]:
         console.print(f"[red]missed[/] {reason}", highlight=False, soft_wrap=True)
-    if not bars_of(result["preset"], result["market"]):
+    if not bar_rows(result):
         console.print(f"no bar is set for the preset {result['preset']} on this market", highlight=False)
     elif not result["missed"]:
         aims: Sequence[str] = result["aims_reached"]
@@ -130,3 +128,17 @@ def show(result: Mapping[str, Any], page: Path, console: Console) -> None:
     if result["not_measured"]:
         console.print(f"not measured: {', '.join(result['not_measured'])}", highlight=False, soft_wrap=True)
     console.print(f"curves: {page.resolve()}", highlight=False, soft_wrap=True)
+
+
+def bar_table(rows: Sequence[Sequence[str]]) -> Table:
+    """Draw the table of bars; `rows` are from `fx_pipeline.proofs.bars.bar_rows`."""
+    return _table(BAR_HEADINGS, rows, left=3)
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if number < left else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table

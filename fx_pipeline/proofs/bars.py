@@ -78,7 +78,10 @@ _BARS: Mapping[tuple[str, MarketName], tuple[Bar, ...]] = {
     ("small", "ou"): (Bar("as good as the best one-feature rule", "share_worst", 1, 0.78, 0.90), *_ON_OU),
     ("small", "regime"): (Bar("finds the hidden trend", "share_worst", 1, 0.85, 0.93), *_ON_REGIME),
     ("small", "walk"): _ON_WALK,
-    ("full", "ou"): (Bar("learns at full size", "share_worst", 1, 0.75, 0.90),),
+    ("full", "ou"): (
+        Bar("learns at full size", "share_worst", 1, 0.75, 0.90),
+        Bar("plays while it learns", "episodes_per_hour", 1, 8_000.0, 15_000.0),
+    ),
     ("full", "walk"): _ON_WALK,
 }
 
@@ -116,3 +119,42 @@ def unmeasured(result: Mapping[str, Any]) -> list[str]:
 def aims_reached(result: Mapping[str, Any]) -> list[str]:
     """List the bars whose aim a result reaches as well."""
     return [bar.name for bar in bars_of(result["preset"], result["market"]) if bar.reached(result)]
+
+
+#: Headings of `bar_rows`.
+BAR_HEADINGS = ("market", "bar", "figure", "at least", "aim", "measured", "")
+_FIGURES: Mapping[str, tuple[str, str]] = {
+    "share_worst": ("share, worst", ".1%"),
+    "share_mean": ("share, mean", ".1%"),
+    "pips_per_episode": ("pips, worst", ".2f"),
+    "trades_per_episode": ("trades, most", ".2f"),
+    "episodes_per_hour": ("episodes/h", ",.0f"),
+}
+_OTHERS: Mapping[str, str] = {"policy_share_mean": "head", "ppo_share_mean": "PPO"}
+
+
+def bar_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the table of the bars of a result, as `BAR_HEADINGS` names its columns.
+
+    Parameters
+    ----------
+    result : Mapping
+        From `fx_pipeline.proofs.result.summary`.
+    """
+    rows: list[tuple[str, ...]] = []
+    for bar in bars_of(result["preset"], result["market"]):
+        said, text = _FIGURES[bar.figure]
+        figure, other = result[bar.figure], bar.other(result)
+        compared = "<= " if bar.sign < 0 else "> " if bar.beyond else ""
+        least = aim = ""
+        if isinstance(bar.least, str) and other is not None:
+            named = _OTHERS[bar.least]
+            least, aim = f"{compared}{other:{text}} {named}", f"> {bar.aim * other:{text}}"
+        elif other is not None:
+            least, aim = f"{compared}{other:{text}}", f"{bar.aim:{text}}"
+        state = "aim reached" if bar.reached(result) else "reached" if bar.missed(result) is None else "missed"
+        if figure is None or other is None:
+            state = "not measured"
+        measured = "" if figure is None else f"{figure:{text}}"
+        rows.append((f"{result['market']}, {result['preset']}", bar.name, said, least, aim, measured, state))
+    return rows

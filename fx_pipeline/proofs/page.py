@@ -1,8 +1,10 @@
 """The learning curves of a proof, as a page that works offline."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
+
+from fx_pipeline.proofs.bars import BAR_HEADINGS, bar_rows
 
 _COLOURS = ("#2457c5", "#0f8a5f", "#b7791f", "#8b3fb0", "#c2413a", "#3a8ea5", "#66727f")
 _PEER, _GRID = "#9aa6b2", "#e7ebef"
@@ -97,11 +99,12 @@ def render_page(result: Mapping[str, Any]) -> str:
     import plotly.io
 
     chart = plotly.io.to_html(curve_figure(result), include_plotlyjs=True, full_html=False, validate=False)
-    heading = "".join(f"<th>{escape(name)}</th>" for name in HEADINGS)
-    lines = "".join(
-        "<tr>" + "".join(f"<td>{escape(value)}</td>" for value in row) + "</tr>" for row in table_rows(result)
-    )
-    said = [f"missed: {reason}" for reason in result["missed"]] or ["no bar that was measured is missed"]
+    bars = bar_rows(result)
+    said = [f"missed: {reason}" for reason in result["missed"]]
+    if bars and not said:
+        said.append("no bar that was measured is missed")
+    elif not bars:
+        said.append(f"no bar is set for the preset {result['preset']} on this market")
     said += [f"not measured: {name}" for name in result["not_measured"]]
     verdict = "".join(f"<li>{escape(line)}</li>" for line in said)
     title = f"{result['agent']} on {result['market']}"
@@ -112,5 +115,12 @@ def render_page(result: Mapping[str, Any]) -> str:
         "td,th{text-align:right;padding:.2em .8em}td:first-child{text-align:left}</style></head>"
         f"<body><h1>Proof: {escape(title)}</h1><p>{escape(made)}</p>{chart}"
         "<p>Lines are play with exploration while learning, diamonds the greedy policy on another path with two "
-        f"standard errors.</p><table><tr>{heading}</tr>{lines}</table><ul>{verdict}</ul></body></html>\n"
+        f"standard errors.</p>{_html_table(HEADINGS, table_rows(result))}"
+        f"{_html_table(BAR_HEADINGS, bars) if bars else ''}<ul>{verdict}</ul></body></html>\n"
     )
+
+
+def _html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    heading = "".join(f"<th>{escape(name)}</th>" for name in headings)
+    lines = "".join("<tr>" + "".join(f"<td>{escape(value)}</td>" for value in row) + "</tr>" for row in rows)
+    return f"<table><tr>{heading}</tr>{lines}</table>"

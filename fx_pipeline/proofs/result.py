@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fx_pipeline.market.arrays import SESSION_BARS
 from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.proofs.bars import aims_reached, missed_bars, unmeasured
@@ -57,7 +58,8 @@ def summary(
     dict
         JSON-able. `minutes` is the budget, `training_minutes` what the slowest training took. Shares are of the
         optimum, null on `walk`, which has none. `pips_per_episode` is the worst seed's and `trades_per_episode` the
-        greatest of any seed.
+        greatest of any seed. `episodes_per_hour` is what self-play played beside learning, mean over seeds; null where
+        an agent does not count its steps, or trainings shared the cores.
     """
     best = optimum_pips(proof.market)
 
@@ -91,12 +93,20 @@ def summary(
         "trades_per_episode": max(one.trades_per_episode for one in results),
         "policy_share_mean": mean_share([one.policy_pips_per_episode for one in results]),
         "ppo_share_mean": mean_share([one.pips_per_episode for one in peers]),
+        "episodes_per_hour": _episodes_per_hour(proof, results),
         "seconds": seconds,
         "seeds": details(results),
         "ppo": details(peers),
     }
     judged = {"missed": missed_bars(made), "not_measured": unmeasured(made), "aims_reached": aims_reached(made)}
     return {**made, **judged}
+
+
+def _episodes_per_hour(proof: Proof, results: Sequence[SeedResult]) -> float | None:
+    hours = sum(one.seconds for one in results) / 3_600
+    if proof.jobs > 1 or not hours or not all("steps" in one.counters for one in results):
+        return None
+    return sum(one.counters["steps"] for one in results) / SESSION_BARS / hours
 
 
 def without_curves(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fx_pipeline.proofs.bars import aims_reached, bars_of, missed_bars, unmeasured
+from fx_pipeline.proofs.bars import BAR_HEADINGS, aims_reached, bar_rows, bars_of, missed_bars, unmeasured
 
 
 def result(market: str = "ou", **changes: Any) -> dict[str, Any]:
@@ -18,6 +18,7 @@ def result(market: str = "ou", **changes: Any) -> dict[str, Any]:
         "trades_per_episode": 14.0,
         "policy_share_mean": 0.82,
         "ppo_share_mean": 0.81,
+        "episodes_per_hour": 72_000.0,
         "seeds": [{}] * 5,
     }
     return {**made, **changes}
@@ -76,3 +77,26 @@ def test_what_was_not_measured_is_not_judged() -> None:
 def test_presets_that_promise_nothing_are_not_judged() -> None:
     assert bars_of("tiny", "ou") == ()
     assert missed_bars(result(preset="tiny", share_worst=-1.0, training_minutes=60.0)) == []
+
+
+def test_table_says_what_was_wanted_and_what_was_measured() -> None:
+    rows = bar_rows(result(share_worst=0.92, policy_share_mean=0.85, ppo_share_mean=None))
+    assert [len(row) for row in rows] == [len(BAR_HEADINGS)] * 3
+    assert rows == [
+        ("ou, small", "as good as the best one-feature rule", "share, worst", "78.0%", "90.0%", "92.0%", "aim reached"),
+        ("ou, small", "search beats its own policy head", "share, mean", "> 85.0% head", "> 89.2%", "85.0%", "missed"),
+        ("ou, small", "not below PPO", "share, mean", "", "", "85.0%", "not measured"),
+    ]
+    quiet = bar_rows(result("walk", pips_per_episode=-0.2, trades_per_episode=0.01))
+    assert [row[3:] for row in quiet] == [("-0.50", "0.00", "-0.20", "reached"), ("<= 0.05", "0.00", "0.01", "reached")]
+
+
+def test_full_size_must_play_while_it_learns() -> None:
+    slow = result(preset="full", episodes_per_hour=7_999.0)
+    assert missed_bars(slow) == ["plays while it learns: episodes_per_hour is 7999.000, wanted is at least 8000.000"]
+    assert bar_rows(slow)[1][2:] == ("episodes/h", "8,000", "15,000", "7,999", "missed")
+    assert missed_bars(result(preset="full", episodes_per_hour=None)) == []
+
+
+def test_nothing_promised_is_no_table() -> None:
+    assert bar_rows(result(preset="tiny")) == []

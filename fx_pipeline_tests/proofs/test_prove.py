@@ -89,6 +89,24 @@ def test_summary_has_the_worst_seed_and_the_means(rule_agent: "StandIn") -> None
     assert made["date"] == "2026-01-02T00:00:00+00:00" and made["cores"] >= 1 and made["minutes"] == 5.0
 
 
+def test_episodes_an_hour_are_of_the_steps_that_were_played(rule_agent: "StandIn") -> None:
+    from dataclasses import replace
+
+    assert prove()["episodes_per_hour"] is None, "the rule counts no steps"
+    results = prove_seeds(PROOF)
+    counted = [
+        replace(one, seconds=seconds, counters={"steps": steps})
+        for one, seconds, steps in zip(results, (90.0, 270.0), (36_000.0, 36_000.0), strict=True)
+    ]
+
+    def of(proof: Proof) -> Any:
+        made = result.summary(proof, counted, [], made_by={"code_version": "", "config_digest": ""}, seconds=1, date="")
+        return made["episodes_per_hour"]
+
+    assert of(PROOF) == 200 / 0.1
+    assert of(replace(PROOF, jobs=2)) is None, "two at once are slower each"
+
+
 def test_agent_that_does_not_search_has_no_share_without_it(rule_agent: "StandIn", monkeypatch: Any) -> None:
     from dataclasses import replace
 
@@ -112,6 +130,7 @@ def test_result_is_read_back_and_its_page_stands_beside_it(rule_agent: "StandIn"
     assert shown == tmp_path / "rule" / "ou.html"
     text = shown.read_text()
     assert "Plotly.newPlot" in text and "rule, seed 1" in text and "optimum 225.6" in text
+    assert "<td>as good as the best one-feature rule</td><td>share, worst</td><td>78.0%</td>" in text
     assert "http" not in text.split("<script", 1)[0], "the page needs no network"
     assert result.read_results(tmp_path, "rule") == {"ou": json.loads(json.dumps(made))}
     assert sorted(path.name for path in (tmp_path / "rule").iterdir()) == ["ou.html", "ou.json"]
@@ -152,6 +171,8 @@ def test_command_prints_one_object_a_market(rule_agent: "StandIn", command: Any,
     assert list(lines[0])[: len(result.HEADLINE)] == list(result.HEADLINE)
     assert "curve" not in lines[0]["seeds"][0]
     assert "missed leaves noise alone" in done.stderr
+    table = done.stderr[done.stderr.rindex("market") :]
+    assert [table.count(name) for name in ("ou, small", "regime,", "walk, small")] == [3, 2, 2], "the table comes last"
     assert set(result.read_results(tmp_path / "data" / "proofs", "rule")) == {"ou", "regime", "walk"}
 
 
