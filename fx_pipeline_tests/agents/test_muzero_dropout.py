@@ -6,13 +6,19 @@ import torch
 from fx_pipeline.agents.muzero.dropout import FastDropout
 
 
-def test_the_share_dropped_the_scale_and_the_gradient() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_the_share_dropped_the_scale_and_the_gradient(dtype: torch.dtype) -> None:
     dropout = FastDropout(0.1)
-    x = torch.ones(300, 20, 33, requires_grad=True)
+    # Not a multiple of the four elements that one random word decides on.
+    x = torch.ones(299, 21, 33, dtype=dtype, requires_grad=True)
     torch.manual_seed(0)
     y = dropout(x)
+    assert y.dtype == dtype
     assert (y == 0).double().mean().item() == pytest.approx(0.1, abs=0.003)
-    torch.testing.assert_close(y[y > 0], torch.full_like(y[y > 0], 1 / 0.9), rtol=1e-4, atol=0.0)
+    scale = torch.tensor(65_536 / (65_536 - 6_554)).to(dtype)
+    torch.testing.assert_close(
+        y[y > 0], scale.expand_as(y[y > 0]), rtol=0.0 if dtype != torch.float64 else 1e-7, atol=0.0
+    )
     y.sum().backward()
     assert x.grad is not None
     assert torch.equal(x.grad, y.detach())
