@@ -34,10 +34,9 @@ Int64 = npt.NDArray[np.int64]
 TRAIN_SESSIONS, VALID_SESSIONS = 64, 128
 #: Bars whose features are computed anew on the bars before them, as for every window of the pipeline.
 GUARD_BARS = 20
-#: Networks decide by as many simulations as they were trained with: four times as many would only take longer. Other
-#: markets keep the other cores busy.
 NETWORK_PRESET = "small"
-NETWORK_OVERRIDES = {"selfplay.environments": 64, "decision.simulations": 25, "runtime.workers": 1}
+#: Other markets keep the other cores busy.
+NETWORK_OVERRIDES = {"selfplay.environments": 64, "runtime.workers": 1}
 #: Episodes of self-play on the walk itself, where networks learn to stay flat, and where there is something to learn.
 NETWORK_EPISODES, TRANSFER_EPISODES = 128, 768
 TRANSFER_MARKET: MarketName = "ou"

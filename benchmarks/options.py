@@ -42,7 +42,7 @@ LINES: Mapping[str, Mapping[str, Any]] = {
     "pUCT, mean backup": _PUCT,
     "Q rescaled as in mctx": {"search.rescale_values": True, "search.value_scale": 0.1},
     "backup: mean": {"search.backup": "mean"},
-    "decisions of 25 simulations": {"decision.simulations": 25},
+    "decisions of 100 simulations": {"decision.simulations": 100},
     "discount 0.99": {"search.discount": 0.99},
     "discount 0.97": {"search.discount": 0.97},
     "value of the root: mean": {"selfplay.root_value": "mean"},

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,9 @@ def kill_after(command: list[str], seconds: float) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", CASES)
-def test_killed_at_random_moments_it_ends_in_the_same_bytes(tmp_path: Path, preset: str) -> None:
+def test_killed_at_random_moments_it_ends_in_the_same_bytes(
+    tmp_path: Path, preset: str, measured: Callable[[str], None]
+) -> None:
     overrides, episodes, kills = CASES[preset]
     script = tmp_path / "train.py"
     options = {"tests": str(Path(__file__).parent), "preset": preset, "overrides": overrides, "episodes": episodes}
@@ -97,4 +100,6 @@ def test_killed_at_random_moments_it_ends_in_the_same_bytes(tmp_path: Path, pres
                 load_checkpoint(link)
     assert killed > 0
     subprocess.run(command("killed"), check=True, capture_output=True)
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    whole = contents(tmp_path / "whole")
+    assert contents(tmp_path / "killed") == whole
+    measured(f"{preset}, {episodes} episodes: {killed} kills, resumed: {len(whole)} files, byte for byte the same")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from fx_pipeline.agents.base import Budget, SelectionScore, TrainingData
+from fx_pipeline.agents.muzero import training
 from fx_pipeline.agents.muzero.bundle import BUNDLE_NAME
 from fx_pipeline.agents.muzero.checkpoint import RECORD_NAME, WEIGHTS_NAME, load_checkpoint, write_checkpoint
 from fx_pipeline.agents.muzero.config import load_config
@@ -23,6 +25,7 @@ from fx_pipeline.agents.muzero.errors import TrainingDivergedError
 from fx_pipeline.agents.muzero.learner import Learner
 from fx_pipeline.agents.muzero.networks import build_networks
 from fx_pipeline.agents.muzero.policy import MuZeroPolicy
+from fx_pipeline.agents.muzero.selfplay import SelfPlay
 from fx_pipeline.agents.muzero.torch_settings import learning_device
 from fx_pipeline.agents.muzero.trainer import BUNDLE_FOLDER, KEPT_FOLDER, MuZeroTrainer
 from fx_pipeline.environment.lockstep import LockstepEnvironment
@@ -155,6 +158,26 @@ def test_two_runs_give_the_same_bytes_and_another_seed_others(trained, market, t
     assert contents(tmp_path / "again") == contents(folder)
     assert first_iteration(market, tmp_path / "same") == checkpoint.history[0]
     assert first_iteration(market, tmp_path / "other", seed=1) != checkpoint.history[0]
+
+
+def test_in_turns_or_side_by_side_makes_the_same_bytes(market, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(training, "workers_available", lambda: 2)
+    played_by: list[str] = []
+    collect = SelfPlay.collect
+
+    def noted(self, planner):
+        played_by.append(threading.current_thread().name)
+        return collect(self, planner)
+
+    monkeypatch.setattr(SelfPlay, "collect", noted)
+    # With as many threads as cores they take turns, unless self-play has been given threads of its own.
+    for name, workers in (("turns", 0), ("beside", 1)):
+        overrides = {**OVERRIDES, "runtime.threads": 2, "runtime.workers": workers}
+        train(market, tmp_path / name, overrides=overrides)
+    half = len(played_by) // 2
+    assert {name.startswith("selfplay") for name in played_by[:half]} == {False}
+    assert {name.startswith("selfplay") for name in played_by[half:]} == {True}
+    assert (tmp_path / "turns" / WEIGHTS_NAME).read_bytes() == (tmp_path / "beside" / WEIGHTS_NAME).read_bytes()
 
 
 def test_a_clock_ends_a_training(market, tmp_path) -> None:

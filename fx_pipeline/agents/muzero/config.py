@@ -350,7 +350,9 @@ class RuntimeConfig:
     Attributes
     ----------
     threads : int
-        Threads of torch. Weights depend on it in their last bits, so it is a setting and not the machine's.
+        Threads of torch. Weights depend on it in their last bits, so it is a setting and not the machine's. More than
+        one pays for large networks where no other program wants the cores (see `torch_settings`). Where they leave
+        none free, learning and self-play take turns.
     device : str
         Where the learner learns: "cpu", "cuda", or "auto", a GPU where there is one; self-play is on the CPU. Weights
         depend on it.

@@ -34,7 +34,7 @@ from fx_pipeline.agents.muzero.retention import Retention
 from fx_pipeline.agents.muzero.seeds import Purpose, derived_seed, generator
 from fx_pipeline.agents.muzero.selection import Judge, Judged, Judgement, split_starts
 from fx_pipeline.agents.muzero.selfplay import SelfPlay
-from fx_pipeline.agents.muzero.torch_settings import learning_device
+from fx_pipeline.agents.muzero.torch_settings import CPU, learning_device
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,11 @@ class Training:
         self.device = device.type
         self.learner = Learner(networks, config.learner, derived_seed(seed, Purpose.PROJECTION), device)
         # A core that the learner works on is not free for self-play beside it.
-        workers = config.runtime.workers or max(1, workers_available() - config.runtime.threads)
+        runtime, cores = config.runtime, workers_available()
+        free = runtime.workers or cores - runtime.threads
+        # Threads that share a layer wait for the slowest: none may have its core taken from it.
+        turns = free < 1 and runtime.threads > 1 and device == CPU
+        workers = cores if turns else max(1, free)
         self.planner = make_planner(self.engine, self.learner.acting, config.search, workers=workers)
         self.replay = Replay(config.replay, settings.session_bars)
         self.selfplay = SelfPlay(config, replace(data, starts=split.played), self.replay, seed)
@@ -95,11 +99,11 @@ class Training:
             settings.root_value == "best",
         )
         self._judge = Judge(config, data, split.judged) if len(split.judged) else None
+        compiled = isinstance(self.planner, Engine)
         # The oracle's torch would contend with the learner's for its threads.
-        self._beside = (
-            ThreadPoolExecutor(1, thread_name_prefix="selfplay") if isinstance(self.planner, Engine) else None
-        )
-        if budget.minutes is not None and self._beside is not None:
+        beside = compiled and not turns
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="selfplay") if beside else None
+        if budget.minutes is not None and compiled:
             # Self-play's kernels are loaded, and on a fresh machine compiled, before the clock starts.
             Judge(config, data, np.resize(split.played, 2)).judge(self.planner, 0)
         self._on_score = on_score
