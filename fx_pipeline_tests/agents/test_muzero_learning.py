@@ -22,7 +22,7 @@ from fx_pipeline.prove_command import bar_table
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 #: The hour ends a training only where something is stuck.
 STUCK_MINUTES, SESSIONS = 60.0, 256
-EPISODES = {"ou": 1536, "regime": 1920, "walk": 768}
+EPISODES = {"ou": 1152, "regime": 1536, "walk": 768}
 
 
 @pytest.mark.parametrize("market", EPISODES)
