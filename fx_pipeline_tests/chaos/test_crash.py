@@ -259,6 +259,7 @@ def test_the_command_itself_survives_a_kill(replay_store: Path, tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_killed_ingestion_ends_as_an_undisturbed_one(nursery: Nursery, month_store: Path, tmp_path: Path) -> None:
     market = PaperMarket(month_store, synthetic=False)
     with running(lambda: Exchange.history(market, AccountConfig(), [INSTRUMENT])) as bench:
@@ -289,6 +290,9 @@ def test_a_killed_ingestion_ends_as_an_undisturbed_one(nursery: Nursery, month_s
                         time.sleep(0.0005)
                     if runs(child):
                         killed += 1
+                    else:
+                        # Measured while the machine was busier, or little was left to do: kill sooner.
+                        whole_s *= 0.9
                     nursery.kill(child)
                     assert_whole(data_dir)
                 else:
