@@ -13,7 +13,7 @@ from rich.table import Table
 from fx_pipeline.agents.base import Progress
 from fx_pipeline.agents.registry import agent as find_agent
 from fx_pipeline.progress_display import Display
-from fx_pipeline.proofs.bars import BAR_HEADINGS, bar_rows
+from fx_pipeline.proofs.bars import BAR_HEADINGS, bar_rows, bars_of
 from fx_pipeline.proofs.certify import prove_market
 from fx_pipeline.proofs.markets import MARKETS, TITLES, known_market
 from fx_pipeline.proofs.page import HEADINGS, table_rows
@@ -118,7 +118,7 @@ def show(result: Mapping[str, Any], page: Path, console: Console) -> None:
         console.print(line, highlight=False)
     for reason in result["missed"]:
         console.print(f"[red]missed[/] {reason}", highlight=False, soft_wrap=True)
-    if not bar_rows(result):
+    if not bars_of(result["preset"], result["market"]):
         console.print(f"no bar is set for the preset {result['preset']} on this market", highlight=False)
     elif not result["missed"]:
         aims: Sequence[str] = result["aims_reached"]
