@@ -30,6 +30,9 @@ class Agent:
         Preset name to a hash of its configuration.
     without_search : callable or None
         A loaded Policy to the greedy Policy of its policy network alone; None for an agent that does not search.
+    newest : callable or None
+        Folder of a training that is under way to the checkpoint of the newest weights that it has kept, which may not
+        be there yet; None for an agent that keeps none.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Agent:
     code_version: Callable[[], str]
     config_digest: Callable[[str], str]
     without_search: Callable[[Any], Policy] | None = None
+    newest: Callable[[Path], Path] | None = None
 
 
 def agent(name: str) -> Agent:
@@ -63,6 +67,13 @@ def _muzero_trainer(preset: str) -> Trainer:
     from fx_pipeline.agents.muzero.trainer import MuZeroTrainer
 
     return MuZeroTrainer(load_config(preset))
+
+
+def _muzero_newest(folder: Path) -> Path:
+    from fx_pipeline.agents.muzero.retention import LATEST
+    from fx_pipeline.agents.muzero.trainer import KEPT_FOLDER
+
+    return folder / KEPT_FOLDER / LATEST
 
 
 def _muzero_policy(folder: Path) -> Policy:
@@ -110,5 +121,6 @@ _AGENTS: Mapping[str, Agent] = {
         code_version=_muzero_code_version,
         config_digest=_muzero_config_digest,
         without_search=lambda policy: policy.without_search(),
+        newest=_muzero_newest,
     ),
 }

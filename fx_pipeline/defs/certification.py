@@ -40,6 +40,7 @@ def agent_certification(context: dg.AssetExecutionContext, config: CertifyConfig
     The same as `fx-pipeline prove`: each seed trains for the minutes of the budget on one path and is judged on
     another. Results lie in `proofs/` of the data folder; those of the command count as well.
     """
+    from fx_pipeline.proofs.bars import MILESTONES
     from fx_pipeline.proofs.certify import prove_market
     from fx_pipeline.proofs.markets import known_market
     from fx_pipeline.proofs.prove import Proof
@@ -52,12 +53,14 @@ def agent_certification(context: dg.AssetExecutionContext, config: CertifyConfig
         yield reporter(context, title)
 
     for market in [known_market(name) for name in config.markets]:
+        preset = config.preset or settings.preset
         proof = Proof(
             AGENT,
             market,
-            preset=config.preset or settings.preset,
+            preset=preset,
             minutes=config.minutes or settings.proof_minutes,
             seeds=config.seeds,
+            milestones=MILESTONES.get((preset, market), ()),
         )
         result = prove_market(proof, ppo=config.ppo, watch=watch, now=lambda: dt.datetime.now(dt.UTC))
         write_result(result, settings.layout.proofs)

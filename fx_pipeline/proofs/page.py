@@ -69,6 +69,51 @@ def curve_figure(result: Mapping[str, Any]) -> dict[str, Any]:
     return {"data": data, "layout": layout}
 
 
+def milestone_figure(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Build the chart of what the weights make as they learn, by search and by the policy head alone.
+
+    Returns
+    -------
+    dict or None
+        A plotly figure: share of the optimum over episodes, of each seed and their mean, by the weights of that moment
+        (those chosen at the end may be of another); None where no milestone was judged with and without search.
+    """
+    best, seeds, marks = result["optimum_pips"], result["seeds"], [one["episodes"] for one in result["milestones"]]
+    if not result["milestones"] or result["learning_policy_share_mean"] is None:
+        return None
+    data: list[dict[str, Any]] = []
+    for name, key, mean, colour in (
+        ("search", "pips_per_episode", "share_mean", _COLOURS[0]),
+        ("policy head alone", "policy_pips_per_episode", "policy_share_mean", _COLOURS[2]),
+    ):
+        lines = [[(one["episodes"], one[key] / best) for one in seed["milestones"]] for seed in seeds]
+        lines.append([(one["episodes"], one[mean]) for one in result["milestones"]])
+        for number, line in enumerate(lines):
+            of_all = number == len(seeds)
+            label = "mean of seeds" if of_all else f"seed {seeds[number]['seed']}"
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines+markers" if of_all else "lines",
+                    "name": f"{name}, {label}",
+                    "showlegend": of_all,
+                    "x": [at for at, _ in line],
+                    "y": [round(share, 4) for _, share in line],
+                    "line": {"color": colour, "width": 3 if of_all else 1},
+                    "opacity": 1.0 if of_all else 0.35,
+                    "hovertemplate": "%{x:,.0f} episodes: %{y:.1%}",
+                }
+            )
+    layout = {
+        "height": 360,
+        "plot_bgcolor": "white",
+        "font": {"family": "system-ui, sans-serif", "color": "#1d2733", "size": 12},
+        "xaxis": {"title": {"text": "episodes of self-play"}, "type": "log", "tickvals": marks, "gridcolor": _GRID},
+        "yaxis": {"title": {"text": "share of the optimum"}, "tickformat": ".0%", "gridcolor": _GRID},
+    }
+    return {"data": data, "layout": layout}
+
+
 def table_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Return the lines of the table of seeds, as `HEADINGS` names them."""
 
@@ -99,6 +144,13 @@ def render_page(result: Mapping[str, Any]) -> str:
     import plotly.io
 
     chart = plotly.io.to_html(curve_figure(result), include_plotlyjs=True, full_html=False, validate=False)
+    way = milestone_figure(result)
+    learning = ""
+    if way is not None:
+        drawn = plotly.io.to_html(way, include_plotlyjs=False, full_html=False, validate=False)
+        learning = (
+            f"<h2>By search and by the policy head alone</h2>{drawn}<p>Greedy, by the weights of that moment.</p>"
+        )
     bars = bar_rows(result)
     said = [f"missed: {reason}" for reason in result["missed"]]
     if bars and not said:
@@ -112,10 +164,10 @@ def render_page(result: Mapping[str, Any]) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Proof: {escape(title)}</title>'
         "<style>body{font:15px system-ui,sans-serif;max-width:1000px;margin:2em auto;color:#1d2733}"
-        "td,th{text-align:right;padding:.2em .8em}td:first-child{text-align:left}</style></head>"
+        "td,th{text-align:right;padding:.2em .5em;white-space:nowrap}td:first-child{text-align:left}</style></head>"
         f"<body><h1>Proof: {escape(title)}</h1><p>{escape(made)}</p>{chart}"
         "<p>Lines are play with exploration while learning, diamonds the greedy policy on another path with two "
-        f"standard errors.</p>{_html_table(HEADINGS, table_rows(result))}"
+        f"standard errors.</p>{_html_table(HEADINGS, table_rows(result))}{learning}"
         f"{_html_table(BAR_HEADINGS, bars) if bars else ''}<ul>{verdict}</ul></body></html>\n"
     )
 

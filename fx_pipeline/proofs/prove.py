@@ -1,6 +1,7 @@
 """The proof itself: train on one path of a market, play another one, for several seeds."""
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.agents.base import Budget, Progress, TrainingData
+from fx_pipeline.agents.registry import Agent
 from fx_pipeline.agents.registry import agent as find_agent
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.proofs.markets import BARS, COSTS, MarketName, proof_market
-from fx_pipeline.proofs.play import SESSIONS, draw_starts, play
+from fx_pipeline.proofs.play import SESSIONS, Played, draw_starts, play
 from fx_pipeline.sessions.index import valid_starts
 
 #: More than any clock allows: the minutes end a training.
@@ -48,6 +50,8 @@ class Proof:
         Bars of each path.
     jobs : int
         Trainings at once.
+    milestones : tuple of int
+        Episodes, increasing, after which the weights of that moment are judged as well.
     """
 
     agent: str
@@ -59,6 +63,28 @@ class Proof:
     sessions: int = SESSIONS
     bars: int = BARS
     jobs: int = 1
+    milestones: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Milestone:
+    """What the weights of a moment of a training make, on the sessions that judge the training.
+
+    Attributes
+    ----------
+    episodes : int
+        The mark: the weights are the newest that the training had kept when it passed it.
+    seconds : float
+        Of training until then.
+    pips_per_episode : float
+    policy_pips_per_episode : float or None
+        Without search; None for agents that do not search.
+    """
+
+    episodes: int
+    seconds: float
+    pips_per_episode: float
+    policy_pips_per_episode: float | None
 
 
 @dataclass(frozen=True)
@@ -81,6 +107,8 @@ class SeedResult:
         (seconds of training, pips per episode) as it learned, with its exploration on.
     counters : Mapping
         How much it trained.
+    milestones : list of Milestone
+        Those of the proof that it passed.
     """
 
     seed: int
@@ -92,6 +120,7 @@ class SeedResult:
     evaluation_seconds: float
     curve: list[tuple[float, float]] = field(default_factory=list)
     counters: Mapping[str, float] = field(default_factory=dict)
+    milestones: list[Milestone] = field(default_factory=list)
 
 
 @contextmanager
@@ -142,39 +171,59 @@ def prove_seed(
     trainer, data = found.trainer(proof.preset), training_data(proof, seed)
     curve: list[tuple[float, float]] = []
     figures: dict[str, float] = {}
-
-    began = clock()
-
-    def watched(fraction: float, metrics: Mapping[str, float]) -> None:
-        nonlocal began
-        if not figures:
-            # What a trainer loads before its first iteration is not training.
-            began = clock() - metrics.get("seconds", 0.0)
-        for name, shown in (("episodes", "episodes"), ("pips_per_episode", "pips an episode so far")):
-            if name in metrics:
-                figures[shown] = metrics[name]
-        if "pips_per_episode" in metrics:
-            curve.append((round(clock() - began, 3), float(metrics["pips_per_episode"])))
-        # 1.0 says that the judging, too, is done.
-        progress(min(fraction, 0.999), figures)
-
-    def judged(fraction: float) -> None:
-        progress(0.999, {"of the judging": fraction})
+    passed: dict[int, float] = {}
 
     with tempfile.TemporaryDirectory(prefix="fx-proof-") as folder:
+        training, marks = Path(folder) / "training", Path(folder) / "milestones"
+        training.mkdir()
+        began = clock()
+
+        def watched(fraction: float, metrics: Mapping[str, float]) -> None:
+            nonlocal began
+            if not figures:
+                # What a trainer loads before its first iteration is not training.
+                began = clock() - metrics.get("seconds", 0.0)
+            for name, shown in (("episodes", "episodes"), ("pips_per_episode", "pips an episode so far")):
+                if name in metrics:
+                    figures[shown] = metrics[name]
+            if "pips_per_episode" in metrics:
+                curve.append((round(clock() - began, 3), float(metrics["pips_per_episode"])))
+            for mark in proof.milestones:
+                # Episodes are counted when they begin: with more than `mark`, the weights after `mark` are kept.
+                if (
+                    mark not in passed
+                    and mark < metrics.get("episodes", 0.0)
+                    and _keep(found, training, marks / f"{mark}")
+                ):
+                    passed[mark] = round(clock() - began, 3)
+            # 1.0 says that the judging, too, is done.
+            progress(min(fraction, 0.999), figures)
+
         checkpoint = trainer.train(
             data,
             Budget(proof.episodes, minutes=proof.minutes),
             seed=seed,
-            folder=Path(folder),
+            folder=training,
             resume=False,
             progress=watched,
         )
         trained = clock()
         market, starts = evaluation_sessions(proof, seed)
-        policy = found.load_policy(Path(folder))
-        done = play(market, starts, policy, progress=judged)
-        alone = None if found.without_search is None else play(market, starts, found.without_search(policy))
+
+        def judge(weights: Path, part: int) -> tuple[Played, Played | None]:
+            def judged(fraction: float) -> None:
+                progress(0.999, {"of the judging": (part + fraction) / (1 + len(passed))})
+
+            policy = found.load_policy(weights)
+            done = play(market, starts, policy, progress=judged)
+            return done, None if found.without_search is None else play(market, starts, found.without_search(policy))
+
+        done, alone = judge(training, 0)
+        milestones = []
+        for part, (mark, seconds) in enumerate(passed.items(), 1):
+            then, head = judge(marks / f"{mark}", part)
+            pips = None if head is None else head.pips_per_episode
+            milestones.append(Milestone(mark, seconds, then.pips_per_episode, pips))
     result = SeedResult(
         seed=seed,
         pips_per_episode=done.pips_per_episode,
@@ -189,9 +238,18 @@ def prove_seed(
             for name in ("episodes", "steps", "updates")
             if name in checkpoint.metrics
         },
+        milestones=milestones,
     )
     progress(1.0, outcome(result))
     return result
+
+
+def _keep(found: Agent, training: Path, place: Path) -> bool:
+    """Copy the newest weights of a training to a place; whether there were any."""
+    if found.newest is None or not found.newest(training).exists():
+        return False
+    shutil.copytree(found.newest(training), place)
+    return True
 
 
 def outcome(result: SeedResult) -> dict[str, float]:

@@ -14,7 +14,7 @@ from fx_pipeline.proofs.markets import MARKETS
 from fx_pipeline.proofs.optimum import optimum_pips
 from fx_pipeline.proofs.prove import Proof, SeedResult
 
-SCHEMA = 1
+SCHEMA = 2
 #: What the first line of a table and a JSON consumer look at.
 HEADLINE = (
     "market",
@@ -58,7 +58,9 @@ def summary(
     dict
         JSON-able. `minutes` is the budget, `training_minutes` what the slowest training took. Shares are of the
         optimum, null on `walk`, which has none. `pips_per_episode` is the worst seed's and `trades_per_episode` the
-        greatest of any seed. `episodes_per_hour` is what self-play played beside learning, mean over seeds; null where
+        greatest of any seed. `milestones` says, for each that all seeds passed, the mean share with and without search;
+        `learning_share_mean` and `learning_policy_share_mean` are the means over them, null where there are none.
+        `episodes_per_hour` is what self-play played beside learning, mean over seeds; null where
         an agent does not count its steps, or trainings shared the cores.
     """
     best = optimum_pips(proof.market)
@@ -73,6 +75,22 @@ def summary(
 
     def details(all_of: Sequence[SeedResult]) -> list[dict[str, Any]]:
         return [{**asdict(one), "share": share(one.pips_per_episode)} for one in all_of]
+
+    milestones: list[dict[str, Any]] = []
+    for number, mark in enumerate(proof.milestones):
+        passed = [one.milestones[number] for one in results if len(one.milestones) > number]
+        if len(passed) == len(results):
+            milestones.append(
+                {
+                    "episodes": mark,
+                    "share_mean": mean_share([one.pips_per_episode for one in passed]),
+                    "policy_share_mean": mean_share([one.policy_pips_per_episode for one in passed]),
+                }
+            )
+
+    def over_milestones(name: str) -> float | None:
+        known: list[float] = [one[name] for one in milestones if one[name] is not None]
+        return sum(known) / len(known) if known else None
 
     pips = [one.pips_per_episode for one in results]
     made: dict[str, Any] = {
@@ -93,6 +111,9 @@ def summary(
         "trades_per_episode": max(one.trades_per_episode for one in results),
         "policy_share_mean": mean_share([one.policy_pips_per_episode for one in results]),
         "ppo_share_mean": mean_share([one.pips_per_episode for one in peers]),
+        "milestones": milestones,
+        "learning_share_mean": over_milestones("share_mean"),
+        "learning_policy_share_mean": over_milestones("policy_share_mean"),
         "episodes_per_hour": _episodes_per_hour(proof, results),
         "seconds": seconds,
         "seeds": details(results),

@@ -38,6 +38,9 @@ class RuleTrainer:
             if episode % 2 == 0:
                 metrics["pips_per_episode"] = 10.0 * episode
             history.append(metrics)
+            # Three episodes make two that are over.
+            (folder / "newest").mkdir(exist_ok=True)
+            (folder / "newest" / "episodes").write_text(f"{episode - 1}")
             if progress is not None:
                 progress(episode / 4, metrics)
         return Checkpoint(folder, "0", {"episodes": 4.0}, history)
@@ -51,6 +54,13 @@ class StandIn:
     policy: Policy
     head: Policy | None
     code: str = "code-1"
+    loaded: list[str] = field(default_factory=list)
+
+    def load(self, folder: Path) -> Policy:
+        """The policy, whatever was trained; `loaded` has the episodes behind the weights, if the folder says so."""
+        said = folder / "episodes"
+        self.loaded.append(said.read_text() if said.exists() else "end")
+        return self.policy
 
 
 @pytest.fixture
@@ -67,12 +77,13 @@ def rule_agent(monkeypatch: pytest.MonkeyPatch) -> StandIn:
         name="rule",
         title="A rule",
         trainer=lambda preset: agent.trainer,
-        load_policy=lambda folder: agent.policy,
+        load_policy=agent.load,
         episodes=lambda preset: 4,
         reward=lambda preset: RewardConfig(),
         code_version=lambda: agent.code,
         config_digest=config_digest,
         without_search=lambda policy: agent.head,
+        newest=lambda folder: folder / "newest",
     )
     monkeypatch.setattr(registry, "_AGENTS", {**registry._AGENTS, "rule": entry})
     return agent

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,42 @@ def test_progress_tells_episodes_and_pips_and_ends_with_the_result(rule_agent: "
     assert one.curve == [(1.0, 20.0), (2.0, 40.0)]
 
 
+def test_weights_are_judged_as_they_learn(rule_agent: "StandIn") -> None:
+    marked = replace(PROOF, milestones=(1, 3, 4))
+    ticks = iter(range(100))
+    one = prove_seed(marked, 0, clock=lambda: next(ticks))
+    assert rule_agent.loaded == ["end", "1", "3"], "the fourth episode is the last: those weights are the end's"
+    assert [mark.episodes for mark in one.milestones] == [1, 3]
+    assert one.milestones[0].seconds < one.milestones[1].seconds < one.seconds
+    for mark in one.milestones:
+        assert mark.pips_per_episode == one.pips_per_episode
+        assert mark.policy_pips_per_episode == one.policy_pips_per_episode
+
+    made = prove(marked)
+    assert [mark["episodes"] for mark in made["milestones"]] == [1, 3]
+    assert made["learning_share_mean"] == pytest.approx(made["share_mean"])
+    assert made["learning_policy_share_mean"] == pytest.approx(made["policy_share_mean"])
+    assert made["learning_policy_share_mean"] < made["learning_share_mean"]
+
+
+def test_milestone_that_a_seed_did_not_pass_is_left_out_of_the_mean(rule_agent: "StandIn") -> None:
+    marked = replace(PROOF, milestones=(1, 3))
+    results = prove_seeds(marked)
+    results[1] = replace(results[1], milestones=results[1].milestones[:1])
+    made = result.summary(marked, results, [], made_by={"code_version": "", "config_digest": ""}, seconds=1, date="")
+    assert [mark["episodes"] for mark in made["milestones"]] == [1]
+
+
+def test_agent_that_keeps_no_weights_has_no_milestones(rule_agent: "StandIn", monkeypatch: Any) -> None:
+    from fx_pipeline.agents import registry
+
+    entry = replace(registry._AGENTS["rule"], newest=None)
+    monkeypatch.setattr(registry, "_AGENTS", {"rule": entry})
+    made = prove(replace(PROOF, milestones=(1, 3)))
+    assert made["milestones"] == [] and made["learning_share_mean"] is None
+    assert "search beats its own head, learning" in made["not_measured"]
+
+
 def test_summary_has_the_worst_seed_and_the_means(rule_agent: "StandIn") -> None:
     made = prove()
     shares = [seed["share"] for seed in made["seeds"]]
@@ -90,8 +127,6 @@ def test_summary_has_the_worst_seed_and_the_means(rule_agent: "StandIn") -> None
 
 
 def test_episodes_an_hour_are_of_the_steps_that_were_played(rule_agent: "StandIn") -> None:
-    from dataclasses import replace
-
     assert prove()["episodes_per_hour"] is None, "the rule counts no steps"
     results = prove_seeds(PROOF)
     counted = [
@@ -108,8 +143,6 @@ def test_episodes_an_hour_are_of_the_steps_that_were_played(rule_agent: "StandIn
 
 
 def test_agent_that_does_not_search_has_no_share_without_it(rule_agent: "StandIn", monkeypatch: Any) -> None:
-    from dataclasses import replace
-
     from fx_pipeline.agents import registry
 
     entry = replace(registry._AGENTS["rule"], without_search=None)
@@ -142,6 +175,20 @@ def test_chart_has_a_line_and_a_diamond_for_each_seed(rule_agent: "StandIn") -> 
     assert figure["data"][0]["y"] == [20.0, 40.0]
 
 
+def test_second_chart_sets_the_search_against_its_head(rule_agent: "StandIn") -> None:
+    made = prove(replace(PROOF, milestones=(1, 3)))
+    figure = page.milestone_figure(made)
+    assert figure is not None
+    names = [trace["name"] for trace in figure["data"] if trace["showlegend"]]
+    assert names == ["search, mean of seeds", "policy head alone, mean of seeds"]
+    mean = figure["data"][2]
+    assert mean["x"] == [1, 3]
+    assert mean["y"] == [round(made["share_mean"], 4)] * 2
+    assert "By search and by the policy head alone" in page.render_page(made)
+    without = prove()
+    assert page.milestone_figure(without) is None and "policy head alone</h2>" not in page.render_page(without)
+
+
 def test_proof_older_than_the_code_is_outdated(rule_agent: "StandIn") -> None:
     results = {market: {**prove(), "market": market} for market in ("ou", "regime")}
     assert outdated(results, "rule") == ["walk: rule was never proved on it"]
@@ -172,7 +219,7 @@ def test_command_prints_one_object_a_market(rule_agent: "StandIn", command: Any,
     assert "curve" not in lines[0]["seeds"][0]
     assert "missed leaves noise alone" in done.stderr
     table = done.stderr[done.stderr.rindex("market") :]
-    assert [table.count(name) for name in ("ou, small", "regime,", "walk, small")] == [3, 2, 2], "the table comes last"
+    assert [table.count(name) for name in ("ou, small", "regime,", "walk, small")] == [4, 2, 2], "the table comes last"
     assert set(result.read_results(tmp_path / "data" / "proofs", "rule")) == {"ou", "regime", "walk"}
 
 
