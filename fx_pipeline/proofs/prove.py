@@ -1,7 +1,6 @@
 """The proof itself: train on one path of a market, play another one, for several seeds."""
 
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.agents.base import Budget, Progress, TrainingData
-from fx_pipeline.agents.registry import Agent
 from fx_pipeline.agents.registry import agent as find_agent
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.proofs.markets import BARS, COSTS, MarketName, proof_market
 from fx_pipeline.proofs.play import SESSIONS, Played, draw_starts, play
+from fx_pipeline.proofs.recorder import Recorder
 from fx_pipeline.sessions.index import valid_starts
 
 #: More than any clock allows: the minutes end a training.
@@ -169,50 +168,25 @@ def prove_seed(
     """
     found = find_agent(proof.agent)
     trainer, data = found.trainer(proof.preset), training_data(proof, seed)
-    curve: list[tuple[float, float]] = []
-    figures: dict[str, float] = {}
-    passed: dict[int, float] = {}
-
     with tempfile.TemporaryDirectory(prefix="fx-proof-") as folder:
-        training, marks = Path(folder) / "training", Path(folder) / "milestones"
+        training = Path(folder) / "training"
         training.mkdir()
-        began = clock()
-
-        def watched(fraction: float, metrics: Mapping[str, float]) -> None:
-            nonlocal began
-            if not figures:
-                # What a trainer loads before its first iteration is not training.
-                began = clock() - metrics.get("seconds", 0.0)
-            for name, shown in (("episodes", "episodes"), ("pips_per_episode", "pips an episode so far")):
-                if name in metrics:
-                    figures[shown] = metrics[name]
-            if "pips_per_episode" in metrics:
-                curve.append((round(clock() - began, 3), float(metrics["pips_per_episode"])))
-            for mark in proof.milestones:
-                # Episodes are counted when they begin: with more than `mark`, the weights after `mark` are kept.
-                if (
-                    mark not in passed
-                    and mark < metrics.get("episodes", 0.0)
-                    and _keep(found, training, marks / f"{mark}")
-                ):
-                    passed[mark] = round(clock() - began, 3)
-            # 1.0 says that the judging, too, is done.
-            progress(min(fraction, 0.999), figures)
-
+        newest = None if found.newest is None else found.newest(training)
+        recorder = Recorder(proof.milestones, newest, Path(folder) / "milestones", progress, clock)
         checkpoint = trainer.train(
             data,
             Budget(proof.episodes, minutes=proof.minutes),
             seed=seed,
             folder=training,
             resume=False,
-            progress=watched,
+            progress=recorder.listen,
         )
         trained = clock()
         market, starts = evaluation_sessions(proof, seed)
 
         def judge(weights: Path, part: int) -> tuple[Played, Played | None]:
             def judged(fraction: float) -> None:
-                progress(0.999, {"of the judging": (part + fraction) / (1 + len(passed))})
+                progress(0.999, {"of the judging": (part + fraction) / (1 + len(recorder.passed))})
 
             policy = found.load_policy(weights)
             done = play(market, starts, policy, progress=judged)
@@ -220,8 +194,8 @@ def prove_seed(
 
         done, alone = judge(training, 0)
         milestones = []
-        for part, (mark, seconds) in enumerate(passed.items(), 1):
-            then, head = judge(marks / f"{mark}", part)
+        for part, (mark, seconds) in enumerate(recorder.passed.items(), 1):
+            then, head = judge(recorder.copy_of(mark), part)
             pips = None if head is None else head.pips_per_episode
             milestones.append(Milestone(mark, seconds, then.pips_per_episode, pips))
     result = SeedResult(
@@ -230,9 +204,9 @@ def prove_seed(
         trades_per_episode=done.trades_per_episode,
         standard_error_pips=done.standard_error_pips,
         policy_pips_per_episode=None if alone is None else alone.pips_per_episode,
-        seconds=trained - began,
+        seconds=trained - recorder.began,
         evaluation_seconds=clock() - trained,
-        curve=curve,
+        curve=recorder.curve,
         counters={
             name: float(checkpoint.metrics[name])
             for name in ("episodes", "steps", "updates")
@@ -242,14 +216,6 @@ def prove_seed(
     )
     progress(1.0, outcome(result))
     return result
-
-
-def _keep(found: Agent, training: Path, place: Path) -> bool:
-    """Copy the newest weights of a training to a place; whether there were any."""
-    if found.newest is None or not found.newest(training).exists():
-        return False
-    shutil.copytree(found.newest(training), place)
-    return True
 
 
 def outcome(result: SeedResult) -> dict[str, float]:

@@ -28,6 +28,7 @@ from fx_pipeline.agents.muzero.policy import MuZeroPolicy
 from fx_pipeline.agents.muzero.selfplay import SelfPlay
 from fx_pipeline.agents.muzero.torch_settings import learning_device
 from fx_pipeline.agents.muzero.trainer import BUNDLE_FOLDER, KEPT_FOLDER, MuZeroTrainer
+from fx_pipeline.agents.registry import agent
 from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.market.costs import build_fills
 from fx_pipeline.market.errors import ConfigurationError, DataError
@@ -148,6 +149,15 @@ def test_what_a_training_leaves(trained) -> None:
     assert record["counters"] == {"episodes": 6, "iterations": ITERATIONS, "steps": 2160, "updates": 27}
     assert record["outcomes"] == ["UP", "NEUTRAL", "DOWN"]
     assert all(np.isfinite(value) for value in checkpoint.metrics.values())
+
+
+def test_the_newest_weights_are_found_by_the_agents_name(trained) -> None:
+    folder, _, _ = trained
+    muzero = agent("muzero")
+    newest = muzero.newest(folder)
+    assert json.loads((newest / RECORD_NAME).read_text())["counters"]["episodes"] == 6
+    muzero.load_policy(newest)
+    assert not muzero.newest(folder / "not begun").exists()
 
 
 def test_two_runs_give_the_same_bytes_and_another_seed_others(trained, market, tmp_path) -> None:
