@@ -38,7 +38,7 @@ test: $(STAMP) ## Run all tests but the slow ones.
 	$(BIN)/pytest -n 2 -m "not slow"
 
 test-slow: $(STAMP) ## Run the slow tests.
-	$(BIN)/pytest -n 2 -m slow
+	$(BIN)/pytest -n 2 -m slow --durations 12 --durations-min 10
 
 lint: $(STAMP) ## Check style, types and the walls between rooms.
 	$(BIN)/ruff check .

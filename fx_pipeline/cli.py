@@ -375,13 +375,14 @@ def prove(
     """Prove that an agent learns, on synthetic markets whose best policy is known.
 
     Each seed trains on one path and is judged, greedily, on 512 sessions of another one. Shares are of what the best
-    policy earns; the walk has nothing to earn, there an agent must learn not to trade. On ou the weights are judged
-    while they learn as well, with and without search. The result and its learning curves are written to
-    proofs/AGENT/MARKET.json and .html.
+    policy earns; the walk has nothing to earn, there an agent must learn not to trade. For the preset small on ou, the
+    weights of some moments of the training are judged as well, with and without search. The result and its learning
+    curves are written to proofs/AGENT/MARKET.json and .html.
 
     --json prints an object with market, share_worst, share_mean, pips_per_episode (worst seed), trades_per_episode
     (greatest of any seed), policy_share_mean (without search), ppo_share_mean, seconds, missed, milestones
-    (mean shares with and without search after so many episodes), and the seeds.
+    (mean shares with and without search after so many episodes), their means learning_share_mean and
+    learning_policy_share_mean, and the seeds.
     """
     with clear_errors():
         from fx_pipeline.proofs.result import without_curves

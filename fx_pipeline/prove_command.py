@@ -13,7 +13,7 @@ from rich.table import Table
 from fx_pipeline.agents.base import Progress
 from fx_pipeline.agents.registry import agent as find_agent
 from fx_pipeline.progress_display import Display
-from fx_pipeline.proofs.bars import BAR_HEADINGS, MILESTONES, bar_rows, bars_of
+from fx_pipeline.proofs.bars import BAR_HEADINGS, bar_rows, bars_of, milestones_of
 from fx_pipeline.proofs.certify import prove_market
 from fx_pipeline.proofs.markets import MARKETS, TITLES, known_market
 from fx_pipeline.proofs.page import HEADINGS, table_rows
@@ -84,7 +84,7 @@ def run_proofs(options: ProveOptions, console: Console, done: Callable[[Mapping[
             options.minutes,
             seeds=options.seeds,
             jobs=options.jobs,
-            milestones=MILESTONES.get((options.preset, market), ()),
+            milestones=milestones_of(options.preset, market),
         )
         console.print(f"[bold]{market}[/]: {TITLES[market]}", highlight=False)
         result = prove_market(proof, ppo=options.ppo, watch=watch, now=lambda: dt.datetime.now(dt.UTC))

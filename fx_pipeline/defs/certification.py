@@ -40,7 +40,7 @@ def agent_certification(context: dg.AssetExecutionContext, config: CertifyConfig
     The same as `fx-pipeline prove`: each seed trains for the minutes of the budget on one path and is judged on
     another. Results lie in `proofs/` of the data folder; those of the command count as well.
     """
-    from fx_pipeline.proofs.bars import MILESTONES
+    from fx_pipeline.proofs.bars import milestones_of
     from fx_pipeline.proofs.certify import prove_market
     from fx_pipeline.proofs.markets import known_market
     from fx_pipeline.proofs.prove import Proof
@@ -60,7 +60,7 @@ def agent_certification(context: dg.AssetExecutionContext, config: CertifyConfig
             preset=preset,
             minutes=config.minutes or settings.proof_minutes,
             seeds=config.seeds,
-            milestones=MILESTONES.get((preset, market), ()),
+            milestones=milestones_of(preset, market),
         )
         result = prove_market(proof, ppo=config.ppo, watch=watch, now=lambda: dt.datetime.now(dt.UTC))
         write_result(result, settings.layout.proofs)

@@ -24,8 +24,8 @@ class Bar:
         Worth reaching, not judged: the number itself, or the factor by which to beat the other figure.
     beyond : bool
         Whether the figure must be past `least`, not only at it.
-    slack : float
-        How far on the wrong side of another figure it may be: what chance makes of a difference.
+    tolerance : float
+        How far on the wrong side of `least` the figure may be.
     """
 
     name: str
@@ -34,25 +34,25 @@ class Bar:
     least: float | str
     aim: float
     beyond: bool = False
-    slack: float = 0.0
+    tolerance: float = 0.0
 
     def missed(self, result: Mapping[str, Any]) -> str | None:
         """Say by how much a result misses the bar; None if it does not, or the proof did not measure it."""
         figure, least = result[self.figure], self.other(result)
         if figure is None or least is None:
             return None
-        distance = self.sign * (figure - least) + self.slack
+        distance = self.sign * (figure - least) + self.tolerance
         if distance > 0 or (distance == 0 and not self.beyond):
             return None
         wanted = ("more than" if self.beyond else "at least") if self.sign > 0 else "at most"
         named = f", the {self.least}" if isinstance(self.least, str) else ""
-        slack = f" less {self.slack:g}" if self.slack else ""
-        return f"{self.name}: {self.figure} is {figure:.3f}, wanted is {wanted} {least:.3f}{named}{slack}"
+        tolerated = f", with a tolerance of {self.tolerance:g}" if self.tolerance else ""
+        return f"{self.name}: {self.figure} is {figure:.3f}, wanted is {wanted} {least:.3f}{named}{tolerated}"
 
     def reached(self, result: Mapping[str, Any]) -> bool:
         """Whether a result reaches the aim as well."""
         figure, least = result[self.figure], self.other(result)
-        if figure is None or least is None:
+        if figure is None or least is None or self.missed(result) is not None:
             return False
         if isinstance(self.least, str):
             return bool(figure > self.aim * least)
@@ -69,7 +69,7 @@ _ON_OU = (
     Bar(
         "search beats its own head, learning", "learning_share_mean", 1, "learning_policy_share_mean", 1.05, beyond=True
     ),
-    Bar("search not behind its head, at the end", "share_mean", 1, "policy_share_mean", 1.05, slack=0.01),
+    Bar("search not behind its head, at the end", "share_mean", 1, "policy_share_mean", 1.05, tolerance=0.01),
     Bar("not below PPO", "share_mean", 1, "ppo_share_mean", 1.0),
 )
 _ON_REGIME = (Bar("not below PPO", "share_mean", 1, "ppo_share_mean", 1.0),)
@@ -81,8 +81,8 @@ _ON_WALK = (
 SEEDS = 5
 #: Minutes of training within which the bars of a preset are to be reached.
 MINUTES = {"small": 5.0, "full": 30.0}
-#: Episodes after which the weights are judged as well, where a bar is about what they are while learning.
-MILESTONES: Mapping[tuple[str, MarketName], tuple[int, ...]] = {("small", "ou"): (512, 768, 1024, 2048, 4096)}
+#: Ends of waves after which the weights are judged as well, where a bar is about what they are while learning.
+_MILESTONES: Mapping[tuple[str, MarketName], tuple[int, ...]] = {("small", "ou"): (512, 768, 1024, 2048, 4096)}
 #: A training looks at the clock now and then: the share by which it may be late.
 LATE = 0.05
 _BARS: Mapping[tuple[str, MarketName], tuple[Bar, ...]] = {
@@ -102,6 +102,11 @@ def bars_of(preset: str, market: MarketName) -> tuple[Bar, ...]:
     return _BARS.get((preset, market), ())
 
 
+def milestones_of(preset: str, market: MarketName) -> tuple[int, ...]:
+    """Return the episodes after which the bars want the weights judged as well, increasing; mostly none."""
+    return _MILESTONES.get((preset, market), ())
+
+
 def missed_bars(result: Mapping[str, Any]) -> list[str]:
     """List in words which bars the result of a proof misses.
 
@@ -119,9 +124,13 @@ def missed_bars(result: Mapping[str, Any]) -> list[str]:
 
 
 def unmeasured(result: Mapping[str, Any]) -> list[str]:
-    """List what a result does not say, and its bars would need: figures left out, and seeds fewer than `SEEDS`."""
+    """List what a result does not say, and its bars would need: figures, milestones, and seeds fewer than `SEEDS`."""
     bars = bars_of(result["preset"], result["market"])
     names = [bar.name for bar in bars if result[bar.figure] is None or bar.other(result) is None]
+    passed = {milestone["episodes"] for milestone in result["milestones"]}
+    ahead = [f"{mark:,}" for mark in milestones_of(result["preset"], result["market"]) if mark not in passed]
+    if ahead:
+        names.append(f"the search as it learns, after {', '.join(ahead)} episodes")
     if bars and len(result["seeds"]) < SEEDS:
         names.append(f"{SEEDS} seeds (this is {len(result['seeds'])})")
     return names
@@ -162,13 +171,13 @@ def bar_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
         said, text = _FIGURES[bar.figure]
         figure, other = result[bar.figure], bar.other(result)
         compared = "<= " if bar.sign < 0 else "> " if bar.beyond else ""
-        slack = f" - {bar.slack:.0%}" if bar.slack else ""
+        tolerated = f" {-bar.sign * bar.tolerance:+.0%}" if bar.tolerance else ""
         least = aim = ""
         if isinstance(bar.least, str) and other is not None:
             named = _OTHERS[bar.least]
-            least, aim = f"{compared}{other:{text}} {named}{slack}", f"> {bar.aim * other:{text}}"
+            least, aim = f"{compared}{other:{text}} {named}{tolerated}", f"> {bar.aim * other:{text}}"
         elif other is not None:
-            least, aim = f"{compared}{other:{text}}", f"{bar.aim:{text}}"
+            least, aim = f"{compared}{other:{text}}{tolerated}", f"{bar.aim:{text}}"
         state = "aim reached" if bar.reached(result) else "reached" if bar.missed(result) is None else "missed"
         if figure is None or other is None:
             state = "not measured"

@@ -59,7 +59,7 @@ def outdated(results: Mapping[str, Mapping[str, Any]], agent: str) -> list[str]:
     for market in MARKETS:
         result = results.get(market)
         if result is None:
-            problems.append(f"{market}: {agent} was never proved on it")
+            problems.append(f"{market}: {agent} was never proved on it, or by code that is too old to be read")
         elif result["code_version"] != found.code_version():
             problems.append(
                 f"{market}: the proof of {result['date']} is of code {result['code_version']}, "

@@ -94,7 +94,7 @@ def milestone_figure(result: Mapping[str, Any]) -> dict[str, Any] | None:
             data.append(
                 {
                     "type": "scatter",
-                    "mode": "lines+markers" if of_all else "lines",
+                    "mode": "lines+markers",
                     "name": f"{name}, {label}",
                     "showlegend": of_all,
                     "x": [at for at, _ in line],

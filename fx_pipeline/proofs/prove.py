@@ -50,7 +50,8 @@ class Proof:
     jobs : int
         Trainings at once.
     milestones : tuple of int
-        Episodes, increasing, after which the weights of that moment are judged as well.
+        Episodes, increasing, after which the weights of that moment are judged as well. An agent keeps weights now and
+        then (muzero at the end of a wave): those before the mark are taken where it keeps none at the mark.
     """
 
     agent: str

@@ -63,7 +63,7 @@ class Recorder:
         if "pips_per_episode" in metrics:
             self.curve.append((self._seconds(), float(metrics["pips_per_episode"])))
         for milestone in self._milestones:
-            # Episodes are counted when they begin: with more than that many, the weights after them have been kept.
+            # Episodes are counted when they begin: once there are more, what was learned of those before is kept.
             if milestone < metrics.get("episodes", 0.0) and milestone not in self.passed:
                 self._copy(milestone)
         # 1.0 says that the judging, too, is done.

@@ -15,6 +15,7 @@ from fx_pipeline.proofs.optimum import optimum_pips
 from fx_pipeline.proofs.prove import Proof, SeedResult
 
 SCHEMA = 2
+_OLDER = (1,)
 #: What the first line of a table and a JSON consumer look at.
 HEADLINE = (
     "market",
@@ -77,8 +78,8 @@ def summary(
         return [{**asdict(one), "share": share(one.pips_per_episode)} for one in all_of]
 
     milestones: list[dict[str, Any]] = []
-    for number, mark in enumerate(proof.milestones):
-        passed = [one.milestones[number] for one in results if len(one.milestones) > number]
+    for mark in proof.milestones:
+        passed = [then for one in results for then in one.milestones if then.episodes == mark]
         if len(passed) == len(results):
             milestones.append(
                 {
@@ -155,12 +156,12 @@ def write_result(result: Mapping[str, Any], folder: Path) -> Path:
 
 
 def read_results(folder: Path, agent: str) -> dict[str, dict[str, Any]]:
-    """Read the newest result of each market that was proved.
+    """Read the newest result of each market that was proved; one of an older schema counts as none.
 
     Raises
     ------
     DataError
-        If a file is damaged or of another schema.
+        If a file is damaged or of an unknown schema.
     """
     results: dict[str, dict[str, Any]] = {}
     for market in MARKETS:
@@ -169,6 +170,8 @@ def read_results(folder: Path, agent: str) -> dict[str, dict[str, Any]]:
             continue
         try:
             result = json.loads(path.read_bytes())
+            if result["schema"] in _OLDER:
+                continue
             if result["schema"] != SCHEMA:
                 raise ValueError(f"schema {result['schema']}, not {SCHEMA}")
         except (ValueError, KeyError, TypeError) as error:

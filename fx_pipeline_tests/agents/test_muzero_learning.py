@@ -39,7 +39,8 @@ def test_five_seeds_reach_every_bar_of_the_table(market: MarketName, measured: C
     assert bars and len(result["seeds"]) == SEEDS
     # PPO is given the same minutes, not episodes: `fx-pipeline prove` trains it.
     judged = [bar for bar in bars if bar.least != "ppo_share_mean"]
-    assert all(result[bar.figure] is not None for bar in judged)
+    assert all(result[bar.figure] is not None and bar.other(result) is not None for bar in judged)
+    assert [passed["episodes"] for passed in result["milestones"]] == list(milestones)
     assert [said for bar in judged if (said := bar.missed(result)) is not None] == []
 
 

@@ -13,6 +13,8 @@ from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.proofs.players import RangeRule
 
+EARLY, EARLY_HEAD = RangeRule(0.02, 0.7), RangeRule(0.01, 1.0)
+
 
 @dataclass
 class RuleTrainer:
@@ -57,10 +59,10 @@ class StandIn:
     loaded: list[str] = field(default_factory=list)
 
     def load(self, folder: Path) -> Policy:
-        """The policy, whatever was trained; `loaded` has the episodes behind the weights, if the folder says so."""
+        """The policy, after one episode a worse one; `loaded` has the episodes behind the weights, or "end"."""
         said = folder / "episodes"
         self.loaded.append(said.read_text() if said.exists() else "end")
-        return self.policy
+        return EARLY if self.loaded[-1] == "1" else self.policy
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def rule_agent(monkeypatch: pytest.MonkeyPatch) -> StandIn:
         reward=lambda preset: RewardConfig(),
         code_version=lambda: agent.code,
         config_digest=config_digest,
-        without_search=lambda policy: agent.head,
+        without_search=lambda policy: EARLY_HEAD if policy is EARLY else agent.head,
         newest=lambda folder: folder / "newest",
     )
     monkeypatch.setattr(registry, "_AGENTS", {**registry._AGENTS, "rule": entry})

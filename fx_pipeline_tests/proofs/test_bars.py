@@ -4,7 +4,16 @@ from typing import Any
 
 import pytest
 
-from fx_pipeline.proofs.bars import BAR_HEADINGS, aims_reached, bar_rows, bars_of, missed_bars, unmeasured
+from fx_pipeline.proofs.bars import (
+    BAR_HEADINGS,
+    Bar,
+    aims_reached,
+    bar_rows,
+    bars_of,
+    milestones_of,
+    missed_bars,
+    unmeasured,
+)
 
 
 def result(market: str = "ou", **changes: Any) -> dict[str, Any]:
@@ -22,6 +31,7 @@ def result(market: str = "ou", **changes: Any) -> dict[str, Any]:
         "ppo_share_mean": 0.81,
         "episodes_per_hour": 72_000.0,
         "seeds": [{}] * 5,
+        "milestones": [{"episodes": mark} for mark in milestones_of("small", "ou")],
     }
     return {**made, **changes}
 
@@ -47,7 +57,7 @@ def test_good_result_misses_nothing() -> None:
         ),
         (
             {"policy_share_mean": 0.861},
-            "share_mean is 0.850, wanted is at least 0.861, the policy_share_mean less 0.01",
+            "share_mean is 0.850, wanted is at least 0.861, the policy_share_mean, with a tolerance of 0.01",
         ),
         ({"ppo_share_mean": 0.86}, "not below PPO: share_mean is 0.850, wanted is at least 0.860, the ppo_share_mean"),
         ({"training_minutes": 6.0}, "in time: trained for 6.0 minutes, the bars are for 5"),
@@ -62,6 +72,24 @@ def test_what_was_not_measured_is_not_called_reached() -> None:
     assert unmeasured(result()) == []
     assert unmeasured(result(ppo_share_mean=None)) == ["not below PPO"]
     assert unmeasured(result(seeds=[{}])) == ["5 seeds (this is 1)"]
+
+
+def test_milestones_that_a_short_training_did_not_pass_are_named() -> None:
+    short = result(milestones=[{"episodes": 512}, {"episodes": 768}, {"episodes": 1024}])
+    assert unmeasured(short) == ["the search as it learns, after 2,048, 4,096 episodes"]
+    assert unmeasured(result("regime", milestones=[])) == []
+
+
+def test_aim_is_not_reached_where_the_bar_is_missed() -> None:
+    bar = Bar("beats a loser", "share_mean", 1, "policy_share_mean", 1.05, beyond=True)
+    loses = result(share_mean=-0.205, policy_share_mean=-0.2)
+    assert bar.missed(loses) is not None and not bar.reached(loses)
+
+
+def test_tolerance_is_on_the_wrong_side_whichever_that_is() -> None:
+    few = Bar("few trades", "trades_per_episode", -1, 10.0, 5.0, tolerance=0.5)
+    assert few.missed(result(trades_per_episode=10.4)) is None
+    assert few.missed(result(trades_per_episode=10.6)) is not None
 
 
 def test_equal_to_ppo_is_not_below_it() -> None:
@@ -109,7 +137,7 @@ def test_table_says_what_was_wanted_and_what_was_measured() -> None:
             "ou, small",
             "search not behind its head, at the end",
             "share, mean",
-            "85.9% head - 1%",
+            "85.9% head -1%",
             "> 90.2%",
             "85.0%",
             "reached",

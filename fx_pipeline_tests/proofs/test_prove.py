@@ -13,13 +13,14 @@ from typer.testing import CliRunner
 
 from fx_pipeline.cli import app
 from fx_pipeline.market.errors import DataError
-from fx_pipeline.proofs import page, ppo_peer, result
+from fx_pipeline.proofs import bars, page, ppo_peer, result
 from fx_pipeline.proofs.certify import outdated, prove_market
 from fx_pipeline.proofs.markets import proof_market
 from fx_pipeline.proofs.optimum import optimum_pips
 from fx_pipeline.proofs.play import draw_starts, play
 from fx_pipeline.proofs.players import BEST_RULES
 from fx_pipeline.proofs.prove import Proof, prove_seed, prove_seeds, unwatched
+from fx_pipeline_tests.proofs.conftest import EARLY, EARLY_HEAD
 
 if TYPE_CHECKING:
     from fx_pipeline_tests.proofs.conftest import StandIn
@@ -84,15 +85,21 @@ def test_weights_are_judged_as_they_learn(rule_agent: "StandIn") -> None:
     assert rule_agent.loaded == ["end", "1", "3"], "the fourth episode is the last: those weights are the end's"
     assert [mark.episodes for mark in one.milestones] == [1, 3]
     assert one.milestones[0].seconds < one.milestones[1].seconds < one.seconds
-    for mark in one.milestones:
-        assert mark.pips_per_episode == one.pips_per_episode
-        assert mark.policy_pips_per_episode == one.policy_pips_per_episode
+    market = proof_market("ou", 2, PROOF.bars)
+    starts = draw_starts(market, PROOF.sessions, 0)
+    made = [(mark.pips_per_episode, mark.policy_pips_per_episode) for mark in one.milestones]
+    assert made[0] == tuple(play(market, starts, rule).pips_per_episode for rule in (EARLY, EARLY_HEAD))
+    assert made[1] == (one.pips_per_episode, one.policy_pips_per_episode)
+    assert len({*made[0], *made[1]}) == 4, "four policies, four results"
 
-    made = prove(marked)
+
+def test_shares_on_the_way_are_means_over_milestones_and_seeds(rule_agent: "StandIn") -> None:
+    made = prove(replace(PROOF, milestones=(1, 3)))
     assert [mark["episodes"] for mark in made["milestones"]] == [1, 3]
-    assert made["learning_share_mean"] == pytest.approx(made["share_mean"])
-    assert made["learning_policy_share_mean"] == pytest.approx(made["policy_share_mean"])
-    assert made["learning_policy_share_mean"] < made["learning_share_mean"]
+    for name, pips in (("share_mean", "pips_per_episode"), ("policy_share_mean", "policy_pips_per_episode")):
+        shares = [[mark[pips] / optimum_pips("ou") for mark in seed["milestones"]] for seed in made["seeds"]]
+        assert [mark[name] for mark in made["milestones"]] == pytest.approx(np.mean(shares, axis=0))
+        assert made[f"learning_{name}"] == pytest.approx(np.mean(shares))
 
 
 def test_milestone_that_a_seed_did_not_pass_is_left_out_of_the_mean(rule_agent: "StandIn") -> None:
@@ -181,9 +188,14 @@ def test_second_chart_sets_the_search_against_its_head(rule_agent: "StandIn") ->
     assert figure is not None
     names = [trace["name"] for trace in figure["data"] if trace["showlegend"]]
     assert names == ["search, mean of seeds", "policy head alone, mean of seeds"]
-    mean = figure["data"][2]
-    assert mean["x"] == [1, 3]
-    assert mean["y"] == [round(made["share_mean"], 4)] * 2
+    for traces, name, pips in (
+        (figure["data"][:3], "share_mean", "pips_per_episode"),
+        (figure["data"][3:], "policy_share_mean", "policy_pips_per_episode"),
+    ):
+        *seeds, mean = traces
+        assert mean["x"] == [1, 3] and mean["y"] == [round(mark[name], 4) for mark in made["milestones"]]
+        for trace, seed in zip(seeds, made["seeds"], strict=True):
+            assert trace["y"] == [round(mark[pips] / made["optimum_pips"], 4) for mark in seed["milestones"]]
     assert "By search and by the policy head alone" in page.render_page(made)
     without = prove()
     assert page.milestone_figure(without) is None and "policy head alone</h2>" not in page.render_page(without)
@@ -191,7 +203,7 @@ def test_second_chart_sets_the_search_against_its_head(rule_agent: "StandIn") ->
 
 def test_proof_older_than_the_code_is_outdated(rule_agent: "StandIn") -> None:
     results = {market: {**prove(), "market": market} for market in ("ou", "regime")}
-    assert outdated(results, "rule") == ["walk: rule was never proved on it"]
+    assert outdated(results, "rule") == ["walk: rule was never proved on it, or by code that is too old to be read"]
     results["walk"] = {**results["ou"], "config_digest": "config-of-then"}
     assert outdated(results, "rule") == [
         "walk: the preset small has changed since the proof of 2026-01-02T00:00:00+00:00"
@@ -210,6 +222,13 @@ def test_damaged_result_is_named(tmp_path: Path) -> None:
         result.read_results(tmp_path, "rule")
 
 
+def test_result_of_an_older_schema_counts_as_none(tmp_path: Path) -> None:
+    path = result.result_path(tmp_path, "rule", "ou")
+    path.parent.mkdir()
+    path.write_text('{"schema": 1, "market": "ou"}')
+    assert result.read_results(tmp_path, "rule") == {}
+
+
 def test_command_prints_one_object_a_market(rule_agent: "StandIn", command: Any, tmp_path: Path) -> None:
     done = command("rule", "--seeds", "1", "--no-ppo", "--json")
     assert done.exit_code == 1, "the rule trades on the walk"
@@ -221,6 +240,14 @@ def test_command_prints_one_object_a_market(rule_agent: "StandIn", command: Any,
     table = done.stderr[done.stderr.rindex("market") :]
     assert [table.count(name) for name in ("ou, small", "regime,", "walk, small")] == [4, 2, 2], "the table comes last"
     assert set(result.read_results(tmp_path / "data" / "proofs", "rule")) == {"ou", "regime", "walk"}
+
+
+def test_command_judges_the_milestones_of_the_bars(rule_agent: "StandIn", command: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(bars, "_MILESTONES", {("small", "ou"): (1, 3)})
+    done = command("rule", "--market", "ou", "--seeds", "1", "--no-ppo", "--json", "--no-fail")
+    made = json.loads(done.stdout)
+    assert [mark["episodes"] for mark in made["milestones"]] == [1, 3]
+    assert made["learning_share_mean"] > made["learning_policy_share_mean"]
 
 
 def test_missed_bar_may_be_forgiven(rule_agent: "StandIn", command: Any) -> None:
