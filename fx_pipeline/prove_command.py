@@ -87,7 +87,9 @@ def run_proofs(options: ProveOptions, console: Console, done: Callable[[Mapping[
             milestones=milestones_of(options.preset, market),
         )
         console.print(f"[bold]{market}[/]: {TITLES[market]}", highlight=False)
-        result = prove_market(proof, ppo=options.ppo, watch=watch, now=lambda: dt.datetime.now(dt.UTC))
+        result = prove_market(
+            proof, ppo=options.ppo, watch=watch, now=lambda: dt.datetime.now(dt.UTC), folder=options.output
+        )
         page = write_result(result, options.output)
         show(result, page, console)
         done(result)

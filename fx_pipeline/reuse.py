@@ -18,6 +18,8 @@ _EVALUATION = (
     *("market", "environment", "search", "agents"),
     *("validation/rollout.py", "validation/metrics.py", "validation/validate.py"),
 )
+#: And those that decide what a seed of a proof says.
+_PROOF = (*_TRAINING, "proofs")
 
 
 @cache
@@ -39,6 +41,12 @@ def evaluation_digest() -> str:
     Pages, conditions and the tests of significance are no part of it: they judge a score and do not change it.
     """
     return _digest(_EVALUATION)
+
+
+@cache
+def proof_digest() -> str:
+    """Return a short hash of the source of every room that a seed of a proof depends on."""
+    return _digest(_PROOF)
 
 
 def _digest(sources: tuple[str, ...]) -> str:

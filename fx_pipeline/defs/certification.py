@@ -62,8 +62,9 @@ def agent_certification(context: dg.AssetExecutionContext, config: CertifyConfig
             seeds=config.seeds,
             milestones=milestones_of(preset, market),
         )
-        result = prove_market(proof, ppo=config.ppo, watch=watch, now=lambda: dt.datetime.now(dt.UTC))
-        write_result(result, settings.layout.proofs)
+        folder = settings.layout.proofs
+        result = prove_market(proof, ppo=config.ppo, watch=watch, now=lambda: dt.datetime.now(dt.UTC), folder=folder)
+        write_result(result, folder)
     return dg.MaterializeResult(metadata=certification_metadata(read_results(settings.layout.proofs, AGENT)))
 
 

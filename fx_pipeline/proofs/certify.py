@@ -3,13 +3,15 @@
 import datetime as dt
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from fx_pipeline.agents.registry import agent as find_agent
 from fx_pipeline.proofs.markets import MARKETS
-from fx_pipeline.proofs.ppo_peer import prove_ppo
-from fx_pipeline.proofs.prove import Proof, Watch, prove_seeds, provenance
+from fx_pipeline.proofs.prove import Proof, Watch, provenance
 from fx_pipeline.proofs.result import summary
+from fx_pipeline.proofs.seeds import prove_ppo, prove_seeds
+from fx_pipeline.proofs.unfinished import FinishedSeeds, unfinished_path
 
 
 def prove_market(
@@ -18,6 +20,7 @@ def prove_market(
     ppo: bool,
     watch: Watch,
     now: Callable[[], dt.datetime],
+    folder: Path | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
     """Prove an agent on one market, and PPO beside it where there is something to earn.
@@ -30,6 +33,9 @@ def prove_market(
     watch : callable
     now : callable
         The time, for the record.
+    folder : Path, optional
+        Of the proofs. Finished seeds are kept there until `fx_pipeline.proofs.result.write_result` has written what
+        is returned: the same proof by the same code then goes on where it was stopped.
     clock : callable
         Seconds.
 
@@ -40,10 +46,12 @@ def prove_market(
     """
     # Before the training: the code that trains is the code that was loaded, whatever is edited meanwhile.
     made_by, began = provenance(proof), clock()
-    results = prove_seeds(proof, watch)
-    peers = prove_ppo(proof, watch) if ppo and proof.market != "walk" else []
+    path = None if folder is None else unfinished_path(folder, proof.agent, proof.market)
+    finished = FinishedSeeds(path, proof, made_by)
+    results = prove_seeds(proof, watch, finished)
+    peers = prove_ppo(proof, watch, finished) if ppo and proof.market != "walk" else []
     date = now().isoformat(timespec="seconds")
-    return summary(proof, results, peers, made_by=made_by, seconds=clock() - began, date=date)
+    return summary(proof, results, peers, made_by=made_by, seconds=finished.seconds + clock() - began, date=date)
 
 
 def outdated(results: Mapping[str, Mapping[str, Any]], agent: str) -> list[str]:

@@ -21,7 +21,7 @@ from fx_pipeline.market.costs import build_fills
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.proofs.markets import COSTS
 from fx_pipeline.proofs.play import play
-from fx_pipeline.proofs.prove import Proof, SeedResult, Watch, evaluation_sessions, outcome, training_data
+from fx_pipeline.proofs.prove import Proof, SeedResult, evaluation_sessions, outcome, training_data
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
@@ -74,15 +74,6 @@ class PpoPolicy:
 
         actions, _ = self._model.predict(flat(observations), deterministic=True)
         return playable(actions, observations.legal)
-
-
-def prove_ppo(proof: Proof, watch: Watch) -> list[SeedResult]:
-    """Train and judge PPO with the seeds, paths and minutes of a proof, one after another."""
-    results = []
-    for seed in range(proof.seeds):
-        with watch(f"PPO on {proof.market}, seed {seed}") as progress:
-            results.append(prove_ppo_seed(proof, seed, progress))
-    return results
 
 
 def prove_ppo_seed(

@@ -4,10 +4,8 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -225,36 +223,6 @@ def outcome(result: SeedResult) -> dict[str, float]:
     if result.policy_pips_per_episode is not None:
         shown["pips without search"] = result.policy_pips_per_episode
     return shown
-
-
-def prove_seeds(proof: Proof, watch: Watch = unwatched) -> list[SeedResult]:
-    """Train and judge every seed of a proof, one after another, or `proof.jobs` at once.
-
-    Parameters
-    ----------
-    proof : Proof
-    watch : callable
-
-    Returns
-    -------
-    list of SeedResult
-    """
-    if proof.jobs == 1:
-        results = []
-        for seed in range(proof.seeds):
-            with watch(f"{proof.agent} on {proof.market}, seed {seed}") as progress:
-                results.append(prove_seed(proof, seed, progress))
-        return results
-    with (
-        watch(f"{proof.agent} on {proof.market}, {proof.seeds} seeds, {proof.jobs} at once") as progress,
-        ProcessPoolExecutor(proof.jobs, mp_context=get_context("spawn")) as pool,
-    ):
-        pending = [pool.submit(prove_seed, proof, seed) for seed in range(proof.seeds)]
-        results = []
-        for future in pending:
-            results.append(future.result())
-            progress(len(results) / len(pending), outcome(results[-1]))
-        return results
 
 
 def cores() -> int:

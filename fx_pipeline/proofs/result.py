@@ -13,6 +13,7 @@ from fx_pipeline.proofs.bars import aims_reached, missed_bars, unmeasured
 from fx_pipeline.proofs.markets import MARKETS
 from fx_pipeline.proofs.optimum import optimum_pips
 from fx_pipeline.proofs.prove import Proof, SeedResult
+from fx_pipeline.proofs.unfinished import unfinished_path
 
 SCHEMA = 2
 _OLDER = (1,)
@@ -50,7 +51,7 @@ def summary(
     made_by : Mapping
         From `fx_pipeline.proofs.prove.provenance`.
     seconds : float
-        Wall time of the whole proof.
+        Wall time of the whole proof, with that of its seeds from a run that was stopped.
     date : str
         When it ended, ISO 8601.
 
@@ -145,13 +146,17 @@ def result_path(folder: Path, agent: str, market: str) -> Path:
 
 
 def write_result(result: Mapping[str, Any], folder: Path) -> Path:
-    """Write the page and then the JSON, each atomically; return the path of the page."""
+    """Write the page and then the JSON, each atomically; return the path of the page.
+
+    The seeds that were kept against a stop are in the result now, and removed.
+    """
     from fx_pipeline.proofs.page import render_page
 
     path = result_path(folder, result["agent"], result["market"])
     page = path.with_suffix(".html")
     atomic_write_bytes(page, render_page(result).encode())
     atomic_write_json(path, result)
+    unfinished_path(folder, result["agent"], result["market"]).unlink(missing_ok=True)
     return page
 
 

@@ -19,7 +19,8 @@ from fx_pipeline.proofs.markets import proof_market
 from fx_pipeline.proofs.optimum import optimum_pips
 from fx_pipeline.proofs.play import draw_starts, play
 from fx_pipeline.proofs.players import BEST_RULES
-from fx_pipeline.proofs.prove import Proof, prove_seed, prove_seeds, unwatched
+from fx_pipeline.proofs.prove import Proof, prove_seed, unwatched
+from fx_pipeline.proofs.seeds import prove_seeds
 from fx_pipeline_tests.proofs.conftest import EARLY, EARLY_HEAD
 
 if TYPE_CHECKING:

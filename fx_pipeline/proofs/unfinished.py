@@ -1,0 +1,73 @@
+"""Seeds of a proof that are done, on disk until the whole proof is: one that was stopped goes on where it was."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from fx_pipeline.market.atomic import atomic_write_json
+from fx_pipeline.proofs.prove import Milestone, Proof, SeedResult
+from fx_pipeline.reuse import identity, proof_digest
+
+
+def unfinished_path(folder: Path, agent: str, market: str) -> Path:
+    """Where finished seeds lie below a folder of proofs until the result stands there."""
+    return folder / agent / f"{market}.unfinished.json"
+
+
+class FinishedSeeds:
+    """The finished seeds of a proof; those of another proof, of other code or of another machine count as none.
+
+    Parameters
+    ----------
+    path : Path or None
+        From `unfinished_path`; None keeps nothing.
+    proof : Proof
+        The number of seeds may differ: a seed is the same among two or five.
+    made_by : Mapping
+        From `fx_pipeline.proofs.prove.provenance`.
+
+    Attributes
+    ----------
+    seconds : float
+        Wall time that the seeds took which `of` gave, training and judging, one after another.
+    """
+
+    def __init__(self, path: Path | None, proof: Proof, made_by: Mapping[str, Any]) -> None:
+        measured = {name: value for name, value in asdict(proof).items() if name != "seeds"}
+        self._path, self._identity = path, identity(proof_digest(), proof=measured, made_by=dict(made_by))
+        self.seconds = 0.0
+        self._seeds: dict[str, dict[str, Any]] = {}
+        if path is not None and path.exists():
+            self._seeds = self._read(path)
+
+    def of(self, player: str, seed: int) -> SeedResult | None:
+        """What a player made with a seed, None if that is still to be done."""
+        record = self._seeds.get(f"{player} {seed}")
+        if record is None:
+            return None
+        self.seconds += record["seconds"] + record["evaluation_seconds"]
+        return SeedResult(
+            **{
+                **record,
+                "curve": [(at, pips) for at, pips in record["curve"]],
+                "milestones": [Milestone(**one) for one in record["milestones"]],
+            }
+        )
+
+    def add(self, player: str, result: SeedResult) -> None:
+        """Keep what a player made with a seed."""
+        self._seeds[f"{player} {result.seed}"] = asdict(result)
+        if self._path is not None:
+            atomic_write_json(self._path, {"made_from": self._identity, "seeds": self._seeds})
+
+    def _read(self, path: Path) -> dict[str, dict[str, Any]]:
+        try:
+            kept = json.loads(path.read_bytes())
+            seeds = dict(kept["seeds"]) if kept["made_from"] == self._identity else {}
+            known = {field.name for field in fields(SeedResult)}
+            return seeds if all(set(record) == known for record in seeds.values()) else {}
+        except (ValueError, KeyError, TypeError):
+            # A damaged file vouches for nothing: its seeds are trained again.
+            return {}
