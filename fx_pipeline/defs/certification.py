@@ -104,6 +104,8 @@ _COLUMNS = (
     "pips_per_episode",
     "trades_per_episode",
     "policy_share_mean",
+    "learning_share_mean",
+    "learning_policy_share_mean",
     "ppo_share_mean",
     "preset",
     "minutes",
