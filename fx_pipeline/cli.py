@@ -377,8 +377,8 @@ def prove(
     Each seed trains on one path and is judged, greedily, on 512 sessions of another one. Shares are of what the best
     policy earns; the walk has nothing to earn, there an agent must learn not to trade. For the preset small on ou, the
     weights of some moments of the training are judged as well, with and without search. The result and its learning
-    curves are written to proofs/AGENT/MARKET.json and .html. Stopped in the middle of a market, the same command goes on
-    with the seed that was not finished (MARKET.unfinished.json has the others; remove it to start anew).
+    curves are written to proofs/AGENT/MARKET.json and .html. Stopped in the middle of a market, the same command goes
+    on with the seed that was not finished (MARKET.unfinished.json has the others; remove it to start anew).
 
     --json prints an object with market, share_worst, share_mean, pips_per_episode (worst seed), trades_per_episode
     (greatest of any seed), policy_share_mean (without search), ppo_share_mean, seconds, missed, milestones
