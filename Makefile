@@ -56,7 +56,7 @@ ui: $(STAMP) ## Open the Dagster UI and the report pages on localhost.
 mlflow: $(STAMP) ## Open the MLflow UI on localhost.
 	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$${FX_DATA_DIR:-data}/mlflow.db" --host 127.0.0.1 --port 5000
 
-prove: $(STAMP) ## Print whether the agent learns, in twenty minutes (SEEDS=5 MINUTES=5 FULL_MINUTES=30: hours).
+prove: $(STAMP) ## Print whether the agent learns, in some twenty minutes (SEEDS=5 MINUTES=5 FULL_MINUTES=30: hours).
 	$(BIN)/fx-pipeline prove muzero --market all --seeds $(SEEDS) --minutes $(MINUTES) --no-fail
 	$(BIN)/fx-pipeline prove muzero --market ou --preset full --seeds 1 --minutes $(FULL_MINUTES) --no-ppo --no-fail \
 	  --output "$${FX_DATA_DIR:-data}/proofs/full"

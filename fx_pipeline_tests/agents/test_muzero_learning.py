@@ -22,9 +22,9 @@ from fx_pipeline.prove_command import bar_table
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 #: The hour ends a training only where something is stuck.
 STUCK_MINUTES, SESSIONS = 60.0, 256
-EPISODES = {"ou": 1024, "regime": 1920, "walk": 768}
+EPISODES = {"ou": 896, "regime": 1728, "walk": 768}
 #: Before the policy head has learned what the search finds.
-MILESTONES = (512, 768)
+MILESTONES = (640,)
 
 
 @pytest.mark.parametrize("market", EPISODES)
