@@ -191,7 +191,7 @@ def test_practice_that_cannot_be_reached(run: Callable[..., Result], monkeypatch
         free.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setitem(TRADING_ENVIRONMENTS, "practice", {"api": f"http://{host}", "stream": f"http://{host}"})
-    monkeypatch.setattr("urllib3.util.retry.Retry.sleep", lambda *_: None)
+    monkeypatch.setattr("fx_pipeline.broker.client.OandaClient._wait", lambda *_: None)
     monkeypatch.setenv("FX_OANDA_ENVIRONMENT", "practice")
     monkeypatch.setenv("FX_OANDA_TOKEN", "the-secret-token")
     monkeypatch.setenv("FX_OANDA_ACCOUNT", "101-001-1234567-001")

@@ -145,7 +145,7 @@ def test_unreachable_broker_is_retried_and_named(empty: "Chain", monkeypatch: py
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     monkeypatch.setitem(TRADING_ENVIRONMENTS, "practice", {"api": url, "stream": url})
-    monkeypatch.setattr("urllib3.util.retry.Retry.sleep", lambda *_: None)
+    monkeypatch.setattr("fx_pipeline.broker.client.OandaClient._wait", lambda *_: None)
     monkeypatch.setattr(dg.RetryPolicy, "calculate_delay", lambda *_: 0)
     empty.changes |= {
         "FX_OANDA_ENVIRONMENT": "practice",
