@@ -46,9 +46,9 @@ def prove_seeds(proof: Proof, watch: Watch = unwatched, finished: FinishedSeeds 
     return [done[seed] for seed in range(proof.seeds)]
 
 
-def prove_ppo(proof: Proof, watch: Watch = unwatched, finished: FinishedSeeds | None = None) -> list[SeedResult]:
+def prove_ppo(proof: Proof, watch: Watch, finished: FinishedSeeds) -> list[SeedResult]:
     """Train and judge PPO with the seeds, paths and minutes of a proof, one after another; as `prove_seeds`."""
-    return _in_turn(PPO_NAME, prove_ppo_seed, proof, watch, finished or FinishedSeeds(None, proof, {}))
+    return _in_turn(PPO_NAME, prove_ppo_seed, proof, watch, finished)
 
 
 def _in_turn(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ def unfinished_path(folder: Path, agent: str, market: str) -> Path:
 
 class FinishedSeeds:
     """The finished seeds of a proof; those of another proof, of other code or of another machine count as none.
+
+    A market has one such file: the first seed of another preset, or its result, takes the place of what was there.
 
     Parameters
     ----------
@@ -65,9 +67,7 @@ class FinishedSeeds:
     def _read(self, path: Path) -> dict[str, dict[str, Any]]:
         try:
             kept = json.loads(path.read_bytes())
-            seeds = dict(kept["seeds"]) if kept["made_from"] == self._identity else {}
-            known = {field.name for field in fields(SeedResult)}
-            return seeds if all(set(record) == known for record in seeds.values()) else {}
+            return dict(kept["seeds"]) if kept["made_from"] == self._identity else {}
         except (ValueError, KeyError, TypeError):
             # A damaged file vouches for nothing: its seeds are trained again.
             return {}

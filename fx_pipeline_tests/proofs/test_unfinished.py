@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -84,13 +85,14 @@ def test_seeds_of_a_stopped_run_count_their_time(rule_agent: "StandIn", tmp_path
     assert made["seeds"][0]["pips_per_episode"] == 2.5
 
 
-def test_trainings_side_by_side_are_kept_too(rule_agent: "StandIn", tmp_path: Path) -> None:
-    # Other processes do not know the stand-in: all seeds are known, so that none is started.
+def test_trainings_side_by_side_are_kept_too(
+    rule_agent: "StandIn", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Other processes do not know the stand-in; threads do.
+    monkeypatch.setattr(seeds, "ProcessPoolExecutor", lambda jobs, mp_context: ThreadPoolExecutor(jobs))
     path = unfinished_path(tmp_path, "rule", "ou")
     proof = replace(PROOF, jobs=2)
-    kept = FinishedSeeds(path, proof, MADE_BY)
-    for seed in (2, 0, 1):
-        kept.add("rule", replace(ONE, seed=seed))
+    FinishedSeeds(path, proof, MADE_BY).add("rule", ONE)
     said: list[float] = []
 
     @contextmanager
@@ -98,8 +100,11 @@ def test_trainings_side_by_side_are_kept_too(rule_agent: "StandIn", tmp_path: Pa
         yield lambda fraction, figures: said.append(fraction)
 
     results = prove_seeds(proof, watch, FinishedSeeds(path, proof, MADE_BY))
-    assert [one.seed for one in results] == [0, 1, 2] and said[-1] == 1.0
-    assert not rule_agent.trainer.calls
+    assert [one.seed for one in results] == [0, 1, 2] and results[1] == ONE
+    assert said == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert sorted(trained(rule_agent)) == [0, 2]
+    kept = FinishedSeeds(path, proof, MADE_BY)
+    assert [kept.of("rule", seed) for seed in range(3)] == results
 
 
 def test_seed_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -137,9 +142,8 @@ def test_nothing_is_taken_over_from_other_code_of_the_proofs(tmp_path: Path, mon
 
 
 def damaged(text: str) -> list[str]:
-    record = json.loads(text)
-    older = {name: value for name, value in record["seeds"]["rule 1"].items() if name != "milestones"}
-    return [text[: len(text) // 2], "[]", json.dumps({**record, "seeds": {"rule 1": older}})]
+    without = {name: value for name, value in json.loads(text).items() if name != "seeds"}
+    return [text[: len(text) // 2], "[]", json.dumps(without)]
 
 
 @pytest.mark.parametrize("kind", [0, 1, 2])
