@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fx_pipeline.agents.record import read_checkpoint, read_run
 from fx_pipeline.defs.resources import Tracking
 from fx_pipeline.market.atomic import atomic_path, atomic_write_json
 from fx_pipeline.market.errors import DataError
@@ -154,7 +155,7 @@ def _promote(
     missing = [name for name in _OF_CHECKPOINT if not (checkpoint / name).exists()]
     if missing:
         return None, f"{checkpoint} has no {', '.join(missing)} any more: train and validate window {window} again."
-    record = json.loads((checkpoint / "checkpoint.json").read_text())
+    record = read_checkpoint(checkpoint)
     sha256 = report["lineage"]["checkpoint_sha256"]
     if record["weights_sha256"] != sha256:
         said = f"the checkpoint of window {window} was trained again after its report: validate it before promoting it."
@@ -174,8 +175,8 @@ def _register(
     """Register the frozen model with links to all that it came from, and the runs and the report with links to it."""
     figures, lineage, validated = report["figures"], report["lineage"], report["run"]
     instrument, window, name = figures["instrument"], figures["window"], f"{figures['instrument']}-{agent}"
-    trained = json.loads((model / "run.json").read_bytes())
-    record = json.loads((model / "checkpoint.json").read_bytes())
+    trained = read_run(model)
+    record = read_checkpoint(model)
     links = {
         "instrument": instrument,
         "window": window,

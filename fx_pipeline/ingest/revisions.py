@@ -28,7 +28,7 @@ REVISION_SCHEMA = pa.schema(
         *(pa.field(f"new_{field.name}", field.type) for field in _VALUES),
     ]
 )
-_REMEDY = "Put it aside: what it says of older changes is not to be found elsewhere."
+_REMEDY = "move it away and run again; what it says of older changes is not to be found elsewhere."
 
 
 def find_revisions(old: pa.Table, new: pa.Table, noted_ns: int | None = None) -> pa.Table:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 
-from fx_pipeline.defs.resources import Warehouse, WarehouseLockedError
+from fx_pipeline.defs.resources import Warehouse
 from fx_pipeline.market.errors import BrokerError, DataError, FxPipelineError
+from fx_pipeline.market.warehouse import WarehouseLockedError
 
 if TYPE_CHECKING:
     from fx_pipeline_tests.defs.conftest import Chain

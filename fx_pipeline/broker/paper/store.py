@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fx_pipeline.market.atomic import atomic_path
 from fx_pipeline.market.candles import CANDLE_SCHEMA
+from fx_pipeline.market.disk import clear_disk_errors, read_stored
 from fx_pipeline.market.errors import DataError
-from fx_pipeline.market.files import clear_disk_errors, read_table, table_bytes
+from fx_pipeline.market.files import count_rows, decode_table, read_table, table_bytes
 from fx_pipeline.market.months import month_bounds, month_of
 
-_REMEDY = "Remove it and import the candles again."
+_REMEDY = "move it away and import the candles again."
 _MONTH_FILE = re.compile(r"(\d.*)\.parquet")
 _VALUES = [name for name in CANDLE_SCHEMA.names if name != "time"]
 _SERVED = pa.schema([field for field in CANDLE_SCHEMA if field.name != "source"])
@@ -122,13 +122,8 @@ def read_values(store: Path, instrument: str, month: str) -> tuple[pa.Table, str
         If the file cannot be read.
     """
     path = month_path(store, instrument, month)
-    data = path.read_bytes()
-    try:
-        table = pq.ParquetFile(pa.BufferReader(data)).read(_SERVED.names)
-        return table.select(_SERVED.names).cast(_SERVED), hashlib.sha256(data).hexdigest()
-    except (pa.ArrowException, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path} is not the parquet file that it should be ({reason}). {_REMEDY}") from error
+    data = read_stored(path, _REMEDY)
+    return decode_table(data, path, _SERVED, _REMEDY), hashlib.sha256(data).hexdigest()
 
 
 def upsert(store: Path, instrument: str, candles: pa.Table) -> Upsert:
@@ -226,7 +221,7 @@ def merge(old: pa.Table, new: pa.Table) -> tuple[pa.Table, list[int]]:
 
 def row_count(store: Path, instrument: str) -> int:
     """Return the number of stored bars, from the files' footers."""
-    return sum(pq.read_metadata(month_path(store, instrument, month)).num_rows for month in months(store, instrument))
+    return sum(count_rows(month_path(store, instrument, month), _REMEDY) for month in months(store, instrument))
 
 
 def _times(table: pa.Table) -> np.ndarray:
