@@ -188,7 +188,8 @@ def load_checkpoint(folder: Path, *, instrument: str | None = None, pip: float |
     weights = read_stored(path, "train again or restore the file.")
     if hashlib.sha256(weights).hexdigest() != record["weights_sha256"]:
         raise ConfigurationError(
-            f"{path} does not have the hash in {RECORD_NAME}: it is corrupt or of another run. Train again or restore the file."
+            f"{path} does not have the hash in {RECORD_NAME}: it is corrupt or of another run. Train again or restore "
+            "the file."
         )
     try:
         config = config_from_dict(record["config"])
