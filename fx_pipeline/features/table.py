@@ -15,7 +15,7 @@ from fx_pipeline.market.disk import read_stored
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
 from fx_pipeline.market.lake_month import decode_lake_month, read_lake_month, rebuild
-from fx_pipeline.market.warehouse import transaction
+from fx_pipeline.market.warehouse import transaction, unreadable
 
 PRICES = {
     "open": "mid_o",
@@ -206,11 +206,15 @@ def load_market(
         columns = connection.execute(query, parameters).fetchnumpy()
     except duckdb.CatalogException as error:
         raise DataError(f"there is no feature table yet: materialise feature_table of {instrument} first.") from error
-    time = np.ascontiguousarray(columns["time"], dtype=np.int64)
+    try:
+        time = np.ascontiguousarray(columns["time"], dtype=np.int64)
+        features = np.stack([_filled(columns[name], np.float32) for name in FEATURE_NAMES], axis=1)
+        prices = {name: _filled(columns[name], np.float64) for name in PRICES}
+        sigma = _filled(columns["outcome_sigma"], np.float64)
+    except (ValueError, TypeError) as error:
+        raise unreadable(connection, error) from error
     if len(time) == 0:
         raise DataError(f"{instrument} has no bars in the asked span: materialise feature_table first.")
-    features = np.stack([_filled(columns[name], np.float32) for name in FEATURE_NAMES], axis=1)
-    prices = {name: _filled(columns[name], np.float64) for name in PRICES}
     digest = hashlib.sha256(f"{instrument} v{FEATURES_VERSION}".encode())
     for array in (time, *prices.values(), features):
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -220,7 +224,7 @@ def load_market(
         time=time,
         **prices,
         features=features,
-        outcome_sigma=_filled(columns["outcome_sigma"], np.float64),
+        outcome_sigma=sigma,
         fingerprint=digest.hexdigest(),
     )
 

@@ -104,7 +104,7 @@ def read_gaps(lake: Path, instrument: str, month: str) -> pa.Table:
         If it cannot be read.
     """
     path = gaps_path(lake, instrument, month)
-    return read_table(path, GAP_SCHEMA, rebuild(path)) if path.is_file() else GAP_SCHEMA.empty_table()
+    return read_table(path, GAP_SCHEMA, rebuild(path)) if path.exists() else GAP_SCHEMA.empty_table()
 
 
 class _Compared(NamedTuple):

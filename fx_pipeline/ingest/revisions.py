@@ -130,7 +130,7 @@ def read_revisions(path: Path) -> pa.Table:
     DataError
         If the file cannot be read.
     """
-    return read_table(path, REVISION_SCHEMA, _REMEDY) if path.is_file() else REVISION_SCHEMA.empty_table()
+    return read_table(path, REVISION_SCHEMA, _REMEDY) if path.exists() else REVISION_SCHEMA.empty_table()
 
 
 def _rows(table: pa.Table, names: list[str]) -> list[tuple[int, tuple[object, ...]]]:

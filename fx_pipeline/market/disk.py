@@ -92,8 +92,6 @@ def read_stored(path: Path, remedy: str) -> bytes:
     except (IsADirectoryError, NotADirectoryError) as error:
         raise DataError(f"{path} is no file ({error.strerror}): move what lies there away, then {remedy}") from error
     except PermissionError as error:
-        raise StorageError(
-            f"{path} may not be read ({error.strerror}): give this user the right to read it."
-        ) from error
+        raise StorageError(f"{path} may not be read ({error.strerror}): let this user read it.") from error
     except OSError as error:
         raise StorageError(f"{path} cannot be read ({error.strerror}): look after the disk, then {remedy}") from error

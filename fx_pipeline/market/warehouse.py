@@ -19,7 +19,10 @@ from fx_pipeline.market.errors import DataError, FxPipelineError, NewerVersionEr
 SCHEMA = 1
 #: Longest wait for another process to let go of the file.
 LOCK_WAIT_S = 30.0
-REBUILD = "move it away and materialise feature_table and valid_sessions: all of it is made again from the lake."
+REBUILD = (
+    "move it, and a .wal beside it, away and materialise feature_table and valid_sessions: all of it is made again "
+    "from the lake."
+)
 _FULL = ("no space left", "disk is full", "disk quota", "file too large", "max_temp_directory_size")
 _FORBIDDEN = ("read-only file system", "permission denied", "operation not permitted")
 
@@ -62,6 +65,12 @@ def open_warehouse(
             yield connection
     finally:
         connection.close()
+
+
+def unreadable(connection: duckdb.DuckDBPyConnection, reason: object) -> DataError:
+    """Return the error that says that what a table of the file holds cannot be used."""
+    row = connection.execute("SELECT path FROM duckdb_databases() WHERE NOT internal").fetchone()
+    return DataError(f"{row[0] if row else 'the warehouse'} is damaged ({reason}): {REBUILD}")
 
 
 @contextlib.contextmanager
