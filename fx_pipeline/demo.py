@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fx_pipeline.market.errors import ConfigurationError, DataError
+from fx_pipeline.market.errors import ConfigurationError, DataError, FxPipelineError
 from fx_pipeline.progress_display import Display
 from fx_pipeline.settings import Settings
 
@@ -165,6 +165,9 @@ def run_demo(
                     partition_key=partition_key,
                     run_config={**quiet, **(config or {})},
                 )
+            except dg.Failure as error:
+                # A step's own last word: it needs no trace of where it was said.
+                raise FxPipelineError(error.description or f"{name} of {partition_key} failed.") from error
             except DagsterAssetCheckFailedError as error:
                 raise DataError(
                     f"{name} of {partition_key} was stopped by a check ({' '.join(str(error).split())}): make ui shows "

@@ -1,6 +1,5 @@
 """A small data folder that has one of each store, and how each is read: `test_stores` damages them."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,7 +164,7 @@ def stores(data_dir: Path) -> list[Store]:
         Store("weights", PAGE, seed / "weights.safetensors", lambda: load_checkpoint(seed), "[Tt]rain again"),
         Store("run", JSON, seed / "run.json", lambda: read_run(seed), train, "mlflow_run_id"),
         Store("history", PAGE, seed / "history.json", lambda: read_history(seed), train),
-        Store("progress", JSON, seed / "progress.json", lambda: read_progress(seed), "remove it", "curves"),
+        Store("progress", JSON, seed / "progress.json", lambda: read_progress(seed), "it can be removed", "curves"),
         Store(
             *("proof", JSON, proofs.result_path(layout.proofs, "muzero", "ou")),
             *(lambda: proofs.read_results(layout.proofs, "muzero"), "prove muzero on ou again", "seeds"),
@@ -177,6 +176,6 @@ def stores(data_dir: Path) -> list[Store]:
     ]
 
 
-def _entry(raw: Path) -> dict[str, Any]:
-    entry: dict[str, Any] = json.loads((raw / "manifest.json").read_bytes())["pages"][0]
-    return entry
+def _entry(raw: Path) -> dict[str, Any] | None:
+    manifest = read_manifest(raw)
+    return None if manifest is None else manifest["pages"][0]

@@ -186,7 +186,8 @@ def test_changed_byte_inside_a_table_is_found(data_dir: Path, name: str) -> None
     data, footer = bytearray(store.path.read_bytes()), pq.read_metadata(store.path)
     columns = [footer.row_group(0).column(number) for number in range(footer.num_columns)]
     column = next(column for column in columns if column.path_in_schema == store.key)
-    data[column.data_page_offset + column.total_compressed_size - 1] ^= 1
+    start = column.dictionary_page_offset or column.data_page_offset
+    data[start + column.total_compressed_size - 1] ^= 1
     store.path.write_bytes(bytes(data))
     refusal(store)
 

@@ -146,5 +146,5 @@ def read_progress(folder: Path) -> dict[str, Any] | None:
     path = folder / PROGRESS_NAME
     if not path.exists():
         return None
-    mend = "remove it; a training that runs writes it again, and nothing else depends on it."
+    mend = "a training that runs writes it again within seconds; nothing else depends on it, it can be removed."
     return read_record(path, _Document, mend, SCHEMA)

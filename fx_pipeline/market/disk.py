@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,19 @@ def clear_disk_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         if explained is None or explained is error:
             raise
         raise explained from error
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder and see that files can be made in it, before hours of work are to be kept there.
+
+    Raises
+    ------
+    StorageError
+        If not.
+    """
+    with clear_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder, prefix=TEMPORARY_PREFIX).close()
 
 
 def read_stored(path: Path, remedy: str) -> bytes:

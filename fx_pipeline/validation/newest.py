@@ -7,7 +7,7 @@ from fx_pipeline.market.atomic import atomic_write_json
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.records import Shape, read_record
 
-SCHEMA = 2
+SCHEMA = 1
 
 
 class _Pointer(Shape):
@@ -30,8 +30,10 @@ def read_newest(path: Path) -> Path:
     none = DataError("there is no validation report yet: run make demo, or materialise validation_report.")
     if not path.exists():
         raise none
-    remedy = "remove it and materialise validation_report again; the reports themselves are below reports/."
-    folder = path.parent / read_record(path, _Pointer, remedy, SCHEMA)["folder"]
-    if not (folder / "report.json").exists():
-        raise none
-    return folder
+    remedy = "materialise validation_report again; the reports themselves are below reports/."
+    named = read_record(path, _Pointer, remedy, SCHEMA)["folder"]
+    # Pointers of before were relative to the working directory.
+    for folder in (path.parent / named, Path(named)):
+        if (folder / "report.json").exists():
+            return folder
+    raise none

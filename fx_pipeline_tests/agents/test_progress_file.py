@@ -80,7 +80,7 @@ def test_a_long_curve_is_thinned_evenly(tmp_path: Path) -> None:
 def test_what_is_no_progress_is_named_and_written_anew(tmp_path: Path, content: bytes) -> None:
     assert read_progress(tmp_path) is None
     (tmp_path / PROGRESS_NAME).write_bytes(content)
-    with pytest.raises(DataError, match=r"progress\.json is damaged .*: remove it"):
+    with pytest.raises(DataError, match=r"progress\.json is damaged .*it can be removed"):
         read_progress(tmp_path)
     with ProgressFile(tmp_path, "a", {}):
         assert read_progress(tmp_path)["curves"] == {}
