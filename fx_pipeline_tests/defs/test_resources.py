@@ -92,7 +92,7 @@ def test_garbled_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"this is no database" * 1_000)
     warehouse = Warehouse(database=str(path))
     with (
-        pytest.raises(DataError, match="cannot be used, it may be damaged: move it, .* away and materialise"),
+        pytest.raises(DataError, match=r"cannot be used, it may be damaged: move it, .* away and materialise"),
         warehouse.get_connection(),
     ):
         pass
