@@ -204,11 +204,15 @@ def summary(
 ) -> None:
     """Show the validation report that was materialised last."""
     with clear_errors():
+        from fx_pipeline.market.errors import DataError
         from fx_pipeline.settings import load_settings
-        from fx_pipeline.validation.newest import read_newest
         from fx_pipeline.validation.report import read_report, report_summary
 
-        newest: dict[str, Any] = report_summary(read_report(read_newest(load_settings().layout.newest_report)))
+        pointer = load_settings().layout.newest_report
+        folder = Path(json.loads(pointer.read_text())["folder"]) if pointer.exists() else None
+        if folder is None or not (folder / "report.json").exists():
+            raise DataError("there is no validation report yet: run make demo, or materialise validation_report.")
+        newest: dict[str, Any] = report_summary(read_report(folder))
         newest["report"] = str(Path(newest["report"]).resolve())
     if json_:
         # Plain print: rich would wrap the line.

@@ -33,7 +33,6 @@ from fx_pipeline.proofs import result as proofs
 from fx_pipeline.proofs.prove import Proof, SeedResult
 from fx_pipeline.sessions.table import Plan, read_plan, read_starts, write_plan, write_sessions
 from fx_pipeline.sessions.windows import WalkForwardWindow
-from fx_pipeline.validation.newest import read_newest, write_newest
 
 INSTRUMENT, MONTH, WINDOW = "EUR_USD", "2024-01", "2024-01-22"
 PARQUET, JSON, DUCKDB, PAGE = "parquet", "json", "duckdb", "page"
@@ -104,9 +103,6 @@ def make_stores(data_dir: Path, download: Callable[[Path], object]) -> None:
     atomic_write_json(folder / "history.json", [{"iterations": 1.0, "loss": 2.0}])
     atomic_write_json(folder / "run.json", {"mlflow_run_id": "a", "mlflow_url": "b", "dagster_run_id": "c"})
     atomic_write_json(proofs.result_path(layout.proofs, "muzero", "ou"), proof_result())
-    report = layout.report("muzero", INSTRUMENT, WINDOW)
-    atomic_write_json(report / "report.json", {"schema": 0})
-    write_newest(layout.newest_report, report)
 
 
 def proof_result() -> dict[str, Any]:
@@ -168,10 +164,6 @@ def stores(data_dir: Path) -> list[Store]:
         Store(
             *("proof", JSON, proofs.result_path(layout.proofs, "muzero", "ou")),
             *(lambda: proofs.read_results(layout.proofs, "muzero"), "prove muzero on ou again", "seeds"),
-        ),
-        Store(
-            *("newest report", JSON, layout.newest_report, lambda: read_newest(layout.newest_report)),
-            *("materialise validation_report again", "folder"),
         ),
     ]
 

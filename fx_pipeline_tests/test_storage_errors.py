@@ -23,7 +23,7 @@ from fx_pipeline.storage_errors import damaged_databases, explain_storage_error
 from fx_pipeline_tests.ingest.conftest import FAR, FakeClient, nanoseconds
 from fx_pipeline_tests.stores import INSTRUMENT, make_stores, stores
 
-NOT_YET = "does not exist|holds no checkpoint|is missing|no feature table|no session index|no bars|no validation report"
+NOT_YET = "does not exist|holds no checkpoint|is missing|no feature table|no session index|no bars"
 
 
 def fill(data_dir: Path) -> None:

@@ -111,9 +111,9 @@ def validation_report(
     """
     from fx_pipeline.defs.reporting import report_metadata, score_seeds, validate_span
     from fx_pipeline.defs.standing import champion_beside
+    from fx_pipeline.market.atomic import atomic_write_json
     from fx_pipeline.market.disk import clear_disk_errors
     from fx_pipeline.reuse import stamp, stands
-    from fx_pipeline.validation.newest import write_newest
     from fx_pipeline.validation.report import read_report, write_report
 
     settings = load_settings()
@@ -147,7 +147,7 @@ def validation_report(
     if stands(folder, made_from, *files):
         context.log.info(f"{folder} stands: the same checkpoint, data and settings made it.")
         reporter(context, f"validate {key} (stands)")(1.0, {})
-        write_newest(settings.layout.newest_report, folder)
+        atomic_write_json(settings.layout.newest_report, {"folder": str(folder)})
         yield dg.MaterializeResult(metadata=report_metadata(read_report(folder), folder))
         return
     with (
@@ -175,7 +175,7 @@ def validation_report(
         run.log_metrics({name: value for name, value in metadata.items() if isinstance(value, float)}, step=0)
         run.log_artifact(folder / "report.html")
     stamp(folder, made_from, *files)
-    write_newest(settings.layout.newest_report, folder)
+    atomic_write_json(settings.layout.newest_report, {"folder": str(folder)})
     yield dg.MaterializeResult(metadata=metadata)
 
 
