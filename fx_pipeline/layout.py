@@ -16,6 +16,10 @@ class Layout:
 
     data_dir: Path
 
+    def relative(self, path: Path) -> str:
+        """Return a path below the data folder as records have it: without the folder, which may be moved or copied."""
+        return path.resolve().relative_to(self.data_dir.resolve()).as_posix()
+
     @property
     def paper_store(self) -> Path:
         """Imported candles that the paper server serves."""

@@ -263,7 +263,9 @@ def render_leaderboard(entries: Sequence[Entry], unread: Sequence[str] = ()) -> 
     )
 
 
-def write_leaderboard(reports: Path, page: Path, champions: Sequence[str] = ()) -> tuple[list[Entry], list[str]]:
+def write_leaderboard(
+    reports: Path, page: Path, champions: Sequence[str] = (), unknown: Sequence[str] = ()
+) -> tuple[list[Entry], list[str]]:
     """Gather the reports of a folder and write the page and, beside it, the same as JSON; return what was gathered.
 
     Parameters
@@ -274,13 +276,16 @@ def write_leaderboard(reports: Path, page: Path, champions: Sequence[str] = ()) 
         Directly in that folder.
     champions : sequence of str
         Hashes of the models that trade now.
+    unknown : sequence of str
+        Why the champion of an instrument is not known, each.
 
     Returns
     -------
     list of Entry, list of str
-        As from `gather`.
+        As from `gather`; `unknown` joins what could not be read.
     """
     entries, unread = gather(reports, champions)
+    unread += unknown
     text = json.dumps([asdict(row) for row in entries], indent=1, allow_nan=False) + "\n"
     made = {page.with_suffix(".json"): text.encode(), page: render_leaderboard(entries, unread).encode()}
     for path, content in made.items():
