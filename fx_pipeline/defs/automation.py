@@ -76,24 +76,26 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             tick.say(f"a report without a partition (event {record.storage_id}): left out.")
             continue
         waiting[record.partition_key] = {"id": record.storage_id, "count": 0}
+    told: list[dg.RunRequest] = []
     for record in since(tick, champion, cursor["champions"]):
         cursor["champions"] = record.storage_id
         instrument = record.partition_key
-        request = dg.RunRequest(
-            run_key=f"live|{record.storage_id}",
-            job_name=live_trading.name,
-            run_config={"ops": {"decide_live": {"config": {"instrument": instrument}}}},
-            tags={"instrument": str(instrument)},
-        )
-        if instrument not in INSTRUMENTS:
+        if instrument is None or instrument not in INSTRUMENTS:
             tick.say(f"{instrument}: a champion of an instrument that is not configured: left out.")
             continue
         tick.say(f"{instrument}: the live job is told who its champion is.")
-        tick.requests.append(request)
+        told.append(
+            dg.RunRequest(
+                run_key=f"live|{record.storage_id}",
+                job_name=live_trading.name,
+                run_config={"ops": {"decide_live": {"config": {"instrument": instrument}}}},
+                tags={"instrument": instrument},
+            )
+        )
         # Windows that passed before there was this champion would wait for a hand.
         for folder in settings.layout.validated(AGENT, instrument):
             again = {"id": record.storage_id, "count": 0, "beside": True}
-            waiting.setdefault(str(key(instrument, folder.name)), again)
+            waiting.setdefault(str(key(instrument, folder.name)), again)["count"] = 0
     for partition in list(waiting):
         if tick.late:
             tick.say(f"{len(waiting)} reports wait for the next tick.")
@@ -102,6 +104,7 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             if _judge(tick, settings, partition, waiting[partition]):
                 del waiting[partition]
     _finish_demotions(tick, settings, cursor["demotions"])
+    tick.requests += told
     return tick.result(cursor, "no new report and no new champion.")
 
 
@@ -133,7 +136,7 @@ def _judge(tick: Tick, settings: Settings, partition: str, asked: dict[str, Any]
 
 def _finish_demotions(tick: Tick, settings: Settings, asked: dict[str, dict[str, Any]]) -> None:
     """Ask for the last step of demotions that a kill left unfinished: nobody would tell the live job."""
-    under_way = {request.partition_key for request in tick.requests}
+    under_way = {request.partition_key for request in tick.requests if request.job_name == promote.name}
     for instrument in INSTRUMENTS:
         with tick.contained(instrument):
             unfinished = unfinished_demotion(settings, instrument)

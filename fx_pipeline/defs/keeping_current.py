@@ -70,7 +70,7 @@ def keep_current(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] |
     offered = set(offered_months.get_partition_keys())
     unknown = [instrument for instrument in settings.instruments if instrument not in INSTRUMENTS]
     if unknown:
-        tick.say(f"{', '.join(unknown)}: not known when the pipeline was loaded, so left out: {_RELOAD}")
+        tick.say(f"Left out: {', '.join(unknown)}: {_RELOAD}")
     for instrument in settings.instruments:
         if instrument in unknown:
             continue

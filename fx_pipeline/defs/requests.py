@@ -27,8 +27,11 @@ _OVER = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRun
 _WAITING = (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED)
 
 
-def exists(instance: dg.DagsterInstance, partitions: dg.PartitionsDefinition, partition: str | None) -> bool:
-    """Whether a partition is there now; dynamic ones can be removed, configured ones taken out of the settings."""
+def exists(instance: dg.DagsterInstance | None, partitions: dg.PartitionsDefinition, partition: str | None) -> bool:
+    """Whether a partition is there now; dynamic ones can be removed, configured ones taken out of the settings.
+
+    Without an instance, the context that partitions are loaded in knows.
+    """
     if not isinstance(partition, str):
         return False
     with dg.partition_loading_context(dynamic_partitions_store=instance):
@@ -55,9 +58,13 @@ class Tick:
     def __init__(self, context: dg.SensorEvaluationContext | dg.ScheduleEvaluationContext) -> None:
         self._context = context
         self._began_s = time.monotonic()
-        self.instance: dg.DagsterInstance = context.instance
         self.requests: list[dg.RunRequest] = []
         self.said: list[str] = []
+
+    @property
+    def instance(self) -> dg.DagsterInstance:
+        """Dagster's."""
+        return self._context.instance
 
     @property
     def late(self) -> bool:
@@ -82,7 +89,10 @@ class Tick:
 
     def ask(self, partitions: dg.PartitionsDefinition, request: dg.RunRequest) -> bool:
         """Ask for a run of a partition; where there is no such partition, say so instead and return False."""
-        if not exists(self.instance, partitions, request.partition_key):
+        # A schedule can be evaluated without an instance.
+        of_sensor = isinstance(self._context, dg.SensorEvaluationContext)
+        instance = self.instance if of_sensor or self._context.instance_ref is not None else None
+        if not exists(instance, partitions, request.partition_key):
             self.say(f"{request.partition_key}: left out, there is no such partition (any more).")
             return False
         self.requests.append(request)

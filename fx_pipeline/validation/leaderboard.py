@@ -14,6 +14,7 @@ from fx_pipeline.market.errors import DataError
 from fx_pipeline.validation.context import SYNTHETIC
 from fx_pipeline.validation.gate import PROMOTED
 from fx_pipeline.validation.numbers import number
+from fx_pipeline.validation.records import LINE
 from fx_pipeline.validation.report import REPORT_JSON, REPORT_PAGE, read_report
 from fx_pipeline.validation.report_charts import GAIN, GRID, LOSS, MUTED, chart_layout
 from fx_pipeline.validation.report_page import packed_plotly, page_environment
@@ -168,7 +169,7 @@ def gather(reports: Path, champions: Sequence[str] = ()) -> tuple[list[Entry], l
     found, unread = [], []
     for path in sorted(reports.rglob(REPORT_JSON)):
         try:
-            report = read_report(path.parent)
+            report = read_report(path.parent, LINE)
         except DataError as error:
             unread.append(str(error))
             continue

@@ -133,11 +133,11 @@ def _earns_its_verdict(figures: Figures) -> Figures:
 class Lineage(TypedDict):
     """What was judged."""
 
-    checkpoint_sha256: Text
+    checkpoint_sha256: str
     data_fingerprint: str
     source: Text
     costs: dict[str, Any]
-    selection_scores: Count
+    selection_scores: Count | None
 
 
 @with_config(_CONFIG)
@@ -155,6 +155,69 @@ class Report(TypedDict):
     figures_sha256: Text
     lineage: Lineage
     run: Run
+
+
+@with_config(_CONFIG)
+class LineCondition(TypedDict):
+    """What the leaderboard reads of a condition."""
+
+    passed: bool
+
+
+@with_config(_CONFIG)
+class LinePaired(TypedDict):
+    """What the leaderboard reads of the paired test."""
+
+    p_value: float
+
+
+@with_config(_CONFIG)
+class LineSimulation(TypedDict):
+    """What the leaderboard reads of what was resampled."""
+
+    terminal_pips: Percentiles
+    trades: Annotated[int, Field(gt=0)]
+
+
+@with_config(_CONFIG)
+class LineFigures(TypedDict):
+    """What the leaderboard reads of the figures."""
+
+    instrument: Name
+    window: Name
+    agent: Name
+    verdict: Text
+    conditions: list[LineCondition]
+    sealed: str
+    seed: Count
+    seeds: Count
+    trades: Count
+    holdout_openings: Count | None
+    expectancy_pips: Number
+    deflated_sharpe: Number
+    break_even_spread_pips: Number
+    worst_seed_pips: Number
+    significance: Significance
+    metrics: Metrics
+    monte_carlo: LineSimulation | None
+    paired: LinePaired | None
+
+
+@with_config(_CONFIG)
+class LineLineage(TypedDict):
+    """What the leaderboard reads of what was judged."""
+
+    checkpoint_sha256: str
+    source: Text
+
+
+@with_config(_CONFIG)
+class Line(TypedDict):
+    """What the leaderboard reads of a report: one that lacks other things stays on it."""
+
+    figures: LineFigures
+    lineage: LineLineage
+    run: dict[str, Any]
 
 
 @with_config(_CONFIG)
@@ -220,7 +283,8 @@ class Pointer(TypedDict):
     folder: Text
 
 
-REPORT: TypeAdapter[Report] = TypeAdapter(Report)
+REPORT: TypeAdapter[Any] = TypeAdapter(Report)
+LINE: TypeAdapter[Any] = TypeAdapter(Line)
 _CHAMPION, _DEMOTION, _STANDING, _REGISTERED, _POINTER = (
     TypeAdapter(kind) for kind in (Champion, Demotion, Standing, Registered, Pointer)
 )

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter
 
 from fx_pipeline.environment.actions import Action
 from fx_pipeline.environment.rewards import RewardConfig
@@ -199,8 +200,14 @@ def write_report(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {**report, "run": {**report["run"], "report": str(page)}}
 
 
-def read_report(folder: Path) -> dict[str, Any]:
+def read_report(folder: Path, kind: TypeAdapter[Any] = REPORT) -> dict[str, Any]:
     """Read the report of a folder; `run.report` is the page where it lies now.
+
+    Parameters
+    ----------
+    folder : Path
+    kind : TypeAdapter
+        What of it has to be there: all that decisions and Dagster show, or less.
 
     Raises
     ------
@@ -210,7 +217,7 @@ def read_report(folder: Path) -> dict[str, Any]:
     try:
         report = read_record(
             folder / REPORT_JSON,
-            REPORT,
+            kind,
             what="a validation report",
             schema=SCHEMA,
             remedy="delete it and validate again.",
