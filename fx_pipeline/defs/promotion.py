@@ -1,7 +1,6 @@
 """Promotion and demotion: the decisions carried out, in an order that a kill cannot leave half done for good."""
 
 import hashlib
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -164,6 +163,7 @@ def _promote(
     settings: Settings, tracking: Tracking, agent: str, instrument: str, window: str, run_id: str
 ) -> tuple[dict[str, Any] | None, str]:
     """Make the model of a window the champion, or say why not."""
+    from fx_pipeline.defs.seeds import read_checkpoint
     from fx_pipeline.validation.report import read_report
 
     folder = settings.layout.report(agent, instrument, window)
@@ -178,7 +178,7 @@ def _promote(
     missing = [name for name in _OF_CHECKPOINT if not (checkpoint / name).exists()]
     if missing:
         return None, f"{checkpoint} has no {', '.join(missing)} any more: train and validate window {window} again."
-    record = json.loads((checkpoint / "checkpoint.json").read_text())
+    record = read_checkpoint(checkpoint)
     sha256 = report["lineage"]["checkpoint_sha256"]
     if record["weights_sha256"] != sha256:
         said = f"the checkpoint of window {window} was trained again after its report: validate it before promoting it."
@@ -197,10 +197,11 @@ def _register(
     settings: Settings, tracking: Tracking, report: Mapping[str, Any], model: Path, agent: str, run_id: str
 ) -> dict[str, Any]:
     """Register the frozen model with links to all that it came from, and the runs and the report with links to it."""
+    from fx_pipeline.defs.seeds import read_checkpoint, read_run
+
     figures, lineage, validated = report["figures"], report["lineage"], report["run"]
     instrument, window, name = figures["instrument"], figures["window"], f"{figures['instrument']}-{agent}"
-    trained = json.loads((model / "run.json").read_bytes())
-    record = json.loads((model / "checkpoint.json").read_bytes())
+    trained, record, store = read_run(model), read_checkpoint(model), tracking.mlflow()
     links = {
         "instrument": instrument,
         "window": window,
@@ -211,9 +212,9 @@ def _register(
         "figures_sha256": report["figures_sha256"],
         "data_fingerprint": lineage["data_fingerprint"],
         "training_data_fingerprint": record["data_fingerprint"],
-        "training_mlflow_run_id": trained["mlflow_run_id"],
+        "training_mlflow_run_id": store.resolve(trained["mlflow_run_id"]),
         "training_dagster_run_id": trained["dagster_run_id"],
-        "validation_mlflow_run_id": validated.get("mlflow_run_id", ""),
+        "validation_mlflow_run_id": store.resolve(validated.get("mlflow_run_id", "")),
         "validation_dagster_run_id": validated.get("dagster_run_id", ""),
         "dagster/run_id": run_id,
     }
@@ -221,8 +222,8 @@ def _register(
     if figures["paired"] is not None:
         paired = figures["paired"]
         tags |= {"replaced_sha256": paired["champion_sha256"], "paired_p": f"{paired['p_value']:.6g}"}
-    store = tracking.mlflow()
-    version = store.register_model_version(name, model, run_id=trained["mlflow_run_id"], tags=tags)
+    trained_by = links["training_mlflow_run_id"] or None
+    version = store.register_model_version(name, model, run_id=trained_by, tags=tags)
     store.set_champion(name, version)
     back = {
         "registered_model": name,
@@ -231,7 +232,8 @@ def _register(
         "sha256": links["sha256"],
     }
     for run in (links["training_mlflow_run_id"], links["validation_mlflow_run_id"]):
-        store.tag_run(run, {key: value for key, value in back.items() if key != "sha256"})
+        if run:
+            store.tag_run(run, {key: value for key, value in back.items() if key != "sha256"})
     registered = settings.layout.report(agent, instrument, window) / REGISTERED_NAME
     atomic_write_json(registered, {"schema": REGISTERED_SCHEMA, **back})
     return {

@@ -87,8 +87,11 @@ class Tick:
             self._context.log.exception(f"{name} could not be looked at")
             self.say(f"{name}: {type(error).__name__}: {error} (the log of this tick has more).")
 
-    def ask(self, partitions: dg.PartitionsDefinition, request: dg.RunRequest) -> bool:
+    def ask(self, partitions: dg.PartitionsDefinition | None, request: dg.RunRequest) -> bool:
         """Ask for a run of a partition; where there is no such partition, say so instead and return False."""
+        if partitions is None:
+            self.requests.append(request)
+            return True
         # A schedule can be evaluated without an instance.
         of_sensor = isinstance(self._context, dg.SensorEvaluationContext)
         instance = self.instance if of_sensor or self._context.instance_ref is not None else None
@@ -99,13 +102,14 @@ class Tick:
         return True
 
     def ask_until_done(
-        self, partitions: dg.PartitionsDefinition, request: dg.RunRequest, asked: dict[str, Any], name: str
+        self, partitions: dg.PartitionsDefinition | None, request: dg.RunRequest, asked: dict[str, Any], name: str
     ) -> bool:
         """Ask for a run, or once more for one that failed; return whether there is nothing to wait for.
 
         Parameters
         ----------
-        partitions : PartitionsDefinition
+        partitions : PartitionsDefinition or None
+            None for a job without any.
         request : RunRequest
             With the run key of the first attempt.
         asked : dict

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,25 +89,24 @@ def restored(client: "MlflowClient", experiment: Any) -> str:
     return identity
 
 
-def close_unfinished(client: "MlflowClient", ended: Mapping[str, bool], but: Sequence[str]) -> list[str]:
+def close_unfinished(client: "MlflowClient", is_over: Callable[[str], bool], alive: Collection[str]) -> list[str]:
     """End the runs that still stand as running though their Dagster run is over; return their names.
 
     Parameters
     ----------
     client : MlflowClient
-    ended : Mapping
-        For ids of Dagster runs, whether they are over; an id that is not in it counts as over.
-    but : sequence of str
-        Ids of runs that are known to be alive.
+    is_over : callable
+        Id of a Dagster run to whether it is over.
+    alive : collection of str
+        Ids of runs whose process is known to live, whatever Dagster it belongs to.
     """
     closed = []
     for experiment in client.search_experiments():
         for run in client.search_runs([experiment.experiment_id], _UNFINISHED[0], max_results=1_000):
             dagster_run = run.data.tags.get("dagster/run_id")
-            if dagster_run is None or not ended.get(dagster_run, True) or run.info.run_id in but:
-                continue
-            cut_off(client, run.info.run_id)
-            closed.append(str(run.info.run_name))
+            if dagster_run is not None and run.info.run_id not in alive and is_over(dagster_run):
+                cut_off(client, run.info.run_id)
+                closed.append(str(run.info.run_name))
     return closed
 
 

@@ -25,7 +25,7 @@ from fx_pipeline.tracking.delivery import (
     start,
 )
 from fx_pipeline.tracking.run_handle import PENDING, Clock, RunHandle
-from fx_pipeline.tracking.spool import Call, Spool, left_over, taken, tidy
+from fx_pipeline.tracking.spool import Call, Spool, alive, left_over, taken, tidy
 from fx_pipeline.tracking.store_file import SQLITE, file_lock, first_line, initialise, is_locked, quiet
 
 if TYPE_CHECKING:
@@ -233,15 +233,15 @@ class Tracking:
                     break
         return said
 
-    def close_unfinished(self, ended: Mapping[str, bool]) -> list[str]:
+    def close_unfinished(self, is_over: Callable[[str], bool]) -> list[str]:
         """End the runs that still stand as running though their Dagster run is over; return their names.
 
         Parameters
         ----------
-        ended : Mapping
-            For ids of Dagster runs, whether they are over; an id that is not in it counts as over.
+        is_over : callable
+            Id of a Dagster run to whether it is over. Runs whose process lives are left alone whatever it says.
         """
-        return self._patiently(lambda: close_unfinished(self.client, ended, ()))
+        return self._patiently(lambda: close_unfinished(self.client, is_over, alive(self.spools)))
 
     def resolve(self, run_id: str) -> str:
         """Return the id of a run that MLflow did not know yet when the id was written down; empty where it never came.
@@ -254,6 +254,8 @@ class Tracking:
         if not run_id.startswith(PENDING):
             return run_id
         from mlflow.entities import ViewType
+
+        self.catch_up()
 
         def look() -> str:
             experiments = self.client.search_experiments(view_type=ViewType.ALL)

@@ -162,10 +162,13 @@ class Spool:
 
 def left_over(parent: Path) -> list[Path]:
     """Return the folders of runs whose process is gone, oldest first."""
-    if not parent.is_dir():
-        return []
-    folders = [path for path in parent.iterdir() if (path / _RECORD).exists() and not path.name.startswith(".")]
-    return [path for path in sorted(folders, key=lambda path: path.stat().st_mtime_ns) if not _is_held(path)]
+    return [path for path in _folders(parent) if not _is_held(path)]
+
+
+def alive(parent: Path) -> list[str]:
+    """Return the ids of the runs whose process lives, as far as the store has given them one."""
+    records = [json.loads((path / _RECORD).read_bytes()) for path in _folders(parent) if _is_held(path)]
+    return [record["run_id"] for record in records if record["run_id"]]
 
 
 @contextlib.contextmanager
@@ -192,6 +195,11 @@ def tidy(parent: Path) -> None:
         process = path.name.removeprefix(TEMPORARY_PREFIX).split("-", 1)[0]
         if not (process.isdigit() and process_runs(int(process))):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _folders(parent: Path) -> list[Path]:
+    found = [path for path in parent.glob("[!.]*") if (path / _RECORD).exists()]
+    return sorted(found, key=lambda path: path.stat().st_mtime_ns)
 
 
 def _is_held(folder: Path) -> bool:

@@ -125,7 +125,7 @@ class Figures(TypedDict):
 
 def _earns_its_verdict(figures: Figures) -> Figures:
     if figures["verdict"] == PROMOTED and figures["expectancy_pips"] is None:
-        raise ValueError("a promoted model has an expectancy")
+        raise ValueError("expectancy_pips: a promoted model has one")
     return figures
 
 

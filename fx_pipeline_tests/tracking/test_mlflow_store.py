@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,8 +21,9 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def tracking(folder):
-    # A fresh store takes seconds to make: one serves all tests.
+def tracking(folder, fresh_store):
+    (folder / "store").mkdir()
+    shutil.copyfile(fresh_store, folder / "store" / "mlflow.db")
     return Tracking(f"sqlite:///{folder}/store/mlflow.db", folder / "artifacts", clock=lambda: 1_700_000_000.0)
 
 
