@@ -4,9 +4,11 @@ import hashlib
 
 import dagster as dg
 
+from fx_pipeline.data_folder import identify
 from fx_pipeline.defs.killed_runs import end_killed_runs
 from fx_pipeline.defs.requests import Tick
 from fx_pipeline.defs.resources import Tracking
+from fx_pipeline.settings import load_settings
 
 _OVER = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
@@ -42,7 +44,7 @@ def catch_up_tracking() -> None:
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Ends runs whose process is gone (Dagster then starts them again, as often as their job allows), and asks for "
-        "what they logged to be brought into MLflow."
+        "what they logged to be brought into MLflow. Says so if the data folder is a copy of another one."
     ),
 )
 def tend_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -53,6 +55,11 @@ def tend_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     cursor = tick.cursor(context.cursor, {"begun": False, "asked": {"count": 0}})
     for run_id in end_killed_runs(context.instance):
         tick.say(f"run {run_id[:8]}: its process is gone, so it is ended.")
+    layout = load_settings().layout
+    if layout.data_dir.is_dir():
+        with tick.contained("data folder"):
+            if said := identify(layout.data_dir).said:
+                tick.say(said)
     left = sorted(folder.name for folder in left_over(store.spools))
     if not cursor["begun"] and store.database is not None and store.database.exists():
         # Once: runs of earlier versions left nothing by which they could be found here.

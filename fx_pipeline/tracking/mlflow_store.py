@@ -24,6 +24,7 @@ from fx_pipeline.tracking.delivery import (
     revive,
     start,
 )
+from fx_pipeline.tracking.relocate import relocate
 from fx_pipeline.tracking.run_handle import PENDING, Clock, RunHandle
 from fx_pipeline.tracking.spool import Call, Spool, alive, left_over, taken, tidy
 from fx_pipeline.tracking.store_file import SQLITE, file_lock, first_line, initialise, is_locked, quiet
@@ -133,6 +134,10 @@ class Tracking:
                 with self._lock("init"):
                     if self.database is not None:
                         initialise(self.database)
+                        if moved := relocate(self.database, self.artifacts_dir):
+                            logger.warning(
+                                "the tracking store was in %s: its places are brought here", ", ".join(moved)
+                            )
                     client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
                     client.search_experiments(max_results=1)
             except Exception as error:

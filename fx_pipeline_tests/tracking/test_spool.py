@@ -13,6 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from fx_pipeline.tracking.mlflow_store import Tracking, TrackingLockedError
+from fx_pipeline.tracking.relocate import relocate
 from fx_pipeline.tracking.run_handle import Point, RunHandle
 from fx_pipeline.tracking.spool import Spool
 
@@ -214,3 +215,29 @@ def test_the_registry_waits_for_a_lock_and_says_who_it_waited_for(tracking: Trac
     freed.join()
     found = tracking.champion("m")
     assert found is not None and found.version == version
+
+
+def test_a_copied_store_has_its_own_artifacts_and_models(tracking: Tracking, tmp_path: Path) -> None:
+    assert tracking.database is not None
+    original, copied = tmp_path / "100% mine", tmp_path / "copy of it"
+    original.mkdir()
+    shutil.copyfile(tracking.database, original / "mlflow.db")
+    (tmp_path / "note.txt").write_text("first")
+    first = Tracking(f"sqlite:///{original}/mlflow.db", original / "mlartifacts")
+    with first.run("train", "training") as run:
+        run.log_artifact(tmp_path / "note.txt")
+    version = first.register_model_version("m", original / "models" / "ab", run.run_id, {"sha256": "ab"})
+    shutil.copytree(original, copied)
+    again = Tracking(f"sqlite:///{copied}/mlflow.db", copied / "mlartifacts")
+    again.set_champion("m", version)
+    found = again.champion("m")
+    assert found is not None and found.path == copied / "models" / "ab"
+    with again.run("train", "training") as later:
+        later.log_artifact(tmp_path / "note.txt")
+    for made in (run, later):
+        place = copied / "mlartifacts" / "training" / made.run_id / "artifacts"
+        assert again.client.get_run(made.run_id).info.artifact_uri == place.as_uri()
+        assert (place / "note.txt").read_text() == "first"
+    assert not (original / "mlartifacts" / "training" / later.run_id).exists()
+    assert relocate(copied / "mlflow.db", copied / "mlartifacts") == []
+    assert first.client.get_run(run.run_id).info.artifact_uri.startswith(original.as_uri())
