@@ -193,12 +193,13 @@ def summary(
     with clear_errors():
         from fx_pipeline.market.errors import DataError
         from fx_pipeline.settings import load_settings
+        from fx_pipeline.validation.records import SUMMARY
         from fx_pipeline.validation.report import pointed_at, read_report, report_summary
 
         folder = pointed_at(load_settings().layout.newest_report)
         if folder is None or not (folder / "report.json").exists():
             raise DataError("there is no validation report yet: run make demo, or materialise validation_report.")
-        newest: dict[str, Any] = report_summary(read_report(folder))
+        newest: dict[str, Any] = report_summary(read_report(folder, SUMMARY))
         newest["report"] = str(Path(newest["report"]).resolve())
     if json_:
         # Plain print: rich would wrap the line.

@@ -96,16 +96,22 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         for folder in settings.layout.validated(AGENT, instrument):
             again = {"id": record.storage_id, "count": 0, "beside": True}
             waiting.setdefault(str(key(instrument, folder.name)), again)["count"] = 0
-    for partition in list(waiting):
+    _judge_each(tick, settings, waiting, beside=False)
+    _finish_demotions(tick, settings, cursor["demotions"])
+    tick.requests += told
+    _judge_each(tick, settings, waiting, beside=True)
+    return tick.result(cursor, "no new report and no new champion.")
+
+
+def _judge_each(tick: Tick, settings: Settings, waiting: dict[str, dict[str, Any]], *, beside: bool) -> None:
+    """Judge the reports that wait, those that were read again for a new champion (`beside`) or the others."""
+    for partition in [name for name, asked in waiting.items() if bool(asked.get("beside")) is beside]:
         if tick.late:
             tick.say(f"{len(waiting)} reports wait for the next tick.")
-            break
+            return
         with tick.contained(partition):
             if _judge(tick, settings, partition, waiting[partition]):
                 del waiting[partition]
-    _finish_demotions(tick, settings, cursor["demotions"])
-    tick.requests += told
-    return tick.result(cursor, "no new report and no new champion.")
 
 
 def _judge(tick: Tick, settings: Settings, partition: str, asked: dict[str, Any]) -> bool:

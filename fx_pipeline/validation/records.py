@@ -7,11 +7,10 @@ that nothing that reads many of them stops at one.
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, with_config
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from fx_pipeline.market.records import read_record
-from fx_pipeline.validation.gate import PROMOTED
 
 CHAMPION_SCHEMA = "fx_pipeline.champion/2"
 DEMOTION_SCHEMA = "fx_pipeline.demotion/1"
@@ -123,12 +122,6 @@ class Figures(TypedDict):
     trade_list: TradeList
 
 
-def _earns_its_verdict(figures: Figures) -> Figures:
-    if figures["verdict"] == PROMOTED and figures["expectancy_pips"] is None:
-        raise ValueError("expectancy_pips: a promoted model has one")
-    return figures
-
-
 @with_config(_CONFIG)
 class Lineage(TypedDict):
     """What was judged."""
@@ -151,7 +144,7 @@ class Run(TypedDict):
 class Report(TypedDict):
     """A validation report."""
 
-    figures: Annotated[Figures, AfterValidator(_earns_its_verdict)]
+    figures: Figures
     figures_sha256: Text
     lineage: Lineage
     run: Run
@@ -221,6 +214,30 @@ class Line(TypedDict):
 
 
 @with_config(_CONFIG)
+class SummaryFigures(TypedDict):
+    """What a summary shows of the figures."""
+
+    instrument: Any
+    window: Any
+    bars: Any
+    sessions: Any
+    episodes: Any
+    trades: Any
+    expectancy_pips: Any
+    verdict: Any
+    reasons: list[str]
+    seed: Any
+
+
+@with_config(_CONFIG)
+class Summary(TypedDict):
+    """What a summary shows of a report, whatever it is."""
+
+    figures: SummaryFigures
+    run: Run
+
+
+@with_config(_CONFIG)
 class Champion(TypedDict):
     """The model that trades an instrument; paths are relative to the data folder."""
 
@@ -285,6 +302,7 @@ class Pointer(TypedDict):
 
 REPORT: TypeAdapter[Any] = TypeAdapter(Report)
 LINE: TypeAdapter[Any] = TypeAdapter(Line)
+SUMMARY: TypeAdapter[Any] = TypeAdapter(Summary)
 _CHAMPION, _DEMOTION, _STANDING, _REGISTERED, _POINTER = (
     TypeAdapter(kind) for kind in (Champion, Demotion, Standing, Registered, Pointer)
 )

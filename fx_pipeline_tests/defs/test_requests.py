@@ -270,7 +270,6 @@ def test_a_report_that_lacks_any_key_or_has_it_in_another_type_is_named(passed: 
     for block, name, value in (
         ("figures", "window", None),
         ("figures", "expectancy_pips", "3.2"),
-        ("figures", "expectancy_pips", None),
         ("figures", "reasons", "all well"),
         ("figures", "conditions", [{}]),
         ("figures", "paired", {"champion_sha256": "a"}),
@@ -291,6 +290,10 @@ def test_a_report_that_lacks_any_key_or_has_it_in_another_type_is_named(passed: 
         path.write_text(json.dumps(changed))
         found = tick(promote_best, passed)
         assert not found.run_requests and str(path) in found.skip_message and (name or block) in found.skip_message
+    whole["figures"]["expectancy_pips"] = None
+    path.write_text(json.dumps(whole))
+    assert "passed the gate without a trade" in tick(promote_best, passed).skip_message
+    whole["figures"]["expectancy_pips"] = 3.2
     for number in ("NaN", "Infinity", "-1e999"):
         path.write_text(json.dumps(whole).replace('"expectancy_pips": 3.2', f'"expectancy_pips": {number}'))
         found = tick(promote_best, passed)
@@ -330,3 +333,22 @@ def test_a_deleted_data_folder_stops_no_sensor(place: "Chain", monkeypatch: pyte
     monkeypatch.setenv("FX_DATA_DIR", str(place.data_dir / "gone"))
     assert asked(tick(validate_new_checkpoints, place)) == [THERE]
     assert len(tick(promote_best, place).run_requests) == 1
+
+
+def test_an_instrument_that_cannot_be_looked_at_hides_no_other_from_the_freshness_sensor(
+    place: "Chain", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fx_pipeline.defs import freshness
+
+    def judged(_1: object, name: str, _2: object) -> dg.AssetCheckResult:
+        if name == "EUR_USD":
+            raise IndexError("a file without a bar")
+        return freshness._judged(name, True, {})
+
+    monkeypatch.setattr(freshness, "currency_of", judged)
+    monkeypatch.setenv("FX_OANDA_ENVIRONMENT", "practice")
+    monkeypatch.setenv("FX_OANDA_TOKEN", "t")
+    monkeypatch.setenv("FX_OANDA_ACCOUNT", "a")
+    found = tick(freshness.watch_freshness, place)
+    assert [event.check_name for event in found.asset_events] == ["GBP_USD_is_current"]
+    assert "not current: EUR_USD." in found.skip_message and "EUR_USD: IndexError" in found.skip_message
