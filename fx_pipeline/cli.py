@@ -193,13 +193,13 @@ def summary(
     with clear_errors():
         from fx_pipeline.market.errors import DataError
         from fx_pipeline.settings import load_settings
-        from fx_pipeline.validation.report import read_report, report_summary
+        from fx_pipeline.validation.records import SUMMARY
+        from fx_pipeline.validation.report import pointed_at, read_report, report_summary
 
-        pointer = load_settings().layout.newest_report
-        folder = Path(json.loads(pointer.read_text())["folder"]) if pointer.exists() else None
+        folder = pointed_at(load_settings().layout.newest_report)
         if folder is None or not (folder / "report.json").exists():
             raise DataError("there is no validation report yet: run make demo, or materialise validation_report.")
-        newest: dict[str, Any] = report_summary(read_report(folder))
+        newest: dict[str, Any] = report_summary(read_report(folder, SUMMARY))
         newest["report"] = str(Path(newest["report"]).resolve())
     if json_:
         # Plain print: rich would wrap the line.
@@ -419,7 +419,7 @@ def leaderboard_(
 
         settings = load_settings()
         page = settings.layout.leaderboard
-        entries, unread = write_leaderboard(settings.layout.reports, page, champions(settings))
+        entries, unread = write_leaderboard(settings.layout.reports, page, *champions(settings))
         for reason in unread:
             errors.print(f"left out: {reason}", highlight=False, markup=False, soft_wrap=True)
         if json_:

@@ -33,6 +33,7 @@ from fx_pipeline.defs import (  # noqa: E402
     live,
     market_data,
     models,
+    upkeep,
 )
 from fx_pipeline.defs.resources import build_resources  # noqa: E402
 from fx_pipeline.defs.settings import SETTINGS  # noqa: E402
@@ -52,12 +53,13 @@ defs = dg.Definitions(
         certification.agent_certification,
     ],
     asset_checks=[*checks.CHECKS, *certification.CHECKS],
-    jobs=[*jobs.JOBS, live.live_trading],
+    jobs=[*jobs.JOBS, live.live_trading, upkeep.catch_up_tracking],
     sensors=[
         keeping_current.prepare_new_candles,
         freshness.watch_freshness,
         automation.validate_new_checkpoints,
         automation.promote_best,
+        upkeep.tend_runs,
     ],
     schedules=[keeping_current.keep_current, automation.weekly_retraining],
     resources=build_resources(SETTINGS),

@@ -16,6 +16,10 @@ class Layout:
 
     data_dir: Path
 
+    def relative(self, path: Path) -> str:
+        """Return a path below the data folder as records have it: without the folder, which may be moved or copied."""
+        return path.resolve().relative_to(self.data_dir.resolve()).as_posix()
+
     @property
     def paper_store(self) -> Path:
         """Imported candles that the paper server serves."""
@@ -67,8 +71,17 @@ class Layout:
         return self.data_dir / "proofs"
 
     def desk(self, candles: Path) -> Path:
-        """State of the paper broker's account on candles of that path: other candles are another account."""
-        return self.data_dir / "desk" / hashlib.sha256(str(candles.resolve()).encode()).hexdigest()[:16]
+        """State of the paper broker's account on candles of that path: other candles are another account.
+
+        Candles in the data folder are known by their place in it: a moved or copied folder has its account with it.
+        """
+        place, data = candles.resolve(), self.data_dir.resolve()
+        desks = self.data_dir / "desk"
+        # Earlier versions named all by their whole path.
+        whole = desks / hashlib.sha256(str(place).encode()).hexdigest()[:16]
+        if whole.exists() or not place.is_relative_to(data):
+            return whole
+        return desks / hashlib.sha256(place.relative_to(data).as_posix().encode()).hexdigest()[:16]
 
     def windows(self, instrument: str) -> Path:
         """The walk-forward plan of an instrument."""

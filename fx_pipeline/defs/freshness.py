@@ -8,6 +8,7 @@ import numpy as np
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
 from fx_pipeline.defs.market_time import machine_ns, market_ns
+from fx_pipeline.defs.requests import Tick
 from fx_pipeline.defs.settings import SETTINGS
 from fx_pipeline.market.errors import BrokerError, ConfigurationError, DataError
 from fx_pipeline.settings import Settings, load_settings
@@ -115,7 +116,11 @@ def watch_freshness(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
     names = [name for name in settings.instruments if name in SETTINGS.instruments]
     unknown = [name for name in settings.instruments if name not in names]
     now_ns = _market_time(settings)
-    results = [currency_of(settings, name, now_ns) for name in names]
+    tick, judged = Tick(context), {}
+    for name in names:
+        with tick.contained(name):
+            judged[name] = currency_of(settings, name, now_ns)
+    results = list(judged.values())
     known = set((context.cursor or "").split(","))
     state = {f"{result.check_name}={result.passed}": result for result in results}
     # The UI shows the outcome of a check for the newest materialisation: without one named, it would show none.
@@ -139,12 +144,12 @@ def watch_freshness(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
         for name, result in state.items()
         if name not in known
     ]
-    old = [name for name, result in zip(names, results, strict=True) if not result.passed]
+    old = [name for name in names if name not in judged or not judged[name].passed]
     said = f"not current: {', '.join(old)}." if old else "all instruments are current."
     if unknown:
         said += f" Not watched: {', '.join(unknown)}, not known when the pipeline was loaded: restart make ui."
         context.log.warning(said)
-    return dg.SensorResult(asset_events=events, cursor=",".join(state), skip_reason=said)
+    return dg.SensorResult(asset_events=events, cursor=",".join(state), skip_reason=" ".join([said, *tick.said]))
 
 
 def _market_time(settings: Settings) -> int | str:

@@ -31,12 +31,13 @@ def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
 
 def make_leaderboard(settings: Settings) -> tuple[dict[str, Any], list[str]]:
-    """Write the page; return what Dagster shows of it, and why reports are missing."""
+    """Write the page; return what Dagster shows of it, and why reports and champions are missing."""
     from fx_pipeline.validation.leaderboard import write_leaderboard
     from fx_pipeline.validation.numbers import number
 
     layout = settings.layout
-    entries, unread = write_leaderboard(layout.reports, layout.leaderboard, champions(settings))
+    trading, unknown = champions(settings)
+    entries, unread = write_leaderboard(layout.reports, layout.leaderboard, trading, unknown)
     rows = [
         dg.TableRecord(
             {

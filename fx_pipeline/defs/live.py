@@ -41,6 +41,7 @@ def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: W
     from pathlib import Path
 
     from fx_pipeline.agents.registry import agent
+    from fx_pipeline.data_folder import identify
     from fx_pipeline.defs.promotion import read_champion, read_demotion
     from fx_pipeline.features.kernel import WARMUP_BARS
     from fx_pipeline.features.table import load_newest
@@ -69,6 +70,9 @@ def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: W
                     f"{config.instrument} has no champion: promote a validated model first.", allow_retries=False
                 )
             decision["run_id"] = context.run.run_id
+            if (copied := identify(settings.data_dir).said) != "":
+                context.log.warning(copied)
+                decision["data_folder"] = copied
             atomic_write_json(settings.layout.live_decision(config.instrument), decision)
     except AccountLockedError as error:
         raise dg.Failure(str(error), allow_retries=False) from error

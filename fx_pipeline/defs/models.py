@@ -111,10 +111,9 @@ def validation_report(
     """
     from fx_pipeline.defs.reporting import report_metadata, score_seeds, validate_span
     from fx_pipeline.defs.standing import champion_beside
-    from fx_pipeline.market.atomic import atomic_write_json
     from fx_pipeline.market.files import clear_disk_errors
     from fx_pipeline.reuse import stamp, stands
-    from fx_pipeline.validation.report import read_report, write_report
+    from fx_pipeline.validation.report import point_at, read_report, write_report
 
     settings = load_settings()
     instrument, key = cell(context.partition_key)
@@ -147,7 +146,7 @@ def validation_report(
     if stands(folder, made_from, *files):
         context.log.info(f"{folder} stands: the same checkpoint, data and settings made it.")
         reporter(context, f"validate {key} (stands)")(1.0, {})
-        atomic_write_json(settings.layout.newest_report, {"folder": str(folder)})
+        point_at(settings.layout.newest_report, folder)
         yield dg.MaterializeResult(metadata=report_metadata(read_report(folder), folder))
         return
     with (
@@ -175,7 +174,7 @@ def validation_report(
         run.log_metrics({name: value for name, value in metadata.items() if isinstance(value, float)}, step=0)
         run.log_artifact(folder / "report.html")
     stamp(folder, made_from, *files)
-    atomic_write_json(settings.layout.newest_report, {"folder": str(folder)})
+    point_at(settings.layout.newest_report, folder)
     yield dg.MaterializeResult(metadata=metadata)
 
 

@@ -12,7 +12,9 @@ import pandas as pd
 
 from fx_pipeline.defs.promotion import REGISTERED_NAME
 from fx_pipeline.defs.resources import Warehouse
+from fx_pipeline.market.errors import DataError
 from fx_pipeline.settings import Settings, load_settings
+from fx_pipeline.validation.records import read_registered_record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -421,10 +423,12 @@ def page_url(settings: Settings, page: Path) -> str:
 
 def _registered(folder: Path, sha256: str) -> dict[str, Any]:
     """The model version that a report made; nothing where it made none, or where another checkpoint's report did."""
-    path = folder / REGISTERED_NAME
-    if not path.exists():
+    try:
+        found = read_registered_record(folder / REGISTERED_NAME)
+    except FileNotFoundError:
         return {}
-    found = json.loads(path.read_bytes())
+    except DataError as error:
+        return {"registered model": str(error)}
     if found["sha256"] != sha256:
         return {}
     return {
