@@ -28,6 +28,11 @@ console = Console()
 errors = Console(stderr=True)
 
 
+def plain(to: Console, line: str) -> None:
+    """Print a line with names, paths or messages in it as it is: rich would take what stands in brackets for markup."""
+    to.print(line, markup=False, highlight=False, soft_wrap=True, emoji=False)
+
+
 @contextmanager
 def clear_errors() -> Iterator[None]:
     """Print the project's own errors as one line and leave with status 2; anything else keeps its traceback."""
@@ -477,39 +482,97 @@ def watch(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
-    reports_port: Annotated[int, typer.Option(help="Port on which the report pages are served.")] = 3001,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the Dagster UI; 0 for any free one.")] = 3000,
+    reports_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port on which the report pages are served.")
+    ] = 3001,
 ) -> None:
-    """Open the pipeline: the Dagster UI with its daemon, and the report pages, on loopback."""
-    with clear_errors():
-        import signal
-        import subprocess
+    """Open the pipeline: the Dagster UI with its daemon, and the report pages, on loopback, until it is interrupted.
 
+    Open the addresses that it prints: a browser that has not been there is turned away. Processes that end are started
+    again; what cannot be kept running ends the command with a status that is not 0.
+    """
+    with clear_errors():
         from fx_pipeline.demo import clear_killed_runs, find_project, use_project
-        from fx_pipeline.reports_server import serving_reports
+        from fx_pipeline.settings import load_settings
+        from fx_pipeline.ui.supervise import UiOptions, run_ui
+
+        project = find_project()
+        use_project(project)
+        settings = load_settings()
+        clear_killed_runs()
+        clear_leftovers(settings.data_dir)
+        run_ui(UiOptions(port, reports_port), settings, project, lambda line: plain(console, line))
+
+
+@app.command()
+def health(
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    address: Annotated[bool, typer.Option("--address", help="Print the start address of the Dagster UI.")] = False,
+) -> None:
+    """Say in a line whether fx-pipeline ui runs and is well: code servers, daemon, web server, and sensors that look.
+
+    Leaves with status 1 when it is not. --json prints well, line and health: what the file ui/health.json of the data
+    folder says (null where there is none).
+    """
+    with clear_errors():
+        from dataclasses import asdict
+
+        from fx_pipeline.settings import load_settings
+        from fx_pipeline.ui.access import access_token
+        from fx_pipeline.ui.guard import PARAMETER
+        from fx_pipeline.ui.health import NAME, judge, read_health
+
+        folder = load_settings().layout.ui
+        found = read_health(folder / NAME)
+        well, line = judge(found)
+        if json_:
+            record = {"well": well, "line": line, "health": asdict(found) if found else None}
+            sys.stdout.write(json.dumps(record, allow_nan=False) + "\n")
+        elif address and found is not None:
+            plain(console, f"{found.addresses['dagster']}?{PARAMETER}={access_token(folder)}")
+        else:
+            plain(console, line)
+    if not well:
+        raise typer.Exit(1)
+
+
+@app.command()
+def mlflow(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the MLflow UI.")] = 5000,
+) -> None:
+    """Open the MLflow UI of the data folder on loopback, until it is interrupted."""
+    with clear_errors():
+        from fx_pipeline.settings import load_settings
+        from fx_pipeline.ui.mlflow import mlflow_command
+
+        command = mlflow_command(load_settings().layout, port)
+        sys.stdout.flush()
+        os.execv(command[0], command)
+
+
+@app.command()
+def folder() -> None:
+    """Print the data folder that FX_DATA_DIR names, in the shell or in .env."""
+    with clear_errors():
         from fx_pipeline.settings import load_settings
 
-        use_project(find_project())
-        clear_killed_runs()
-        clear_leftovers(load_settings().data_dir)
-        # The file list of the code location depends on these, so they are set before it loads.
-        os.environ["FX_REPORTS_URL"] = f"http://127.0.0.1:{reports_port}"
-        dagster = Path(sys.executable).with_name("dagster")
-        with serving_reports(load_settings().layout.reports, reports_port):
-            console.print(f"Dagster UI: http://127.0.0.1:{port}   reports: http://127.0.0.1:{reports_port}")
-            command = [str(dagster), "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
-            # A shell starts background jobs with SIGINT ignored, which Dagster's processes would inherit and not stop.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            process = subprocess.Popen(command)
-            # A terminal sends Ctrl-C to both processes; a supervisor's SIGTERM reaches this one only: pass it on.
-            signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
-            while True:
-                try:
-                    code = process.wait()
-                    break
-                except KeyboardInterrupt:
-                    continue
-    raise typer.Exit(code)
+        plain(console, str(load_settings().data_dir.resolve()))
+
+
+@app.command()
+def clean(
+    all_: Annotated[
+        bool, typer.Option("--all", help="Imported candles, models, tracking and the trial ledger, too.")
+    ] = False,
+) -> None:
+    """Remove from the data folder what can be made again. What the pipeline has not made stays in any case."""
+    with clear_errors():
+        from fx_pipeline.clean_command import clean_folder
+        from fx_pipeline.settings import load_settings
+
+        for line in clean_folder(load_settings(), Path.cwd(), everything=all_):
+            plain(console, line)
 
 
 if __name__ == "__main__":
