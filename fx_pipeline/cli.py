@@ -12,11 +12,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from fx_pipeline.market.errors import FxPipelineError
+from fx_pipeline.progress_display import plain
 
 app = typer.Typer(
     help="From OANDA candles to validated forex trading agents.",
@@ -28,14 +29,9 @@ console = Console()
 errors = Console(stderr=True)
 
 
-def plain(to: Console, line: str) -> None:
-    """Print a line with names, paths or messages in it as it is: rich would take what stands in brackets for markup."""
-    to.print(line, markup=False, highlight=False, soft_wrap=True, emoji=False)
-
-
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Print the project's own errors as one line and leave with status 2; anything else keeps its traceback."""
+    """Print the project's own errors as one line and leave with their status; anything else keeps its traceback."""
     try:
         yield
     except Exception as error:
@@ -47,8 +43,8 @@ def clear_errors() -> Iterator[None]:
             cause = cause.__cause__ or cause.__context__
         if not isinstance(cause, FxPipelineError):
             raise
-        errors.print(f"[red]error:[/] {escape(str(cause))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from error
+        plain(errors, str(cause), "error: ", "red")
+        raise typer.Exit(cause.status) from error
 
 
 @contextmanager
@@ -57,7 +53,7 @@ def import_progress(title: str) -> Iterator[Callable[[float], None] | None]:
     if not errors.is_terminal:
         yield None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors, transient=True) as bar:
         task = bar.add_task(title, total=1.0)
         yield lambda share: bar.update(task, completed=share)
@@ -68,7 +64,7 @@ def clear_leftovers(data_dir: Path) -> None:
     from fx_pipeline.market.atomic import remove_leftovers
 
     for leftover in remove_leftovers(data_dir):
-        console.print(f"removed what a killed process left: {leftover}")
+        plain(console, f"removed what a killed process left: {leftover}")
 
 
 @app.command("import")
@@ -172,22 +168,22 @@ def demo(
     console.rule()
     colour = "green" if verdict == "promoted" else "yellow"
     expectancy = figures["expectancy_pips"]
-    console.print(f"verdict on {name}, window {figures['window']}: [{colour} bold]{verdict}[/]", highlight=False)
-    for reason in figures["reasons"]:
-        console.print(f"  - {reason}", highlight=False)
     console.print(
+        Text.assemble(f"verdict on {name}, window {figures['window']}: ", (verdict, f"{colour} bold")), soft_wrap=True
+    )
+    for reason in figures["reasons"]:
+        plain(console, f"  - {reason}")
+    plain(
+        console,
         f"{figures['trades']} trades in {figures['sessions']} sessions"
         + (f", {expectancy:.2f} pips a trade after costs" if expectancy is not None else ""),
-        highlight=False,
     )
     if result.report["lineage"]["source"] == "synthetic":
-        console.print(
-            "[yellow]The market is SYNTHETIC:[/] give real candles with make demo CANDLES=FILE.", highlight=False
-        )
+        plain(console, " give real candles with make demo CANDLES=FILE.", "The market is SYNTHETIC:", "yellow")
     if result.live:
-        console.print(f"dry run of live trading: {result.live['action']} after {result.live['bar']}", highlight=False)
-    console.print(f"report page: {Path(result.report['run']['report']).resolve()}", soft_wrap=True, highlight=False)
-    console.print(f"the pipeline in a browser: make ui   (took {time.perf_counter() - began:.0f} s)", highlight=False)
+        plain(console, f"dry run of live trading: {result.live['action']} after {result.live['bar']}")
+    plain(console, f"report page: {Path(result.report['run']['report']).resolve()}")
+    plain(console, f"the pipeline in a browser: make ui   (took {time.perf_counter() - began:.0f} s)")
 
 
 @app.command()
@@ -212,7 +208,7 @@ def summary(
         return
     table = Table(show_header=False, box=None)
     for name, value in newest.items():
-        table.add_row(name, "; ".join(value) if isinstance(value, list) else str(value))
+        table.add_row(name, Text("; ".join(value) if isinstance(value, list) else str(value)))
     console.print(table)
 
 
@@ -349,7 +345,7 @@ def broker(
                 wall_clock=wall_clock,
             ),
             load_settings(),
-            lambda line: errors.print(line, highlight=False, markup=False, soft_wrap=True),
+            lambda line: plain(errors, line),
         )
 
 
@@ -426,7 +422,7 @@ def leaderboard_(
         page = settings.layout.leaderboard
         entries, unread = write_leaderboard(settings.layout.reports, page, champions(settings))
         for reason in unread:
-            errors.print(f"left out: {reason}", highlight=False, markup=False, soft_wrap=True)
+            plain(errors, f"left out: {reason}")
         if json_:
             for row in entries:
                 sys.stdout.write(json.dumps(asdict(row), allow_nan=False) + "\n")
@@ -437,7 +433,7 @@ def leaderboard_(
         for heading in ("seeds", "trades", "a trade", "DSR", "drawdown"):
             table.add_column(heading, justify="right", no_wrap=True)
         for row in entries:
-            table.add_row(
+            cells = (
                 f"{row.verdict}{' (champion)' if row.champion else ''}",
                 row.instrument,
                 row.window,
@@ -448,8 +444,9 @@ def leaderboard_(
                 number(row.deflated_sharpe, "percent"),
                 number(row.max_drawdown_pips, "size"),
             )
+            table.add_row(*(Text(cell) for cell in cells))
         console.print(table)
-        console.print(f"{page}", highlight=False, soft_wrap=True)
+        plain(console, str(page))
 
 
 @app.command()

@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-#: A process that lives as long was well; the next time it ends is the first time again.
+#: A process that lives as long was sound; the next time it ends is the first time again.
 SOUND_S = 30.0
+#: Starts in half an hour, sound or not.
+MOST_STARTS, _HALF_HOUR_S = 40, 1800.0
 #: Starts in a row that may fail, each with a longer pause before the next.
 MOST_FAILURES = 5
 _LONGEST_PAUSE_S = 15.0
@@ -31,6 +34,8 @@ class Child:
         How often it was started.
     failures : int
         How often in a row it ended before it was sound.
+    is_sound : bool
+        Whether it did its work since it was started.
     problem : str
         What is wrong with it now.
     """
@@ -41,6 +46,8 @@ class Child:
     starts: int = 0
     failures: int = 0
     problem: str = ""
+    is_sound: bool = False
+    _recent: deque[float] = field(default_factory=deque, repr=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _started: float = 0.0
     _not_before: float = 0.0
@@ -62,8 +69,8 @@ class Child:
 
     @property
     def is_given_up(self) -> bool:
-        """Whether it failed too often in a row."""
-        return self.failures > MOST_FAILURES
+        """Whether it failed too often in a row, or was started too often."""
+        return self.failures > MOST_FAILURES or len(self._recent) > MOST_STARTS
 
     def start(self) -> int:
         """Start it in a group of its own, so that a terminal's Ctrl-C reaches the command alone; return its id."""
@@ -71,7 +78,11 @@ class Child:
             list(self.command), stdin=subprocess.DEVNULL, pass_fds=tuple(self.pass_fds), process_group=0
         )
         self.starts += 1
+        self.is_sound = False
         self._started = time.monotonic()
+        self._recent.append(self._started)
+        while self._recent[0] < self._started - _HALF_HOUR_S:
+            self._recent.popleft()
         return self._process.pid
 
     def ended(self) -> str | None:
@@ -91,7 +102,7 @@ class Child:
         self._process.wait()
         self._process = None
         if again:
-            self.failures = 0 if self.age_s >= SOUND_S else self.failures + 1
+            self.failures = 0 if self.is_sound or self.age_s >= SOUND_S else self.failures + 1
             pause = min(_LONGEST_PAUSE_S, 2.0 ** (self.failures - 2)) if self.failures > 1 else 0.0
             self._not_before = time.monotonic() + pause
         return group

@@ -29,7 +29,16 @@ from fx_pipeline.ui.access import access_token
 from fx_pipeline.ui.children import Child, Keeper
 from fx_pipeline.ui.guard import PARAMETER
 from fx_pipeline.ui.health import FAILED, NAME, READY, STARTING, STOPPED, STOPPING, Health, write_health
-from fx_pipeline.ui.watchdog import DAEMON, SILENT_S, STARTING_S, WEB, Findings, Watchdog, ticks_have_stopped
+from fx_pipeline.ui.watchdog import (
+    DAEMON,
+    MOST_REFUSALS,
+    SILENT_S,
+    STARTING_S,
+    WEB,
+    Findings,
+    Watchdog,
+    ticks_have_stopped,
+)
 
 Say = Callable[[str], None]
 
@@ -45,6 +54,8 @@ _SAID = 20
 
 class SupervisionError(FxPipelineError):
     """A process that cannot be kept running."""
+
+    status = 1
 
 
 @dataclass(frozen=True)
@@ -256,7 +267,8 @@ class Supervisor:
                 continue
             if answered is not None and answered > started:
                 child.problem = ""
-                silent = now - answered > SILENT_S
+                child.is_sound = child.is_sound or child.name == WEB
+                silent = now - answered > SILENT_S or found.refused.get(child.name, 0) > MOST_REFUSALS
             else:
                 silent = child.age_s > STARTING_S
             # What hangs is the watchdog where nothing was looked at since.
@@ -272,8 +284,10 @@ class Supervisor:
             for child in self._children:
                 if child.name != WEB and child.pid is not None:
                     self._again(child, "did not tick")
-        elif found.tick_s is not None and found.tick_s > found.since_s:
+        elif found.ticked_s is not None and found.ticked_s > found.since_s:
             self._stops = 0
+            for child in self._children:
+                child.is_sound = child.is_sound or found.ticked_s > time.time() - child.age_s
         daemon = next(child for child in self._children if child.name == DAEMON)
         if found.heartbeat_s is not None and found.heartbeat_s > time.time() - daemon.age_s:
             daemon.problem = ""

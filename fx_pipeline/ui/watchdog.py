@@ -21,11 +21,13 @@ WEB, DAEMON = "the web server", "the daemon"
 EVERY_S = 2.0
 #: A server that has not answered for so long is started again; a new one has longer.
 SILENT_S, STARTING_S = 30.0, 180.0
+#: One that says so often in a row, and at once, that it cannot answer, sooner.
+MOST_REFUSALS = 3
 #: Without a tick for so many intervals of the slowest sensor, at least for so long, ticks have stopped.
 INTERVALS, LEAST_TICK_S = 4, 120.0
 #: The machine slept when a look comes so much later than it should.
 _SLEPT_S = 15.0
-_TIMEOUT_S = 5.0
+_TIMEOUT_S, _AT_ONCE_S = 5.0, 1.0
 #: The processes of runs are given so long to be gone with their code server.
 _LOST_RUNS_S = 3.0
 
@@ -44,10 +46,14 @@ class Findings:
         When the last look was complete, on the monotonic clock.
     answered_s : dict
         For each server when it answered last, on the monotonic clock.
+    refused : dict
+        How often in a row a server said at once that it cannot answer, which a busy one does not.
     heartbeat_s : float or None
         The daemon's newest sign of life, seconds since 1970.
     tick_s : float or None
         When a sensor began to look last, seconds since 1970.
+    ticked_s : float or None
+        When a sensor was done last, seconds since 1970.
     tick_limit_s : float or None
         How old that may become; None while no sensor is on, or nobody knows yet.
     problems : dict
@@ -60,8 +66,10 @@ class Findings:
 
     looked_s: float = 0.0
     answered_s: dict[str, float] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
     heartbeat_s: float | None = None
     tick_s: float | None = None
+    ticked_s: float | None = None
     tick_limit_s: float | None = None
     problems: dict[str, str] = field(default_factory=dict)
     lost_runs: list[str] = field(default_factory=list)
@@ -151,7 +159,7 @@ class Watchdog:
                     self._mark_lost_runs(instance)
                 with self._lock:
                     if store is not None:
-                        self._findings.heartbeat_s, self._findings.tick_s = store
+                        self._findings.heartbeat_s, self._findings.tick_s, self._findings.ticked_s = store
                     self._findings.looked_s = time.monotonic()
                 self._stop.wait(EVERY_S)
 
@@ -167,6 +175,7 @@ class Watchdog:
                 self._lost_runs_from = None if self._lost_runs_from == asked else self._lost_runs_from
 
     def _look(self, name: str, ask: Callable[[], Any]) -> Any:
+        began = time.monotonic()
         try:
             answer = ask()
         except Exception as error:
@@ -174,9 +183,12 @@ class Watchdog:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             with self._lock:
                 self._findings.problems[name] = f"{name} does not answer: {lines[0]}"
+                if time.monotonic() - began < _AT_ONCE_S:
+                    self._findings.refused[name] = self._findings.refused.get(name, 0) + 1
             return None
         with self._lock:
             self._findings.problems.pop(name, None)
+            self._findings.refused.pop(name, None)
             self._findings.answered_s[name] = time.monotonic()
         return answer
 
@@ -219,14 +231,13 @@ def _ask_web_server(port: int, token: str) -> list[dict[str, Any]]:
     return locations
 
 
-def _ask_store(instance: Any) -> tuple[float | None, float | None]:
-    """Return the daemon's newest heartbeat and the newest tick of a sensor, seconds since 1970."""
+def _ask_store(instance: Any) -> tuple[float | None, float | None, float | None]:
+    """Return the daemon's newest heartbeat, and when a sensor began and was done last, seconds since 1970."""
     from dagster._core.definitions.run_request import InstigatorType
 
     heartbeats = [beat.timestamp for beat in instance.get_daemon_heartbeats().values()]
-    ticks = [
-        state.instigator_data.last_tick_start_timestamp
-        for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
-        if state.instigator_data is not None and state.instigator_data.last_tick_start_timestamp is not None
-    ]
-    return max(heartbeats, default=None), max(ticks, default=None)
+    states = instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
+    known = [state.instigator_data for state in states if state.instigator_data is not None]
+    began = [data.last_tick_start_timestamp for data in known if data.last_tick_start_timestamp is not None]
+    done = [data.last_tick_timestamp for data in known if data.last_tick_timestamp is not None]
+    return max(heartbeats, default=None), max(began, default=None), max(done, default=None)

@@ -42,11 +42,12 @@ async def guarded_dagster(settings: Settings, workspace: Path) -> AsyncIterator[
     from dagster._core.workspace.context import WorkspaceProcessContext
     from dagster._core.workspace.load_target import WorkspaceFileTarget
     from dagster_webserver.app import create_app_from_workspace_process_context
+    from dagster_webserver.version import __version__
     from starlette.routing import Route
 
     with (
         dg.DagsterInstance.get() as instance,
-        WorkspaceProcessContext(instance, WorkspaceFileTarget([str(workspace)])) as context,
+        WorkspaceProcessContext(instance, WorkspaceFileTarget([str(workspace)]), __version__) as context,
     ):
         app = create_app_from_workspace_process_context(context, live_data_poll_rate=2000)
         # Before Dagster's own routes, which answer every address.
