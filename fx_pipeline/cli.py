@@ -12,11 +12,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from fx_pipeline.market.errors import FxPipelineError
+from fx_pipeline.progress_display import plain
 
 app = typer.Typer(
     help="From OANDA candles to validated forex trading agents.",
@@ -30,7 +31,7 @@ errors = Console(stderr=True)
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Print the project's own errors as one line and leave with status 2; anything else keeps its traceback."""
+    """Print the project's own errors as one line and leave with their status; anything else keeps its traceback."""
     try:
         yield
     except Exception as error:
@@ -42,8 +43,8 @@ def clear_errors() -> Iterator[None]:
             cause = cause.__cause__ or cause.__context__
         if not isinstance(cause, FxPipelineError):
             raise
-        errors.print(f"[red]error:[/] {escape(str(cause))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from error
+        plain(errors, str(cause), "error: ", "red")
+        raise typer.Exit(cause.status) from error
 
 
 @contextmanager
@@ -52,7 +53,7 @@ def import_progress(title: str) -> Iterator[Callable[[float], None] | None]:
     if not errors.is_terminal:
         yield None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors, transient=True) as bar:
         task = bar.add_task(title, total=1.0)
         yield lambda share: bar.update(task, completed=share)
@@ -63,7 +64,7 @@ def clear_leftovers(data_dir: Path) -> None:
     from fx_pipeline.market.atomic import remove_leftovers
 
     for leftover in remove_leftovers(data_dir):
-        console.print(f"removed what a killed process left: {leftover}")
+        plain(console, f"removed what a killed process left: {leftover}")
 
 
 @app.command("import")
@@ -167,22 +168,22 @@ def demo(
     console.rule()
     colour = "green" if verdict == "promoted" else "yellow"
     expectancy = figures["expectancy_pips"]
-    console.print(f"verdict on {name}, window {figures['window']}: [{colour} bold]{verdict}[/]", highlight=False)
-    for reason in figures["reasons"]:
-        console.print(f"  - {reason}", highlight=False)
     console.print(
+        Text.assemble(f"verdict on {name}, window {figures['window']}: ", (verdict, f"{colour} bold")), soft_wrap=True
+    )
+    for reason in figures["reasons"]:
+        plain(console, f"  - {reason}")
+    plain(
+        console,
         f"{figures['trades']} trades in {figures['sessions']} sessions"
         + (f", {expectancy:.2f} pips a trade after costs" if expectancy is not None else ""),
-        highlight=False,
     )
     if result.report["lineage"]["source"] == "synthetic":
-        console.print(
-            "[yellow]The market is SYNTHETIC:[/] give real candles with make demo CANDLES=FILE.", highlight=False
-        )
+        plain(console, " give real candles with make demo CANDLES=FILE.", "The market is SYNTHETIC:", "yellow")
     if result.live:
-        console.print(f"dry run of live trading: {result.live['action']} after {result.live['bar']}", highlight=False)
-    console.print(f"report page: {Path(result.report['run']['report']).resolve()}", soft_wrap=True, highlight=False)
-    console.print(f"the pipeline in a browser: make ui   (took {time.perf_counter() - began:.0f} s)", highlight=False)
+        plain(console, f"dry run of live trading: {result.live['action']} after {result.live['bar']}")
+    plain(console, f"report page: {Path(result.report['run']['report']).resolve()}")
+    plain(console, f"the pipeline in a browser: make ui   (took {time.perf_counter() - began:.0f} s)")
 
 
 @app.command()
@@ -207,7 +208,7 @@ def summary(
         return
     table = Table(show_header=False, box=None)
     for name, value in newest.items():
-        table.add_row(name, "; ".join(value) if isinstance(value, list) else str(value))
+        table.add_row(name, Text("; ".join(value) if isinstance(value, list) else str(value)))
     console.print(table)
 
 
@@ -344,7 +345,7 @@ def broker(
                 wall_clock=wall_clock,
             ),
             load_settings(),
-            lambda line: errors.print(line, highlight=False, markup=False, soft_wrap=True),
+            lambda line: plain(errors, line),
         )
 
 
@@ -421,7 +422,7 @@ def leaderboard_(
         page = settings.layout.leaderboard
         entries, unread = write_leaderboard(settings.layout.reports, page, *champions(settings))
         for reason in unread:
-            errors.print(f"left out: {reason}", highlight=False, markup=False, soft_wrap=True)
+            plain(errors, f"left out: {reason}")
         if json_:
             for row in entries:
                 sys.stdout.write(json.dumps(asdict(row), allow_nan=False) + "\n")
@@ -432,7 +433,7 @@ def leaderboard_(
         for heading in ("seeds", "trades", "a trade", "DSR", "drawdown"):
             table.add_column(heading, justify="right", no_wrap=True)
         for row in entries:
-            table.add_row(
+            cells = (
                 f"{row.verdict}{' (champion)' if row.champion else ''}",
                 row.instrument,
                 row.window,
@@ -443,8 +444,9 @@ def leaderboard_(
                 number(row.deflated_sharpe, "percent"),
                 number(row.max_drawdown_pips, "size"),
             )
+            table.add_row(*(Text(cell) for cell in cells))
         console.print(table)
-        console.print(f"{page}", highlight=False, soft_wrap=True)
+        plain(console, str(page))
 
 
 @app.command()
@@ -477,39 +479,97 @@ def watch(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
-    reports_port: Annotated[int, typer.Option(help="Port on which the report pages are served.")] = 3001,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the Dagster UI; 0 for any free one.")] = 3000,
+    reports_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port on which the report pages are served.")
+    ] = 3001,
 ) -> None:
-    """Open the pipeline: the Dagster UI with its daemon, and the report pages, on loopback."""
-    with clear_errors():
-        import signal
-        import subprocess
+    """Open the pipeline: the Dagster UI with its daemon, and the report pages, on loopback, until it is interrupted.
 
+    Open the addresses that it prints: a browser that has not been there is turned away. Processes that end are started
+    again; what cannot be kept running ends the command with a status that is not 0.
+    """
+    with clear_errors():
         from fx_pipeline.demo import clear_killed_runs, find_project, use_project
-        from fx_pipeline.reports_server import serving_reports
+        from fx_pipeline.settings import load_settings
+        from fx_pipeline.ui.supervise import UiOptions, run_ui
+
+        project = find_project()
+        use_project(project)
+        settings = load_settings()
+        clear_killed_runs()
+        clear_leftovers(settings.data_dir)
+        run_ui(UiOptions(port, reports_port), settings, project, lambda line: plain(console, line))
+
+
+@app.command()
+def health(
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    address: Annotated[bool, typer.Option("--address", help="Print the start address of the Dagster UI.")] = False,
+) -> None:
+    """Say in a line whether fx-pipeline ui runs and is well: code servers, daemon, web server, and sensors that look.
+
+    Leaves with status 1 when it is not. --json prints well, line and health: what the file ui/health.json of the data
+    folder says (null where there is none).
+    """
+    with clear_errors():
+        from dataclasses import asdict
+
+        from fx_pipeline.settings import load_settings
+        from fx_pipeline.ui.access import access_token
+        from fx_pipeline.ui.guard import PARAMETER
+        from fx_pipeline.ui.health import NAME, judge, read_health
+
+        folder = load_settings().layout.ui
+        found = read_health(folder / NAME)
+        well, line = judge(found)
+        if json_:
+            record = {"well": well, "line": line, "health": asdict(found) if found else None}
+            sys.stdout.write(json.dumps(record, allow_nan=False) + "\n")
+        elif address and found is not None:
+            plain(console, f"{found.addresses['dagster']}?{PARAMETER}={access_token(folder)}")
+        else:
+            plain(console, line)
+    if not well:
+        raise typer.Exit(1)
+
+
+@app.command()
+def mlflow(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the MLflow UI.")] = 5000,
+) -> None:
+    """Open the MLflow UI of the data folder on loopback, until it is interrupted."""
+    with clear_errors():
+        from fx_pipeline.settings import load_settings
+        from fx_pipeline.ui.mlflow import mlflow_command
+
+        command = mlflow_command(load_settings().layout, port)
+        sys.stdout.flush()
+        os.execv(command[0], command)
+
+
+@app.command()
+def folder() -> None:
+    """Print the data folder that FX_DATA_DIR names, in the shell or in .env."""
+    with clear_errors():
         from fx_pipeline.settings import load_settings
 
-        use_project(find_project())
-        clear_killed_runs()
-        clear_leftovers(load_settings().data_dir)
-        # The file list of the code location depends on these, so they are set before it loads.
-        os.environ["FX_REPORTS_URL"] = f"http://127.0.0.1:{reports_port}"
-        dagster = Path(sys.executable).with_name("dagster")
-        with serving_reports(load_settings().layout.reports, reports_port):
-            console.print(f"Dagster UI: http://127.0.0.1:{port}   reports: http://127.0.0.1:{reports_port}")
-            command = [str(dagster), "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
-            # A shell starts background jobs with SIGINT ignored, which Dagster's processes would inherit and not stop.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            process = subprocess.Popen(command)
-            # A terminal sends Ctrl-C to both processes; a supervisor's SIGTERM reaches this one only: pass it on.
-            signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
-            while True:
-                try:
-                    code = process.wait()
-                    break
-                except KeyboardInterrupt:
-                    continue
-    raise typer.Exit(code)
+        plain(console, str(load_settings().data_dir.resolve()))
+
+
+@app.command()
+def clean(
+    all_: Annotated[
+        bool, typer.Option("--all", help="Imported candles, models, tracking and the trial ledger, too.")
+    ] = False,
+) -> None:
+    """Remove from the data folder what can be made again. What the pipeline has not made stays in any case."""
+    with clear_errors():
+        from fx_pipeline.clean_command import clean_folder
+        from fx_pipeline.settings import load_settings
+
+        for line in clean_folder(load_settings(), Path.cwd(), everything=all_):
+            plain(console, line)
 
 
 if __name__ == "__main__":

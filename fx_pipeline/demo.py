@@ -1,23 +1,30 @@
 """The whole chain in one go: the very jobs of the Dagster UI, run one after another in this process."""
 
 import os
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fx_pipeline.market.errors import ConfigurationError, DataError
+from fx_pipeline.interrupts import ending_at_once
+from fx_pipeline.market.errors import ConfigurationError, DataError, FxPipelineError
 from fx_pipeline.progress_display import Display
 from fx_pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from fx_pipeline.defs.in_process import InProcess
     from fx_pipeline.sessions.table import Plan
 
 
 #: How far back the demo asks a real broker for candles: nine weeks.
 LIVE_HISTORY_NS = 63 * 86_400 * 1_000_000_000
+
+
+#: A signal is seen by the thread that waits for it within less.
+_SEEN_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,29 @@ def run_demo(
         If the settings do not offer the instrument or the months of its candles.
     BrokerError
         If OANDA, or the server at FX_PAPER_URL, cannot be reached.
+    Interrupted
+        If SIGINT or SIGTERM came; no run is left that looks as if it went on.
     """
+    begun: list[InProcess] = []
+
+    def cancel() -> None:
+        for runs in begun:
+            runs.cancel()
+
+    with cutting_short(cancel):
+        return _run_demo(settings, instrument, display, candles, format_, windows, utc_offset, begun)
+
+
+def _run_demo(
+    settings: Settings,
+    instrument: str,
+    display: Display,
+    candles: list[Path],
+    format_: str | None,
+    windows: int,
+    utc_offset: str | None,
+    begun: "list[InProcess]",
+) -> DemoResult:
     from fx_pipeline.broker.paper.store import months as imported_months
     from fx_pipeline.broker.paper.synthetic import SPAN_NS
     from fx_pipeline.ingest.importers import import_files
@@ -129,6 +158,7 @@ def run_demo(
         from dagster._core.errors import DagsterAssetCheckFailedError
 
         from fx_pipeline.definitions import defs
+        from fx_pipeline.defs.in_process import InProcess
         from fx_pipeline.defs.jobs import ingest, prepare, promote, train, validate
         from fx_pipeline.defs.killed_runs import end_killed_runs
         from fx_pipeline.defs.models import AGENT, champion
@@ -156,15 +186,13 @@ def run_demo(
 
     with dg.DagsterInstance.get() as instance:
         end_killed_runs(instance)
+        runs = InProcess(instance, display.note)
+        begun.append(runs)
 
         def launch(name: str, partition_key: str | None, config: dict[str, Any] | None = None) -> Any:
             quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
             try:
-                return defs.resolve_job_def(name).execute_in_process(
-                    instance=instance,
-                    partition_key=partition_key,
-                    run_config={**quiet, **(config or {})},
-                )
+                return runs.launch(defs.resolve_job_def(name), partition_key, {**quiet, **(config or {})})
             except DagsterAssetCheckFailedError as error:
                 raise DataError(
                     f"{name} of {partition_key} was stopped by a check ({' '.join(str(error).split())}): make ui shows "
@@ -218,6 +246,42 @@ def _require_windows(plan: "Plan") -> None:
             f"{plan.validation_days} of validation with an embargo between them needs more (three weeks do), "
             "or smaller FX_TRAIN_DAYS and FX_VALIDATION_DAYS."
         )
+
+
+@contextmanager
+def cutting_short(cancel: Callable[[], None]) -> Iterator[None]:
+    """End the body at SIGINT and SIGTERM, and leave no run behind that looks as if it went on.
+
+    Raises
+    ------
+    Interrupted
+        If one came.
+    """
+    with ending_at_once(cancel) as came:
+        try:
+            yield
+        except BaseException as error:
+            # Dagster raises its own error for an interrupt in a step. The signal itself is seen a moment later.
+            if not came:
+                time.sleep(_SEEN_S)
+            if not came:
+                raise
+            cancel()
+            raise Interrupted(came[0]) from error
+
+
+class Interrupted(FxPipelineError):
+    """The command was asked to end.
+
+    Parameters
+    ----------
+    number : int
+        The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"ended by {signal.Signals(number).name}: the same command goes on where it was.")
+        self.status = 128 + number
 
 
 @contextmanager

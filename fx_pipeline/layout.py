@@ -41,6 +41,16 @@ class Layout:
         return self.data_dir / "mlartifacts"
 
     @property
+    def dagster(self) -> Path:
+        """Dagster's runs, events, ticks and logs."""
+        return self.data_dir / "dagster"
+
+    @property
+    def ui(self) -> Path:
+        """What `fx-pipeline ui` keeps: its lock, its health, and the token of its start address."""
+        return self.data_dir / "ui"
+
+    @property
     def ledger(self) -> Path:
         """The trial ledger: every configuration that was ever scored."""
         return self.data_dir / "ledger.db"

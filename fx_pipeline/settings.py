@@ -1,5 +1,6 @@
 """Settings: environment variables with the prefix `FX_`, or a `.env` file in the working directory."""
 
+import re
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.market.holidays import holidays_with
 from fx_pipeline.market.instrument import instrument
+from fx_pipeline.market.links import is_web_link
 from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS, WalkForwardConfig
 from fx_pipeline.validation.gate import GateConfig
 from fx_pipeline.validation.promotion import PromotionConfig
@@ -41,6 +43,11 @@ class Settings(BaseSettings):
     paper_token: SecretStr | None = Field(None, description="Bearer token of the server at FX_PAPER_URL.")
 
     reports_url: str = Field("http://127.0.0.1:3001", description="Where `fx-pipeline ui` serves the report pages.")
+
+    ui_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names besides localhost under which browsers may reach `fx-pipeline ui`, separated by commas.",
+    )
 
     instruments: Annotated[tuple[str, ...], NoDecode] = Field(
         ("GBP_JPY", "EUR_USD", "GBP_USD", "USD_JPY"), description="Instruments, separated by commas."
@@ -92,7 +99,19 @@ class Settings(BaseSettings):
         description='When a champion is replaced or demoted, as JSON, such as {"max_paired_p": 0.01}.',
     )
 
-    @field_validator("instruments", mode="before")
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _folder(cls, value: object) -> object:
+        # An empty line in .env would make the project's own folder the data folder.
+        return (value.strip() or "data") if isinstance(value, str) else value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _home(cls, value: Path) -> Path:
+        # No shell reads .env, so nobody else would resolve ~ there.
+        return value.expanduser()
+
+    @field_validator("ui_hosts", "instruments", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -138,6 +157,22 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
             raise ValueError("write it as http://host:port or https://host.")
         return value.strip()
+
+    @field_validator("reports_url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        # It becomes a link in the Dagster UI: a browser would run javascript: there.
+        if not is_web_link(value.strip()):
+            raise ValueError("write it as http://host:port or https://host.")
+        return value.strip().rstrip("/")
+
+    @field_validator("ui_hosts")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not re.fullmatch(r"[A-Za-z0-9._-]+(:\d+)?", name):
+                raise ValueError(f"{name!r} is no host: write names such as fx.example.com, or name:port.")
+        return tuple(name.lower() for name in value)
 
     @field_validator("ingest_cron")
     @classmethod

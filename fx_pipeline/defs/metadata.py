@@ -7,6 +7,8 @@ from typing import Any
 
 import dagster as dg
 
+from fx_pipeline.market.links import is_web_link
+
 OWNERS = ["team:quant"]
 
 
@@ -15,6 +17,11 @@ def column_schema(schema: Any, notes: Mapping[str, str]) -> dg.TableSchema:
     return dg.TableSchema(
         [dg.TableColumn(field.name, str(field.type), description=notes.get(field.name)) for field in schema]
     )
+
+
+def link(address: str) -> dg.MetadataValue:
+    """Show an address that was read from a file: as a link where it leads to a web page, else as text."""
+    return dg.MetadataValue.url(address) if is_web_link(address) else dg.MetadataValue.text(address)
 
 
 def curve_plot(history: Sequence[Mapping[str, float]], names: Sequence[str]) -> dg.MetadataValue:

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from fx_pipeline.defs.features import valid_sessions
-from fx_pipeline.defs.metadata import OWNERS
+from fx_pipeline.defs.metadata import OWNERS, link
 from fx_pipeline.defs.partitions import cell, instrument_window, instruments, key, to_instrument
 from fx_pipeline.defs.progress import reporter
 from fx_pipeline.defs.promotion import Promotion, promote
@@ -265,7 +265,7 @@ def champion_metadata(settings: Settings, outcome: Promotion) -> dict[str, Any]:
         {"state": "champion", "reason": outcome.reason}
         | record
         | {
-            "registered_url": dg.MetadataValue.url(record["registered_url"]),
+            "registered_url": link(record["registered_url"]),
             "report page": dg.MetadataValue.url(page_url(settings, page)),
         }
         | paired_metadata(paired)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pandas as pd
 
+from fx_pipeline.defs.metadata import link
 from fx_pipeline.defs.promotion import REGISTERED_NAME
 from fx_pipeline.defs.resources import Warehouse
 from fx_pipeline.market.errors import DataError
@@ -433,7 +434,7 @@ def _registered(folder: Path, sha256: str) -> dict[str, Any]:
         return {}
     return {
         "registered model": f"{found['registered_model']} v{found['version']}",
-        "registered_url": dg.MetadataValue.url(found["registered_url"]),
+        "registered_url": link(found["registered_url"]),
     }
 
 

@@ -2,7 +2,15 @@
 
 
 class FxPipelineError(RuntimeError):
-    """Base of every error that the project raises on purpose."""
+    """Base of every error that the project raises on purpose.
+
+    Attributes
+    ----------
+    status : int
+        With which the command leaves.
+    """
+
+    status = 2
 
 
 class DataError(FxPipelineError, ValueError):
