@@ -71,6 +71,12 @@ class Source:
         Number of the first row; what lies above is a header.
     zoned : bool
         Whether the times carry a zone themselves.
+    instrument : str or None
+        OANDA name of the instrument that the file itself says it holds.
+    side : str or None
+        The price side that the file itself, or its name, says it holds: bid, mid or ask.
+    assumptions : tuple of str
+        What was taken for granted in reading it, a sentence each, with the evidence.
     """
 
     clock: Clock
@@ -78,6 +84,9 @@ class Source:
     parse: Callable[[Any], Parsed]
     first_row: int = 1
     zoned: bool = False
+    instrument: str | None = None
+    side: str | None = None
+    assumptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
