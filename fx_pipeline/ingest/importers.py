@@ -306,6 +306,8 @@ def _checked(
     find_instrument(instrument)
     clock = parse_clock(utc_offset) if utc_offset is not None else None
     source = reader.open_file(path)
+    if source.clock_needed and clock is None:
+        raise ConfigurationError(f"{path}: {source.clock_needed}. Give --utc-offset, like +2 or Europe/Athens.")
     if clock is not None and source.zoned:
         raise ConfigurationError(
             f"{path}: its times carry a zone themselves, so that --utc-offset {utc_offset} cannot be meant: leave it "

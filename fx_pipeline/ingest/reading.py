@@ -17,6 +17,7 @@ from fx_pipeline.ingest.clock import NO_TIME, Clock
 from fx_pipeline.ingest.judge import IMPORT_QUARANTINE_SCHEMA, Judged, contradictions_table, judge, settle
 from fx_pipeline.ingest.parsed import Parsed, Source, unreadable_cells
 from fx_pipeline.ingest.plausible import Steps, check_clock, check_level
+from fx_pipeline.ingest.said import Said
 from fx_pipeline.ingest.sides import GivenSides, Side
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.months import month_bounds
@@ -89,7 +90,7 @@ def read_file(
     DataError
         If the file is not M1 bars of that instrument on that clock, or more than half of it is bad.
     """
-    state = _Reading(path, expected, source.first_row)
+    state = _Reading(path, expected, source.first_row, Said(path, instrument, source.tags))
 
     def work(block: Any) -> tuple[Parsed, GivenSides, Judged]:
         parsed = source.parse(block)
@@ -179,6 +180,7 @@ class _Reading:
     path: Path
     expected: str
     next_row: int
+    said: Said
     sides: GivenSides | None = None
     cut: bool = False
     rows: int = 0
@@ -197,6 +199,7 @@ class _Reading:
     def add(self, parsed: Parsed, judged: Judged, buckets: Buckets) -> None:
         above = self.next_row - 1
         self.next_row += parsed.lines
+        self.said.add(parsed.said, above)
         self.rows += len(parsed.row) + len(parsed.broken)
         if len(parsed.row):
             self.last_row = above + int(parsed.row[-1])
