@@ -108,7 +108,7 @@ def open_csv(path: Path) -> Source:
     decimal = decimal_mark(*(cells[name] for name in columns.prices.values()))
     tags = _tags(columns, names, cells)
     text = TextForm(delimiter, tuple(names), form.read, columns.prices, columns.volume, decimal, tuple(tags))
-    said = ("decimals stand after a comma",) if decimal == "," else ()
+    said = ("decimals: they stand after a comma",) if decimal == "," else ()
     source = Source(UTC, chain([first], blocks), text.parse, first_row=header.row + 1, assumptions=said)
     return _told(path, source, columns, form, tags, cells)
 
@@ -117,14 +117,12 @@ def _told(
     path: Path, source: Source, columns: Columns, form: TimeForm, tags: dict[str, str], cells: Mapping[str, pa.Array]
 ) -> Source:
     # The source with what its columns, and the first of its rows, say of it.
-    value = {subject: _first_value(cells[name]) for name, subject in reversed(tags.items())}
+    value = {subject: _only_value(cells[name]) for name, subject in reversed(tags.items())}
     zone = next((column.zone for column in reversed(form.columns) if column.zone), "")
     clock = UTC if form.zoned else zone_clock(zone)
     said = list(form.assumptions)
     if not form.columns[0].named:
-        said.append("the first column, which has no name, holds the time")
-    if zone and clock is not None and not form.zoned:
-        said.append(f"times are {zone.upper()} ({clock}), as the name of their column says")
+        said.append("time: in the first column, which has no name")
     needed = f"its times are those of {zone!r}, and the file does not say which zone that is" if clock is None else ""
     return replace(
         source,
@@ -132,6 +130,7 @@ def _told(
         zoned=form.zoned,
         instrument=instrument_of(value.get("instrument", "")),
         side=columns.side or side_of(value.get("side", "")),
+        clock_why=f"as the name of its column says ({zone.upper()})" if zone and clock is not None else "",
         clock_needed=needed,
         tags=tags,
         assumptions=(*source.assumptions, *said),
@@ -152,6 +151,12 @@ def _first_value(cells: pa.Array) -> str:
     return next(
         (str(cell).strip() for cell in cells.slice(0, 100).to_pylist() if cell is not None and str(cell).strip()), ""
     )
+
+
+def _only_value(cells: pa.Array) -> str:
+    # What all rows say: of several, the reading of the rows tells.
+    values = {str(value).strip() for value in cells.unique().to_pylist() if value is not None}
+    return values.pop() if len(values) == 1 else ""
 
 
 def _cells(block: Block, delimiter: str, names: Sequence[str]) -> Mapping[str, pa.StringArray]:

@@ -79,6 +79,8 @@ class Source:
         OANDA name of the instrument that the file itself says it holds.
     side : str or None
         The only price side that its columns or rows say it holds: bid, mid or ask.
+    clock_why : str
+        What says which clock the times are on, where the file does.
     clock_needed : str
         Why the file cannot be read unless its clock is given; empty if it can.
     tags : dict of str to str
@@ -94,6 +96,7 @@ class Source:
     zoned: bool = False
     instrument: str | None = None
     side: str | None = None
+    clock_why: str = ""
     clock_needed: str = ""
     tags: dict[str, Any] = field(default_factory=dict)
     assumptions: tuple[str, ...] = ()

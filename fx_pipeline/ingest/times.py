@@ -269,7 +269,7 @@ def _date_rules(
             return (rule, space), ()
     day_first = (r"^(\d{1,2})[./-](\d{1,2})[./-](\d{4})", r"\3-\2-\1")
     if _share(cells, r"^\d{1,2}\.\d{1,2}\.\d{4}") > 0.5:
-        return (day_first, space), (f"dates like {_first(cells)!r}, with points, are day, month, year",)
+        return (day_first, space), (f"dates: those like {_first(cells)[:10]!r}, with points, are day.month.year",)
     if _share(cells, _TWO_WAYS.pattern) > 0.5:
         is_day_first, said = _order(path, columns, every)
         month_first = (day_first[0], r"\3-\1-\2")
@@ -328,7 +328,7 @@ def _order(path: Path, columns: Sequence[TimeColumn], every: Callable[[], Iterab
             f"({proof})."
         )
     meant = "day/month/year" if days else "month/day/year"
-    return bool(days), f"dates like {date!r} are {meant}: {told:,} of {rows:,} rows cannot be read otherwise"
+    return bool(days), f"dates: those like {date!r} are {meant}, as {told:,} of {rows:,} rows cannot be read otherwise"
 
 
 def _first(cells: pa.StringArray) -> str:
