@@ -27,6 +27,7 @@ def run_import(
     bar_time: str | None = None,
     now_ns: int | None = None,
     progress: Callable[[float], None] | None = None,
+    leave_out_weekends: bool = False,
 ) -> ImportReport:
     """Import files as `import_files` does, of the instrument that is given or that they say.
 
@@ -51,6 +52,7 @@ def run_import(
         now_ns=now_ns,
         progress=progress,
         stamped=cast("Stamped | None", bar_time),
+        leave_out_weekends=leave_out_weekends,
     )
 
 

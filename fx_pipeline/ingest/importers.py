@@ -32,6 +32,7 @@ from fx_pipeline.ingest.reading import THREADS, CheckedFile, in_order, read_file
 from fx_pipeline.ingest.sides import GivenSides, Side
 from fx_pipeline.ingest.sniff import FORMATS, Format
 from fx_pipeline.ingest.sniff import guess_format as guess_format
+from fx_pipeline.ingest.weekends import check_has_weekends
 from fx_pipeline.market.candles import CANDLE_SCHEMA, SIDES
 from fx_pipeline.market.errors import ConfigurationError, DataError
 from fx_pipeline.market.files import write_table
@@ -214,6 +215,7 @@ def read_candles(
     side: Side | None = None,
     now_ns: int | None = None,
     stamped: Stamped | None = None,
+    leave_out_weekends: bool = False,
 ) -> FileCandles:
     """Read and check one file.
 
@@ -228,6 +230,8 @@ def read_candles(
         Bars that open at or after it are quarantined, as are those before 1990 in any case.
     stamped : str, optional
         Whether the file's times are the "open" of bars, as is assumed, or their "end".
+    leave_out_weekends : bool
+        Whether bars at FX weekends, which are a sign of a wrong clock, are left out instead.
 
     Raises
     ------
@@ -238,7 +242,7 @@ def read_candles(
         If the format, the side or the stamp is unknown, an offset that the file needs is not given, or one is given
         for times that carry a zone.
     """
-    said = _Said(instrument, utc_offset, side, stamped, now_ns)
+    said = _Said(instrument, utc_offset, side, stamped, now_ns, leave_out_weekends)
     with Buckets() as buckets:
         read = _checked(path, format, said, buckets, None)
         tables = [_candles([read], month)[0] for month in buckets.months]
@@ -261,6 +265,7 @@ def import_files(
     now_ns: int | None = None,
     in_memory_bytes: int = IN_MEMORY_BYTES,
     stamped: Stamped | None = None,
+    leave_out_weekends: bool = False,
 ) -> ImportReport:
     """Import files into the paper server's store below `data_dir`.
 
@@ -278,7 +283,7 @@ def import_files(
     """
     if not files:
         raise ConfigurationError("no file to import: name at least one.")
-    said = _Said(instrument, utc_offset, side, stamped, now_ns)
+    said = _Said(instrument, utc_offset, side, stamped, now_ns, leave_out_weekends)
     report = _Progress(progress, [path.stat().st_size if path.is_file() else 0 for path in files])
     with contextlib.ExitStack() as open_buckets:
         reads: list[_Read] = []
@@ -307,6 +312,7 @@ class _Said:
     side: Side | None
     stamped: Stamped | None
     now_ns: int | None
+    leave_out_weekends: bool
 
 
 @dataclass(frozen=True)
@@ -363,6 +369,8 @@ def _checked(
     if said.stamped is not None and said.stamped not in STAMPS:
         raise ConfigurationError(f"--bar-time {said.stamped!r} is unknown: use open or end.")
     find_instrument(instrument)
+    if said.leave_out_weekends:
+        check_has_weekends(path, instrument)
     given_clock = parse_clock(said.utc_offset) if said.utc_offset is not None else None
     source = reader.open_file(path)
     if source.clock_needed and given_clock is None:
@@ -375,7 +383,17 @@ def _checked(
     clock = given_clock or source.clock
     side, side_why = common_side(path, said.side, source.side, reader.side)
     found = read_file(
-        path, source, reader.expected, instrument, clock, side, buckets, said.now_ns, progress, said.stamped or "open"
+        path,
+        source,
+        reader.expected,
+        instrument,
+        clock,
+        side,
+        buckets,
+        said.now_ns,
+        progress,
+        said.stamped or "open",
+        said.leave_out_weekends,
     )
     doubtful = reader.shared_with and format is None and given_clock is None and reader.own_name not in path.name
     if doubtful and not found.clock_checked:

@@ -42,6 +42,8 @@ class Parsed:
         Rows that the publisher filled in for minutes in which nothing was quoted.
     quotes_modelled : (N,) bool or None
         As the file itself says.
+    at_weekends : int
+        Rows at FX weekends that were taken out of the block.
     said : dict of str to dict of str to int
         What the rows say of themselves, by column (`Source.tags` tells of what): every value, and its first row.
     """
@@ -56,6 +58,7 @@ class Parsed:
     broken: dict[int, str] = field(default_factory=dict)
     without_tick: npt.NDArray[np.bool_] | None = None
     quotes_modelled: npt.NDArray[np.bool_] | None = None
+    at_weekends: int = 0
     said: dict[str, dict[str, int]] = field(default_factory=dict)
 
 

@@ -24,6 +24,7 @@ from fx_pipeline.ingest.plausible import check_break, check_clock, check_level
 from fx_pipeline.ingest.said import Said
 from fx_pipeline.ingest.sides import GivenSides, Side
 from fx_pipeline.ingest.timeframe import Steps
+from fx_pipeline.ingest.weekends import check_week_ends, without_weekends
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.months import month_bounds, month_of
 
@@ -79,6 +80,8 @@ class CheckedFile:
         Counts of bars in which little or nothing happened, those that were left out among them.
     evidence : Evidence
         What the times say of the clock and of the stamps.
+    at_weekends : int
+        Rows at FX weekends that were left out, as asked.
     """
 
     sides: GivenSides
@@ -89,6 +92,7 @@ class CheckedFile:
     modelled: bool
     quiet: Quiet
     evidence: Evidence
+    at_weekends: int
 
     @property
     def clock_checked(self) -> bool:
@@ -107,6 +111,7 @@ def read_file(
     now_ns: int | None = None,
     progress: Callable[[float], None] | None = None,
     stamped: Stamped = "open",
+    leave_out_weekends: bool = False,
 ) -> CheckedFile:
     """Read a file into buckets: sorted rows, one for each minute.
 
@@ -126,6 +131,8 @@ def read_file(
         Is told the share of the file that is read.
     stamped : str
         Whether its times are the bars' opens or ends.
+    leave_out_weekends : bool
+        Whether bars at FX weekends are left out, and not a sign of a wrong clock.
 
     Raises
     ------
@@ -137,6 +144,8 @@ def read_file(
 
     def work(block: Any) -> tuple[Parsed, GivenSides, Judged]:
         parsed = source.parse(block)
+        if leave_out_weekends:
+            parsed = without_weekends(parsed, clock)
         sides = GivenSides.of(path, instrument, set(parsed.prices), side)
         return parsed, sides, judge(parsed, sides, clock, now_ns, stamped)
 
@@ -169,6 +178,8 @@ def read_file(
         stamp_evidence(instrument, steps.holes, state.neighbours.minutes()),
         steps.share_of_minutes,
     )
+    if state.at_weekends:
+        check_week_ends(path, instrument, steps.holes)
     state.check_neighbours(buckets, instrument)
     quarantine = pa.concat_tables(state.refused).sort_by("row").combine_chunks()
     if 2 * len(quarantine) > state.rows:
@@ -178,7 +189,15 @@ def read_file(
         )
     assert state.sides is not None
     return CheckedFile(
-        state.sides, quarantine, state.rows, state.duplicates, state.left_out, state.modelled, state.quiet, evidence
+        state.sides,
+        quarantine,
+        state.rows,
+        state.duplicates,
+        state.left_out,
+        state.modelled,
+        state.quiet,
+        evidence,
+        state.at_weekends,
     )
 
 
@@ -263,13 +282,15 @@ class _Reading:
     doubtful_evidence: list[Int64] = field(default_factory=list)
     quiet: Quiet = field(default_factory=Quiet)
     modelled: bool = False
+    at_weekends: int = 0
     levels: list[float] = field(default_factory=list)
 
     def add(self, parsed: Parsed, judged: Judged, buckets: Buckets) -> None:
         above = self.next_row - 1
         self.next_row += parsed.lines
         self.said.add(parsed.said, above)
-        self.rows += len(parsed.row) + len(parsed.broken)
+        self.at_weekends += parsed.at_weekends
+        self.rows += len(parsed.row) + len(parsed.broken) + parsed.at_weekends
         if len(parsed.row):
             self.last_row = above + int(parsed.row[-1])
         self.unreadable.add({above + row: text for row, text in unreadable_cells(parsed).items()})
