@@ -230,7 +230,7 @@ def _prices(path: Path, names: Sequence[str], row: str) -> dict[str, str]:
 def _time(name: str) -> TimeColumn | None:
     inner = _IN_BRACKETS.fullmatch(name)
     bare, zone = (inner[1], inner[2]) if inner else (name, "")
-    words = re.split(r"[ _.\-]+", bare)
+    words = re.split(r"[ _./\-]+", bare)
     if not zone and len(words) > 1:
         for place in (0, -1):
             if words[place] in (*_ZONES, *_UNTOLD):

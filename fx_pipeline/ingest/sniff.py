@@ -22,10 +22,10 @@ _ROWS: dict[Format, re.Pattern[str]] = {
     "metatrader": re.compile(r"\d{4}\.\d\d\.\d\d[,;\t]\d?\d:\d\d(?::\d\d)?[,;\t]"),
     "dukascopy": re.compile(r"\d\d\.\d\d\.\d{4} \d\d:\d\d:\d\d[^,]*,"),
 }
-#: A time with seconds, of the quotes of a moment; together in a cell or in two.
+#: A time with seconds and perhaps a fraction of one, in one cell or in two.
 _MOMENT = re.compile(
-    r"\d{8}[ T]\d{9}|\d{8}[ T]\d{6}(?: \d{7})?|"
-    r"(?:\d{8}|\d{4}[-./]\d\d[-./]\d\d|\d\d\.\d\d\.\d{4})[ T]\d\d:\d\d:\d\d(?:\.\d+)?"
+    r"\d{8}[ T]\d{6}(\d{3})|\d{8}[ T]\d{6}(?: (\d{7}))?|"
+    r"(?:\d{8}|\d{4}[-./]\d\d[-./]\d\d|\d\d\.\d\d\.\d{4})[ T]\d\d:\d\d:\d\d(?:\.(\d+))?"
 )
 _FEWEST_BAR_NUMBERS = 4
 
@@ -45,13 +45,13 @@ def guess_format(path: Path) -> Format:
     lines = _first_lines(head)
     if not lines and not head.strip():
         raise EmptyFileError(f"{path} is empty: export or download it again.")
-    found = _by_lines(lines) if lines else None
-    if found is not None:
-        return found
-    if lines and _is_tick(lines[0]):
+    if lines and all(_is_tick(line) for line in lines):
         raise DataError(
             f"{path}: these are ticks ({lines[0][:60]!r}): download the one-minute bars (M1) of the same publisher."
         )
+    found = _by_lines(lines) if lines else None
+    if found is not None:
+        return found
     if lines and is_report(path.name, head):
         advice = f"It begins with {lines[0][:60]!r}, and is no table: import the file of candles that it came with"
     else:
@@ -107,7 +107,9 @@ def _is_tick(line: str) -> bool:
     if instrument_of(cells[0]):
         cells = cells[1:]
     for moments in (1, 2):
-        if len(cells) > moments and _MOMENT.fullmatch(" ".join(cells[:moments])):
+        moment = _MOMENT.fullmatch(" ".join(cells[:moments]))
+        if moment and len(cells) > moments:
             numbers = cells[moments:]
-            return len(numbers) < _FEWEST_BAR_NUMBERS and all(re.fullmatch(r"\d+(?:\.\d+)?", cell) for cell in numbers)
+            few = len(numbers) < _FEWEST_BAR_NUMBERS or bool(int(moment[1] or moment[2] or moment[3] or 0))
+            return few and all(re.fullmatch(r"\d+(?:\.\d+)?", cell) for cell in numbers)
     return False

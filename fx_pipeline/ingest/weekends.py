@@ -82,7 +82,7 @@ def check_week_ends(path: Path, instrument: str, holes: Int64) -> None:
         off = float(np.mean(minutes > _LATEST_MINUTES))
         if off > _MOST_OFF:
             raise DataError(
-                f"{path}: with the bars at weekends left out, {100 * off:.0f} percent of its weeks {what} (by more than "
+                f"{path}: with the bars at weekends left out, {100 * off:.0f} percent of its weeks {what} (by over "
                 f"{_LATEST_MINUTES} minutes), so that trading was left out with them: the clock is another. Give the "
                 "--utc-offset that the file has."
             )
