@@ -85,6 +85,9 @@ def import_(
     bar_time: Annotated[
         str | None, typer.Option(help="What the times of the files are: the open of a bar (assumed) or its end.")
     ] = None,
+    leave_out_weekends: Annotated[
+        bool, typer.Option("--leave-out-weekends", help="Leave out bars at FX weekends, which some publishers have.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Put real candles into the paper server's store, from which they travel the same road as OANDA's.
@@ -110,6 +113,7 @@ def import_(
                 bar_time,
                 time.time_ns(),
                 progress,
+                leave_out_weekends,
             )
         if json_:
             # Plain print: rich would wrap the line.

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fx_pipeline.ingest.companions import reports_among
 from fx_pipeline.ingest.hours import Stamped
 from fx_pipeline.ingest.importers import ImportReport, common_instrument, held_instrument, import_files
 from fx_pipeline.ingest.sides import Side
@@ -26,6 +27,7 @@ def run_import(
     bar_time: str | None = None,
     now_ns: int | None = None,
     progress: Callable[[float], None] | None = None,
+    leave_out_weekends: bool = False,
 ) -> ImportReport:
     """Import files as `import_files` does, of the instrument that is given or that they say.
 
@@ -38,9 +40,11 @@ def run_import(
         if not path.is_file():
             raise DataError(f"{path} is not a file.")
     known = cast("Format | None", format)
+    reports = reports_among(files)
+    named = [path for path in files if path not in reports]
     return import_files(
         files,
-        common_instrument(files, instrument, lambda path: held_instrument(path, known)),
+        common_instrument(named, instrument, lambda path: held_instrument(path, known)),
         known,
         data_dir,
         utc_offset=utc_offset,
@@ -48,6 +52,7 @@ def run_import(
         now_ns=now_ns,
         progress=progress,
         stamped=cast("Stamped | None", bar_time),
+        leave_out_weekends=leave_out_weekends,
     )
 
 

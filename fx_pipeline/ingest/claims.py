@@ -80,6 +80,7 @@ def file_claims(
         f"time frame: M1 throughout, {share:.1f} percent of bars one minute after the bar before",
         stamp,
         *filled_claims(found),
+        *([f"weekends: {found.at_weekends:,} rows left out, as asked"] if found.at_weekends else []),
         f"costs: {costs}",
         *own,
     )

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fx_pipeline.ingest.naming import file_names
 from fx_pipeline.ingest.sides import Side
 from fx_pipeline.market.candles import SIDES
 from fx_pipeline.market.errors import DataError
@@ -32,15 +33,17 @@ def guess_instrument(path: Path) -> str:
 
 def named_instruments(path: Path) -> list[str]:
     """Return the known instruments whose names stand in the file's name."""
-    name = path.name.upper()
+    names = [name.upper() for name in file_names(path)]
     return [
-        known for known in known_instruments() if re.search(rf"(?<![A-Z]){known[:3]}[_-]?{known[4:]}(?![A-Z])", name)
+        known
+        for known in known_instruments()
+        if any(re.search(rf"(?<![A-Z]){known[:3]}[_-]?{known[4:]}(?![A-Z])", name) for name in names)
     ]
 
 
 def named_side(path: Path) -> Side | None:
     """Return the price side whose name stands in the file's name as a word, if one does."""
-    found = {side.lower() for side in _SIDE.findall(path.name.upper())}
+    found = {side.lower() for name in file_names(path) for side in _SIDE.findall(name.upper())}
     return found.pop() if len(found) == 1 else None
 
 

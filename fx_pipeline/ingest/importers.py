@@ -20,6 +20,8 @@ from fx_pipeline.ingest import dukascopy, histdata, metatrader, named
 from fx_pipeline.ingest.buckets import IN_MEMORY_BYTES, Buckets
 from fx_pipeline.ingest.claims import clock_claim, file_claims, stamp_claim, united
 from fx_pipeline.ingest.clock import Clock, parse_clock
+from fx_pipeline.ingest.companions import reports_among
+from fx_pipeline.ingest.container import EmptyFileError
 from fx_pipeline.ingest.hours import STAMPS, Stamped
 from fx_pipeline.ingest.identity import common_instrument as common_instrument
 from fx_pipeline.ingest.identity import common_side, instrument_source, named_side
@@ -30,6 +32,7 @@ from fx_pipeline.ingest.reading import THREADS, CheckedFile, in_order, read_file
 from fx_pipeline.ingest.sides import GivenSides, Side
 from fx_pipeline.ingest.sniff import FORMATS, Format
 from fx_pipeline.ingest.sniff import guess_format as guess_format
+from fx_pipeline.ingest.weekends import check_has_weekends
 from fx_pipeline.market.candles import CANDLE_SCHEMA, SIDES
 from fx_pipeline.market.errors import ConfigurationError, DataError
 from fx_pipeline.market.files import write_table
@@ -198,7 +201,10 @@ def held_instrument(path: Path, format: Format | None = None) -> str | None:
     ConfigurationError
         If the format is unknown.
     """
-    return _reader(format or guess_format(path)).open_file(path).instrument
+    try:
+        return _reader(format or guess_format(path)).open_file(path).instrument
+    except EmptyFileError:
+        return None
 
 
 def read_candles(
@@ -209,6 +215,7 @@ def read_candles(
     side: Side | None = None,
     now_ns: int | None = None,
     stamped: Stamped | None = None,
+    leave_out_weekends: bool = False,
 ) -> FileCandles:
     """Read and check one file.
 
@@ -223,6 +230,8 @@ def read_candles(
         Bars that open at or after it are quarantined, as are those before 1990 in any case.
     stamped : str, optional
         Whether the file's times are the "open" of bars, as is assumed, or their "end".
+    leave_out_weekends : bool
+        Whether bars at FX weekends, which are a sign of a wrong clock, are left out instead.
 
     Raises
     ------
@@ -233,7 +242,7 @@ def read_candles(
         If the format, the side or the stamp is unknown, an offset that the file needs is not given, or one is given
         for times that carry a zone.
     """
-    said = _Said(instrument, utc_offset, side, stamped, now_ns)
+    said = _Said(instrument, utc_offset, side, stamped, now_ns, leave_out_weekends)
     with Buckets() as buckets:
         read = _checked(path, format, said, buckets, None)
         tables = [_candles([read], month)[0] for month in buckets.months]
@@ -256,6 +265,7 @@ def import_files(
     now_ns: int | None = None,
     in_memory_bytes: int = IN_MEMORY_BYTES,
     stamped: Stamped | None = None,
+    leave_out_weekends: bool = False,
 ) -> ImportReport:
     """Import files into the paper server's store below `data_dir`.
 
@@ -273,15 +283,25 @@ def import_files(
     """
     if not files:
         raise ConfigurationError("no file to import: name at least one.")
-    said = _Said(instrument, utc_offset, side, stamped, now_ns)
+    said = _Said(instrument, utc_offset, side, stamped, now_ns, leave_out_weekends)
     report = _Progress(progress, [path.stat().st_size if path.is_file() else 0 for path in files])
     with contextlib.ExitStack() as open_buckets:
         reads: list[_Read] = []
+        empty: EmptyFileError | None = None
+        reports = reports_among(files)
+        left_out = [f"left out: {path.name}, a report about the candles beside it" for path in reports]
         for path in files:
-            buckets = open_buckets.enter_context(Buckets(in_memory_bytes // len(files), paper_store(data_dir)))
-            reads.append(_checked(path, format, said, buckets, report.read))
+            if path not in reports:
+                buckets = open_buckets.enter_context(Buckets(in_memory_bytes // len(files), paper_store(data_dir)))
+                try:
+                    reads.append(_checked(path, format, said, buckets, report.read))
+                except EmptyFileError as error:
+                    empty = empty or error
+                    left_out.append(f"left out: {path.name}, which holds no rows")
             report.next_file()
-        return _store(reads, instrument, data_dir, report, stamped or "open")
+        if empty is not None and not reads:
+            raise empty
+        return _store(reads, instrument, data_dir, report, stamped or "open", tuple(left_out))
 
 
 @dataclass(frozen=True)
@@ -292,6 +312,7 @@ class _Said:
     side: Side | None
     stamped: Stamped | None
     now_ns: int | None
+    leave_out_weekends: bool
 
 
 @dataclass(frozen=True)
@@ -348,19 +369,31 @@ def _checked(
     if said.stamped is not None and said.stamped not in STAMPS:
         raise ConfigurationError(f"--bar-time {said.stamped!r} is unknown: use open or end.")
     find_instrument(instrument)
+    if said.leave_out_weekends:
+        check_has_weekends(path, instrument)
     given_clock = parse_clock(said.utc_offset) if said.utc_offset is not None else None
     source = reader.open_file(path)
+    if source.clock_needed and given_clock is None:
+        raise ConfigurationError(f"{path}: {source.clock_needed}. Give --utc-offset, like +2 or Europe/Athens.")
     if given_clock is not None and source.zoned:
         raise ConfigurationError(
             f"{path}: its times carry a zone themselves, so that --utc-offset {said.utc_offset} cannot be meant: leave "
             "it out. If the zone is wrong, write the times without one."
         )
-    if source.instrument is not None and source.instrument != instrument:
-        raise DataError(f"{path} says in its rows that it holds {source.instrument}, not {instrument}.")
     clock = given_clock or source.clock
     side, side_why = common_side(path, said.side, source.side, reader.side)
     found = read_file(
-        path, source, reader.expected, instrument, clock, side, buckets, said.now_ns, progress, said.stamped or "open"
+        path,
+        source,
+        reader.expected,
+        instrument,
+        clock,
+        side,
+        buckets,
+        said.now_ns,
+        progress,
+        said.stamped or "open",
+        said.leave_out_weekends,
     )
     doubtful = reader.shared_with and format is None and given_clock is None and reader.own_name not in path.name
     if doubtful and not found.clock_checked:
@@ -381,7 +414,10 @@ def _checked(
                 raise DataError(
                     f"{path} has {side_said} prices by its columns, and not {side}: rename it, or leave --side out."
                 )
-    why = "as given" if given_clock else "which its times carry" if source.zoned else reader.clock_why
+    own_why = source.clock_why or reader.clock_why
+    why = "which its times carry" if source.zoned else own_why
+    if given_clock:
+        why = f"as given, and not {source.clock}, {own_why}" if source.clock_why else "as given"
     return _Read(
         path,
         buckets,
@@ -414,7 +450,14 @@ def _check_stamps(path: Path, stamped: Stamped | None, found: CheckedFile) -> No
         )
 
 
-def _store(reads: list[_Read], instrument: str, data_dir: Path, report: _Progress, stamped: Stamped) -> ImportReport:
+def _store(
+    reads: list[_Read],
+    instrument: str,
+    data_dir: Path,
+    report: _Progress,
+    stamped: Stamped,
+    left_out: tuple[str, ...],
+) -> ImportReport:
     store = paper_store(data_dir)
     months = sorted({month for read in reads for month in read.buckets.months})
     spans: list[tuple[str, int, int]] = []
@@ -461,7 +504,7 @@ def _store(reads: list[_Read], instrument: str, data_dir: Path, report: _Progres
         timeframe="M1",
         stamped=stamped,
         costs="modelled" if any(item.modelled for item in found) else "quoted",
-        assumptions=united([(read.path, read.assumptions) for read in reads]),
+        assumptions=(*united([(read.path, read.assumptions) for read in reads]), *left_out),
     )
 
 

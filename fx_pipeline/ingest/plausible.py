@@ -113,7 +113,10 @@ def check_clock(name: str, instrument: str, local_ns: Int64, clock: Clock, zoned
     elif few:
         return said.spanned
     else:
-        advice = "no offset would fit: are these bars of an instrument that trades at weekends, or filled in?"
+        advice = (
+            "no offset would fit: are these bars of an instrument that trades at weekends, or filled in? If the clock "
+            "is right, --leave-out-weekends leaves them out."
+        )
     if zoned:
         advice += " " + _ZONED
     raise DataError(

@@ -21,8 +21,10 @@ from fx_pipeline.ingest.judge import IMPORT_QUARANTINE_SCHEMA, TWICE, Judged, ju
 from fx_pipeline.ingest.neighbours import Neighbours
 from fx_pipeline.ingest.parsed import Parsed, Source, unreadable_cells
 from fx_pipeline.ingest.plausible import check_break, check_clock, check_level
+from fx_pipeline.ingest.said import Said
 from fx_pipeline.ingest.sides import GivenSides, Side
 from fx_pipeline.ingest.timeframe import Steps
+from fx_pipeline.ingest.weekends import check_week_ends, without_weekends
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.months import month_bounds, month_of
 
@@ -78,6 +80,8 @@ class CheckedFile:
         Counts of bars in which little or nothing happened, those that were left out among them.
     evidence : Evidence
         What the times say of the clock and of the stamps.
+    at_weekends : int
+        Rows at FX weekends that were left out, as asked.
     """
 
     sides: GivenSides
@@ -88,6 +92,7 @@ class CheckedFile:
     modelled: bool
     quiet: Quiet
     evidence: Evidence
+    at_weekends: int
 
     @property
     def clock_checked(self) -> bool:
@@ -106,6 +111,7 @@ def read_file(
     now_ns: int | None = None,
     progress: Callable[[float], None] | None = None,
     stamped: Stamped = "open",
+    leave_out_weekends: bool = False,
 ) -> CheckedFile:
     """Read a file into buckets: sorted rows, one for each minute.
 
@@ -125,6 +131,8 @@ def read_file(
         Is told the share of the file that is read.
     stamped : str
         Whether its times are the bars' opens or ends.
+    leave_out_weekends : bool
+        Whether bars at FX weekends are left out, and not a sign of a wrong clock.
 
     Raises
     ------
@@ -132,10 +140,12 @@ def read_file(
         If the file is not M1 bars of that instrument on that clock, contradicts itself, or more than half of it is
         bad.
     """
-    state = _Reading(path, expected, source.first_row, Neighbours(instrument))
+    state = _Reading(path, expected, source.first_row, Said(path, instrument, source.tags), Neighbours(instrument))
 
     def work(block: Any) -> tuple[_Block, GivenSides, Judged]:
         parsed = source.parse(block)
+        if leave_out_weekends:
+            parsed = without_weekends(parsed, clock)
         sides = GivenSides.of(path, instrument, set(parsed.prices), side)
         return _Block.of(parsed), sides, judge(parsed, sides, clock, now_ns, stamped)
 
@@ -168,6 +178,8 @@ def read_file(
         stamp_evidence(instrument, steps.holes, state.neighbours.minutes()),
         steps.share_of_minutes,
     )
+    if state.at_weekends:
+        check_week_ends(path, instrument, steps.holes)
     state.check_neighbours(buckets, instrument)
     quarantine = pa.concat_tables(state.refused).sort_by("row").combine_chunks()
     if 2 * len(quarantine) > state.rows:
@@ -177,7 +189,15 @@ def read_file(
         )
     assert state.sides is not None
     return CheckedFile(
-        state.sides, quarantine, state.rows, state.duplicates, state.left_out, state.modelled, state.quiet, evidence
+        state.sides,
+        quarantine,
+        state.rows,
+        state.duplicates,
+        state.left_out,
+        state.modelled,
+        state.quiet,
+        evidence,
+        state.at_weekends,
     )
 
 
@@ -230,6 +250,8 @@ class _Block(NamedTuple):
     unreadable: dict[int, str]
     timeless: int
     first_timeless: tuple[int, str | None]
+    at_weekends: int
+    said: dict[str, dict[str, int]]
 
     @classmethod
     def of(cls, parsed: Parsed) -> "_Block":
@@ -237,7 +259,16 @@ class _Block(NamedTuple):
         first = (int(parsed.row[timeless[0]]), parsed.texts.get(int(timeless[0]))) if len(timeless) else (0, None)
         rows = len(parsed.row)
         last = int(parsed.row[-1]) if rows else 0
-        return cls(parsed.lines, rows + len(parsed.broken), last, unreadable_cells(parsed), len(timeless), first)
+        return cls(
+            lines=parsed.lines,
+            rows=rows + len(parsed.broken) + parsed.at_weekends,
+            last_row=last,
+            unreadable=unreadable_cells(parsed),
+            timeless=len(timeless),
+            first_timeless=first,
+            at_weekends=parsed.at_weekends,
+            said=parsed.said,
+        )
 
 
 @dataclass
@@ -262,6 +293,7 @@ class _Reading:
     path: Path
     expected: str
     next_row: int
+    said: Said
     neighbours: Neighbours
     sides: GivenSides | None = None
     cut: bool = False
@@ -279,11 +311,14 @@ class _Reading:
     doubtful_evidence: list[Int64] = field(default_factory=list)
     quiet: Quiet = field(default_factory=Quiet)
     modelled: bool = False
+    at_weekends: int = 0
     levels: list[float] = field(default_factory=list)
 
     def add(self, read: _Block, judged: Judged, buckets: Buckets) -> None:
         above = self.next_row - 1
         self.next_row += read.lines
+        self.said.add(read.said, above)
+        self.at_weekends += read.at_weekends
         self.rows += read.rows
         if read.last_row:
             self.last_row = above + read.last_row
