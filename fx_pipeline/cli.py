@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,53 +83,44 @@ def import_(
         ),
     ] = None,
     side: Annotated[str | None, typer.Option(help="The price side of a file that has one: mid, bid or ask.")] = None,
+    bar_time: Annotated[
+        str | None, typer.Option(help="What the times of the files are: the open of a bar (assumed) or its end.")
+    ] = None,
+    leave_out_weekends: Annotated[
+        bool, typer.Option("--leave-out-weekends", help="Leave out bars at FX weekends, which some publishers have.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
-    """Put real candles into the paper server's store, from which they travel the same road as OANDA's."""
+    """Put real candles into the paper server's store, from which they travel the same road as OANDA's.
+
+    Whatever was assumed of the files is said, with the evidence; a file that contradicts it is refused.
+
+    --json prints instrument, side (bid, mid, ask, or "bid and ask"), clock, timeframe, stamped (open or end: what the
+    files' times were taken for), candles, quarantined, filled_in (rows of minutes without a tick, left out), costs
+    (quoted, or modelled) and assumptions, a list of sentences.
+    """
     with clear_errors():
-        from fx_pipeline.ingest.importers import common_instrument, import_files
-        from fx_pipeline.market.errors import DataError
+        from fx_pipeline.import_command import run_import, show_import
         from fx_pipeline.settings import load_settings
 
-        for path in files:
-            if not path.is_file():
-                raise DataError(f"{path} is not a file.")
-        name = common_instrument(files, instrument)
         with import_progress(", ".join(path.name for path in files)) as progress:
-            report = import_files(
+            report = run_import(
                 files,
-                name,
-                format,  # type: ignore[arg-type]
                 load_settings().data_dir,
-                utc_offset=utc_offset,
-                side=side,  # type: ignore[arg-type]
-                now_ns=time.time_ns(),
-                progress=progress,
+                instrument,
+                format,
+                utc_offset,
+                side,
+                bar_time,
+                time.time_ns(),
+                progress,
+                leave_out_weekends,
             )
-        table = Table(show_header=False, box=None)
-        for label, value in (
-            ("instrument", name),
-            ("rows read", f"{report.rows:,}"),
-            ("candles", f"{report.imported:,} ({report.added:,} new, {report.changed:,} changed)"),
-            ("left out", f"{report.duplicates:,} duplicates, {report.without_tick:,} filled in by the publisher"),
-            *([("superseded", f"{report.superseded:,} by a later file")] if report.superseded else []),
-            ("quarantined", f"{report.quarantined:,} {report.reasons or ''}"),
-            ("months", f"{report.months[0]} to {report.months[-1]}" if report.months else "none"),
-            ("clock", "checked against the FX weekend" if report.clock_checked else "not checkable: no weekend inside"),
-        ):
-            table.add_row(label, value)
-        console.print(table)
-        if report.changed:
-            shown = ", ".join(
-                f"{datetime.fromtimestamp(at // 10**9, UTC):%Y-%m-%d %H:%M}" for at in report.changed_times[:5]
-            )
-            console.print(
-                f"[yellow]changed[/]: {report.changed:,} candles stood in the store with other values and were "
-                f"replaced, at {shown}{' ...' if report.changed > 5 else ''} UTC",
-                highlight=False,
-                soft_wrap=True,
-            )
-        for path in report.quarantine_files:
-            console.print(f"quarantined rows, with reasons: {path}", highlight=False, soft_wrap=True)
+        if json_:
+            # Plain print: rich would wrap the line.
+            sys.stdout.write(json.dumps(report.contract(), allow_nan=False) + "\n")
+            return
+        show_import(report, console)
 
 
 @app.command()
@@ -141,13 +131,14 @@ def demo(
     instrument: Annotated[str | None, typer.Option(help="OANDA name; guessed from the file name.")] = None,
     format: Annotated[str | None, typer.Option(help="Format of the file; guessed.")] = None,
     utc_offset: Annotated[str | None, typer.Option(help="Clock of the file, as for import.")] = None,
+    bar_time: Annotated[str | None, typer.Option(help="Open or end, as for import.")] = None,
     windows: Annotated[int, typer.Option(min=1, help="Newest walk-forward windows to train and validate.")] = 1,
 ) -> None:
     """Run the whole chain: candles, features, sessions, training, Monte Carlo validation, gate."""
     began = time.perf_counter()
     with clear_errors():
         from fx_pipeline.demo import find_project, only_one, run_demo, use_project
-        from fx_pipeline.ingest.importers import common_instrument
+        from fx_pipeline.ingest.importers import common_instrument, held_instrument
         from fx_pipeline.market.errors import DataError
         from fx_pipeline.market.instrument import instrument as find_instrument
         from fx_pipeline.progress_display import Display
@@ -159,11 +150,14 @@ def demo(
                 raise DataError(f"{path} is not a file: CANDLES= takes the path of an M1 candle file.")
         use_project(find_project())
         settings = load_settings()
-        name = common_instrument(files, instrument) if files else instrument or settings.instruments[0]
+        if files:
+            name = common_instrument(files, instrument, lambda path: held_instrument(path, format))  # type: ignore[arg-type]
+        else:
+            name = instrument or settings.instruments[0]
         find_instrument(name)
         with only_one(settings.data_dir):
             clear_leftovers(settings.data_dir)
-            result = run_demo(settings, name, Display(console), files, format, windows, utc_offset)
+            result = run_demo(settings, name, Display(console), files, format, windows, utc_offset, bar_time)
     figures, verdict = result.report["figures"], result.report["figures"]["verdict"]
     console.rule()
     colour = "green" if verdict == "promoted" else "yellow"

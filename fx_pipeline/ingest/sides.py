@@ -53,6 +53,11 @@ class GivenSides:
         return cls(instrument, tuple(f"{name}_{field}" for name in held for field in "ohlc"), len(held) == 1)
 
     @property
+    def held(self) -> tuple[str, ...]:
+        """The sides, each once."""
+        return tuple(dict.fromkeys(name.split("_")[0] for name in self.columns))
+
+    @property
     def widest_step_down(self) -> float:
         """How far the modelled bid can lie below the given price, at the widest spread of the week."""
         if not self.modelled:

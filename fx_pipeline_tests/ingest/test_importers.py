@@ -497,7 +497,7 @@ def test_the_format_shows_in_the_content(tmp_path: Path) -> None:
     path.write_bytes(b"PAR1 and more")
     assert guess_format(path) == "parquet"
     path.write_bytes(b"PK\x03\x04\x00")
-    with pytest.raises(DataError, match="--format"):
+    with pytest.raises(DataError, match=r"EURUSD\.csv is packed, and damaged"):
         guess_format(path)
 
 

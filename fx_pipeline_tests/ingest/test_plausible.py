@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from fx_pipeline.ingest.clock import Clock, parse_clock
-from fx_pipeline.ingest.plausible import Steps, check_clock, clock_evidence
+from fx_pipeline.ingest.plausible import check_clock, clock_evidence
+from fx_pipeline.ingest.timeframe import Steps
 from fx_pipeline.market.calendar import MINUTE_NS, open_minutes
 from fx_pipeline.market.errors import DataError
 
@@ -25,7 +26,7 @@ def on_clock(utc_ns: np.ndarray, clock: str) -> np.ndarray:
     return np.asarray(wall.as_unit("ns").asi8) + round(read.hours * 60) * MINUTE_NS
 
 
-def check(local_ns: np.ndarray, said: str) -> bool:
+def check(local_ns: np.ndarray, said: str) -> int:
     return check_clock("a.csv", "EUR_USD", clock_evidence(local_ns), parse_clock(said))
 
 
