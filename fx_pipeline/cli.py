@@ -130,13 +130,14 @@ def demo(
     instrument: Annotated[str | None, typer.Option(help="OANDA name; guessed from the file name.")] = None,
     format: Annotated[str | None, typer.Option(help="Format of the file; guessed.")] = None,
     utc_offset: Annotated[str | None, typer.Option(help="Clock of the file, as for import.")] = None,
+    bar_time: Annotated[str | None, typer.Option(help="Open or end, as for import.")] = None,
     windows: Annotated[int, typer.Option(min=1, help="Newest walk-forward windows to train and validate.")] = 1,
 ) -> None:
     """Run the whole chain: candles, features, sessions, training, Monte Carlo validation, gate."""
     began = time.perf_counter()
     with clear_errors():
         from fx_pipeline.demo import find_project, only_one, run_demo, use_project
-        from fx_pipeline.ingest.importers import common_instrument
+        from fx_pipeline.ingest.importers import common_instrument, held_instrument
         from fx_pipeline.market.errors import DataError
         from fx_pipeline.market.instrument import instrument as find_instrument
         from fx_pipeline.progress_display import Display
@@ -148,11 +149,14 @@ def demo(
                 raise DataError(f"{path} is not a file: CANDLES= takes the path of an M1 candle file.")
         use_project(find_project())
         settings = load_settings()
-        name = common_instrument(files, instrument) if files else instrument or settings.instruments[0]
+        if files:
+            name = common_instrument(files, instrument, lambda path: held_instrument(path, format))  # type: ignore[arg-type]
+        else:
+            name = instrument or settings.instruments[0]
         find_instrument(name)
         with only_one(settings.data_dir):
             clear_leftovers(settings.data_dir)
-            result = run_demo(settings, name, Display(console), files, format, windows, utc_offset)
+            result = run_demo(settings, name, Display(console), files, format, windows, utc_offset, bar_time)
     figures, verdict = result.report["figures"], result.report["figures"]["verdict"]
     console.rule()
     colour = "green" if verdict == "promoted" else "yellow"

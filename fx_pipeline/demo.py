@@ -67,6 +67,7 @@ def run_demo(
     format_: str | None,
     windows: int,
     utc_offset: str | None = None,
+    bar_time: str | None = None,
 ) -> DemoResult:
     """Import (when files are given), ingest, prepare, train, validate, and promote if the gate says so.
 
@@ -85,6 +86,8 @@ def run_demo(
         How many of the newest walk-forward windows to train and validate.
     utc_offset : str, optional
         Clock of the files, where they do not name it.
+    bar_time : str, optional
+        Whether the files' times are the open or the end of bars.
 
     Raises
     ------
@@ -116,6 +119,7 @@ def run_demo(
                 settings.data_dir,
                 utc_offset=utc_offset,
                 now_ns=now_ns,
+                stamped=bar_time,  # type: ignore[arg-type]
             )
             say(f"{imported.imported:,} candles of {instrument}, {imported.quarantined} quarantined")
     if served:

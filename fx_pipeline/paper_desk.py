@@ -26,7 +26,7 @@ from fx_pipeline.broker.paper.server import create_app
 from fx_pipeline.broker.paper.service import check_token
 from fx_pipeline.broker.paper.start import data_span, default_start
 from fx_pipeline.broker.paper.wire import parse_time
-from fx_pipeline.ingest.importers import guess_format, guess_instrument, import_files
+from fx_pipeline.ingest.importers import common_instrument, held_instrument, import_files
 from fx_pipeline.ingest.layout import paper_store
 from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
 from fx_pipeline.market.errors import ConfigurationError, DataError
@@ -185,8 +185,8 @@ def import_folder(files: list[Path], target: Path, now_ns: int, say: Say) -> Pat
     _clear(target)
     for path in files:
         try:
-            name = guess_instrument(path)
-            report = import_files([path], name, guess_format(path), target, now_ns=now_ns)
+            name = common_instrument([path], None, held_instrument)
+            report = import_files([path], name, None, target, now_ns=now_ns)
             say(f"imported {report.imported:,} candles of {name} from {path.name}")
         except (DataError, ConfigurationError) as error:
             skipped[path.name] = str(error)

@@ -42,6 +42,8 @@ class Quiet(NamedTuple):
         Other than flat bars that open at the close before.
     repeated : int
         Other than flat bars that say the bar before again, its volume too.
+    longest : int
+        The longest row of still bars in one block.
     """
 
     bars: int = 0
@@ -51,10 +53,12 @@ class Quiet(NamedTuple):
     volumes: int = 0
     opened: int = 0
     repeated: int = 0
+    longest: int = 0
 
     def plus(self, other: Self) -> Self:
-        """Return the sum."""
-        return type(self)(*(one + another for one, another in zip(self, other, strict=True)))
+        """Return the counts of both together."""
+        longest = max(self.longest, other.longest)
+        return type(self)(*(one + another for one, another in zip(self, other, strict=True)))._replace(longest=longest)
 
     @property
     def have_volumes(self) -> bool:
@@ -93,7 +97,8 @@ class Filling:
         quiet = self._quiet
         if quiet.have_volumes:
             return bool(quiet.silent or quiet.repeats)
-        return quiet.only_still or quiet.still >= _FROZEN_BARS or quiet.repeats
+        # A row of them may lie in two blocks.
+        return quiet.only_still or 2 * quiet.longest >= _FROZEN_BARS or quiet.repeats
 
     def marks(self, rows: Rows) -> Bool:
         """Return which of a month's rows, sorted by time, were filled in."""
@@ -146,8 +151,8 @@ def _long_runs(marks: Bool, least: int) -> Bool:
 @numba.njit(cache=True, nogil=True)
 def _count(
     opens: Float64, highs: Float64, lows: Float64, closes: Float64, volume: Int64, doubtful: Bool
-) -> tuple[int, int, int, int, int, int]:
-    flat = still = silent = volumes = opened = repeated = 0
+) -> tuple[int, int, int, int, int, int, int]:
+    flat = still = silent = volumes = opened = repeated = longest = run = 0
     for place in range(len(opens)):
         volumes += volume[place] > 0
         at_close = place > 0 and opens[place] == closes[place - 1]
@@ -155,13 +160,17 @@ def _count(
             flat += 1
             if at_close:
                 still += 1
+                run += 1
+                longest = max(longest, run)
                 silent += volume[place] == 0
                 doubtful[place] = True
-        elif at_close:
-            opened += 1
+            else:
+                run = 0
+            continue
+        run = 0
+        opened += at_close
         if (
-            highs[place] != lows[place]
-            and place > 0
+            place > 0
             and opens[place] == opens[place - 1]
             and highs[place] == highs[place - 1]
             and lows[place] == lows[place - 1]
@@ -170,7 +179,7 @@ def _count(
         ):
             repeated += 1
             doubtful[place] = True
-    return flat, still, silent, volumes, opened, repeated
+    return flat, still, silent, volumes, opened, repeated, longest
 
 
 @numba.njit(cache=True, nogil=True)

@@ -26,7 +26,7 @@ _SHIFTS = (-120, -60, 60, 120)
 
 #: In six real files of currency pairs, stamped at the open, the bars of minute 0 are the widest of the hour, 1.3 to 1.6
 #: times the mean and 1.08 times those of minute 1 or more: what is published comes on the hour.
-_WIDEST, _WIDER_THAN_BEFORE, _ERRORS = 1.25, 1.06, 6.0
+_WIDEST, _ERRORS, _ERRORS_APART = 1.25, 4.0, 3.0
 
 
 def opening_minute(instrument: str) -> int | None:
@@ -204,6 +204,6 @@ def _by_hour(means: Float64, errors: Float64) -> Stamps:
     clause = f"bars of minute {widest} are the widest of the hour, {means[widest]:.2f} times the mean"
     if widest == 0:
         return Stamps(fits=clause)
-    if widest == 1 and means[1] > _WIDER_THAN_BEFORE * means[0]:
+    if widest == 1 and means[1] - means[0] > _ERRORS_APART * np.hypot(errors[0], errors[1]):
         return Stamps(late=clause)
     return Stamps(early=clause) if widest == 59 else Stamps()

@@ -110,15 +110,16 @@ def judge(
     kept = fine & ~filled
     volume = parsed.volume if kept.all() else np.where(kept, parsed.volume, 0)
     # A fraction of a lot is a volume: a quiet minute with a tick must not round to none.
-    volume = np.where((volume > 0) & (volume < 1), 1, volume)
+    if ((volume > 0) & (volume < 1)).any():
+        volume = np.where(volume > 0, np.maximum(volume, 1), volume)
     modelled = np.full(count, sides.modelled) if parsed.quotes_modelled is None else parsed.quotes_modelled
     rows = Rows(utc_ns, parsed.row, np.rint(volume).astype(np.int64), modelled, given)
     rows = rows if kept.all() else rows.part(kept)
-    known = parsed.local_ns[possible]
-    quiet, doubtful = count_quiet(rows, backwards=len(known) > 1 and bool(known[0] > known[-1]))
+    quiet, doubtful = count_quiet(rows, backwards=len(rows) > 1 and bool(rows.time[0] > rows.time[-1]))
     evident, doubted = possible & ~filled, np.zeros(count, bool)
-    doubted[kept] = doubtful
-    evident &= ~doubted
+    if doubtful.any():
+        doubted[kept] = doubtful
+        evident &= ~doubted
     timed = suspects[evident[suspects]]
     impossible = ~_possible_prices(given[:, timed], sides)
     close = given[sides.columns.index(f"{sides.columns[0].split('_')[0]}_c")]

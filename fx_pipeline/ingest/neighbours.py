@@ -178,8 +178,10 @@ class _Side:
         self._hash_times: list[Int64] = []
 
     def add(self, time: Int64, fields: Sequence[Float64]) -> None:
-        jumps, wild, hashed = (np.empty(len(time), np.int64) for _ in range(3))
-        hashes = np.empty(len(time), np.uint64)
+        jumps, wild = np.empty(_MOST_JUMPS, np.int64), np.empty(_MOST_JUMPS, np.int64)
+        # One window in sixteen is looked at.
+        hashed = np.empty(len(time) // 8 + 64, np.int64)
+        hashes = np.empty(len(hashed), np.uint64)
         steps = np.diff(time, prepend=self._before_ns)
         counts = _look(
             time, steps, *fields, self._bars, self._limit, self._before, self.minutes, self._window, self._moved,
@@ -289,6 +291,7 @@ def _look(
     jump_count = wild_count = hash_count = 0
     moving = moved.sum()
     value = rolling[0]
+    minute = (time[0] - steps[0]) // MINUTE_NS % 60
     for place in range(len(time)):
         open_, high, low, close = opens[place], highs[place], lows[place], closes[place]
         last = before[3]
@@ -300,13 +303,15 @@ def _look(
                 or (gap <= _WEEKEND and abs(open_ - last) > _OVER_WEEKEND * limit * last)
                 or (gap <= _MONTH and abs(open_ - last) > _OVER_MONTH * limit * last)
             ):
-                jumps[jump_count] = place
+                if jump_count < len(jumps):
+                    jumps[jump_count] = place
                 jump_count += 1
         top, bottom = max(open_, close), min(open_, close)
         if high - top > _WICK_JUMPS * limit * top or bottom - low > _WICK_JUMPS * limit * bottom:
-            wild[wild_count] = place
+            if wild_count < len(wild):
+                wild[wild_count] = place
             wild_count += 1
-        minute = time[place] // MINUTE_NS % 60
+        minute = (0 if minute == 59 else minute + 1) if steps[place] == MINUTE_NS else time[place] // MINUTE_NS % 60
         width = (high - low) / close
         minutes[0, minute] += 1
         minutes[1, minute] += width
@@ -323,7 +328,7 @@ def _look(
         value = value * _BASE + bar - window[slot] * _BASE_TO_WINDOW
         moving += moves - moved[slot]
         window[slot], moved[slot] = bar, moves
-        if moving >= _MOVING and (value * _SPREAD[0]) >> np.uint64(60) == np.uint64(0):
+        if moving >= _MOVING and (value * _SPREAD[0]) >> np.uint64(60) == np.uint64(0) and hash_count < len(hashes):
             hashed[hash_count] = place
             hashes[hash_count] = value
             hash_count += 1

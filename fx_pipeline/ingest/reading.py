@@ -142,12 +142,12 @@ def read_file(
     """
     state = _Reading(path, expected, source.first_row, Said(path, instrument, source.tags), Neighbours(instrument))
 
-    def work(block: Any) -> tuple[Parsed, GivenSides, Judged]:
+    def work(block: Any) -> tuple[_Block, GivenSides, Judged]:
         parsed = source.parse(block)
         if leave_out_weekends:
             parsed = without_weekends(parsed, clock)
         sides = GivenSides.of(path, instrument, set(parsed.prices), side)
-        return parsed, sides, judge(parsed, sides, clock, now_ns, stamped)
+        return _Block.of(parsed), sides, judge(parsed, sides, clock, now_ns, stamped)
 
     def told() -> Iterator[Any]:
         for block in source.blocks:
@@ -157,9 +157,9 @@ def read_file(
                 progress(block.done)
 
     with ThreadPoolExecutor(THREADS) as pool:
-        for parsed, sides, judged in in_order(pool, THREADS, work, told()):
+        for read, sides, judged in in_order(pool, THREADS, work, told()):
             state.sides = sides
-            state.add(parsed, judged, buckets)
+            state.add(read, judged, buckets)
     state.check_readable()
     steps = state.settle(buckets)
     try:
@@ -246,6 +246,35 @@ def joined(parts: Sequence[Int64]) -> Int64:
     return np.concatenate([np.empty(0, np.int64), *parts])
 
 
+class _Block(NamedTuple):
+    # What is kept of a block besides its judged rows: its prices would lie in memory twice.
+    lines: int
+    rows: int
+    last_row: int
+    unreadable: dict[int, str]
+    timeless: int
+    first_timeless: tuple[int, str | None]
+    at_weekends: int
+    said: dict[str, dict[str, int]]
+
+    @classmethod
+    def of(cls, parsed: Parsed) -> "_Block":
+        timeless = np.flatnonzero(parsed.local_ns == NO_TIME)
+        first = (int(parsed.row[timeless[0]]), parsed.texts.get(int(timeless[0]))) if len(timeless) else (0, None)
+        rows = len(parsed.row)
+        last = int(parsed.row[-1]) if rows else 0
+        return cls(
+            lines=parsed.lines,
+            rows=rows + len(parsed.broken) + parsed.at_weekends,
+            last_row=last,
+            unreadable=unreadable_cells(parsed),
+            timeless=len(timeless),
+            first_timeless=first,
+            at_weekends=parsed.at_weekends,
+            said=parsed.said,
+        )
+
+
 @dataclass
 class _Unreadable:
     # Rows of which a cell cannot be read: how many, the first and the last of them.
@@ -289,19 +318,19 @@ class _Reading:
     at_weekends: int = 0
     levels: list[float] = field(default_factory=list)
 
-    def add(self, parsed: Parsed, judged: Judged, buckets: Buckets) -> None:
+    def add(self, read: _Block, judged: Judged, buckets: Buckets) -> None:
         above = self.next_row - 1
-        self.next_row += parsed.lines
-        self.said.add(parsed.said, above)
-        self.at_weekends += parsed.at_weekends
-        self.rows += len(parsed.row) + len(parsed.broken) + parsed.at_weekends
-        if len(parsed.row):
-            self.last_row = above + int(parsed.row[-1])
-        self.unreadable.add({above + row: text for row, text in unreadable_cells(parsed).items()})
-        timeless = np.flatnonzero(parsed.local_ns == NO_TIME)
-        if len(timeless) and not self.timeless:
-            self.first_timeless = (above + int(parsed.row[timeless[0]]), parsed.texts.get(int(timeless[0])))
-        self.timeless += len(timeless)
+        self.next_row += read.lines
+        self.said.add(read.said, above)
+        self.at_weekends += read.at_weekends
+        self.rows += read.rows
+        if read.last_row:
+            self.last_row = above + read.last_row
+        self.unreadable.add({above + row: text for row, text in read.unreadable.items()})
+        if read.timeless and not self.timeless:
+            row, text = read.first_timeless
+            self.first_timeless = (above + row, text)
+        self.timeless += read.timeless
         self.left_out += judged.left_out
         if len(judged.refused):
             column = pc.add(judged.refused["row"], above)
