@@ -24,7 +24,7 @@ from fx_pipeline.ingest.plausible import check_break, check_clock, check_level
 from fx_pipeline.ingest.said import Said
 from fx_pipeline.ingest.sides import GivenSides, Side
 from fx_pipeline.ingest.timeframe import Steps
-from fx_pipeline.ingest.weekends import check_week_ends, without_weekends
+from fx_pipeline.ingest.weekends import at_weekends, check_week_ends, without_weekends
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.months import month_bounds, month_of
 
@@ -165,6 +165,10 @@ def read_file(
     try:
         steps.check(str(path), lambda time_ns: _row_of(buckets, time_ns))
     except DataError as error:
+        if not leave_out_weekends and at_weekends(clock.to_utc(joined(state.evidence))).any():
+            raise DataError(
+                f"{error} Bars at weekends are among them: --leave-out-weekends leaves those out."
+            ) from error
         if not state.timeless:
             raise
         # Rows without a time leave holes that look like longer bars: they are what to mend first.
@@ -179,7 +183,7 @@ def read_file(
         steps.share_of_minutes,
     )
     if state.at_weekends:
-        check_week_ends(path, instrument, steps.holes)
+        check_week_ends(path, instrument, clock.to_utc(local_ns))
     state.check_neighbours(buckets, instrument)
     quarantine = pa.concat_tables(state.refused).sort_by("row").combine_chunks()
     if 2 * len(quarantine) > state.rows:

@@ -383,7 +383,7 @@ def test_rows_may_end_with_a_delimiter(tmp_path: Path, bars: pd.DataFrame) -> No
     check(write(tmp_path / "EURUSD.csv", [",".join(["time", *FIELDS]), *lines(bars, row)]), bars, "mid")
     check(write(tmp_path / "EURUSD.csv", [",".join(["time", *FIELDS, ""]), *lines(bars, row)]), bars, "mid")
     write(tmp_path / "EURUSD.csv", [",".join(["time", *FIELDS]), *[line + "7" for line in lines(bars, row)]])
-    with pytest.raises(DataError, match="row 2: 6 cells stand below 5 names .*do not fit together"):
+    with pytest.raises(DataError, match=r"row 2: 6 cells stand below 5 names .*do not fit together"):
         read_candles(tmp_path / "EURUSD.csv", "csv", "EUR_USD")
 
 
