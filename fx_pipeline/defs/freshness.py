@@ -8,6 +8,7 @@ import numpy as np
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
 from fx_pipeline.defs.market_time import machine_ns, market_ns
+from fx_pipeline.defs.metadata import plain
 from fx_pipeline.defs.requests import Tick
 from fx_pipeline.defs.settings import SETTINGS
 from fx_pipeline.market.errors import BrokerError, ConfigurationError, DataError
@@ -51,11 +52,15 @@ def currency_of(settings: Settings, instrument: str, now_ns: int | str) -> dg.As
         return _judged(instrument, False, {"note": str(error)})
     metadata: dict[str, Any] = {"newest bar": "none" if newest is None else f"{_minute(newest)}Z"}
     passed = True
-    if not settings.has_moving_source:
-        metadata["note"] = "the embedded paper server has history only: nothing newer can come."
-    elif newest is None:
+    if newest is None:
+        # Whatever the source: what is not there is not current.
         passed = False
-        metadata["note"] = "there are no candles yet: the schedule keep_current brings this month and the last."
+        bringer = (
+            "the schedule keep_current brings this month and the last" if settings.has_moving_source else "ingest it"
+        )
+        metadata["note"] = f"there are no candles yet: {bringer}."
+    elif not settings.has_moving_source:
+        metadata["note"] = "the embedded paper server has history only: nothing newer can come."
     elif isinstance(now_ns, str):
         passed, metadata["note"] = False, now_ns
     else:
@@ -74,7 +79,7 @@ def _judged(instrument: str, passed: bool, metadata: dict[str, Any]) -> dg.Asset
         asset_key=_CANDLES,
         passed=passed,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata=metadata,
+        metadata=plain(metadata),
     )
 
 
@@ -138,7 +143,7 @@ def watch_freshness(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
             check_name=result.check_name or "",
             passed=result.passed,
             severity=result.severity,
-            metadata=result.metadata,
+            metadata=plain(result.metadata or {}),
             target_materialization_data=target,
         )
         for name, result in state.items()

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from fx_pipeline.defs.metadata import OWNERS
+from fx_pipeline.defs.metadata import OWNERS, plain
 from fx_pipeline.defs.models import champion, validation_report
 from fx_pipeline.defs.promotion import champions
 from fx_pipeline.defs.reporting import page_url
@@ -27,7 +27,7 @@ def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     metadata, unread = make_leaderboard(load_settings())
     for reason in unread:
         context.log.warning(f"left out: {reason}")
-    return dg.MaterializeResult(metadata=metadata)
+    return dg.MaterializeResult(metadata=plain(metadata))
 
 
 def make_leaderboard(settings: Settings) -> tuple[dict[str, Any], list[str]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from fx_pipeline.defs.metadata import OWNERS
+from fx_pipeline.defs.metadata import OWNERS, plain
 from fx_pipeline.defs.models import champion
 from fx_pipeline.defs.partitions import instruments
 from fx_pipeline.defs.resources import Warehouse
@@ -81,9 +81,9 @@ def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: W
         dg.AssetObservation(
             live_decisions.key,
             partition=config.instrument,
-            metadata={
-                key: value if not isinstance(value, tuple) else ", ".join(value) for key, value in decision.items()
-            },
+            metadata=plain(
+                {key: value if not isinstance(value, tuple) else ", ".join(value) for key, value in decision.items()}
+            ),
         )
     )
     return decision

@@ -6,16 +6,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from fx_pipeline.defs.metadata import curve_plot
+from fx_pipeline.defs.metadata import curve_plot, table
 from fx_pipeline.defs.progress import reporter
 from fx_pipeline.defs.reporting import configuration, selection_recorder
 from fx_pipeline.defs.resources import Tracking
 from fx_pipeline.defs.spans import Span
 from fx_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from fx_pipeline.agents.base import TrainingData
 
 #: Which runs trained a checkpoint: it changes with every training, where the checkpoint's own record does not.
 RUN_NAME = "run.json"
@@ -96,7 +99,7 @@ def train_seed(
 
     An interrupted training goes on where it was. Every score by which it chooses its weights joins the ledger.
     """
-    from fx_pipeline.agents.base import Budget, TrainingData
+    from fx_pipeline.agents.base import Budget
     from fx_pipeline.agents.progress_file import ProgressFile
     from fx_pipeline.agents.registry import agent
     from fx_pipeline.market.atomic import atomic_write_json
@@ -141,7 +144,7 @@ def train_seed(
             agent(agent_name)
             .trainer(preset)
             .train(
-                TrainingData(span.market, span.starts, settings.costs, {"key": key, **span.window.spans()}),
+                training_data(settings, span),
                 Budget(episodes),
                 seed=seed,
                 folder=folder,
@@ -157,6 +160,14 @@ def train_seed(
         run.log_artifact(folder / "weights.safetensors")
     stamp(folder, made_from, *_FILES)
     return False
+
+
+def training_data(settings: Settings, span: Span) -> "TrainingData":
+    """Return what a seed of a window learns from."""
+    from fx_pipeline.agents.base import TrainingData
+
+    window = {"key": span.window.key, **span.window.spans()}
+    return TrainingData(span.market, span.starts, settings.costs, window)
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:
@@ -193,21 +204,17 @@ def checkpoint_metadata(
         "kept as it stood": all(reused.values()),
         "mlflow store": mlflow_uri,
         "mlflow run": dg.MetadataValue.text(", ".join(run["mlflow_run_id"] for run in runs.values())),
-        "checkpoints": dg.MetadataValue.table(
-            [
-                dg.TableRecord(
-                    {
-                        "seed": checkpoint.seed,
-                        "sha256": checkpoint.sha256,
-                        "kept as it stood": reused[checkpoint.seed],
-                        "pips a session, selection": _selected(checkpoint.record),
-                        "mlflow run": runs[checkpoint.seed]["mlflow_url"],
-                        "dagster run": runs[checkpoint.seed]["dagster_run_id"],
-                        "folder": str(checkpoint.folder),
-                    }
-                )
-                for checkpoint in checkpoints
-            ]
+        "checkpoints": table(
+            {
+                "seed": checkpoint.seed,
+                "sha256": checkpoint.sha256,
+                "kept as it stood": reused[checkpoint.seed],
+                "pips a session, selection": _selected(checkpoint.record),
+                "mlflow run": runs[checkpoint.seed]["mlflow_url"],
+                "dagster run": runs[checkpoint.seed]["dagster_run_id"],
+                "folder": str(checkpoint.folder),
+            }
+            for checkpoint in checkpoints
         ),
     }
     known = set.intersection(*(set(checkpoint.record["metrics"]) for checkpoint in checkpoints))

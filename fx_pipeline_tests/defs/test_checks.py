@@ -195,3 +195,42 @@ def test_impossible_bars_are_quarantined_and_shown(copy: "Chain") -> None:
     failed = {evaluation.check_name for evaluation in result.get_asset_check_evaluations() if not evaluation.passed}
     assert failed == {"history_stands"}
     assert (copy.data_dir / "quarantine" / "EUR_USD" / "2024-01.parquet").exists()
+
+
+def test_months_without_a_bar_are_said(empty: "Chain") -> None:
+    """The synthetic market begins in 2024: what is asked of December has an answer, and it holds nothing."""
+    result = empty.job("ingest", empty.month_key("2023-12"))
+    assert result.success
+    (raw,) = result.asset_materializations_for_node("raw_candles")
+    (month,) = result.asset_materializations_for_node("m1_candles")
+    found = plain(month)
+    expected = found["expected minutes"]
+    assert plain(raw)["state"].startswith("no candles") and found["state"] == f"no candles: {expected} minutes expected"
+    assert expected > 25_000 and found["missing minutes"] == expected and found["missing percent"] == 100.0
+    assert "dagster/uri" not in found and "sha256" not in found
+    assert (month.tags or {})["dagster/data_version"] == "empty"
+    checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
+    empties = checks["months_have_candles"]
+    assert not empties.passed and empties.severity == dg.AssetCheckSeverity.WARN
+    rows = [row.data for row in empties.metadata["empty months"].value.records]
+    assert rows == [{"instrument": "EUR_USD", "month": "2023-12", "expected minutes": expected}]
+    assert not checks["EUR_USD_is_current"].passed
+    # The check has one state: a month that has candles does not hide those without.
+    result = empty.job("ingest", empty.month_key())
+    later = {check.check_name: check for check in result.get_asset_check_evaluations()}["months_have_candles"]
+    assert not later.passed and plain(later)["months built"] == 2 and plain(later)["months without a bar"] == 1
+
+
+def test_month_in_which_the_market_has_not_opened_yet_lacks_nothing() -> None:
+    from fx_pipeline.ingest.overview import expected_of
+    from fx_pipeline.market.calendar import FxCalendar
+
+    def at(text: str) -> int:
+        return int(np.datetime64(text, "ns").astype(np.int64))
+
+    # June 2024 begins on a Saturday.
+    assert expected_of(FxCalendar(), "2024-06", at("2024-06-02T20:00")) == 0
+    assert expected_of(FxCalendar(), "2024-06", at("2024-05-02")) == 0
+    assert 0 < expected_of(FxCalendar(), "2024-06", at("2024-06-02T23:00")) < 180
+    whole = expected_of(FxCalendar(), "2024-06", at("2030-01-01"))
+    assert 25_000 < whole < 30_000

@@ -70,6 +70,15 @@ def test_instrument_without_candles_is_not_current(place: "Chain") -> None:
     assert not found.passed and "no candles yet" in str(found.metadata["note"].value)
 
 
+def test_instrument_without_candles_is_not_current_whatever_the_source(
+    place: "Chain", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FX_OANDA_ENVIRONMENT", "paper")
+    found = currency_of(load_settings(), "GBP_USD", ns("2024-05-13"))
+    assert not found.passed and found.metadata["newest bar"].value == "none"
+    assert "ingest some months" in str(found.metadata["note"].value)
+
+
 def test_history_is_never_old(place: "Chain", monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FX_OANDA_ENVIRONMENT", "paper")
     found = currency_of(load_settings(), "EUR_USD", ns("2030-01-01"))
