@@ -28,7 +28,8 @@ def test_defaults_need_nothing() -> None:
     settings = load_settings()
     assert settings.oanda_environment == "paper" and settings.paper_url is None
     assert settings.data_dir == Path("data") and settings.preset == "small"
-    assert settings.costs.kind == "fixed" and settings.costs.fixed_pips == 4.0
+    costs = settings.costs_of("GBP_JPY")
+    assert costs.kind == "fixed" and costs.fixed_pips == 4.0
     assert settings.walk_forward.embargo_bars == 1_860 and settings.walk_forward.train_days is None
 
 
@@ -49,7 +50,7 @@ def test_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert settings.instruments == ("GBP_JPY", "EUR_USD")
     assert (settings.seed, settings.episodes, settings.mc_runs) == (3, 12, 500)
     assert (settings.walk_forward.train_days, settings.walk_forward.embargo_bars) == (30, 2_000)
-    assert settings.costs.kind == "quoted"
+    assert settings.costs_of("GBP_JPY").kind == "quoted"
     assert settings.layout.warehouse == tmp_path / "elsewhere" / "warehouse.duckdb"
 
 
@@ -120,10 +121,10 @@ def test_what_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, name: str
 
 
 def test_calendar_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_settings().calendar == FxCalendar()
+    assert load_settings().calendar_of("GBP_JPY") == FxCalendar()
     monkeypatch.setenv("FX_HOLIDAYS", "2026-12-24")
     monkeypatch.setenv("FX_DAILY_BREAK", "")
-    calendar = load_settings().calendar
+    calendar = load_settings().calendar_of("GBP_JPY")
     assert calendar.holidays == holidays_with("2026-12-24")
     assert calendar.break_start_minute == calendar.break_end_minute
 

@@ -51,7 +51,7 @@ def gaps_are_few(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     lake = lake_folder(settings.data_dir)
     keys = {cell(key) for key in keys_of(context, m1_candles)}
     found = {
-        name: month_gaps(lake, name, settings.calendar, {month for of, month in keys if of == name})
+        name: month_gaps(lake, name, settings.calendar_of(name), {month for of, month in keys if of == name})
         for name in sorted({name for name, _ in keys})
     }
     bad = [

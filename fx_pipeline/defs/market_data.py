@@ -156,11 +156,11 @@ def m1_candles(context: dg.AssetExecutionContext) -> Iterator[Any]:
     from fx_pipeline.ingest.overview import month_gaps
 
     settings, now_ns = load_settings(), pd.Timestamp(datetime.now(tz=UTC)).as_unit("ns").value
-    lake, calendar = lake_folder(settings.data_dir), settings.calendar
+    lake = lake_folder(settings.data_dir)
     keys = [str(key) for key in context.partition_keys]
     newest = {cell(key)[0]: key for key in sorted(keys)}
     partitions = Partitions(context)
-    built = build_months(settings.data_dir, map(cell, keys), now_ns=now_ns, calendar=calendar)
+    built = build_months(settings.data_dir, map(cell, keys), now_ns=now_ns, calendar_of=settings.calendar_of)
     for key, report in zip(keys, built, strict=True):
         instrument, month = cell(key)
         try:
@@ -169,7 +169,9 @@ def m1_candles(context: dg.AssetExecutionContext) -> Iterator[Any]:
             detailed = _needs_details(context, key, report, now_ns)
             metadata = month_metadata(report, read_gaps(lake, instrument, month).to_pylist() if detailed else [])
             if detailed and key == newest[instrument]:
-                metadata |= overview_metadata({instrument: month_gaps(lake, instrument, calendar)})
+                metadata |= overview_metadata(
+                    {instrument: month_gaps(lake, instrument, settings.calendar_of(instrument))}
+                )
         except FxPipelineError as error:
             partitions.failed(key, error)
             continue

@@ -105,6 +105,7 @@ def train_seed(
     from fx_pipeline.tracking.batched import BatchedMetrics
 
     instrument, key = span.market.instrument, span.window.key
+    costs = settings.costs_of(instrument)
     made_from = identity(
         training_digest(),
         agent=agent_name,
@@ -113,7 +114,7 @@ def train_seed(
         seed=seed,
         data=span.market.fingerprint,
         starts=span.starts.tolist(),
-        costs=asdict(settings.costs),
+        costs=asdict(costs),
         window=span.window.spans(),
     )
     folder = settings.layout.checkpoint(agent_name, instrument, key, seed)
@@ -141,12 +142,12 @@ def train_seed(
             agent(agent_name)
             .trainer(preset)
             .train(
-                TrainingData(span.market, span.starts, settings.costs, {"key": key, **span.window.spans()}),
+                TrainingData(span.market, span.starts, costs, {"key": key, **span.window.spans()}),
                 Budget(episodes),
                 seed=seed,
                 folder=folder,
                 progress=progress,
-                on_score=selection_recorder(tracking.ledger(), span, agent_name, settings.costs, episodes, seed),
+                on_score=selection_recorder(tracking.ledger(), span, agent_name, costs, episodes, seed),
             )
         )
         metrics.complete(checkpoint.history)
