@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from fx_pipeline.defs.costs import spread_model_fits
 from fx_pipeline.defs.features import feature_table, valid_sessions
 from fx_pipeline.defs.freshness import candles_are_current
 from fx_pipeline.defs.gaps import gap_table, overview_metadata
@@ -183,6 +184,7 @@ CHECKS = [
     candles_are_current,
     features_are_finite,
     features_are_causal,
+    spread_model_fits,
     sessions_exist,
     windows_do_not_leak,
     *TRAINING_ALERTS,

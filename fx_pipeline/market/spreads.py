@@ -15,6 +15,7 @@ import numpy.typing as npt
 from fx_pipeline.market.calendar import DAY_MINUTES, week_minutes
 from fx_pipeline.market.errors import ConfigurationError, DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
+from fx_pipeline.market.instrument import known_instruments
 from fx_pipeline.market.levels import typical_price
 
 Float64 = npt.NDArray[np.float64]
@@ -226,6 +227,18 @@ def default_fixed_pips(instrument: str) -> float:
         If nothing is known of the instrument's spread.
     """
     require_known_spread(instrument)
+    return _fixed_pips(instrument)
+
+
+def cost_scale(instrument: str) -> float:
+    """Return how many times dearer than a currency cross an instrument is, in pips: 1 or more, and 1 for a made-up one.
+
+    Slippage, financing and spreads that a report tries out are multiplied by it: a pip of gold is a cent.
+    """
+    return _fixed_pips(instrument) / FIXED_PIPS if instrument in known_instruments() else 1.0
+
+
+def _fixed_pips(instrument: str) -> float:
     model = spread_model(instrument)
     pips = model.london
     if model.unit == "share":
