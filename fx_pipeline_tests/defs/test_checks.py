@@ -171,7 +171,8 @@ def test_blocking_check_stops_what_lies_downstream(copy: "Chain") -> None:
         "feature_table"
     ]
     failed = {evaluation.check_name for evaluation in result.get_asset_check_evaluations() if not evaluation.passed}
-    assert failed == {"features_are_causal"}
+    # A synthetic market has no quotes to compare the spread with, which stops nothing.
+    assert failed - {"spread_model_fits"} == {"features_are_causal"}
     assert (copy.data_dir / "windows" / "EUR_USD.json").stat().st_mtime_ns == before
 
 
