@@ -137,6 +137,8 @@ class SpreadModel:
 
 
 _BP = 1e-4
+# Markets of the proofs, which no broker has: they cost what a currency cross does.
+_MADE_UP = "SYNTHETIC_"
 # Shares of the price, by pair where a pair was quoted on its own, else by the currency that makes it dear.
 _SHARES: dict[str, tuple[float, Certainty, str, str]] = {
     "ZAR_JPY": (22.0, "quoted", _RECORDED, _WEEK),
@@ -173,6 +175,10 @@ def spread_model(name: str) -> SpreadModel:
     DataError
         If the name is unknown.
     """
+    if name.startswith(_MADE_UP):
+        return SpreadModel(
+            name, "pips", ((0, DEFAULT_LONDON_SPREAD_PIPS),), SPREAD_SHAPE, "unknown", "a made-up market", "none"
+        )
     pair = find_instrument(name)
     shape = {"metal": METAL_SHAPE, "crypto": FLAT_SHAPE, "currency": SPREAD_SHAPE}[pair.kind]
     if pair.base == "XAU":

@@ -96,9 +96,7 @@ def test_each_instrument_names_its_figure_and_source() -> None:
         assert model.source and model.quoted and model.certainty in model.describe()
         # No instrument of which nothing is known passes for one that is.
         if model.certainty == "unknown":
-            with pytest.raises(
-                ConfigurationError, match=rf"{name} costs is not known.*FX_COST_FIXED_PIPS"
-            ):
+            with pytest.raises(ConfigurationError, match=rf"{name} costs is not known.*FX_COST_FIXED_PIPS"):
                 default_fixed_pips(name)
         else:
             require_known_spread(name)
