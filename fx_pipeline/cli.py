@@ -233,7 +233,9 @@ def gaps(
             raise DataError(f"{lake} has no candles yet: run make demo, or materialise raw_candles and m1_candles.")
         if instrument is not None and instrument not in names:
             raise DataError(f"the lake has no candles of {instrument}: it has {', '.join(names)}.")
-        found = {name: month_gaps(lake, name, settings.calendar) for name in ([instrument] if instrument else names)}
+        found = {
+            name: month_gaps(lake, name, settings.calendar_of(name)) for name in ([instrument] if instrument else names)
+        }
     if json_:
         records = {name: [month.record() for month in of] for name, of in found.items()}
         sys.stdout.write(json.dumps({"months": records}, allow_nan=False) + "\n")

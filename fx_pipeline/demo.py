@@ -114,7 +114,7 @@ def run_demo(
             runs.cancel()
 
     with cutting_short(cancel):
-        return _run_demo(settings, instrument, display, candles, format_, windows, utc_offset, begun)
+        return _run_demo(settings, instrument, display, candles, format_, windows, utc_offset, bar_time, begun)
 
 
 def _run_demo(
@@ -125,6 +125,7 @@ def _run_demo(
     format_: str | None,
     windows: int,
     utc_offset: str | None,
+    bar_time: str | None,
     begun: "list[InProcess]",
 ) -> DemoResult:
     from fx_pipeline.broker.paper.store import months as imported_months

@@ -19,7 +19,7 @@ from fx_pipeline.broker.paper.desk.times import time_text
 from fx_pipeline.broker.paper.embedded import listening, serve
 from fx_pipeline.broker.paper.exchange import Exchange
 from fx_pipeline.broker.paper.faults import Faults
-from fx_pipeline.broker.paper.hours import TradingHours
+from fx_pipeline.broker.paper.hours import HoursOf, TradingHours
 from fx_pipeline.broker.paper.journal import holding, put_aside
 from fx_pipeline.broker.paper.market import PaperMarket
 from fx_pipeline.broker.paper.server import create_app
@@ -311,7 +311,10 @@ def _open_exchange(options: BrokerOptions, settings: Settings, say: Say) -> Exch
         return Exchange.history(PaperMarket(store), config, known_instruments())
     market = PaperMarket(store, synthetic=not stored)
     instruments = stored or list(settings.instruments)
-    hours = TradingHours.of(settings.calendar)
+
+    def hours(name: str) -> TradingHours:
+        return TradingHours.of(settings.calendar_of(name))
+
     start_ns = _start(options.start, market, instruments, hours)
     speed = 1.0 if options.speed is None else options.speed
     if options.new:
@@ -332,7 +335,7 @@ def _open_exchange(options: BrokerOptions, settings: Settings, say: Say) -> Exch
     return exchange
 
 
-def _start(given: str | None, market: PaperMarket, instruments: list[str], hours: TradingHours) -> int:
+def _start(given: str | None, market: PaperMarket, instruments: list[str], hours: HoursOf) -> int:
     if given is None:
         return default_start(market, instruments, hours)
     start_ns = parse_start(given)

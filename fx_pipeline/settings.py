@@ -11,12 +11,14 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from fx_pipeline.layout import Layout
-from fx_pipeline.market.calendar import FxCalendar, parse_break, trading_day_start
+from fx_pipeline.market.calendar import FxCalendar, trading_day_start
 from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.market.holidays import holidays_with
+from fx_pipeline.market.hours import instrument_calendar, parse_breaks
 from fx_pipeline.market.instrument import instrument
 from fx_pipeline.market.links import is_web_link
+from fx_pipeline.market.spreads import default_fixed_pips, require_known_spread
 from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS, WalkForwardConfig
 from fx_pipeline.validation.gate import GateConfig
 from fx_pipeline.validation.promotion import PromotionConfig
@@ -67,7 +69,9 @@ class Settings(BaseSettings):
         "date opens that day.",
     )
     daily_break: str = Field(
-        "16:58-17:03", description="Daily break in New York time, when no candle is expected; empty for none."
+        "16:58-17:03",
+        description="Daily break of currency pairs in New York time, when no candle is expected; empty for none. "
+        "Metals and crypto have their own; XAU_USD=17:00-18:00 sets that of one instrument, several with commas.",
     )
 
     train_days: int | None = Field(None, ge=1, description="Trading days of a training span; absent: fitted.")
@@ -89,7 +93,12 @@ class Settings(BaseSettings):
     cost_kind: Literal["fixed", "quoted", "profile"] = Field(
         "fixed", description="Cost model of training and validation."
     )
-    cost_fixed_pips: float = Field(4.0, ge=0, description="Cost of entering a position, for the fixed cost model.")
+    cost_fixed_pips: float | None = Field(
+        None,
+        ge=0,
+        description="Cost of entering a position, for the fixed cost model; absent: 4 pips, or more where an "
+        "instrument's spread is wider than that of a currency cross.",
+    )
     mc_runs: int = Field(10_000, ge=100, description="Monte Carlo runs of a validation report.")
     gate: GateConfig = Field(
         GateConfig(), description='Thresholds of the promotion gate as JSON, such as {"min_trades": 300}.'
@@ -190,7 +199,7 @@ class Settings(BaseSettings):
     @field_validator("daily_break")
     @classmethod
     def _times(cls, value: str) -> str:
-        parse_break(value)
+        parse_breaks(value)
         return value
 
     @model_validator(mode="after")
@@ -217,11 +226,9 @@ class Settings(BaseSettings):
         """Where each kind of file lives."""
         return Layout(self.data_dir)
 
-    @cached_property
-    def calendar(self) -> FxCalendar:
-        """When candles are expected."""
-        start, end = parse_break(self.daily_break)
-        return FxCalendar(start, end, holidays_with(self.holidays))
+    def calendar_of(self, instrument: str) -> FxCalendar:
+        """When candles of an instrument are expected."""
+        return instrument_calendar(instrument, parse_breaks(self.daily_break), holidays_with(self.holidays))
 
     @property
     def has_moving_source(self) -> bool:
@@ -265,10 +272,21 @@ class Settings(BaseSettings):
         """Name of the sealed days in the trial ledger and in reports."""
         return f"hold-out {self.holdout_start}" if self.holdout_start else ""
 
-    @cached_property
-    def costs(self) -> CostConfig:
-        """The cost model of training and validation."""
-        return CostConfig(kind=self.cost_kind, fixed_pips=self.cost_fixed_pips)
+    def costs_of(self, instrument: str) -> CostConfig:
+        """The cost model of training and validation.
+
+        Raises
+        ------
+        ConfigurationError
+            If it rests on the spread of an instrument of which none is known.
+        """
+        if self.cost_kind == "profile":
+            require_known_spread(instrument)
+        if self.cost_fixed_pips is not None:
+            return CostConfig(kind=self.cost_kind, fixed_pips=self.cost_fixed_pips)
+        if self.cost_kind == "fixed":
+            return CostConfig(kind="fixed", fixed_pips=default_fixed_pips(instrument))
+        return CostConfig(kind=self.cost_kind)
 
 
 def load_settings(**overrides: object) -> Settings:

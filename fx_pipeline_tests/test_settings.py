@@ -28,7 +28,8 @@ def test_defaults_need_nothing() -> None:
     settings = load_settings()
     assert settings.oanda_environment == "paper" and settings.paper_url is None
     assert settings.data_dir == Path("data") and settings.preset == "small"
-    assert settings.costs.kind == "fixed" and settings.costs.fixed_pips == 4.0
+    costs = settings.costs_of("GBP_JPY")
+    assert costs.kind == "fixed" and costs.fixed_pips == 4.0
     assert settings.walk_forward.embargo_bars == 1_860 and settings.walk_forward.train_days is None
 
 
@@ -49,7 +50,7 @@ def test_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert settings.instruments == ("GBP_JPY", "EUR_USD")
     assert (settings.seed, settings.episodes, settings.mc_runs) == (3, 12, 500)
     assert (settings.walk_forward.train_days, settings.walk_forward.embargo_bars) == (30, 2_000)
-    assert settings.costs.kind == "quoted"
+    assert settings.costs_of("GBP_JPY").kind == "quoted"
     assert settings.layout.warehouse == tmp_path / "elsewhere" / "warehouse.duckdb"
 
 
@@ -120,12 +121,38 @@ def test_what_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, name: str
 
 
 def test_calendar_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_settings().calendar == FxCalendar()
+    assert load_settings().calendar_of("GBP_JPY") == FxCalendar()
     monkeypatch.setenv("FX_HOLIDAYS", "2026-12-24")
     monkeypatch.setenv("FX_DAILY_BREAK", "")
-    calendar = load_settings().calendar
+    calendar = load_settings().calendar_of("GBP_JPY")
     assert calendar.holidays == holidays_with("2026-12-24")
     assert calendar.break_start_minute == calendar.break_end_minute
+
+
+def test_breaks_of_currency_pairs_are_not_those_of_gold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FX_DAILY_BREAK", "16:59-17:05")
+    settings = load_settings()
+    assert settings.calendar_of("EUR_USD").break_end_minute == 17 * 60 + 5
+    assert settings.calendar_of("XAU_USD").break_end_minute == 18 * 60
+    monkeypatch.setenv("FX_DAILY_BREAK", "16:58-17:03,XAU_USD=16:59-18:01")
+    assert load_settings().calendar_of("XAU_USD").break_end_minute == 18 * 60 + 1
+
+
+def test_default_cost_is_that_of_the_instrument(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings()
+    costs = {name: settings.costs_of(name).fixed_pips for name in ("GBP_JPY", "EUR_USD", "XAU_USD", "USD_TRY")}
+    assert costs == {"GBP_JPY": 4.0, "EUR_USD": 4.0, "XAU_USD": 79.0, "USD_TRY": 1600.0}
+    for kind in ("fixed", "profile"):
+        monkeypatch.setenv("FX_COST_KIND", kind)
+        with pytest.raises(ConfigurationError, match="EUR_CZK costs is not known"):
+            load_settings().costs_of("EUR_CZK")
+
+
+def test_a_cost_that_is_set_is_the_users_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FX_COST_FIXED_PIPS", "7.5")
+    settings = load_settings()
+    for name in ("GBP_JPY", "XAU_USD", "EUR_CZK"):
+        assert settings.costs_of(name).fixed_pips == 7.5
 
 
 @pytest.mark.parametrize(

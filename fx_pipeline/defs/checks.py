@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from fx_pipeline.defs.costs import spread_model_fits
 from fx_pipeline.defs.events import was_skipped
 from fx_pipeline.defs.features import feature_table, valid_sessions
 from fx_pipeline.defs.freshness import candles_are_current
@@ -63,7 +64,7 @@ def months_have_candles(context: dg.AssetCheckExecutionContext) -> dg.AssetCheck
     empty = [
         {"instrument": name, "month": month, "expected minutes": expected}
         for name, month in cells
-        if month not in stored[name] and (expected := expected_of(settings.calendar, month, now_ns))
+        if month not in stored[name] and (expected := expected_of(settings.calendar_of(name), month, now_ns))
     ]
     return dg.AssetCheckResult(
         passed=not empty,
@@ -85,7 +86,7 @@ def gaps_are_few(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     lake = lake_folder(settings.data_dir)
     keys = {cell(key) for key in keys_of(context, m1_candles)}
     found = {
-        name: month_gaps(lake, name, settings.calendar, {month for of, month in keys if of == name})
+        name: month_gaps(lake, name, settings.calendar_of(name), {month for of, month in keys if of == name})
         for name in sorted({name for name, _ in keys})
     }
     bad = [
@@ -248,6 +249,7 @@ CHECKS = [
     candles_are_current,
     features_are_finite,
     features_are_causal,
+    spread_model_fits,
     sessions_exist,
     windows_do_not_leak,
     *TRAINING_ALERTS,

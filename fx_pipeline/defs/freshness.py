@@ -65,7 +65,7 @@ def currency_of(settings: Settings, instrument: str, now_ns: int | str) -> dg.As
         passed, metadata["note"] = False, now_ns
     else:
         counted_ns = newest + max(_COUNTED_MINUTES, 3 * settings.stale_minutes) * MINUTE_NS
-        behind = len(settings.calendar.expected_minutes(newest + MINUTE_NS, min(now_ns, counted_ns)))
+        behind = len(settings.calendar_of(instrument).expected_minutes(newest + MINUTE_NS, min(now_ns, counted_ns)))
         metadata |= {"expected minutes since": behind, "allowed": settings.stale_minutes}
         passed = behind <= settings.stale_minutes and now_ns <= counted_ns
         if now_ns > counted_ns:

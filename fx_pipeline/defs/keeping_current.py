@@ -65,7 +65,6 @@ def keep_current(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] |
         )
     due = pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC")
     now_ns = market_ns(settings, due.as_unit("ns").value)
-    closed_ns = settings.calendar.last_expected(now_ns) + MINUTE_NS
     busy = _busy_partitions(context.instance)
     offered = set(offered_months.get_partition_keys())
     unknown = [instrument for instrument in settings.instruments if instrument not in INSTRUMENTS]
@@ -80,6 +79,7 @@ def keep_current(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] |
             if strange := [month for month in months if month not in offered]:
                 tick.say(f"{instrument} {', '.join(strange)}: months that the pipeline does not have: {_RELOAD}")
             months = [month for month in months if month in offered]
+            closed_ns = settings.calendar_of(instrument).last_expected(now_ns) + MINUTE_NS
             if len(months) > _MONTHS_A_TICK:
                 context.log.warning(
                     f"{instrument}: {len(months)} months are to be asked for; this tick takes the oldest "

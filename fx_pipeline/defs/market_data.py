@@ -161,14 +161,14 @@ def m1_candles(context: dg.AssetExecutionContext) -> Iterator[Any]:
     from fx_pipeline.ingest.overview import expected_of, month_gaps
 
     settings, now_ns = load_settings(), pd.Timestamp(datetime.now(tz=UTC)).as_unit("ns").value
-    lake, calendar = lake_folder(settings.data_dir), settings.calendar
+    lake = lake_folder(settings.data_dir)
     partitions = Partitions(context, instrument_month)
     keys = partitions.left
     newest = {cell(key)[0]: key for key in sorted(keys)}
     # Before pages are read: those that come meanwhile make the months out of date.
     read_until = newest_storage_id(context.instance, raw_candles.key)
     made_of = {key: pages_version(raw_folder(settings.data_dir, *cell(key))) for key in keys}
-    built = build_months(settings.data_dir, map(cell, keys), now_ns=now_ns, calendar=calendar)
+    built = build_months(settings.data_dir, map(cell, keys), now_ns=now_ns, calendar_of=settings.calendar_of)
     written: list[str] = []
     for key, report in zip(keys, built, strict=True):
         instrument, month = cell(key)
@@ -177,9 +177,11 @@ def m1_candles(context: dg.AssetExecutionContext) -> Iterator[Any]:
                 raise report
             detailed = _needs_details(context, key, report, now_ns)
             gaps = read_gaps(lake, instrument, month).to_pylist() if detailed else []
-            metadata = month_metadata(report, gaps, expected_of(calendar, month, now_ns))
+            metadata = month_metadata(report, gaps, expected_of(settings.calendar_of(instrument), month, now_ns))
             if detailed and key == newest[instrument]:
-                metadata |= overview_metadata({instrument: month_gaps(lake, instrument, calendar)})
+                metadata |= overview_metadata(
+                    {instrument: month_gaps(lake, instrument, settings.calendar_of(instrument))}
+                )
         except FxPipelineError as error:
             partitions.failed(key, error)
             continue

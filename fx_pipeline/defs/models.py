@@ -211,12 +211,12 @@ def validation_identity(
         checkpoint=record["weights_sha256"],
         data=span.market.fingerprint,
         starts=span.starts.tolist(),
-        costs=asdict(settings.costs),
+        costs=asdict(settings.costs_of(instrument)),
         mc_runs=settings.mc_runs,
         seed=record["seed"],
         gate=asdict(settings.gate),
         # Another trial of the instrument changes the deflated Sharpe ratio; one of this window, also its family.
-        others=other_trials(ledger, instrument, key, record, span.market.fingerprint, settings.costs),
+        others=other_trials(ledger, instrument, key, record, span.market.fingerprint, settings.costs_of(instrument)),
         openings=ledger.holdout_openings(instrument, settings.sealed_from_ns),
         beside=beside,
     )

@@ -125,7 +125,7 @@ def validate_span(
         span.market,
         span.starts,
         policy,
-        costs=settings.costs,
+        costs=settings.costs_of(span.market.instrument),
         reward=kind.reward(record["preset"]),
         seed=record["seed"],
         context=report_context(settings, warehouse, span, record, agent_name, ledger, run_links),
@@ -148,9 +148,10 @@ def score_seeds(
 ) -> None:
     """Let each checkpoint trade a span, where the ledger does not know yet what it makes there; `progress` by stage."""
     instrument, window = span.market.instrument, span.window.key
+    costs = settings.costs_of(instrument)
     known = {trial.key for trial in ledger.scored(instrument, window)}
     for number, checkpoint in enumerate(checkpoints, 1):
-        own = own_trial(instrument, window, checkpoint.record, span.market.fingerprint, settings.costs)
+        own = own_trial(instrument, window, checkpoint.record, span.market.fingerprint, costs)
         if own not in known:
             stage = f"score {window}, seed {checkpoint.seed} ({number} of {len(checkpoints)})"
             score_span(settings, warehouse, ledger, span, checkpoint.folder, agent_name, progress(stage))
@@ -171,13 +172,13 @@ def score_span(
     from fx_pipeline.validation.validate import score_policy
 
     record = json.loads((checkpoint / "checkpoint.json").read_bytes())
-    kind = agent(agent_name)
+    kind, costs = agent(agent_name), settings.costs_of(span.market.instrument)
     score_policy(
         span.market,
-        build_fills(span.market, settings.costs),
+        build_fills(span.market, costs),
         span.starts,
         kind.load_policy(checkpoint),
-        costs=settings.costs,
+        costs=costs,
         reward=kind.reward(record["preset"]),
         seed=record["seed"],
         context=report_context(settings, warehouse, span, record, agent_name, ledger, {}),

@@ -108,6 +108,7 @@ def train_seed(
     from fx_pipeline.tracking.batched import BatchedMetrics
 
     instrument, key = span.market.instrument, span.window.key
+    costs = settings.costs_of(instrument)
     made_from = identity(
         training_digest(),
         agent=agent_name,
@@ -116,7 +117,7 @@ def train_seed(
         seed=seed,
         data=span.market.fingerprint,
         starts=span.starts.tolist(),
-        costs=asdict(settings.costs),
+        costs=asdict(costs),
         window=span.window.spans(),
     )
     folder = settings.layout.checkpoint(agent_name, instrument, key, seed)
@@ -149,7 +150,7 @@ def train_seed(
                 seed=seed,
                 folder=folder,
                 progress=progress,
-                on_score=selection_recorder(tracking.ledger(), span, agent_name, settings.costs, episodes, seed),
+                on_score=selection_recorder(tracking.ledger(), span, agent_name, costs, episodes, seed),
             )
         )
         metrics.complete(checkpoint.history)
@@ -167,7 +168,7 @@ def training_data(settings: Settings, span: Span) -> "TrainingData":
     from fx_pipeline.agents.base import TrainingData
 
     window = {"key": span.window.key, **span.window.spans()}
-    return TrainingData(span.market, span.starts, settings.costs, window)
+    return TrainingData(span.market, span.starts, settings.costs_of(span.market.instrument), window)
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:

@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fx_pipeline.broker.paper.levels import plausible_range, typical_price
 from fx_pipeline.ingest.clock import NO_TIME, Clock
 from fx_pipeline.ingest.hours import BreakFound, daily_break, fitting_break, opening_minute
 from fx_pipeline.market.calendar import MINUTE_NS, TRADING_WEEK_MINUTES, WEEK_MINUTES, trading_week, week_minutes
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.levels import plausible_range, typical_price
 
 Int64 = npt.NDArray[np.int64]
 

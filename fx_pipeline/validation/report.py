@@ -28,6 +28,7 @@ from fx_pipeline.validation.breakdown import break_down
 from fx_pipeline.validation.comparison import Comparison
 from fx_pipeline.validation.conditions import CONDITIONS, HOLDOUT_CONDITIONS
 from fx_pipeline.validation.context import SYNTHETIC, ReportContext, TrialHistory
+from fx_pipeline.validation.cost_basis import CostBasis
 from fx_pipeline.validation.costs import CostSweep
 from fx_pipeline.validation.family import judge_family, judge_seeds, judge_significance
 from fx_pipeline.validation.gate import GateConfig, judge
@@ -69,6 +70,7 @@ def build_report(
     metrics: TradeMetrics,
     comparison: Comparison,
     sweep: CostSweep,
+    basis: CostBasis,
     *,
     costs: CostConfig,
     reward: RewardConfig,
@@ -88,6 +90,8 @@ def build_report(
         Of `done`.
     comparison : Comparison
     sweep : CostSweep
+    basis : CostBasis
+        What the costs rest on.
     costs, reward, seed, context, mc_runs, gate, history
         As in `validate_policy`.
 
@@ -159,12 +163,13 @@ def build_report(
         "breakdown": dataclasses.asdict(break_down(done.trades["entry_time"], done.pnl_pips)),
         "monte_carlo": simulation,
         "baselines": dataclasses.asdict(comparison),
+        "cost_basis": dataclasses.asdict(basis),
         "cost_sweep": dataclasses.asdict(sweep),
         "trade_list": _trade_list(done),
         "price": _price_line(market, done),
         "gate": dataclasses.asdict(gate),
         "sealed": context.sealed,
-        "warnings": _warnings(done, metrics, context, history),
+        "warnings": [*_warnings(done, metrics, context, history), *basis.warnings],
     }
     figures = _plain(figures)
     return {

@@ -139,6 +139,23 @@ def test_check_fails(copy: "Chain", check: str, damage: Callable[["Chain"], None
     assert evaluation.severity == (dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN)
 
 
+def test_modelled_spread_is_compared_with_quotes(copy: "Chain") -> None:
+    known(copy)
+    synthetic = copy.check("feature_table.spread_model_fits")
+    assert not synthetic.passed and synthetic.severity == dg.AssetCheckSeverity.WARN
+    assert "nothing to compare: no bid and ask of EUR_USD were quoted" in plain(synthetic)["EUR_USD"]
+    sql(copy, "UPDATE features SET quotes_modelled = false")
+    near = copy.check("feature_table.spread_model_fits")
+    assert near.passed and "by a factor of 1.0" in plain(near)["EUR_USD"]
+    sql(copy, "UPDATE features SET ask_open = bid_open + 3 * (ask_open - bid_open)")
+    off = copy.check("feature_table.spread_model_fits")
+    assert not off.passed and not off.blocking
+    assert "too narrow by a factor of 3.0" in plain(off)["EUR_USD"]
+    (row,) = plain(off)["by year"].records
+    assert (row.data["instrument"], row.data["year"]) == ("EUR_USD", 2024)
+    assert float(row.data["factor"]) > 2.9
+
+
 def test_gap_calendar_leaves_the_daily_and_weekly_close_alone(chain: "Chain") -> None:
     (evaluation,) = [e for e in chain.results["ingest"].get_asset_check_evaluations() if e.check_name == "gaps_are_few"]
     (row,) = plain(evaluation)["months"].records
@@ -154,7 +171,8 @@ def test_blocking_check_stops_what_lies_downstream(copy: "Chain") -> None:
         "feature_table"
     ]
     failed = {evaluation.check_name for evaluation in result.get_asset_check_evaluations() if not evaluation.passed}
-    assert failed == {"features_are_causal"}
+    # A synthetic market has no quotes to compare the spread with, which stops nothing.
+    assert failed - {"spread_model_fits"} == {"features_are_causal"}
     assert (copy.data_dir / "windows" / "EUR_USD.json").stat().st_mtime_ns == before
 
 

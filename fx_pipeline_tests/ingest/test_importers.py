@@ -12,8 +12,8 @@ import pytest
 from fx_pipeline.broker.paper import store as candle_store
 from fx_pipeline.ingest.importers import common_instrument, guess_format, guess_instrument, import_files, read_candles
 from fx_pipeline.market.candles import CANDLE_SCHEMA
-from fx_pipeline.market.costs import modelled_spread_pips
 from fx_pipeline.market.errors import ConfigurationError, DataError
+from fx_pipeline.market.spreads import modelled_spread_pips
 
 Writer = Callable[[pd.DataFrame, Path, str], Path]
 

@@ -224,7 +224,7 @@ class Views:
 
     def units_available(self, instrument: str) -> dict[str, dict[str, str]]:
         """Return `unitsAvailable` of GET /pricing: how many units an order could have by its position fill."""
-        account = self._account
+        account, terms = self._account, self._account.book.terms[instrument]
         position = account.state.positions.get(instrument) or Position(instrument)
         mid = account.book.mid(instrument)
         held = {"long": position.long.units, "short": -position.short.units}
@@ -233,8 +233,9 @@ class Views:
         if mid is not None:
             unit_margin = unit_value(account, instrument, ONE) * account.margin_rate(instrument)
             room = available(account) + position_margin(account, position)
-            capacity = max(ZERO, (room / unit_margin).to_integral_value(ROUND_FLOOR), *held.values())
-        limit = account.book.terms[instrument].units_maximum
+            whole = (room / unit_margin / terms.units_minimum).to_integral_value(ROUND_FLOOR)
+            capacity = max(ZERO, whole * terms.units_minimum, *held.values())
+        limit = terms.units_maximum
         for side, other in (("long", "short"), ("short", "long")):
             blocked = held[other] > ZERO and not account.hedging
             open_only = ZERO if blocked else max(ZERO, capacity - held[side])
