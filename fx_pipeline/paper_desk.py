@@ -366,6 +366,8 @@ def _introduce(exchange: Exchange, market: PaperMarket, store: Path, state: Path
     origin = "continued" if exchange.resumed else "new"
     say(f"account: {config.account}, {origin}, balance {summary['balance']} {config.home_currency}; state in {state}")
     pace = "moved by the control surface only" if speed == 0 else f"at {speed:g} times real time"
+    if exchange.dropped_bytes:
+        say(f"a last record of {exchange.dropped_bytes} bytes was cut short: it was never acknowledged, and is dropped")
     say(f"market time: {_shown(exchange.clock.now_ns())}, {pace}")
     if market.source(exchange.instruments[0]) == "synthetic":
         say("candles: none are stored, so the market is SYNTHETIC (give --candles, or run fx-pipeline import)")
