@@ -226,9 +226,9 @@ def holding(folder: Path) -> Iterator[None]:
     ConfigurationError
         If another process holds it.
     """
-    with clear_disk_errors(folder):
+    with _clear_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    lock = _locked(folder)
+        lock = _locked(folder)
     try:
         yield
     finally:
