@@ -258,7 +258,16 @@ def gaps(
 
 @app.command()
 def broker(
-    token: Annotated[str, typer.Option(help="Bearer token that clients must show.", envvar="FX_PAPER_TOKEN")],
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="Bearer token that clients must show. The list of processes shows it: better FX_PAPER_TOKEN, in the "
+            "environment or in .env, or --token-file."
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File whose first line is the token; - for the standard input.")
+    ] = None,
     candles: Annotated[
         Path | None,
         typer.Option(
@@ -320,12 +329,16 @@ def broker(
     The account survives: started again on the same candles, it goes on where it was.
     """
     with clear_errors():
-        from fx_pipeline.paper_desk import BrokerOptions, account_terms, run_broker
+        from fx_pipeline.paper_desk import BrokerOptions, account_terms, find_token, run_broker
         from fx_pipeline.settings import load_settings
 
+        def say(line: str) -> None:
+            errors.print(line, highlight=False, markup=False, soft_wrap=True)
+
+        settings = load_settings()
         run_broker(
             BrokerOptions(
-                token=token,
+                token=find_token(token, token_file, settings, say),
                 candles=candles,
                 host=host,
                 port=port,
@@ -340,8 +353,8 @@ def broker(
                 ),
                 wall_clock=wall_clock,
             ),
-            load_settings(),
-            lambda line: plain(errors, line),
+            settings,
+            say,
         )
 
 

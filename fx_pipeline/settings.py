@@ -1,16 +1,20 @@
 """Settings: environment variables with the prefix `FX_`, or a `.env` file in the working directory."""
 
+import logging
+import os
 import re
+from collections.abc import Iterator
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from fx_pipeline.layout import Layout
+from fx_pipeline.market.addresses import refuse_credentials, server_address
 from fx_pipeline.market.calendar import FxCalendar, trading_day_start
 from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.market.errors import ConfigurationError
@@ -27,12 +31,15 @@ from fx_pipeline.validation.promotion import PromotionConfig
 Preset = Literal["full", "small", "tiny", "legacy"]
 
 _INGEST_CRON = "7 * * * *"
+_ENV_FILE = ".env"
+_SECRETS = ("fx_oanda_token", "fx_paper_token")
+_logger = logging.getLogger(__name__)
 
 
 class Settings(BaseSettings):
     """Everything that a user may set. `FX_SEED=3`, for example, sets `seed`."""
 
-    model_config = SettingsConfigDict(env_prefix="FX_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="FX_", env_file=_ENV_FILE, extra="ignore", frozen=True)
 
     data_dir: Path = Field(Path("data"), description="Folder of everything that the pipeline makes.")
 
@@ -159,13 +166,7 @@ class Settings(BaseSettings):
     @field_validator("paper_url")
     @classmethod
     def _address(cls, value: str | None) -> str | None:
-        if value is None or not value.strip():
-            return None
-        parts = urlsplit(value.strip())
-        # Reading the port raises ValueError where it is none.
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-            raise ValueError("write it as http://host:port or https://host.")
-        return value.strip()
+        return server_address(value) if value and value.strip() else None
 
     @field_validator("reports_url")
     @classmethod
@@ -173,6 +174,7 @@ class Settings(BaseSettings):
         # It becomes a link in the Dagster UI: a browser would run javascript: there.
         if not is_web_link(value.strip()):
             raise ValueError("write it as http://host:port or https://host.")
+        refuse_credentials(value)
         return value.strip().rstrip("/")
 
     @field_validator("ui_hosts")
@@ -290,15 +292,20 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Read the settings.
+    """Read the settings. A `.env` with a token that others may read is warned of, once.
 
     Raises
     ------
     ConfigurationError
         Naming each setting that cannot be used, and why.
     """
+    for path in _exposed():
+        _warn_of(path)
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
+    except SettingsError as error:
+        # It names the field and its source, and not the value.
+        raise ConfigurationError(f"{error}: write it as JSON.") from None
     except ValidationError as error:
         lines = []
         for problem in error.errors():
@@ -306,3 +313,21 @@ def load_settings(**overrides: object) -> Settings:
             # The value itself is not shown: it may be a token.
             lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
         raise ConfigurationError("; ".join(lines)) from None
+
+
+def readable_by_others(path: Path) -> bool:
+    """Whether other users of this machine may read a file; where the system has no such modes, no."""
+    return os.name == "posix" and path.is_file() and bool(path.stat().st_mode & 0o044)
+
+
+def _exposed() -> Iterator[Path]:
+    path = Path(_ENV_FILE).absolute()
+    if readable_by_others(path) and os.access(path, os.R_OK):
+        given = {name.lower(): value for name, value in dotenv_values(path).items()}
+        if any(given.get(name) for name in _SECRETS):
+            yield path
+
+
+@cache
+def _warn_of(path: Path) -> None:
+    _logger.warning("%s holds a token, and other users of this machine may read it: chmod 600 %s", path, path.name)

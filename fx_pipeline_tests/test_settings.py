@@ -1,10 +1,13 @@
 """Settings: what may be set, what is refused, and that a token never shows."""
 
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import fx_pipeline.settings as settings_module
 from fx_pipeline.market.calendar import FxCalendar
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.market.holidays import holidays_with
@@ -17,8 +20,6 @@ ACCOUNT = "101-001-1234567-001"
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Neither the user's variables nor a `.env` decide."""
-    import os
-
     for name in [name for name in os.environ if name.startswith("FX_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -107,6 +108,10 @@ def test_credentials_are_asked_for(monkeypatch: pytest.MonkeyPatch, environment:
         ("FX_PAPER_URL", "127.0.0.1:8700", "FX_PAPER_URL: write it as"),
         ("FX_PAPER_URL", "http://:8700", "FX_PAPER_URL: write it as"),
         ("FX_PAPER_URL", "http://127.0.0.1:87000", "FX_PAPER_URL: "),
+        ("FX_PAPER_URL", "http://me:secret@127.0.0.1:8700", "FX_PAPER_URL: it holds a user name or a password"),
+        ("FX_PAPER_URL", "http://127.0.0.1:8700/?token=secret", "FX_PAPER_URL: leave out what begins with"),
+        ("FX_REPORTS_URL", "http://me:secret@127.0.0.1:3001", "FX_REPORTS_URL: it holds a user name or a password"),
+        ("FX_GATE", '{"secret": ', 'error parsing value for field "gate" .*: write it as JSON'),
         ("FX_HOLIDAYS", "24.12.2026", "FX_HOLIDAYS: '24.12.2026' is not a holiday: write 2026-12-24 to close a day"),
         ("FX_DAILY_BREAK", "noon", "FX_DAILY_BREAK: 'noon' is not a daily break: write it as 16:58-17:03"),
         ("FX_STALE_MINUTES", "0", "FX_STALE_MINUTES: "),
@@ -241,3 +246,46 @@ def test_a_promotion_that_means_nothing_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("FX_PROMOTION", value)
     with pytest.raises(ConfigurationError, match="FX_PROMOTION"):
         load_settings()
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
+    """What loading the settings warns of."""
+    settings_module._warn_of.cache_clear()
+
+    def messages() -> list[str]:
+        load_settings()
+        found = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return found
+
+    yield messages
+    settings_module._warn_of.cache_clear()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files have no such modes")
+@pytest.mark.parametrize(
+    "line", [f"FX_OANDA_TOKEN={TOKEN}", f"fx_paper_token = '{TOKEN}'", f"export FX_PAPER_TOKEN={TOKEN}"]
+)
+def test_an_env_file_with_a_token_that_others_may_read_is_warned_of_once(
+    said: Callable[[], list[str]], tmp_path: Path, line: str
+) -> None:
+    path = tmp_path / ".env"
+    path.write_text(f"FX_SEED=3\n{line}\n")
+    path.chmod(0o600)
+    assert said() == []
+    for mode in (0o644, 0o604, 0o640):
+        settings_module._warn_of.cache_clear()
+        path.chmod(mode)
+        (message,) = said()
+        assert str(path) in message and "chmod 600 .env" in message and TOKEN not in message
+        assert said() == [], "once"
+
+
+@pytest.mark.parametrize("content", ["FX_SEED=3\n", "FX_OANDA_TOKEN=\n", f"#FX_OANDA_TOKEN={TOKEN}\n", ""])
+def test_an_env_file_without_a_token_is_nobodys_business(
+    said: Callable[[], list[str]], tmp_path: Path, content: str
+) -> None:
+    (tmp_path / ".env").write_text(content)
+    (tmp_path / ".env").chmod(0o644)
+    assert said() == []

@@ -1,8 +1,10 @@
 """The project's own exceptions: each message names the file, row or setting, and says what to do."""
 
+from fx_pipeline.market.redact import without_credentials
+
 
 class FxPipelineError(RuntimeError):
-    """Base of every error that the project raises on purpose.
+    """Base of every error that the project raises on purpose; credentials of an address do not show in its text.
 
     Attributes
     ----------
@@ -11,6 +13,10 @@ class FxPipelineError(RuntimeError):
     """
 
     status = 2
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return without_credentials(super().__str__())
 
 
 class DataError(FxPipelineError, ValueError):

@@ -14,7 +14,7 @@ from fx_pipeline.broker.paper.hours import HoursOf, instrument_hours
 from fx_pipeline.broker.paper.journal import Journal
 from fx_pipeline.broker.paper.market import PaperMarket
 from fx_pipeline.broker.paper.quotes import Quote
-from fx_pipeline.broker.paper.records import History, account_fields, batch_fields
+from fx_pipeline.broker.paper.records import History, account_fields, batch_fields, batches_of, readable
 from fx_pipeline.broker.paper.ticks import DAY_NS, STALE_MINUTES, Feed
 from fx_pipeline.market.calendar import trading_day, trading_day_start
 from fx_pipeline.market.errors import ConfigurationError, DataError
@@ -119,7 +119,7 @@ class Exchange:
         """
         journal = None if state_dir is None else Journal(state_dir)
         try:
-            history = History.of(journal.records() if journal else iter(()))
+            history = History.of(journal.records(), journal.path) if journal else None
             if history is None:
                 clock = make_clock(start_ns, speed)
                 found = cls(market, config, instruments, clock, hours, journal, make_clock, stale_minutes=stale_minutes)
@@ -279,6 +279,11 @@ class Exchange:
         return self.clock
 
     @property
+    def dropped_bytes(self) -> int:
+        """Length of a last record of the journal that a killed process left unfinished; 0 where there was none."""
+        return self._journal.dropped_bytes if self._journal else 0
+
+    @property
     def dirty(self) -> bool:
         """Whether the journal holds what is not flushed to disk yet."""
         return self._journal is not None and self._journal.dirty
@@ -313,8 +318,9 @@ class Exchange:
 
     def _continue(self, history: History) -> None:
         self.resumed = True
-        if history.batches:
-            self.desk.restore(history.batches)
+        if history.batches and self._journal:
+            with readable(self._journal.path):
+                self.desk.restore(batches_of(self._journal.records()))
         else:
             self.desk.open(history.start_ns)
         for control in history.settled:

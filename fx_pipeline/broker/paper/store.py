@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fx_pipeline.market.atomic import atomic_path
-from fx_pipeline.market.candles import CANDLE_SCHEMA
+from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.files import clear_disk_errors, read_table, table_bytes
 from fx_pipeline.market.months import month_bounds, month_of
@@ -108,9 +108,12 @@ def read_month(store: Path, instrument: str, month: str) -> pa.Table:
     Raises
     ------
     DataError
-        If the file cannot be read.
+        If the file cannot be read, or holds what is no month of candles.
     """
-    return read_table(month_path(store, instrument, month), CANDLE_SCHEMA, _REMEDY)
+    path = month_path(store, instrument, month)
+    with _named(path):
+        table = read_table(path, CANDLE_SCHEMA, _REMEDY)
+    return _checked(path, table)
 
 
 def read_values(store: Path, instrument: str, month: str) -> tuple[pa.Table, str]:
@@ -119,16 +122,45 @@ def read_values(store: Path, instrument: str, month: str) -> tuple[pa.Table, str
     Raises
     ------
     DataError
-        If the file cannot be read.
+        If the file cannot be read, or holds what is no month of candles.
     """
     path = month_path(store, instrument, month)
-    data = path.read_bytes()
-    try:
+    with _named(path):
+        data = path.read_bytes()
         table = pq.ParquetFile(pa.BufferReader(data)).read(_SERVED.names)
-        return table.select(_SERVED.names).cast(_SERVED), hashlib.sha256(data).hexdigest()
-    except (pa.ArrowException, KeyError) as error:
-        reason = str(error).splitlines()[0]
+        return _checked(path, table.select(_SERVED.names).cast(_SERVED)), hashlib.sha256(data).hexdigest()
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    # Arrow raises OSError, too, where the content of a file is damaged.
+    try:
+        yield
+    except DataError:
+        raise
+    except (pa.ArrowException, KeyError, OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or (str(error).splitlines() or ["?"])[0]
         raise DataError(f"{path} is not the parquet file that it should be ({reason}). {_REMEDY}") from error
+
+
+def _checked(path: Path, table: pa.Table) -> pa.Table:
+    # What a damaged file may hold although it can be read; of values nothing else vouches for them.
+    wrong = None
+    if not len(table):
+        wrong = "it has no candle"
+    elif any(column.null_count for column in table.columns):
+        wrong = "values are missing"
+    else:
+        times, prices = _times(table), [table[name].to_numpy() for name in PRICE_COLUMNS]
+        if np.any(np.diff(times) <= 0):
+            wrong = "its candles are out of order"
+        elif {month_of(int(times[0])), month_of(int(times[-1]))} != {path.stem}:
+            wrong = "its candles are of another month"
+        elif not all(0.0 < column.min() <= column.max() < np.inf for column in prices):
+            wrong = "a price is not positive"
+    if wrong:
+        raise DataError(f"{path} cannot be served: {wrong}. {_REMEDY}")
+    return table
 
 
 def upsert(store: Path, instrument: str, candles: pa.Table) -> Upsert:
@@ -225,8 +257,19 @@ def merge(old: pa.Table, new: pa.Table) -> tuple[pa.Table, list[int]]:
 
 
 def row_count(store: Path, instrument: str) -> int:
-    """Return the number of stored bars, from the files' footers."""
-    return sum(pq.read_metadata(month_path(store, instrument, month)).num_rows for month in months(store, instrument))
+    """Return the number of stored bars, from the files' footers.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read.
+    """
+    count = 0
+    for month in months(store, instrument):
+        path = month_path(store, instrument, month)
+        with _named(path):
+            count += pq.read_metadata(path).num_rows
+    return count
 
 
 def _times(table: pa.Table) -> np.ndarray:

@@ -15,7 +15,7 @@ from fx_pipeline.broker.paper.desk.bodies import (
 from fx_pipeline.broker.paper.desk.margin import available, position_margin, unit_value
 from fx_pipeline.broker.paper.desk.money import ONE, ZERO, plain_text
 from fx_pipeline.broker.paper.desk.replies import Outcome, invalid, missing
-from fx_pipeline.broker.paper.desk.state import Order, Position, Trade, is_specifier, number_of
+from fx_pipeline.broker.paper.desk.state import Position, is_specifier, number_of
 
 _COUNT, _COUNT_LIMIT = 50, 500
 _ORDER_STATES = ("PENDING", "FILLED", "TRIGGERED", "CANCELLED", "ALL")
@@ -59,7 +59,7 @@ class Views:
         return self._reply({"account": summary_body(self._account)})
 
     def changes(self, since_id: str) -> Outcome:
-        """GET /accounts/{id}/changes."""
+        """GET /accounts/{id}/changes: over 1,000 transactions at most."""
         return history.changes(self._account, since_id)
 
     def instruments(self, names: Iterable[str] | None) -> Outcome:
@@ -158,11 +158,11 @@ class Views:
     # Transactions
 
     def transactions_since(self, since_id: str) -> Outcome:
-        """GET /transactions/sinceid: those after an id."""
+        """GET /transactions/sinceid: the oldest 1,000 after an id."""
         return history.since(self._account, since_id)
 
     def transactions_range(self, from_id: str, to_id: str, types: Iterable[str] | None = None) -> Outcome:
-        """GET /transactions/idrange: both ends included; `types` are the words of the query's `type`."""
+        """GET /transactions/idrange: the oldest 1,000, both ends included; `types` are words of the query `type`."""
         return history.id_range(self._account, from_id, to_id, types)
 
     def transaction(self, transaction_id: str) -> Outcome:
@@ -268,15 +268,16 @@ def _page(
         numbers = [number_of(text) for text in ids.split(",")]
         if not all(numbers):
             return invalid("ids")
-        candidates: Iterable[Order | Trade] = (
-            items[number] for number in sorted(set(numbers), reverse=True) if number in items
-        )
+        places: Iterable[int] = (number for number in sorted(set(numbers), reverse=True) if number in items)
     else:
-        candidates = reversed(items.values())
+        places = reversed(items)
     found = []
-    for item in candidates:
-        fits = (last is None or item.number <= last) and (instrument is None or item.instrument == instrument)
-        if fits and accept(item):
+    # Of a long account's orders most may be passed over: cheap checks come first.
+    for number in places:
+        if last is not None and number > last:
+            continue
+        item = items[number]
+        if (instrument is None or item.instrument == instrument) and accept(item):
             found.append(item)
             if len(found) == limit:
                 break
