@@ -41,9 +41,22 @@ def clear_errors() -> Iterator[None]:
             seen.add(id(cause))
             cause = cause.__cause__ or cause.__context__
         if not isinstance(cause, FxPipelineError):
+            cause = _of_the_disk(error)
+        if cause is None:
             raise
         plain(errors, str(cause), "error: ", "red")
         raise typer.Exit(cause.status) from error
+
+
+def _of_the_disk(error: Exception) -> FxPipelineError | None:
+    from fx_pipeline.settings import load_settings
+    from fx_pipeline.storage_errors import explain_storage_error
+
+    try:
+        data_dir = load_settings().data_dir
+    except FxPipelineError:
+        return None
+    return explain_storage_error(error, data_dir)
 
 
 @contextmanager

@@ -84,9 +84,7 @@ def identify(data_dir: Path) -> DataFolder:
 
 def _read(path: Path) -> DataFolder | None:
     try:
-        record = read_record(
-            path, _RECORD, what="the record of a data folder", schema=SCHEMA, remedy="delete it, it is made again."
-        )
+        record = read_record(path, _RECORD, "delete it, it is made again.", SCHEMA)
     except FileNotFoundError:
         return None
     return DataFolder(record["id"], record["path"], record["copied_from"])

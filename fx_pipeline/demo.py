@@ -198,6 +198,9 @@ def _run_demo(
             quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
             try:
                 return runs.launch(defs.resolve_job_def(name), partition_key, {**quiet, **(config or {})})
+            except dg.Failure as error:
+                # A step's own last word: it needs no trace of where it was said.
+                raise FxPipelineError(error.description or f"{name} of {partition_key} failed.") from error
             except DagsterAssetCheckFailedError as error:
                 raise DataError(
                     f"{name} of {partition_key} was stopped by a check ({' '.join(str(error).split())}): make ui shows "

@@ -30,8 +30,8 @@ from fx_pipeline.broker.paper.wire import parse_time
 from fx_pipeline.ingest.importers import common_instrument, held_instrument, import_files
 from fx_pipeline.ingest.layout import paper_store
 from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
+from fx_pipeline.market.disk import clear_disk_errors
 from fx_pipeline.market.errors import ConfigurationError, DataError
-from fx_pipeline.market.files import clear_disk_errors
 from fx_pipeline.market.instrument import known_instruments
 from fx_pipeline.settings import Settings, readable_by_others
 

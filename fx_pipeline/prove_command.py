@@ -13,6 +13,7 @@ from rich.text import Text
 
 from fx_pipeline.agents.base import Progress
 from fx_pipeline.agents.registry import agent as find_agent
+from fx_pipeline.market.disk import require_writable
 from fx_pipeline.progress_display import Display, plain
 from fx_pipeline.proofs.bars import BAR_HEADINGS, bar_rows, bars_of, milestones_of
 from fx_pipeline.proofs.certify import prove_market
@@ -76,6 +77,7 @@ def run_proofs(options: ProveOptions, console: Console, done: Callable[[Mapping[
     find_agent(options.agent).config_digest(options.preset)
     if options.ppo and markets != ("walk",):
         require_ppo()
+    require_writable(options.output)
     watch, missed, rows = watch_on(Display(console)), [], []
     for market in markets:
         proof = Proof(

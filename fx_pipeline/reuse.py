@@ -2,12 +2,17 @@
 
 import hashlib
 import json
+import logging
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from fx_pipeline.market.atomic import atomic_write_json
+from fx_pipeline.market.errors import DataError, NewerVersionError
+from fx_pipeline.market.records import Shape, read_record
+
+logger = logging.getLogger(__name__)
 
 #: Rooms whose code decides what a checkpoint says.
 _TRAINING = ("market", "features", "sessions", "environment", "search", "agents")
@@ -20,6 +25,11 @@ _EVALUATION = (
 )
 #: And those that decide what a seed of a proof says.
 _PROOF = (*_TRAINING, "proofs")
+
+
+class _Stamp(Shape):
+    identity: str
+    files: dict[str, str]
 
 
 @cache
@@ -72,11 +82,14 @@ def stands(folder: Path, identity_: str, *names: str) -> bool:
     if not stamp.exists():
         return False
     try:
-        record = json.loads(stamp.read_bytes())
-        made_of, hashes = record["identity"], dict(record["files"])
-    except (ValueError, KeyError, TypeError):
-        # A damaged stamp vouches for nothing: what it lies beside is made again.
+        record = read_record(stamp, _Stamp, "what lies beside it is made again.")
+    except NewerVersionError:
+        raise
+    except DataError as error:
+        # A damaged stamp vouches for nothing.
+        logger.warning("%s", error)
         return False
+    made_of, hashes = record["identity"], record["files"]
     return (
         made_of == identity_
         and set(names) <= set(hashes)
@@ -87,7 +100,8 @@ def stands(folder: Path, identity_: str, *names: str) -> bool:
 def stamp(folder: Path, identity_: str, *names: str) -> None:
     """Say what the files `names` of `folder` were made from; call it last, when they are complete."""
     atomic_write_json(
-        folder / "made_from.json", {"identity": identity_, "files": {name: _sha256(folder / name) for name in names}}
+        folder / "made_from.json",
+        {"schema": 1, "identity": identity_, "files": {name: _sha256(folder / name) for name in names}},
     )
 
 

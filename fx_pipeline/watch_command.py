@@ -15,7 +15,7 @@ from rich.text import Text
 
 from fx_pipeline.agents.progress_file import FAILED, FINISHED, RUNNING, read_progress
 from fx_pipeline.market.atomic import process_runs
-from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.errors import DataError, FxPipelineError
 from fx_pipeline.progress_display import plain
 
 #: What `state_of` says of a training whose process is gone without a word.
@@ -97,9 +97,25 @@ def watch(
 
 
 def newest_training(folder: Path) -> Path:
-    """Return the folder of the seed whose training wrote last, of all seeds of a window; of none, the window's own."""
-    trainings = [(read_progress(place), place) for place in sorted(folder.glob("seed-*"))]
-    known = [(progress["updated_s"], place) for progress, place in trainings if progress is not None]
+    """Return the folder of the seed whose training wrote last, of all seeds of a window; of none, the window's own.
+
+    Raises
+    ------
+    DataError
+        If the only progress that there is cannot be read.
+    """
+    known: list[tuple[float, Path]] = []
+    damaged: FxPipelineError | None = None
+    for place in sorted(folder.glob("seed-*")):
+        try:
+            progress = read_progress(place)
+        except FxPipelineError as error:
+            damaged = error
+            continue
+        if progress is not None:
+            known.append((progress["updated_s"], place))
+    if not known and damaged is not None:
+        raise damaged
     return max(known, key=lambda training: float(training[0]))[1] if known else folder
 
 

@@ -1,6 +1,7 @@
 """A file that says how far a training is, for whoever wants to watch it from another process."""
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -9,11 +10,35 @@ from types import TracebackType
 from typing import Any, Self
 
 from fx_pipeline.market.atomic import atomic_write_bytes
+from fx_pipeline.market.errors import FxPipelineError
+from fx_pipeline.market.records import Shape, read_record
 
 PROGRESS_NAME = "progress.json"
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 #: Points of a curve that are kept; beyond that every other one goes, and only every other one comes.
 MAX_POINTS = 160
+SCHEMA = 1
+
+logger = logging.getLogger(__name__)
+
+
+class _Curve(Shape):
+    stride: int
+    seen: int
+    points: list[list[float]]
+
+
+class _Document(Shape):
+    state: str
+    process: int
+    began_s: float
+    updated_s: float
+    training: dict[str, Any]
+    made_from: str
+    fraction: float
+    figures: dict[str, float]
+    curves: dict[str, _Curve]
+    error: str | None
 
 
 class ProgressFile:
@@ -48,9 +73,14 @@ class ProgressFile:
         self._every_s = every_s
         self._clock = clock
         self._written_s = 0.0
-        before = read_progress(folder)
+        try:
+            before = read_progress(folder)
+        except FxPipelineError as error:
+            logger.warning("%s It is begun anew.", error)
+            before = None
         taken_up = before is not None and before["made_from"] == made_from and before["state"] != FINISHED
         self._document: dict[str, Any] = {
+            "schema": SCHEMA,
             "state": RUNNING,
             "process": os.getpid(),
             "began_s": clock(),
@@ -106,9 +136,15 @@ def _forget_from(curve: dict[str, Any], step: float) -> None:
 
 
 def read_progress(folder: Path) -> dict[str, Any] | None:
-    """Read the progress of the training in `folder`; None if there is none, or it is damaged."""
-    try:
-        document = json.loads((folder / PROGRESS_NAME).read_bytes())
-    except (FileNotFoundError, ValueError):
+    """Read the progress of the training in `folder`; None if there is none.
+
+    Raises
+    ------
+    DataError
+        If it is damaged, or of another version.
+    """
+    path = folder / PROGRESS_NAME
+    if not path.exists():
         return None
-    return document if isinstance(document, dict) and "made_from" in document else None
+    mend = "a training that runs writes it again within seconds; nothing else depends on it, it can be removed."
+    return read_record(path, _Document, mend, SCHEMA)

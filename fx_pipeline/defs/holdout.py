@@ -50,7 +50,7 @@ def holdout_report(
     its validation must have passed the gate.
     """
     from fx_pipeline.defs.reporting import report_metadata, validate_span
-    from fx_pipeline.market.files import clear_disk_errors
+    from fx_pipeline.market.disk import clear_disk_errors
     from fx_pipeline.reuse import identity, report_digest, stamp, stands
     from fx_pipeline.validation.report import read_report, write_report
 

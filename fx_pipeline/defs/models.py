@@ -115,7 +115,7 @@ def validation_report(
     """
     from fx_pipeline.defs.reporting import report_metadata, score_seeds, validate_span
     from fx_pipeline.defs.standing import champion_beside
-    from fx_pipeline.market.files import clear_disk_errors
+    from fx_pipeline.market.disk import clear_disk_errors
     from fx_pipeline.reuse import stamp, stands
     from fx_pipeline.validation.report import point_at, read_report, write_report
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fx_pipeline.agents.record import read_checkpoint, read_run
 from fx_pipeline.defs.resources import Tracking
 from fx_pipeline.market.atomic import atomic_path, atomic_write_json
 from fx_pipeline.market.errors import DataError, FxPipelineError
@@ -197,8 +198,6 @@ def _register(
     settings: Settings, tracking: Tracking, report: Mapping[str, Any], model: Path, agent: str, run_id: str
 ) -> dict[str, Any]:
     """Register the frozen model with links to all that it came from, and the runs and the report with links to it."""
-    from fx_pipeline.defs.seeds import read_checkpoint, read_run
-
     figures, lineage, validated = report["figures"], report["lineage"], report["run"]
     instrument, window, name = figures["instrument"], figures["window"], f"{figures['instrument']}-{agent}"
     trained, record, store = read_run(model), read_checkpoint(model), tracking.mlflow()

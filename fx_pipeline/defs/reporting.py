@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pandas as pd
 
+from fx_pipeline.agents.record import read_checkpoint
 from fx_pipeline.defs.metadata import link
 from fx_pipeline.defs.promotion import REGISTERED_NAME
 from fx_pipeline.defs.resources import Warehouse
@@ -87,17 +88,9 @@ def report_context(
 
 def _quarantined(settings: Settings, instrument: str, start: pd.Timestamp, end: pd.Timestamp) -> int:
     """Count the bars of a span that were set aside, on import or on building the lake."""
-    import pyarrow.parquet as pq
+    from fx_pipeline.ingest.overview import count_quarantined
 
-    from fx_pipeline.ingest.layout import quarantine_path
-
-    folder = quarantine_path(settings.data_dir, instrument, "x").parent
-    count = 0
-    # A name that begins with a dot is a file that is being written, or that a kill left half written.
-    for path in sorted(folder.glob("[!.]*.parquet")):
-        times = pq.read_table(path, columns=["time"])["time"].to_pandas()
-        count += int(((times >= start) & (times < end)).sum())
-    return count
+    return count_quarantined(settings.data_dir, instrument, start.as_unit("ns").value, end.as_unit("ns").value)
 
 
 def validate_span(
@@ -118,7 +111,7 @@ def validate_span(
     from fx_pipeline.agents.registry import agent
     from fx_pipeline.validation.validate import validate_policy
 
-    record = json.loads((checkpoint / "checkpoint.json").read_bytes())
+    record = read_checkpoint(checkpoint)
     kind = agent(agent_name)
     policy = kind.load_policy(checkpoint)
     return validate_policy(
@@ -171,7 +164,7 @@ def score_span(
     from fx_pipeline.market.costs import build_fills
     from fx_pipeline.validation.validate import score_policy
 
-    record = json.loads((checkpoint / "checkpoint.json").read_bytes())
+    record = read_checkpoint(checkpoint)
     kind, costs = agent(agent_name), settings.costs_of(span.market.instrument)
     score_policy(
         span.market,

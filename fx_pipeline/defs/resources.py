@@ -1,30 +1,20 @@
 """Resources: the only places where assets touch the world."""
 
-import random
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import duckdb
 from dagster_duckdb import DuckDBResource
 
-from fx_pipeline.market.errors import DataError, FxPipelineError
+from fx_pipeline.market.warehouse import LOCK_WAIT_S, open_warehouse
 from fx_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from fx_pipeline.broker.client import OandaClient
     from fx_pipeline.tracking.ledger import Ledger
     from fx_pipeline.tracking.mlflow_store import Tracking as MlflowTracking
-
-#: Longest wait for another process to let go of the DuckDB file.
-LOCK_WAIT_S = 30.0
-
-
-class WarehouseLockedError(FxPipelineError):
-    """Another process holds the DuckDB file."""
 
 
 class Warehouse(DuckDBResource):
@@ -34,42 +24,9 @@ class Warehouse(DuckDBResource):
 
     @contextmanager
     def get_connection(self, read_only: bool = False) -> Iterator[Any]:
-        """Open the file, waiting for another process's lock, and close it at the end.
-
-        Raises
-        ------
-        DataError
-            If it is to be read and does not exist, or is not a DuckDB file.
-        WarehouseLockedError
-            If the lock is not free in time; the message names the process that holds it.
-        """
-        path = Path(self.database)
-        if read_only and not path.exists():
-            raise DataError(f"{path} does not exist: materialise feature_table first.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        deadline = time.monotonic() + self.lock_wait_s
-        # The jitter only spreads processes over time; no result depends on it.
-        jitter = random.Random(time.monotonic_ns())
-        while True:
-            try:
-                connection = duckdb.connect(self.database, read_only=read_only)
-                break
-            except duckdb.IOException as error:
-                if "Could not set lock" not in str(error):
-                    raise DataError(
-                        f"{path} cannot be opened: move it away and materialise feature_table and valid_sessions, all "
-                        f"of it is made again from the lake. DuckDB says: {str(error).splitlines()[0]}"
-                    ) from error
-                if time.monotonic() > deadline:
-                    raise WarehouseLockedError(
-                        f"{path} is held by another process for {self.lock_wait_s:.0f} s: close it (a DuckDB "
-                        f"shell or a notebook?) and run again. DuckDB says: {str(error).splitlines()[0]}"
-                    ) from error
-                time.sleep(jitter.uniform(0.05, 0.3))
-        try:
+        """Open the file as of `fx_pipeline.market.warehouse.open_warehouse`."""
+        with open_warehouse(Path(self.database), read_only, self.lock_wait_s) as connection:
             yield connection
-        finally:
-            connection.close()
 
 
 class Broker(dg.ConfigurableResource):

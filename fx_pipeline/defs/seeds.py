@@ -1,6 +1,5 @@
 """The seeds of a window: each has a checkpoint of its own, all are validated, and one of them is the candidate."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from fx_pipeline.agents.record import (
+    HISTORY_NAME,
+    RECORD_NAME,
+    RUN_NAME,
+    WEIGHTS_NAME,
+    read_checkpoint,
+    read_history,
+    read_run,
+)
 from fx_pipeline.defs.metadata import curve_plot, table
 from fx_pipeline.defs.progress import reporter
 from fx_pipeline.defs.reporting import configuration, selection_recorder
@@ -20,9 +28,7 @@ from fx_pipeline.settings import Settings
 if TYPE_CHECKING:
     from fx_pipeline.agents.base import TrainingData
 
-#: Which runs trained a checkpoint: it changes with every training, where the checkpoint's own record does not.
-RUN_NAME = "run.json"
-_FILES = ("weights.safetensors", "checkpoint.json", "history.json", RUN_NAME)
+_FILES = (WEIGHTS_NAME, RECORD_NAME, HISTORY_NAME, RUN_NAME)
 _CURVES = ("pips_per_episode", "selection_pips", "trades_per_episode", "loss", "policy_kl")
 
 
@@ -103,7 +109,7 @@ def train_seed(
     from fx_pipeline.agents.progress_file import ProgressFile
     from fx_pipeline.agents.registry import agent
     from fx_pipeline.market.atomic import atomic_write_json
-    from fx_pipeline.market.files import clear_disk_errors
+    from fx_pipeline.market.disk import clear_disk_errors
     from fx_pipeline.reuse import identity, stamp, stands, training_digest
     from fx_pipeline.tracking.batched import BatchedMetrics
 
@@ -171,24 +177,6 @@ def training_data(settings: Settings, span: Span) -> "TrainingData":
     return TrainingData(span.market, span.starts, settings.costs_of(span.market.instrument), window)
 
 
-def read_checkpoint(folder: Path) -> dict[str, Any]:
-    """Read the record of a checkpoint.
-
-    Raises
-    ------
-    DataError
-        If it is damaged.
-    """
-    record: dict[str, Any] = _read_json(folder / "checkpoint.json")
-    return record
-
-
-def read_run(folder: Path) -> dict[str, str]:
-    """Read which runs trained the checkpoint of a folder."""
-    links: dict[str, str] = _read_json(folder / RUN_NAME)
-    return links
-
-
 def checkpoint_metadata(
     checkpoints: Sequence[SeedCheckpoint], mlflow_uri: str, reused: Mapping[int, bool]
 ) -> dict[str, Any]:
@@ -223,7 +211,7 @@ def checkpoint_metadata(
         values = [float(checkpoint.record["metrics"][name]) for checkpoint in checkpoints]
         metadata[name] = sum(values) / len(values)
     for checkpoint in checkpoints:
-        history = _read_json(checkpoint.folder / "history.json")
+        history = read_history(checkpoint.folder)
         if history:
             name = "curves" if len(checkpoints) == 1 else f"curves of seed {checkpoint.seed}"
             metadata[name] = curve_plot(history, _CURVES)
@@ -234,12 +222,3 @@ def checkpoint_metadata(
 
 def _selected(record: Mapping[str, Any]) -> str:
     return "not judged" if record["selection"] is None else f"{record['selection']['pips']:.3f}"
-
-
-def _read_json(path: Path) -> Any:
-    from fx_pipeline.market.errors import DataError
-
-    try:
-        return json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError) as error:
-        raise DataError(f"{path} is missing or damaged ({error}): materialise muzero_checkpoint again.") from error

@@ -1,16 +1,17 @@
 """Asset checks that say when a training has gone wrong; what is wrong is found in `agents.alerts`."""
 
-import json
 from pathlib import Path
 
 import dagster as dg
 
-from fx_pipeline.agents.alerts import ALERTS, Alert, History
+from fx_pipeline.agents.alerts import ALERTS, Alert
 from fx_pipeline.agents.muzero.errors import TrainingDivergedError
 from fx_pipeline.agents.progress_file import FAILED, read_progress
+from fx_pipeline.agents.record import read_history
 from fx_pipeline.defs.metadata import plain
 from fx_pipeline.defs.models import AGENT, muzero_checkpoint
 from fx_pipeline.defs.partitions import cell, keys_of
+from fx_pipeline.market.errors import FxPipelineError
 from fx_pipeline.settings import load_settings
 
 
@@ -21,7 +22,11 @@ def _check(alert: Alert) -> dg.AssetChecksDefinition:
         keys = keys_of(context, muzero_checkpoint)
         for key in keys:
             for folder in sorted(load_settings().layout.trainings(AGENT, *cell(key)).glob("seed-*")):
-                found = alert.find(_history(folder)) or (_divergence(folder) if alert.grave else None)
+                try:
+                    # A skipped window has no history: nothing was trained, so nothing went wrong.
+                    found = alert.find(read_history(folder)) or (_divergence(folder) if alert.grave else None)
+                except FxPipelineError as error:
+                    found = str(error)
                 problems += [f"{key} {folder.name}: {found}"] if found else []
         return dg.AssetCheckResult(
             passed=not problems,
@@ -30,13 +35,6 @@ def _check(alert: Alert) -> dg.AssetChecksDefinition:
         )
 
     return check
-
-
-def _history(folder: Path) -> History:
-    path = folder / "history.json"
-    # A skipped window has none: nothing was trained, so nothing went wrong.
-    history: History = json.loads(path.read_bytes()) if path.exists() else []
-    return history
 
 
 def _divergence(folder: Path) -> str | None:

@@ -8,12 +8,14 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fx_pipeline.features.kernel import FEATURE_NAMES, FEATURES_VERSION, WARMUP_BARS, compute_features
 from fx_pipeline.market.arrays import MarketArrays
+from fx_pipeline.market.disk import read_stored
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
+from fx_pipeline.market.lake_month import decode_lake_month, read_lake_month, rebuild
+from fx_pipeline.market.warehouse import transaction, unreadable
 
 PRICES = {
     "open": "mid_o",
@@ -50,10 +52,16 @@ class Month:
 
     @classmethod
     def of(cls, path: Path) -> "Month":
-        """Describe the file of a month, which is named YYYY-MM."""
-        data = path.read_bytes()
-        source = pq.read_table(pa.BufferReader(data), columns=["source"])["source"]
-        return cls(path.stem, path, hashlib.sha256(data).hexdigest(), source[0].as_py() if len(source) else "")
+        """Describe the file of a month, which is named YYYY-MM.
+
+        Raises
+        ------
+        DataError
+            If it cannot be read.
+        """
+        data = read_stored(path, rebuild(path))
+        source = decode_lake_month(data, path, ["source"])["source"]
+        return cls(path.stem, path, hashlib.sha256(data).hexdigest(), source[0].as_py())
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ def update_features(
     Raises
     ------
     DataError
-        If there are no bars at all.
+        If there are no bars at all, or a month of the lake cannot be read.
     """
     pip = find_instrument(instrument).pip
     ensure_schema(connection)
@@ -114,8 +122,7 @@ def update_features(
         computed = [month for month in months if month.key >= first]
         history = [month for month in months if month.key < first]
         table, bars = _compute(instrument, pip, history, computed)
-        connection.execute("BEGIN TRANSACTION")
-        try:
+        with transaction(connection):
             connection.execute(
                 "DELETE FROM features WHERE instrument = ? AND time >= CAST(? AS TIMESTAMP)",
                 [instrument, f"{first}-01"],
@@ -129,10 +136,6 @@ def update_features(
                 connection.execute(f"INSERT INTO features SELECT {', '.join(table.column_names)} FROM new_features")
                 connection.unregister("new_features")
                 connection.executemany("INSERT INTO feature_months VALUES (?, ?, ?, ?, ?)", rows)
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
         written = table.num_rows
     else:
         computed, history, written = [], months, 0
@@ -155,11 +158,11 @@ def update_features(
 def _compute(
     instrument: str, pip: float, history: Sequence[Month], computed: Sequence[Month]
 ) -> tuple[pa.Table, list[int]]:
-    tables = [pq.read_table(month.path) for month in computed]
+    tables = [read_lake_month(month.path) for month in computed]
     context: list[pa.Table] = []
     # Walk back until the first new bar has its whole warm-up behind it.
     for month in reversed(history):
-        context.insert(0, pq.read_table(month.path, columns=["time", "mid_c"]))
+        context.insert(0, read_lake_month(month.path, ["time", "mid_c"]))
         if sum(part.num_rows for part in context) >= WARMUP_BARS:
             break
     before = sum(part.num_rows for part in context)
@@ -203,11 +206,15 @@ def load_market(
         columns = connection.execute(query, parameters).fetchnumpy()
     except duckdb.CatalogException as error:
         raise DataError(f"there is no feature table yet: materialise feature_table of {instrument} first.") from error
-    time = np.ascontiguousarray(columns["time"], dtype=np.int64)
+    try:
+        time = np.ascontiguousarray(columns["time"], dtype=np.int64)
+        features = np.stack([_filled(columns[name], np.float32) for name in FEATURE_NAMES], axis=1)
+        prices = {name: _filled(columns[name], np.float64) for name in PRICES}
+        sigma = _filled(columns["outcome_sigma"], np.float64)
+    except (ValueError, TypeError) as error:
+        raise unreadable(connection, error) from error
     if len(time) == 0:
         raise DataError(f"{instrument} has no bars in the asked span: materialise feature_table first.")
-    features = np.stack([_filled(columns[name], np.float32) for name in FEATURE_NAMES], axis=1)
-    prices = {name: _filled(columns[name], np.float64) for name in PRICES}
     digest = hashlib.sha256(f"{instrument} v{FEATURES_VERSION}".encode())
     for array in (time, *prices.values(), features):
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -217,7 +224,7 @@ def load_market(
         time=time,
         **prices,
         features=features,
-        outcome_sigma=_filled(columns["outcome_sigma"], np.float64),
+        outcome_sigma=sigma,
         fingerprint=digest.hexdigest(),
     )
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 from fx_pipeline.ingest.layout import gaps_path
 from fx_pipeline.market.calendar import MINUTE_NS, FxCalendar
 from fx_pipeline.market.files import read_table
+from fx_pipeline.market.lake_month import rebuild
 
 Int64 = npt.NDArray[np.int64]
 
@@ -103,8 +104,7 @@ def read_gaps(lake: Path, instrument: str, month: str) -> pa.Table:
         If it cannot be read.
     """
     path = gaps_path(lake, instrument, month)
-    remedy = "Remove it and the month's bars, and both are built again from the raw pages."
-    return read_table(path, GAP_SCHEMA, remedy) if path.is_file() else GAP_SCHEMA.empty_table()
+    return read_table(path, GAP_SCHEMA, rebuild(path)) if path.exists() else GAP_SCHEMA.empty_table()
 
 
 class _Compared(NamedTuple):

@@ -4,9 +4,9 @@ The same pages give the same bytes. Where other pages give a bar other values, o
 revision before they are replaced.
 """
 
-import contextlib
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,15 +33,16 @@ from fx_pipeline.ingest.revisions import CHANGED, find_revisions, note_revisions
 from fx_pipeline.ingest.tables import frame_table
 from fx_pipeline.market.calendar import MINUTE_NS, FxCalendar
 from fx_pipeline.market.candles import CANDLE_SCHEMA, QUARANTINE_SCHEMA, bad_bar_reasons
-from fx_pipeline.market.errors import DataError, FxPipelineError
-from fx_pipeline.market.files import read_table, remove_file, table_bytes, write_bytes, write_table
+from fx_pipeline.market.errors import DataError, FxPipelineError, NewerVersionError
+from fx_pipeline.market.files import remove_file, table_bytes, write_bytes, write_table
 from fx_pipeline.market.hours import instrument_calendar
+from fx_pipeline.market.lake_month import read_lake_month
 from fx_pipeline.market.months import month_bounds
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
-_REMEDY = "Remove it, and it is built again from the raw pages."
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def is_built(data_dir: Path, instrument: str, month: str) -> bool:
     path = built_path(lake_folder(data_dir), instrument, month)
     try:
         return path.read_bytes() == _stamp(raw_folder(data_dir, instrument, month))
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return False
 
 
@@ -244,7 +245,7 @@ def read_candles(lake: Path, instrument: str, start_ns: int | None = None, end_n
         months = [month for month in months if month_bounds(month)[1] > start_ns]
     if end_ns is not None:
         months = [month for month in months if month_bounds(month)[0] < end_ns]
-    tables = [read_table(lake_path(lake, instrument, month), CANDLE_SCHEMA, _REMEDY) for month in months]
+    tables = [read_lake_month(lake_path(lake, instrument, month)) for month in months]
     table = pa.concat_tables(tables) if tables else CANDLE_SCHEMA.empty_table()
     times = _times(table)
     first = 0 if start_ns is None else int(np.searchsorted(times, start_ns))
@@ -261,8 +262,12 @@ def _stamp(folder: Path) -> bytes:
 def _standing_bars(path: Path) -> pa.Table:
     # A file that cannot be read has no bars to compare with, and is replaced from the raw pages.
     if path.is_file():
-        with contextlib.suppress(DataError):
-            return read_table(path, CANDLE_SCHEMA, _REMEDY)
+        try:
+            return read_lake_month(path)
+        except NewerVersionError:
+            raise
+        except DataError as error:
+            logger.warning("%s It is built again now; revisions of its bars cannot be told.", error)
     return CANDLE_SCHEMA.empty_table()
 
 

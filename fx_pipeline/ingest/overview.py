@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fx_pipeline.ingest.gaps import GapCount, count_gaps
 from fx_pipeline.ingest.lake import lake_months
-from fx_pipeline.ingest.layout import lake_path
+from fx_pipeline.ingest.layout import lake_path, quarantine_path
 from fx_pipeline.market.calendar import MINUTE_NS, FxCalendar
-from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.candles import QUARANTINE_SCHEMA
+from fx_pipeline.market.files import read_table
+from fx_pipeline.market.lake_month import read_lake_month
 from fx_pipeline.market.months import month_bounds, months_between
 
 
@@ -110,13 +111,26 @@ def bar_times(lake: Path, instrument: str, month: str) -> npt.NDArray[np.int64]:
     DataError
         If the file cannot be read.
     """
-    path = lake_path(lake, instrument, month)
-    try:
-        column = pq.read_table(path, columns=["time"])["time"]
-        return np.asarray(column.to_numpy().astype("datetime64[ns]").astype(np.int64))
-    except (OSError, pa.ArrowException, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path} cannot be read ({reason}): remove it and build it again from the pages.") from error
+    column = read_lake_month(lake_path(lake, instrument, month), ["time"])["time"]
+    return np.asarray(column.cast(pa.int64()).to_numpy())
+
+
+def count_quarantined(data_dir: Path, instrument: str, start_ns: int, end_ns: int) -> int:
+    """Count the bars that open in [start, end) and were set aside, on import or on building the lake.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read.
+    """
+    times = pa.schema([QUARANTINE_SCHEMA.field("time")])
+    count = 0
+    # A name that begins with a dot is a file that is being written, or that a kill left half written.
+    for path in sorted(quarantine_path(data_dir, instrument, "x").parent.glob("[!.]*.parquet")):
+        mend = f"move it away; importing the file, or materialising m1_candles of {instrument}, makes it again."
+        found = read_table(path, times, mend)["time"].cast(pa.int64()).to_numpy()
+        count += int(((found >= start_ns) & (found < end_ns)).sum())
+    return count
 
 
 def newest_bar(lake: Path, instrument: str) -> int | None:

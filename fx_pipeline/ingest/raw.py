@@ -12,7 +12,7 @@ asked for again. Other data in place of those that stand here are downloaded bes
 
 import contextlib
 import hashlib
-import json
+import logging
 import os
 import shutil
 import time
@@ -32,9 +32,11 @@ from fx_pipeline.ingest.layout import raw_folder
 from fx_pipeline.ingest.reading import in_order
 from fx_pipeline.market.atomic import flush_files
 from fx_pipeline.market.calendar import MINUTE_NS
-from fx_pipeline.market.errors import BrokerError, DataError, FxPipelineError
-from fx_pipeline.market.files import clear_disk_errors, remove_file, write_bytes
+from fx_pipeline.market.disk import clear_disk_errors, read_stored
+from fx_pipeline.market.errors import BrokerError, DataError, FxPipelineError, NewerVersionError
+from fx_pipeline.market.files import remove_file, write_bytes
 from fx_pipeline.market.months import month_bounds
+from fx_pipeline.market.records import Shape, check_record, read_record
 
 MANIFEST = "manifest.json"
 _FORMAT = 2
@@ -48,6 +50,33 @@ _LATE_NS, _PATIENCE_NS = 10 * MINUTE_NS, 3 * 24 * 60 * MINUTE_NS
 _AT_ONCE = 3
 # Level 1 is the fastest, and makes pages of candles no larger than level 3 does.
 _ZSTD = pa.Codec("zstd", compression_level=1)
+
+
+logger = logging.getLogger(__name__)
+
+
+class _Page(Shape):
+    file: str
+    sha256: str
+    bytes: int
+    count: int
+    received: int
+    candles: int
+    incomplete: int
+    first: int
+    last: int
+    source: str
+    quotes: str
+
+
+class _Manifest(Shape):
+    instrument: str
+    month: str
+    environment: str
+    revision: str | None
+    complete: bool
+    candles: int
+    pages: list[_Page]
 
 
 class PageSource(Protocol):
@@ -103,15 +132,13 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         If it cannot be read.
     """
     path = folder / MANIFEST
-    if not path.is_file():
+    if not path.exists():
         return None
-    try:
-        manifest = json.loads(path.read_bytes())
-        if manifest["format"] == _FORMAT and isinstance(manifest["pages"], list):
-            return dict(manifest)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} cannot be read: remove it, and the month is downloaded again.") from error
-    raise DataError(f"{path} is of another format: remove it, and the month is downloaded again.")
+    return read_record(path, _Manifest, _again(folder), _FORMAT, "format")
+
+
+def _again(folder: Path) -> str:
+    return f"materialise raw_candles of {folder.parent.name} {folder.name} again, it is downloaded anew."
 
 
 def read_page(path: Path, entry: Mapping[str, Any] | None = None) -> Candles:
@@ -127,16 +154,16 @@ def read_page(path: Path, entry: Mapping[str, Any] | None = None) -> Candles:
     DataError
         If it is missing, cut short, not a page of candles, or not the file that the manifest names.
     """
+    stored = read_stored(path, _again(path.parent))
     try:
-        stored = path.read_bytes()
         if entry is None:
             return read_candles(pa.CompressedInputStream(pa.BufferReader(stored), "zstd").read())
         if hashlib.sha256(stored).hexdigest() != entry["sha256"]:
             raise DataError("it is not the file that the manifest names")
         # With its size known, the body is unpacked in one go.
         return read_candles(_ZSTD.decompress(stored, entry["bytes"], asbytes=True))
-    except (OSError, DataError) as error:
-        raise DataError(f"{path} cannot be used ({error}): download the month again.") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged ({error}): {_again(path.parent)}") from error
 
 
 def download_months(
@@ -395,16 +422,20 @@ def _after(time_ns: int) -> int:
 
 def _manifest_if_readable(folder: Path) -> dict[str, Any] | None:
     # Without its manifest a month is downloaded afresh, which mends it.
-    with contextlib.suppress(DataError):
+    try:
         return read_manifest(folder)
-    return None
+    except NewerVersionError:
+        raise
+    except DataError as error:
+        logger.warning("%s That is done now.", error)
+        return None
 
 
 def _standing_pages(folder: Path, manifest: dict[str, Any]) -> list[dict[str, Any]]:
     # The listed pages up to the first whose file is not what the manifest says.
     standing: list[dict[str, Any]] = []
     for entry in manifest["pages"]:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
             if hashlib.sha256((folder / entry["file"]).read_bytes()).hexdigest() == entry["sha256"]:
                 standing.append(entry)
                 continue
@@ -449,12 +480,14 @@ def _take_over(folder: Path) -> None:
     ready = arrived / _READY
     if not ready.is_file():
         return
-    data = ready.read_bytes()
+    mend = f"remove {arrived}, and the month is downloaded again."
+    data = read_stored(ready, mend)
+    manifest = check_record(data, ready, _Manifest, mend, _FORMAT, "format")
     with clear_disk_errors(folder):
         for page in sorted(arrived.glob(_PAGES)):
             os.replace(page, folder / page.name)
     write_bytes(folder / MANIFEST, data)
-    listed = {entry["file"] for entry in json.loads(data)["pages"]}
+    listed = {entry["file"] for entry in manifest["pages"]}
     for stale in sorted(folder.glob(_PAGES)):
         if stale.name not in listed:
             remove_file(stale)

@@ -28,7 +28,7 @@ REVISION_SCHEMA = pa.schema(
         *(pa.field(f"new_{field.name}", field.type) for field in _VALUES),
     ]
 )
-_REMEDY = "Put it aside: what it says of older changes is not to be found elsewhere."
+_REMEDY = "move it away and run again; what it says of older changes is not to be found elsewhere."
 
 
 def find_revisions(old: pa.Table, new: pa.Table, noted_ns: int | None = None) -> pa.Table:
@@ -130,7 +130,7 @@ def read_revisions(path: Path) -> pa.Table:
     DataError
         If the file cannot be read.
     """
-    return read_table(path, REVISION_SCHEMA, _REMEDY) if path.is_file() else REVISION_SCHEMA.empty_table()
+    return read_table(path, REVISION_SCHEMA, _REMEDY) if path.exists() else REVISION_SCHEMA.empty_table()
 
 
 def _rows(table: pa.Table, names: list[str]) -> list[tuple[int, tuple[object, ...]]]:

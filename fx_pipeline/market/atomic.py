@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-TEMPORARY_PREFIX = ".tmp-"
+from fx_pipeline.market.disk import TEMPORARY_PREFIX, clear_disk_errors
 
 
 @contextlib.contextmanager
@@ -26,22 +26,31 @@ def atomic_path(path: str | os.PathLike[str], sync: bool = True) -> Iterator[Pat
     ------
     Path
         A path to write to. It is removed when the body raises.
+
+    Raises
+    ------
+    StorageError
+        If the disk is full or does not let the file be written. The old file, if any, is then untouched.
     """
     final = Path(path)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    # The final name stays in the temporary one so that format detection by suffix works. The process' umask decides
-    # the mode as the file is made: setting the umask to read it would open what other threads make meanwhile.
-    temporary = final.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{os.urandom(6).hex()}-{final.name}")
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-    try:
-        yield temporary
-        if sync:
-            _flush(temporary)
-        os.replace(temporary, final)
-        if sync:
-            _flush(final.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with clear_disk_errors(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        # The final name stays in the temporary one so that format detection by suffix works. The process' umask decides
+        # the mode as the file is made: setting the umask to read it would open what other threads make meanwhile.
+        temporary = final.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{os.urandom(6).hex()}-{final.name}")
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        try:
+            yield temporary
+            if sync:
+                _flush(temporary)
+            os.replace(temporary, final)
+            if sync:
+                _flush(final.parent)
+        except BaseException:
+            # What is wrong with the disk may forbid this too, and must not hide what went wrong first.
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 def atomic_write_bytes(path: str | os.PathLike[str], data: bytes, sync: bool = True) -> None:

@@ -23,6 +23,22 @@ class DataError(FxPipelineError, ValueError):
     """Market data that cannot be used as it is."""
 
 
+class MissingFileError(DataError, FileNotFoundError):
+    """A file of the data folder that is not there."""
+
+
+class NewerVersionError(DataError):
+    """A file that a newer version of the code wrote: it is neither read nor replaced."""
+
+
+class OlderVersionError(DataError):
+    """A file that an older version of the code wrote, and that this one does not read any more."""
+
+
+class StorageError(FxPipelineError, OSError):
+    """The operating system refused to read or write a file: a full disk, a missing right, a folder in its place."""
+
+
 class ConfigurationError(FxPipelineError, ValueError):
     """A setting, a command-line option or an environment variable that cannot be used as it is."""
 

@@ -1,38 +1,19 @@
 """Files of bytes and tables, written atomically, only when they differ, with errors that say what to do."""
 
-import contextlib
-import errno
 import io
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fx_pipeline.market.atomic import atomic_write_bytes
-from fx_pipeline.market.errors import DataError, FxPipelineError
+from fx_pipeline.market.disk import clear_disk_errors, read_stored
+from fx_pipeline.market.errors import DataError, FxPipelineError, NewerVersionError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-
-
-@contextlib.contextmanager
-def clear_disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full or forbidden disk into an error that names `path` and says what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise FxPipelineError(
-                f"the disk is full: {path} was not written, and what stood there before is untouched. "
-                "Free some space and run again."
-            ) from error
-        if error.errno in _FORBIDDEN:
-            raise FxPipelineError(
-                f"{path} may not be written: make its folder writable or choose another data folder."
-            ) from error
-        raise
+#: Of the parquet files: what `schema` says of columns and types stands in the file itself.
+SCHEMA = 1
+_VERSION = b"fx_pipeline.schema"
 
 
 def write_bytes(path: Path, data: bytes, sync: bool = True) -> bool:
@@ -45,21 +26,21 @@ def write_bytes(path: Path, data: bytes, sync: bool = True) -> bool:
 
     Raises
     ------
-    FxPipelineError
+    StorageError
         If the disk is full or the folder is not writable. The old file, if any, is then untouched.
     """
-    if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
-        return False
     with clear_disk_errors(path):
+        if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
+            return False
         atomic_write_bytes(path, data, sync)
     return True
 
 
 def table_bytes(table: pa.Table) -> bytes:
-    """Return the table as parquet (zstd); equal tables give equal bytes."""
+    """Return the table as parquet (zstd, with checksums of its pages); equal tables give equal bytes."""
     sink = io.BytesIO()
     # Chunks and pandas' metadata would show in the bytes although they carry no data.
-    table = table.combine_chunks().replace_schema_metadata(None)
+    table = table.combine_chunks().replace_schema_metadata({_VERSION: str(SCHEMA)})
     # Times rise by a minute: as differences they take a quarter off the file, and no time to look up in a dictionary.
     times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
     pq.write_table(
@@ -68,6 +49,7 @@ def table_bytes(table: pa.Table) -> bytes:
         compression="zstd",
         use_dictionary=[name for name in table.column_names if name not in times],
         column_encoding=dict.fromkeys(times, "DELTA_BINARY_PACKED"),
+        write_page_checksum=True,
     )
     return sink.getvalue()
 
@@ -78,19 +60,61 @@ def write_table(path: Path, table: pa.Table) -> bool:
 
 
 def read_table(path: Path, schema: pa.Schema, remedy: str) -> pa.Table:
-    """Read a parquet file that must have `schema`.
+    """Read the columns of `schema` from a parquet file.
+
+    Parameters
+    ----------
+    path : Path
+    schema : Schema
+    remedy : str
+        What to do when it cannot be used, as the end of a sentence.
 
     Raises
     ------
     DataError
-        If it cannot be read or has other columns; the message ends with `remedy`.
+        If it cannot be read, a column is missing, of another type or empty where it may not be, or a newer version
+        wrote it; the message ends with `remedy`.
     """
+    return decode_table(read_stored(path, remedy), path, schema, remedy)
+
+
+def decode_table(data: bytes, path: Path, schema: pa.Schema, remedy: str) -> pa.Table:
+    """Return the columns of `schema` of a parquet file's bytes; `path` and errors as of `read_table`."""
     try:
-        table = pq.read_table(pa.BufferReader(path.read_bytes()))
-        return table.select(schema.names).cast(schema)
-    except (pa.ArrowException, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path} is not the parquet file that it should be ({reason}). {remedy}") from error
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        version = int((file.schema_arrow.metadata or {}).get(_VERSION, SCHEMA))
+        if version > SCHEMA:
+            raise NewerVersionError(
+                f"{path} was written by a newer version of fx-pipeline (schema {version}, this one reads {SCHEMA}): "
+                f"update the code. To go on with this version, move the file away and {remedy}"
+            )
+        table = file.read(schema.names).select(schema.names)
+        for field in schema:
+            found = table.schema.field(field.name).type
+            if found != field.type:
+                raise DataError(f"{path} is damaged ({field.name} is {found}, not {field.type}): {remedy}")
+            if not field.nullable and table[field.name].null_count:
+                raise DataError(f"{path} is damaged ({field.name} has rows without a value): {remedy}")
+        return table.cast(schema)
+    except DataError:
+        raise
+    except (pa.ArrowException, KeyError, ValueError, OSError) as error:
+        raise DataError(f"{path} is damaged ({_reason(error)}): {remedy}") from error
+
+
+def count_rows(path: Path, remedy: str) -> int:
+    """Return the number of rows of a parquet file, from its footer; errors as of `read_table`."""
+    try:
+        return int(pq.read_metadata(pa.BufferReader(read_stored(path, remedy))).num_rows)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, FxPipelineError):
+            raise
+        raise DataError(f"{path} is damaged ({_reason(error)}): {remedy}") from error
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip("'\"").splitlines()
+    return lines[0].rstrip(" .") if lines else type(error).__name__
 
 
 def remove_file(path: Path) -> bool:

@@ -1,97 +1,136 @@
-"""Records: small JSON files that other processes read again. One reader for all of them, which names what is wrong."""
+"""Records: JSON files of the data folder, each with a version of its shape, read in one way.
+
+A record without a version is of version 1: some files were written before there was one. What a record has beyond its
+shape is kept.
+"""
 
 import json
 import re
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.disk import read_stored
+from fx_pipeline.market.errors import DataError, NewerVersionError, OlderVersionError
 
-_VERSION = re.compile(r"(?P<name>.+)/(?P<version>\d{1,6})")
-#: Problems of a record that its error lists; who mends one sees the next.
-_SHOWN = 3
+_NAMED = re.compile(r"(?P<name>.+)/(?P<version>\d{1,6})")
+
+
+class Shape(BaseModel):
+    """Base of the shapes: what keys a record must have, and of what type. Nothing is converted."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
 
 
 def read_record(
     path: Path,
-    kind: TypeAdapter[Any],
-    *,
-    what: str,
-    schema: str,
+    shape: type[BaseModel] | TypeAdapter[Any],
     remedy: str,
+    schema: int | str = 1,
+    version_key: str = "schema",
     oldest: int | None = None,
-    unmarked: bool = False,
 ) -> dict[str, Any]:
-    """Read a record and hold it against its type; what it has beyond that is kept.
+    """Read a record and check it.
 
     Parameters
     ----------
     path : Path
-    kind : TypeAdapter
-        Of a typed dict: the keys that readers rely on, and their types.
-    what : str
-        What the file should be, for errors: "a validation report".
-    schema : str
-        Name and version that this program writes: ``name/version``.
+    shape : type of BaseModel, or TypeAdapter of a typed dict
+        The keys that readers rely on, and their types.
     remedy : str
-        The end of an error's sentence: what to do.
+        What to do when it cannot be used, as the end of a sentence.
+    schema : int or str
+        The version that this program writes; or name and version: ``name/version``.
+    version_key : str
+        Where it stands.
     oldest : int, optional
         Oldest version that can still be read; by default the present one alone.
-    unmarked : bool
-        Whether a record without a schema counts as one of the oldest version.
+
+    Returns
+    -------
+    dict
+        All of the record.
 
     Raises
     ------
-    FileNotFoundError
     DataError
-        If it cannot be read, is of another or a newer version, or lacks what its type asks for.
+        If it is not there, not JSON, lacks a key, has a value of another type, or is of another version; the message
+        names the file and ends with `remedy`. `MissingFileError`, `NewerVersionError` and `OlderVersionError` are kinds
+        of it.
+    StorageError
+        If it may not be read.
     """
+    return check_record(read_stored(path, remedy), path, shape, remedy, schema, version_key, oldest)
 
-    def refuse(reason: str, cause: Exception | None = None) -> NoReturn:
-        raise DataError(f"{path} is not {what} ({reason}): {remedy}") from cause
 
+def check_record(
+    data: bytes,
+    path: Path,
+    shape: type[BaseModel] | TypeAdapter[Any],
+    remedy: str,
+    schema: int | str = 1,
+    version_key: str = "schema",
+    oldest: int | None = None,
+) -> dict[str, Any]:
+    """Return the record that the bytes of a file are; the rest is as of `read_record`."""
     try:
-        record = json.loads(path.read_bytes(), parse_constant=_no_number)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): make it readable, or {remedy}") from error
+        document = json.loads(data, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        refuse(str(error) or type(error).__name__, error)
-    if not isinstance(record, dict):
-        refuse(f"it holds a {type(record).__name__}")
-    _require_schema(path, record.get("schema"), what, schema, remedy, oldest, unmarked)
+        raise DataError(f"{path} is damaged ({_not_json(data, error)}): {remedy}") from error
+    if not isinstance(document, dict):
+        raise DataError(f"{path} is damaged (it is JSON, but no record): {remedy}")
+    said = document.get(version_key, 1)
+    version, newest = _version(said, schema), _version(schema, schema)
+    if version is None or newest is None:
+        raise DataError(f"{path} is damaged (its {version_key} is {said!r}, not {schema!r}): {remedy}")
+    if version > newest:
+        raise NewerVersionError(
+            f"{path} was written by a newer version of fx-pipeline ({version_key} {said}, this one reads {schema}): "
+            f"update the code. To go on with this version, move the file away and {remedy}"
+        )
+    if version < (newest if oldest is None else oldest):
+        raise OlderVersionError(
+            f"{path} was written by an older version of fx-pipeline ({version_key} {said}, this one reads {schema}):"
+            f" {remedy}"
+        )
     try:
-        kind.validate_python(record, strict=True)
+        if isinstance(shape, TypeAdapter):
+            shape.validate_python(document, strict=True)
+        else:
+            shape.model_validate(document)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False)
-        told = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg'].lower()}" for item in found[:_SHOWN]]
-        more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        refuse("; ".join(told) + more, error)
-    return record
+        raise DataError(f"{path} is damaged ({what_is_wrong(error)}): {remedy}") from error
+    return document
 
 
-def _require_schema(
-    path: Path, found: Any, what: str, schema: str, remedy: str, oldest: int | None, unmarked: bool
-) -> None:
-    if found is None and unmarked:
-        return
-    wanted, said = _VERSION.fullmatch(schema), _VERSION.fullmatch(found) if isinstance(found, str) else None
-    if wanted is None:
-        raise ValueError(f"a schema is name/version, and not {schema!r}.")
-    newest = int(wanted["version"])
-    if said is not None and said["name"] == wanted["name"]:
-        version = int(said["version"])
-        if version > newest:
-            raise DataError(
-                f"{path} was written by a newer version of fx_pipeline ({found}; this one knows {schema}): update "
-                "fx_pipeline, or use the data folder with the version that wrote it."
-            )
-        if version >= (newest if oldest is None else oldest):
-            return
-    raise DataError(f"{path} does not have the schema {schema} of {what}: {remedy}")
+def what_is_wrong(error: ValidationError) -> str:
+    """Say in a few words what is wrong first, and how much else is."""
+    found = error.errors(include_url=False, include_context=False)
+    first = found[0]
+    place = ".".join(str(part) for part in first["loc"]) or "it"
+    message = first["msg"].removeprefix("Value error, ")
+    said = f"it lacks the key {place}" if first["type"] == "missing" else f"{place}: {message[0].lower()}{message[1:]}"
+    return said + (f", and {len(found) - 1} more" if len(found) > 1 else "")
+
+
+def _version(said: Any, schema: int | str) -> int | None:
+    # None of what is no version of that schema.
+    if isinstance(said, int) and not isinstance(said, bool) and said > 0:
+        # What has no name was written before there were versions.
+        return said if isinstance(schema, int) or said == 1 else None
+    if not isinstance(said, str) or not isinstance(schema, str):
+        return None
+    found, known = _NAMED.fullmatch(said), _NAMED.fullmatch(schema)
+    return int(found["version"]) if found and known and found["name"] == known["name"] else None
+
+
+def _not_json(data: bytes, error: Exception) -> str:
+    if not data:
+        return "it is empty"
+    if not data.strip(b"\0"):
+        return "it holds nothing but zeros"
+    return "it nests too deeply" if isinstance(error, RecursionError) else f"it is not JSON: {error}"
 
 
 def _no_number(text: str) -> NoReturn:

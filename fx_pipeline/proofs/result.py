@@ -1,6 +1,5 @@
 """The result of a proof: one JSON object and one page, below a folder of the agent."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import Any
 
 from fx_pipeline.market.arrays import SESSION_BARS
 from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
-from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.errors import OlderVersionError
+from fx_pipeline.market.records import Shape, read_record
 from fx_pipeline.proofs.bars import aims_reached, missed_bars, unmeasured
 from fx_pipeline.proofs.markets import MARKETS
 from fx_pipeline.proofs.optimum import optimum_pips
@@ -16,7 +16,48 @@ from fx_pipeline.proofs.prove import Proof, SeedResult
 from fx_pipeline.proofs.unfinished import unfinished_path
 
 SCHEMA = 2
-_OLDER = (1,)
+
+
+class _Seed(Shape):
+    seed: int
+    seconds: float
+    pips_per_episode: float
+    trades_per_episode: float
+    policy_pips_per_episode: float | None
+    standard_error_pips: float
+    share: float | None
+    curve: list[list[float]]
+    milestones: list[dict[str, Any]]
+
+
+class _Result(Shape):
+    agent: str
+    market: str
+    preset: str
+    minutes: float
+    training_minutes: float
+    date: str
+    code_version: str
+    config_digest: str
+    cores: int
+    optimum_pips: float
+    share_worst: float | None
+    share_mean: float | None
+    pips_per_episode: float
+    trades_per_episode: float
+    policy_share_mean: float | None
+    ppo_share_mean: float | None
+    milestones: list[dict[str, Any]]
+    learning_share_mean: float | None
+    learning_policy_share_mean: float | None
+    seconds: float
+    seeds: list[_Seed]
+    ppo: list[_Seed]
+    missed: list[str]
+    not_measured: list[str]
+    aims_reached: list[str]
+
+
 #: What the first line of a table and a JSON consumer look at.
 HEADLINE = (
     "market",
@@ -174,12 +215,7 @@ def read_results(folder: Path, agent: str) -> dict[str, dict[str, Any]]:
         if not path.exists():
             continue
         try:
-            result = json.loads(path.read_bytes())
-            if result["schema"] in _OLDER:
-                continue
-            if result["schema"] != SCHEMA:
-                raise ValueError(f"schema {result['schema']}, not {SCHEMA}")
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} cannot be read ({error}): prove {agent} on {market} again.") from error
-        results[market] = result
+            results[market] = read_record(path, _Result, f"prove {agent} on {market} again.", SCHEMA)
+        except OlderVersionError:
+            continue
     return results

@@ -1,14 +1,35 @@
 """Seeds of a proof that are done, on disk until the whole proof is: one that was stopped goes on where it was."""
 
-import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, field_validator
+
 from fx_pipeline.market.atomic import atomic_write_json
-from fx_pipeline.proofs.prove import Milestone, Proof, SeedResult
+from fx_pipeline.market.errors import DataError, NewerVersionError
+from fx_pipeline.market.records import Shape, read_record
+from fx_pipeline.proofs.prove import Proof, SeedResult
 from fx_pipeline.reuse import identity, proof_digest
+
+SCHEMA = 1
+
+logger = logging.getLogger(__name__)
+_SEED = TypeAdapter(SeedResult)
+
+
+class _Kept(Shape):
+    made_from: str
+    seeds: dict[str, dict[str, Any]]
+
+    @field_validator("seeds")
+    @classmethod
+    def _are_seeds(cls, seeds: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for record in seeds.values():
+            _SEED.validate_python(record)
+        return seeds
 
 
 def unfinished_path(folder: Path, agent: str, market: str) -> Path:
@@ -50,24 +71,21 @@ class FinishedSeeds:
         if record is None:
             return None
         self.seconds += record["seconds"] + record["evaluation_seconds"]
-        return SeedResult(
-            **{
-                **record,
-                "curve": [(at, pips) for at, pips in record["curve"]],
-                "milestones": [Milestone(**one) for one in record["milestones"]],
-            }
-        )
+        return _SEED.validate_python(record)
 
     def add(self, player: str, result: SeedResult) -> None:
         """Keep what a player made with a seed."""
         self._seeds[f"{player} {result.seed}"] = asdict(result)
         if self._path is not None:
-            atomic_write_json(self._path, {"made_from": self._identity, "seeds": self._seeds})
+            atomic_write_json(self._path, {"schema": SCHEMA, "made_from": self._identity, "seeds": self._seeds})
 
     def _read(self, path: Path) -> dict[str, dict[str, Any]]:
         try:
-            kept = json.loads(path.read_bytes())
+            kept = read_record(path, _Kept, "its seeds are trained again.", SCHEMA)
             return dict(kept["seeds"]) if kept["made_from"] == self._identity else {}
-        except (ValueError, KeyError, TypeError):
-            # A damaged file vouches for nothing: its seeds are trained again.
+        except NewerVersionError:
+            raise
+        except DataError as error:
+            # A damaged file vouches for nothing.
+            logger.warning("%s", error)
             return {}

@@ -1,7 +1,5 @@
 """The session index in DuckDB, and the walk-forward plan as JSON beside it."""
 
-import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,8 +12,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from fx_pipeline.market.arrays import SESSION_BARS, MarketArrays
 from fx_pipeline.market.atomic import atomic_write_json
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.records import Shape, read_record
+from fx_pipeline.market.warehouse import transaction
 from fx_pipeline.sessions.windows import WalkForwardWindow
 
+#: Of the plan.
+PLAN_SCHEMA = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS valid_sessions (
     instrument VARCHAR NOT NULL, start_time TIMESTAMP NOT NULL, last_time TIMESTAMP NOT NULL,
@@ -66,16 +68,11 @@ def write_sessions(connection: duckdb.DuckDBPyConnection, market: MarketArrays, 
         }
     )
     connection.execute(_SCHEMA)
-    connection.execute("BEGIN TRANSACTION")
-    try:
+    with transaction(connection):
         connection.execute("DELETE FROM valid_sessions WHERE instrument = ?", [market.instrument])
         connection.register("new_sessions", table)
         connection.execute("INSERT INTO valid_sessions SELECT * FROM new_sessions")
         connection.unregister("new_sessions")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
 
 
 def read_starts(connection: duckdb.DuckDBPyConnection, market: MarketArrays) -> npt.NDArray[np.int64]:
@@ -115,9 +112,26 @@ def thin(starts: npt.NDArray[np.int64], stride: int = SESSION_BARS) -> npt.NDArr
 
 def write_plan(path: Path, plan: Plan) -> None:
     """Write the plan as JSON, atomically, with ISO times beside the nanoseconds."""
-    record = asdict(plan)
+    record = {"schema": PLAN_SCHEMA, **asdict(plan)}
     record["windows"] = [asdict(window) | {"spans": window.spans()} for window in plan.windows]
     atomic_write_json(path, record)
+
+
+class _WindowShape(Shape):
+    key: str
+    train_start: int
+    train_end: int
+    valid_start: int
+    valid_end: int
+    embargo_bars: int
+
+
+class _PlanShape(Shape):
+    instrument: str
+    days: int
+    train_days: int
+    validation_days: int
+    windows: list[_WindowShape]
 
 
 def read_plan(path: Path) -> Plan:
@@ -126,19 +140,15 @@ def read_plan(path: Path) -> Plan:
     Raises
     ------
     DataError
-        If there is none yet.
+        If there is none yet, or it cannot be used.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist: materialise valid_sessions of {path.stem} first.")
-    try:
-        record = json.loads(path.read_bytes())
-        windows: Sequence[dict[str, object]] = record.pop("windows")
-    except (ValueError, KeyError, AttributeError) as error:
-        raise DataError(f"{path} is damaged ({error}): materialise valid_sessions of {path.stem} again.") from error
+    record = read_record(path, _PlanShape, f"materialise valid_sessions of {path.stem} again.", PLAN_SCHEMA)
     return Plan(
-        **record,
+        **{name: record[name] for name in ("instrument", "days", "train_days", "validation_days")},
         windows=tuple(
-            WalkForwardWindow(**{key: value for key, value in window.items() if key != "spans"})  # type: ignore[arg-type]
-            for window in windows
+            WalkForwardWindow(**{name: window[name] for name in _WindowShape.model_fields})
+            for window in record["windows"]
         ),
     )

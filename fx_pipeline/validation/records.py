@@ -310,60 +310,26 @@ _CHAMPION, _DEMOTION, _STANDING, _REGISTERED, _POINTER = (
 
 def read_champion_record(path: Path) -> dict[str, Any]:
     """Read the record of a champion; see `read_record` for what is raised."""
-    return read_record(
-        path,
-        _CHAMPION,
-        what="the record of a champion",
-        schema=CHAMPION_SCHEMA,
-        remedy="delete it, and promote the window again.",
-        oldest=1,
-        unmarked=True,
-    )
+    return read_record(path, _CHAMPION, "delete it, and promote the window again.", CHAMPION_SCHEMA, oldest=1)
 
 
 def read_demotion_record(path: Path) -> dict[str, Any]:
     """Read why an instrument lost its champion; see `read_record` for what is raised."""
     return read_record(
-        path,
-        _DEMOTION,
-        what="the record of a demotion",
-        schema=DEMOTION_SCHEMA,
-        remedy="mend it; deleted, the model that it names could become the champion again.",
-        unmarked=True,
+        path, _DEMOTION, "mend it; deleted, the model that it names could become the champion again.", DEMOTION_SCHEMA
     )
 
 
 def read_standing_record(path: Path) -> dict[str, Any]:
     """Read how a champion did on a newer window; see `read_record` for what is raised."""
-    return read_record(
-        path,
-        _STANDING,
-        what="the standing of a champion",
-        schema=STANDING_SCHEMA,
-        remedy="validate its window again.",
-        unmarked=True,
-    )
+    return read_record(path, _STANDING, "validate its window again.", STANDING_SCHEMA)
 
 
 def read_registered_record(path: Path) -> dict[str, Any]:
     """Read which model version a report made; see `read_record` for what is raised."""
-    return read_record(
-        path,
-        _REGISTERED,
-        what="the record of a model version",
-        schema=REGISTERED_SCHEMA,
-        remedy="delete it: the registry has the version.",
-        unmarked=True,
-    )
+    return read_record(path, _REGISTERED, "delete it: the registry has the version.", REGISTERED_SCHEMA)
 
 
 def read_pointer_record(path: Path) -> dict[str, Any]:
     """Read which report was made last; see `read_record` for what is raised."""
-    return read_record(
-        path,
-        _POINTER,
-        what="the record of the newest report",
-        schema=POINTER_SCHEMA,
-        remedy="delete it, and validate a window.",
-        unmarked=True,
-    )
+    return read_record(path, _POINTER, "delete it, and validate a window.", POINTER_SCHEMA)

@@ -220,13 +220,7 @@ def read_report(folder: Path, kind: TypeAdapter[Any] = REPORT) -> dict[str, Any]
         If there is no report, or it is not one.
     """
     try:
-        report = read_record(
-            folder / REPORT_JSON,
-            kind,
-            what="a validation report",
-            schema=SCHEMA,
-            remedy="delete it and validate again.",
-        )
+        report = read_record(folder / REPORT_JSON, kind, "delete it and validate again.", SCHEMA)
     except FileNotFoundError as error:
         raise DataError(f"there is no validation report in {folder}: validate the window first.") from error
     report["run"]["report"] = str(folder / REPORT_PAGE)

@@ -31,7 +31,7 @@ from fx_pipeline.agents.muzero.trainer import BUNDLE_FOLDER, KEPT_FOLDER, MuZero
 from fx_pipeline.agents.registry import agent
 from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.market.costs import build_fills
-from fx_pipeline.market.errors import ConfigurationError, DataError
+from fx_pipeline.market.errors import ConfigurationError, DataError, FxPipelineError
 
 # Dropout and batch norm are part of what must be resumed.
 OVERRIDES = {
@@ -418,10 +418,10 @@ def test_what_a_checkpoint_is_refused_for(trained, tmp_path) -> None:
     for changed, data, message in cases:
         (tmp_path / RECORD_NAME).write_text(json.dumps(changed))
         (tmp_path / WEIGHTS_NAME).write_bytes(data)
-        with pytest.raises(ConfigurationError, match=message):
+        with pytest.raises(FxPipelineError, match=message):
             load_checkpoint(tmp_path)
     (tmp_path / RECORD_NAME).write_text("{")
-    with pytest.raises(ConfigurationError, match="not JSON"):
+    with pytest.raises(DataError, match="not JSON"):
         load_checkpoint(tmp_path)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fx_pipeline.agents.progress_file import MAX_POINTS, PROGRESS_NAME, ProgressFile, read_progress
+from fx_pipeline.market.errors import DataError
 
 
 class Clock:
@@ -75,8 +76,11 @@ def test_a_long_curve_is_thinned_evenly(tmp_path: Path) -> None:
     assert read_progress(tmp_path)["figures"]["loss"] == 1 / 5_000
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"{}"])
-def test_what_is_no_progress_is_none(tmp_path: Path, content: bytes | None) -> None:
-    if content is not None:
-        (tmp_path / PROGRESS_NAME).write_bytes(content)
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}"])
+def test_what_is_no_progress_is_named_and_written_anew(tmp_path: Path, content: bytes) -> None:
     assert read_progress(tmp_path) is None
+    (tmp_path / PROGRESS_NAME).write_bytes(content)
+    with pytest.raises(DataError, match=r"progress\.json is damaged .*it can be removed"):
+        read_progress(tmp_path)
+    with ProgressFile(tmp_path, "a", {}):
+        assert read_progress(tmp_path)["curves"] == {}

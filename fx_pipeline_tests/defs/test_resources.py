@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 
-from fx_pipeline.defs.resources import Warehouse, WarehouseLockedError
+from fx_pipeline.defs.resources import Warehouse
 from fx_pipeline.market.errors import BrokerError, DataError, FxPipelineError
+from fx_pipeline.market.warehouse import WarehouseLockedError
 
 if TYPE_CHECKING:
     from fx_pipeline_tests.defs.conftest import Chain
@@ -91,7 +92,7 @@ def test_garbled_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"this is no database" * 1_000)
     warehouse = Warehouse(database=str(path))
     with (
-        pytest.raises(DataError, match="cannot be opened: move it away and materialise"),
+        pytest.raises(DataError, match=r"cannot be used, it may be damaged: move it, .* away and materialise"),
         warehouse.get_connection(),
     ):
         pass

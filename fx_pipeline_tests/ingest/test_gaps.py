@@ -104,7 +104,9 @@ def test_empty_and_broken_lakes(tmp_path: Path) -> None:
     path = lake_path(tmp_path, "EUR_USD", "2024-01")
     path.parent.mkdir(parents=True)
     path.write_bytes(b"no parquet")
-    with pytest.raises(DataError, match=r"2024-01\.parquet cannot be read .* build it again"):
+    with pytest.raises(
+        DataError, match=r"2024-01\.parquet is damaged .* materialise m1_candles of EUR_USD 2024-01 again"
+    ):
         month_gaps(tmp_path, "EUR_USD", CALENDAR)
 
 

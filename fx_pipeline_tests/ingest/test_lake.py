@@ -161,7 +161,9 @@ def test_what_is_missing_or_broken_is_named(tmp_path: Path, client) -> None:
     report = build(tmp_path, client)
     sound = report.path.read_bytes()
     report.path.write_bytes(sound[:-50])
-    with pytest.raises(DataError, match=r"2024-02\.parquet .* built again"):
+    with pytest.raises(
+        DataError, match=r"2024-02\.parquet is damaged .* materialise m1_candles of EUR_USD 2024-02 again"
+    ):
         read_candles(layout.lake_folder(tmp_path), "EUR_USD")
     assert build_month(tmp_path, "EUR_USD", MONTH).written
     assert report.path.read_bytes() == sound

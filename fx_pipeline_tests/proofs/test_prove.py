@@ -219,7 +219,7 @@ def test_damaged_result_is_named(tmp_path: Path) -> None:
     path = result.result_path(tmp_path, "rule", "ou")
     path.parent.mkdir()
     path.write_text('{"schema": 0}')
-    with pytest.raises(DataError, match=r"ou\.json cannot be read .*prove rule on ou again"):
+    with pytest.raises(DataError, match=r"ou\.json is damaged .*prove rule on ou again"):
         result.read_results(tmp_path, "rule")
 
 

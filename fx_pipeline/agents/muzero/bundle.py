@@ -21,6 +21,8 @@ from fx_pipeline.agents.muzero.replay import Replay
 from fx_pipeline.market.atomic import atomic_write_bytes
 
 BUNDLE_NAME = "bundle.safetensors"
+#: Of the header; a bundle of another one counts as of another training.
+_SCHEMA = 1
 _HEADER, _SHA256 = "header", "sha256"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -51,7 +53,7 @@ def write_bundle(
     tensors |= {f"replay/{name}": torch.from_numpy(array) for name, array in replay.arrays.items()}
     tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps({**header, "updates": learner.updates, "written": replay.written})
+    text = json.dumps({**header, "schema": _SCHEMA, "updates": learner.updates, "written": replay.written})
     tensors[_HEADER] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
     # One metadata key: with several, their order in the file would differ from run to run.
     atomic_write_bytes(path, save(tensors, {_SHA256: _digest(tensors)}))
@@ -79,10 +81,12 @@ def read_bundle(
         if digest != _digest(tensors):
             raise ValueError("its contents do not have the hash that it names: it is damaged")
         header: dict[str, Any] = json.loads(tensors[_HEADER].numpy().tobytes())
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         logger.warning("ignoring the bundle %s, which cannot be read (%s): training starts afresh", path, error)
         return None
-    found = header.get("identity", {})
+    # Before bundles had a version they were of the first.
+    found = {**header.get("identity", {}), "schema": header.get("schema", 1)}
+    identity = {**identity, "schema": _SCHEMA}
     other = [name for name in identity if found.get(name) != identity[name]]
     if other:
         differences = "; ".join(f"{name} is {found.get(name)!r}, now {identity[name]!r}" for name in other)

@@ -8,7 +8,6 @@ the weights mean something else answers otherwise, and is refused.
 """
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,16 +21,15 @@ from fx_pipeline.agents.base import TrainingData
 from fx_pipeline.agents.muzero.config import MuZeroConfig, config_from_dict
 from fx_pipeline.agents.muzero.identity import code_version, data_fingerprint
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks, build_networks
+from fx_pipeline.agents.record import RECORD_NAME, SCHEMA, WEIGHTS_NAME, read_checkpoint
 from fx_pipeline.environment.actions import Action, Outcome
 from fx_pipeline.environment.position import STATIC_FEATURES
 from fx_pipeline.features.kernel import FEATURE_NAMES, FEATURES_VERSION
 from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
+from fx_pipeline.market.disk import read_stored
 from fx_pipeline.market.errors import ConfigurationError
 
-SCHEMA = 3
 AGENT = "stochastic_muzero"
-WEIGHTS_NAME = "weights.safetensors"
-RECORD_NAME = "checkpoint.json"
 #: Machines differ in the last bits of a matrix product; other code differs in the first.
 _PROBE_TOLERANCE = 1e-3
 
@@ -138,18 +136,14 @@ def read_record(folder: Path) -> dict[str, Any]:
     Raises
     ------
     ConfigurationError
-        If there is none, or it is of another schema, agent or meaning; the message says which.
+        If there is none, or it is of another agent or meaning; the message says which.
+    DataError
+        If it is damaged or of another schema.
     """
     path = folder / RECORD_NAME
-    try:
-        record = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise ConfigurationError(f"{folder} holds no checkpoint: {RECORD_NAME} is missing. Train one first.") from error
-    except ValueError as error:
-        raise ConfigurationError(f"{path} is not JSON ({error}): train again or restore the file.") from error
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        found = record.get("schema") if isinstance(record, dict) else None
-        raise ConfigurationError(f"{path} has schema {found!r}, this code reads {SCHEMA}: train again.")
+    if not path.exists():
+        raise ConfigurationError(f"{folder} holds no checkpoint: {RECORD_NAME} is missing. Train one first.")
+    record = read_checkpoint(folder)
     if record.get("agent") != AGENT:
         raise ConfigurationError(f"{path} is of agent {record.get('agent')!r}, not {AGENT!r}.")
     for name, expected in _meaning().items():
@@ -173,8 +167,10 @@ def load_checkpoint(folder: Path, *, instrument: str | None = None, pip: float |
 
     Raises
     ------
+    DataError
+        If its record is damaged or of another schema.
     ConfigurationError
-        If it is missing, corrupt, or of another schema, agent, features, outcomes, instrument or pip, or if the
+        If it is missing, corrupt, or of another agent, features, outcomes, instrument or pip, or if the
         networks compute something else by this code than by the code that wrote it.
     """
     from safetensors import SafetensorError
@@ -187,23 +183,35 @@ def load_checkpoint(folder: Path, *, instrument: str | None = None, pip: float |
     if pip is not None and record["pip"] != pip:
         raise ConfigurationError(f"{folder} was trained with a pip of {record['pip']}, not {pip}: another price scale.")
     path = folder / WEIGHTS_NAME
-    try:
-        weights = path.read_bytes()
-    except FileNotFoundError as error:
-        raise ConfigurationError(f"{path} is missing: train again or restore the file.") from error
+    if not path.exists():
+        raise ConfigurationError(f"{path} is missing: train again or restore the file.")
+    weights = read_stored(path, "train again or restore the file.")
     if hashlib.sha256(weights).hexdigest() != record["weights_sha256"]:
-        raise ConfigurationError(f"{path} does not have the hash in {RECORD_NAME}: it is corrupt or of another run.")
-    config = config_from_dict(record["config"])
+        raise ConfigurationError(
+            f"{path} does not have the hash in {RECORD_NAME}: it is corrupt or of another run. Train again or restore "
+            "the file."
+        )
+    try:
+        config = config_from_dict(record["config"])
+    except (ConfigurationError, AttributeError, TypeError) as error:
+        raise ConfigurationError(
+            f"{folder / RECORD_NAME}: its configuration is damaged, train again: {error}"
+        ) from error
     if config.digest() != record["config_digest"]:
-        raise ConfigurationError(f"{folder / RECORD_NAME}: the configuration does not have the digest that it names.")
+        raise ConfigurationError(
+            f"{folder / RECORD_NAME}: the configuration does not have the digest that it names: train again."
+        )
     networks = build_networks(config.network, 0, config.selfplay.window_bars)
     try:
         networks.load_state_dict(load(weights))
     except (SafetensorError, RuntimeError, KeyError) as error:
-        raise ConfigurationError(f"{path} does not fit the networks of its configuration: {error}") from error
+        raise ConfigurationError(
+            f"{path} does not fit the networks of its configuration, train again: {error}"
+        ) from error
     networks.eval()
     answers = _probe(networks, config.selfplay.window_bars)
-    if not np.allclose(answers, record["probe"], rtol=_PROBE_TOLERANCE, atol=_PROBE_TOLERANCE):
+    asked = record["probe"]
+    if len(answers) != len(asked) or not np.allclose(answers, asked, rtol=_PROBE_TOLERANCE, atol=_PROBE_TOLERANCE):
         raise ConfigurationError(
             f"{folder} was written by code {record['code_version']}, in which its weights mean something else than in "
             f"this code, {code_version()}: train again, or go back to that code."

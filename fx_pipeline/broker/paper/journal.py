@@ -18,8 +18,8 @@ from typing import Any
 import orjson
 
 from fx_pipeline.market.atomic import TEMPORARY_PREFIX, atomic_path
+from fx_pipeline.market.disk import clear_disk_errors
 from fx_pipeline.market.errors import ConfigurationError, DataError, FxPipelineError
-from fx_pipeline.market.files import clear_disk_errors
 
 FILE_NAME = "journal.jsonl"
 _LOCK_NAME, _CLOCK_NAME = "lock", "clock"

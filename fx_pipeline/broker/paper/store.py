@@ -4,21 +4,21 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fx_pipeline.market.atomic import atomic_path
 from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS
+from fx_pipeline.market.disk import clear_disk_errors, read_stored
 from fx_pipeline.market.errors import DataError
-from fx_pipeline.market.files import clear_disk_errors, read_table, table_bytes
+from fx_pipeline.market.files import count_rows, decode_table, read_table, table_bytes
 from fx_pipeline.market.months import month_bounds, month_of
 
-_REMEDY = "Remove it and import the candles again."
+_REMEDY = "move it away and import the candles again."
 _MONTH_FILE = re.compile(r"(\d.*)\.parquet")
 _VALUES = [name for name in CANDLE_SCHEMA.names if name != "time"]
 _SERVED = pa.schema([field for field in CANDLE_SCHEMA if field.name != "source"])
@@ -111,9 +111,7 @@ def read_month(store: Path, instrument: str, month: str) -> pa.Table:
         If the file cannot be read, or holds what is no month of candles.
     """
     path = month_path(store, instrument, month)
-    with _named(path):
-        table = read_table(path, CANDLE_SCHEMA, _REMEDY)
-    return _checked(path, table)
+    return _checked(path, read_table(path, CANDLE_SCHEMA, _REMEDY))
 
 
 def read_values(store: Path, instrument: str, month: str) -> tuple[pa.Table, str]:
@@ -125,22 +123,8 @@ def read_values(store: Path, instrument: str, month: str) -> tuple[pa.Table, str
         If the file cannot be read, or holds what is no month of candles.
     """
     path = month_path(store, instrument, month)
-    with _named(path):
-        data = path.read_bytes()
-        table = pq.ParquetFile(pa.BufferReader(data)).read(_SERVED.names)
-        return _checked(path, table.select(_SERVED.names).cast(_SERVED)), hashlib.sha256(data).hexdigest()
-
-
-@contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    # Arrow raises OSError, too, where the content of a file is damaged.
-    try:
-        yield
-    except DataError:
-        raise
-    except (pa.ArrowException, KeyError, OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or (str(error).splitlines() or ["?"])[0]
-        raise DataError(f"{path} is not the parquet file that it should be ({reason}). {_REMEDY}") from error
+    data = read_stored(path, _REMEDY)
+    return _checked(path, decode_table(data, path, _SERVED, _REMEDY)), hashlib.sha256(data).hexdigest()
 
 
 def _checked(path: Path, table: pa.Table) -> pa.Table:
@@ -159,7 +143,7 @@ def _checked(path: Path, table: pa.Table) -> pa.Table:
         elif not all(0.0 < column.min() <= column.max() < np.inf for column in prices):
             wrong = "a price is not positive"
     if wrong:
-        raise DataError(f"{path} cannot be served: {wrong}. {_REMEDY}")
+        raise DataError(f"{path} is damaged ({wrong}): {_REMEDY}")
     return table
 
 
@@ -264,12 +248,7 @@ def row_count(store: Path, instrument: str) -> int:
     DataError
         If a file cannot be read.
     """
-    count = 0
-    for month in months(store, instrument):
-        path = month_path(store, instrument, month)
-        with _named(path):
-            count += pq.read_metadata(path).num_rows
-    return count
+    return sum(count_rows(month_path(store, instrument, month), _REMEDY) for month in months(store, instrument))
 
 
 def _times(table: pa.Table) -> np.ndarray:
