@@ -9,7 +9,7 @@ from fx_pipeline.market.instrument import known_instruments
 from fx_pipeline.market.spreads import LONDON_SPREAD_PIPS, spread_model
 
 PAGE = (Path(__file__).parents[2] / "docs" / "costs.md").read_text()
-ROWS = [line for line in PAGE.splitlines() if line.startswith("| ")]
+ROWS = [line for line in PAGE.split("## The check")[0].splitlines() if line.startswith("| ")]
 CROSSES = next(line for line in ROWS if "other crosses" in line)
 
 
