@@ -104,6 +104,15 @@ def test_promotion_without_a_report(copy: "Chain") -> None:
     assert warning.startswith("skipped: not promoted: there is no report in")
 
 
+def test_skip_stays_said_when_another_window_is_trained(copy: "Chain") -> None:
+    copy.instance.add_dynamic_partitions("walk_forward_window", ["2024-05-01"])
+    run_skipped(copy, "train", copy.key("2024-05-01"))
+    result = copy.job("train", copy.key())
+    (check,) = [c for c in result.get_asset_check_evaluations() if c.check_name == "windows_were_trained"]
+    (row,) = check.metadata["skipped partitions"].value.records
+    assert not check.passed and row.data["partition"] == "EUR_USD|2024-05-01"
+
+
 def test_sensors_pass_over_skips(empty: "Chain") -> None:
     skip = dg.AssetMaterialization("validation_report", metadata={SKIPPED: "no data"}, partition="EUR_USD|2024-01-23")
     for _ in range(events._BATCH + 1):
