@@ -61,7 +61,7 @@ class _Present:
             return None
         span = load_span(self._warehouse, instrument, window, "train")
         if isinstance(span, str):
-            return f"its data are gone: {span}"
+            return f"its window cannot be looked at: {span}"
         present = data_fingerprint(training_data(self._settings, span))
         older = [str(found.seed) for found in checkpoints if found.record["data_fingerprint"] != present]
         if older:
@@ -78,7 +78,7 @@ class _Present:
         report = read_report(folder)
         span = load_span(self._warehouse, instrument, window, "valid")
         if isinstance(span, str):
-            return f"its data are gone: {span}"
+            return f"its window cannot be looked at: {span}"
         if report["lineage"]["data_fingerprint"] != span.market.fingerprint:
             return "validated on other candles than there are now"
         return self._span(instrument, span.window.valid_start, span.window.valid_end)

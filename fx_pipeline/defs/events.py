@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 _BATCH = 100
-#: Metadata of a materialisation that says why nothing was made (`partial.skipped`).
+#: Metadata of a materialisation that says why nothing was made, and its data version (`partial.skipped`).
 SKIPPED = "skipped"
 
 
@@ -46,6 +47,17 @@ def was_skipped(instance: dg.DagsterInstance, asset_key: dg.AssetKey, partition:
         return None
     said = record.asset_materialization.metadata.get(SKIPPED)
     return None if said is None else str(said.value)
+
+
+def skipped_partitions(instance: dg.DagsterInstance, asset_key: dg.AssetKey) -> dict[str, str]:
+    """The partitions of which nothing was made the last time, and why."""
+    versions = instance.event_log_storage.get_latest_tags_by_partition(
+        asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
+    )
+    # One look-up a skip, and not one a partition.
+    skips = [partition for partition, tags in versions.items() if tags.get(DATA_VERSION_TAG) == SKIPPED]
+    reasons = {partition: was_skipped(instance, asset_key, partition) for partition in skips}
+    return {partition: reason for partition, reason in reasons.items() if reason is not None}
 
 
 def newest_storage_id(instance: dg.DagsterInstance, asset_key: dg.AssetKey) -> int | None:

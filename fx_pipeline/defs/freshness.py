@@ -55,10 +55,10 @@ def currency_of(settings: Settings, instrument: str, now_ns: int | str) -> dg.As
     if newest is None:
         # Whatever the source: what is not there is not current.
         passed = False
-        bringer = (
-            "the schedule keep_current brings this month and the last" if settings.has_moving_source else "ingest it"
+        remedy = "the schedule keep_current brings this month and the last."
+        metadata["note"] = (
+            f"there are no candles yet: {remedy if settings.has_moving_source else 'ingest some months.'}"
         )
-        metadata["note"] = f"there are no candles yet: {bringer}."
     elif not settings.has_moving_source:
         metadata["note"] = "the embedded paper server has history only: nothing newer can come."
     elif isinstance(now_ns, str):

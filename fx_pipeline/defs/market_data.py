@@ -169,7 +169,6 @@ def m1_candles(context: dg.AssetExecutionContext) -> Iterator[Any]:
     read_until = newest_storage_id(context.instance, raw_candles.key)
     made_of = {key: pages_version(raw_folder(settings.data_dir, *cell(key))) for key in keys}
     built = build_months(settings.data_dir, map(cell, keys), now_ns=now_ns, calendar_of=settings.calendar_of)
-    written: list[str] = []
     for key, report in zip(keys, built, strict=True):
         instrument, month = cell(key)
         try:
@@ -187,7 +186,6 @@ def m1_candles(context: dg.AssetExecutionContext) -> Iterator[Any]:
             continue
         made = {raw_candles.key: (made_of[key], read_until)}
         yield partitions.made(key, metadata, report.sha256 or EMPTY, made)
-        written += [key] if report.written else []
         context.log.info(f"{instrument} {month}: {report.rows} bars, {report.missing} missing minutes.")
     # Before a month that failed ends the run: what became of history is told all the same.
     yield _history_check(lake, now_ns)

@@ -13,7 +13,7 @@ from fx_pipeline.defs.metadata import OWNERS, link, plain
 from fx_pipeline.defs.partial import skipped
 from fx_pipeline.defs.partitions import asked_key, cell, instrument_window, instruments, key, to_instrument
 from fx_pipeline.defs.progress import reporter
-from fx_pipeline.defs.promotion import Promotion, promote, read_champion
+from fx_pipeline.defs.promotion import Promotion, promote
 from fx_pipeline.defs.reporting import page_url, paired_metadata
 from fx_pipeline.defs.resources import Tracking, Warehouse
 from fx_pipeline.defs.seeds import (
@@ -235,6 +235,7 @@ class PromoteConfig(dg.Config):
     kinds={"mlflow"},
     owners=OWNERS,
     pool="registry",
+    output_required=False,
     code_version="1",
 )
 def champion(
@@ -259,12 +260,10 @@ def champion(
         context.log_event(dg.AssetObservation(validation_report.key, partition=partition, metadata=plain(linked)))
         yield _settled(settings, outcome)
         return
+    # A refusal leaves the champion as it is, and what is shown of it.
+    context.log.warning(f"not promoted: {outcome.reason}")
     if outcome.demotion is not None:
-        context.log.warning(f"not promoted: {outcome.reason}")
         yield _settled(settings, outcome)
-        return
-    standing = read_champion(settings, instrument)
-    yield skipped(context, f"not promoted: {outcome.reason}", _champion_version(standing))
 
 
 def _settled(settings: Settings, outcome: Promotion) -> dg.MaterializeResult:

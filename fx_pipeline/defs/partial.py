@@ -128,22 +128,15 @@ class Partitions:
         raise dg.Failure(said, allow_retries=False)
 
 
-def skipped(
-    context: dg.AssetExecutionContext, reason: str, stands: dg.DataVersion | None = None
-) -> dg.MaterializeResult:
+def skipped(context: dg.AssetExecutionContext, reason: str) -> dg.MaterializeResult:
     """Say that a partition was skipped, and why.
 
     A skip is an answer: a backfill counts its run and its cell alike, as done. Without any event Dagster would call the
     cell failed beside a run that succeeded. Sensors pass over it (`events.new_materializations`), and a check of the
     asset shows it.
-
-    Parameters
-    ----------
-    stands : DataVersion, optional
-        Of what is there all the same.
     """
     context.log.warning(f"{SKIPPED}: {reason}")
-    return dg.MaterializeResult(metadata=plain({SKIPPED: reason}), data_version=stands or dg.DataVersion(SKIPPED))
+    return dg.MaterializeResult(metadata=plain({SKIPPED: reason}), data_version=dg.DataVersion(SKIPPED))
 
 
 def _materialized(context: dg.AssetExecutionContext) -> set[str]:

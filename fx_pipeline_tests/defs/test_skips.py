@@ -98,10 +98,18 @@ def test_too_little_data_for_any_window(chain: "Chain", tmp_path: Path) -> None:
 def test_promotion_without_a_report(copy: "Chain") -> None:
     first = copy.instance.get_dynamic_partitions("walk_forward_window")[0]
     result = copy.job("promote", copy.instrument, {"ops": {"champion": {"config": {"window": first}}}})
-    (event,) = result.asset_materializations_for_node("champion")
+    assert result.success and result.get_asset_materialization_events() == []
     (warning,) = warnings(copy, result.run_id)
-    assert warning == f"skipped: {event.metadata[SKIPPED].value}"
-    assert warning.startswith("skipped: not promoted: there is no report in")
+    assert warning.startswith("not promoted: there is no report in")
+
+
+def test_skip_stays_said_when_another_window_is_trained(copy: "Chain") -> None:
+    copy.instance.add_dynamic_partitions("walk_forward_window", ["2024-05-01"])
+    run_skipped(copy, "train", copy.key("2024-05-01"))
+    result = copy.job("train", copy.key())
+    (check,) = [c for c in result.get_asset_check_evaluations() if c.check_name == "windows_were_trained"]
+    (row,) = check.metadata["skipped partitions"].value.records
+    assert not check.passed and row.data["partition"] == "EUR_USD|2024-05-01"
 
 
 def test_sensors_pass_over_skips(empty: "Chain") -> None:
