@@ -13,7 +13,6 @@ from fx_pipeline.defs.promotion import decide, unfinished_demotion
 from fx_pipeline.defs.requests import Tick, is_queued, since
 from fx_pipeline.settings import Settings, load_settings
 
-
 #: Of the requests of a tick.
 _ORDER = (promote.name, live_trading.name, validate.name)
 
