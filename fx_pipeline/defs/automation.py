@@ -13,6 +13,9 @@ from fx_pipeline.defs.promotion import decide, unfinished_demotion
 from fx_pipeline.defs.requests import Tick, is_queued, since
 from fx_pipeline.settings import Settings, load_settings
 
+#: Of the requests of a tick.
+_ORDER = (promote.name, live_trading.name, validate.name)
+
 
 @dg.sensor(
     job=validate,
@@ -76,7 +79,6 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             tick.say(f"a report without a partition (event {record.storage_id}): left out.")
             continue
         waiting[record.partition_key] = {"id": record.storage_id, "count": 0}
-    told: list[dg.RunRequest] = []
     for record in since(tick, champion, cursor["champions"]):
         cursor["champions"] = record.storage_id
         instrument = record.partition_key
@@ -84,7 +86,7 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             tick.say(f"{instrument}: a champion of an instrument that is not configured: left out.")
             continue
         tick.say(f"{instrument}: the live job is told who its champion is.")
-        told.append(
+        tick.requests.append(
             dg.RunRequest(
                 run_key=f"live|{record.storage_id}",
                 job_name=live_trading.name,
@@ -96,22 +98,17 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         for folder in settings.layout.validated(AGENT, instrument):
             again = {"id": record.storage_id, "count": 0, "beside": True}
             waiting.setdefault(str(key(instrument, folder.name)), again)["count"] = 0
-    _judge_each(tick, settings, waiting, beside=False)
-    _finish_demotions(tick, settings, cursor["demotions"])
-    tick.requests += told
-    _judge_each(tick, settings, waiting, beside=True)
-    return tick.result(cursor, "no new report and no new champion.")
-
-
-def _judge_each(tick: Tick, settings: Settings, waiting: dict[str, dict[str, Any]], *, beside: bool) -> None:
-    """Judge the reports that wait, those that were read again for a new champion (`beside`) or the others."""
-    for partition in [name for name, asked in waiting.items() if bool(asked.get("beside")) is beside]:
+    for partition in list(waiting):
         if tick.late:
             tick.say(f"{len(waiting)} reports wait for the next tick.")
-            return
+            break
         with tick.contained(partition):
             if _judge(tick, settings, partition, waiting[partition]):
                 del waiting[partition]
+    _finish_demotions(tick, settings, cursor["demotions"])
+    # Who trades comes before what only compares.
+    tick.requests.sort(key=lambda request: _ORDER.index(str(request.job_name)))
+    return tick.result(cursor, "no new report and no new champion.")
 
 
 def _judge(tick: Tick, settings: Settings, partition: str, asked: dict[str, Any]) -> bool:

@@ -53,8 +53,9 @@ def tend_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 
     tick, store = Tick(context), Tracking().mlflow()
     cursor = tick.cursor(context.cursor, {"begun": False, "asked": {"count": 0}})
-    for run_id in end_killed_runs(context.instance):
-        tick.say(f"run {run_id[:8]}: its process is gone, so it is ended.")
+    with tick.contained("runs"):
+        for run_id in end_killed_runs(context.instance):
+            tick.say(f"run {run_id[:8]}: its process is gone, so it is ended.")
     layout = load_settings().layout
     if layout.data_dir.is_dir():
         with tick.contained("data folder"):

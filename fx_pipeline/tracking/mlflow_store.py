@@ -206,8 +206,9 @@ class Tracking:
         waiting = [*spool.calls(), *calls] if not spool.is_empty else calls
         try:
             deliver(client, spool.record, waiting, spool.folder)
-        except Exception:
-            if not revive(client, spool.record):
+        except Exception as error:
+            # Asking a locked store would wait as long again.
+            if is_locked(error) or not revive(client, spool.record):
                 raise
             deliver(client, spool.record, waiting, spool.folder)
         if not spool.is_empty:
