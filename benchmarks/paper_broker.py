@@ -108,10 +108,16 @@ def serve(app: Callable[[], uvicorn.Config], pipe: Connection, core: int | None)
         loop = asyncio.get_running_loop()
 
         def answer() -> None:
-            if pipe.recv() == "stop":
+            try:
+                message = pipe.recv()
+            except EOFError:
+                # The benchmark is gone.
+                message = "gone"
+            if message in ("stop", "gone"):
                 server.should_exit = True
                 loop.remove_reader(pipe.fileno())
-            pipe.send(time.process_time())
+            if message != "gone":
+                pipe.send(time.process_time())
 
         loop.add_reader(pipe.fileno(), answer)
         pipe.send(listener.getsockname()[1])

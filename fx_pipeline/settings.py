@@ -304,8 +304,10 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except SettingsError as error:
-        # It names the field and its source, and not the value.
-        raise ConfigurationError(f"{error}: write it as JSON.") from None
+        # It names the field, and not the value.
+        field = re.search(r'field "(\w+)"', str(error))
+        name = f"FX_{field[1].upper()}" if field else str(error)
+        raise ConfigurationError(f"{name}: it cannot be read; write it as JSON, as .env.example does.") from None
     except ValidationError as error:
         lines = []
         for problem in error.errors():

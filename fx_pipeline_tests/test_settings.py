@@ -111,7 +111,7 @@ def test_credentials_are_asked_for(monkeypatch: pytest.MonkeyPatch, environment:
         ("FX_PAPER_URL", "http://me:secret@127.0.0.1:8700", "FX_PAPER_URL: it holds a user name or a password"),
         ("FX_PAPER_URL", "http://127.0.0.1:8700/?token=secret", "FX_PAPER_URL: leave out what begins with"),
         ("FX_REPORTS_URL", "http://me:secret@127.0.0.1:3001", "FX_REPORTS_URL: it holds a user name or a password"),
-        ("FX_GATE", '{"secret": ', 'error parsing value for field "gate" .*: write it as JSON'),
+        ("FX_GATE", '{"secret": ', "FX_GATE: it cannot be read; write it as JSON"),
         ("FX_HOLIDAYS", "24.12.2026", "FX_HOLIDAYS: '24.12.2026' is not a holiday: write 2026-12-24 to close a day"),
         ("FX_DAILY_BREAK", "noon", "FX_DAILY_BREAK: 'noon' is not a daily break: write it as 16:58-17:03"),
         ("FX_STALE_MINUTES", "0", "FX_STALE_MINUTES: "),

@@ -315,11 +315,13 @@ def _whole_size(path: Path) -> int:
                     raise damaged(path, f"line {number}: the record is damaged")
                 break
             size += len(line)
-        length = os.fstat(file.fileno()).st_size
-    if not length:
-        raise damaged(path, "which should hold the account, is empty")
-    if not size:
-        raise damaged(path, "line 1: the account's first record is not whole")
+        if not size:
+            file.seek(0)
+            begin = file.read(_CHECKSUM_LENGTH)
+            if not begin:
+                raise damaged(path, "which should hold the account, is empty")
+            zeros = ", but zeros" if not any(begin) else ""
+            raise damaged(path, f"line 1: the account's first record is not whole{zeros}")
     return size
 
 

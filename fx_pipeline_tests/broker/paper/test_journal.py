@@ -102,7 +102,7 @@ def test_damage_in_the_middle_is_an_error(
     [
         (b"", "is empty"),
         (bytes(1), "line 1: the account's first record is not whole"),
-        (bytes(100_000), "line 1: the account's first record is not whole"),
+        (bytes(100_000), "line 1: the account's first record is not whole, but zeros"),
         (b"\n", "line 1: the record is damaged"),
         (b"\n" * 50, "line 1: the record is damaged"),
         (b"PK\x03\x04 something else", "line 1: the account's first record is not whole"),
