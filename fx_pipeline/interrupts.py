@@ -25,7 +25,7 @@ def ending_at_once(last_words: Callable[[], None], grace_s: float = 3.0) -> Iter
     last_words : callable
         Called in another thread before the process is ended that way.
     grace_s : float
-        Seconds that the body may take to end by itself; a second signal ends them.
+        Seconds that the body may take to end by itself, and then the last words; a second signal ends the first.
 
     Yields
     ------
@@ -56,10 +56,11 @@ def ending_at_once(last_words: Callable[[], None], grace_s: float = 3.0) -> Iter
     def end(number: int) -> None:
         again.wait(grace_s)
         if not done.is_set():
-            try:
-                last_words()
-            finally:
-                os._exit(128 + number)
+            # What hangs may hold what the last words need.
+            speaking = threading.Thread(target=last_words, daemon=True)
+            speaking.start()
+            speaking.join(grace_s)
+            os._exit(128 + number)
 
     before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
     wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
