@@ -35,7 +35,8 @@ _MARKS = {
 _LAUNCH = """mutation($job: String!) { launchRun(executionParams: {selector: {jobName: $job,
   repositoryName: "__repository__", repositoryLocationName: "fx_pipeline.definitions"}, runConfigData: {}}) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
-_RUN = """query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"""
+_RUNS = """query($statuses: [RunStatus!]) { runsOrError(filter: {statuses: $statuses}) {
+  ... on Runs { results { runId } } } }"""
 
 
 class Ui:
@@ -141,28 +142,31 @@ def running() -> Iterator[Ui]:
 
 def kill_part(ui: Ui, part: str) -> float:
     """Kill a process once, and return the seconds until all is well again."""
-    if part == "worker":
-        run, pid = start_worker(ui)
-    else:
-        run = ""
-        pid = next(pid for pid, line in ui.processes().items() if _MARKS[part] in line)
+    failed = count_runs(ui, "FAILURE")
+    pid = (
+        a_worker(ui) if part == "worker" else next(pid for pid, line in ui.processes().items() if _MARKS[part] in line)
+    )
     began = time.time()
     os.kill(pid, signal.SIGKILL)
     took = ui.wait_until_well(began)
-    if run:
-        wait_for(lambda: ui.ask(_RUN, id=run)["runOrError"]["status"] == "FAILURE", "its run counts as failed")
+    if part == "worker":
+        wait_for(lambda: count_runs(ui, "FAILURE") > failed, "its run counts as failed")
     return took
 
 
-def start_worker(ui: Ui) -> tuple[str, int]:
-    """Launch a run that takes long, and return its id and its process."""
-    known = set(workers(ui))
-    reply = ui.ask(_LAUNCH, job="certify")["launchRun"]
-    if reply["__typename"] != "LaunchRunSuccess":
-        raise RuntimeError(f"no run was launched: {reply}")
-    run = reply["run"]["runId"]
-    wait_for(lambda: ui.ask(_RUN, id=run)["runOrError"]["status"] == "STARTED", "the run is started")
-    return run, next(iter(set(workers(ui)) - known))
+def count_runs(ui: Ui, status: str) -> int:
+    """Return how many runs have that status."""
+    return len(ui.ask(_RUNS, statuses=[status])["runsOrError"]["results"])
+
+
+def a_worker(ui: Ui) -> int:
+    """Return the process of a run that takes long: of one that was started again, or of a new one."""
+    if not any(count_runs(ui, status) for status in ("QUEUED", "STARTING", "STARTED")):
+        reply = ui.ask(_LAUNCH, job="certify")["launchRun"]
+        if reply["__typename"] != "LaunchRunSuccess":
+            raise RuntimeError(f"no run was launched: {reply}")
+    wait_for(lambda: count_runs(ui, "STARTED") > 0 and bool(workers(ui)), "a run is started")
+    return workers(ui)[0]
 
 
 def workers(ui: Ui) -> list[int]:
@@ -183,7 +187,7 @@ def kill_parent(with_run: bool) -> tuple[float, int]:
     """Kill the command; return the seconds until its processes are gone, and how many are left after ten."""
     with running() as ui:
         if with_run:
-            start_worker(ui)
+            a_worker(ui)
         began = time.monotonic()
         ui.process.kill()
         ui.process.wait()

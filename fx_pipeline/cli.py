@@ -150,7 +150,7 @@ def demo(
     """Run the whole chain: candles, features, sessions, training, Monte Carlo validation, gate."""
     began = time.perf_counter()
     with clear_errors():
-        from fx_pipeline.demo import find_project, only_one, run_demo, use_project
+        from fx_pipeline.demo import Interrupted, find_project, only_one, run_demo, use_project
         from fx_pipeline.ingest.importers import common_instrument, held_instrument
         from fx_pipeline.market.errors import DataError
         from fx_pipeline.market.instrument import instrument as find_instrument
@@ -170,7 +170,12 @@ def demo(
         find_instrument(name)
         with only_one(settings.data_dir):
             clear_leftovers(settings.data_dir)
-            result = run_demo(settings, name, Display(console), files, format, windows, utc_offset, bar_time)
+            try:
+                result = run_demo(settings, name, Display(console), files, format, windows, utc_offset, bar_time)
+            except Interrupted as interrupted:
+                plain(errors, str(interrupted))
+                # At once: taking apart what torch and numba have built takes many seconds.
+                os._exit(interrupted.status)
     figures, verdict = result.report["figures"], result.report["figures"]["verdict"]
     console.rule()
     colour = "green" if verdict == "promoted" else "yellow"

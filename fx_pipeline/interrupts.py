@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: No signal has this number.
+_END = 0
 
 
 @contextmanager
@@ -25,12 +27,12 @@ def ending_at_once(last_words: Callable[[], None], grace_s: float = 3.0) -> Iter
     last_words : callable
         Called in another thread before the process is ended that way.
     grace_s : float
-        Seconds that the body may take to end by itself; a second signal ends them.
+        Seconds that the body may take to end by itself, and then the last words; a second signal ends the first.
 
     Yields
     ------
     list of int
-        The signals that came.
+        The signals that came, complete when the body has ended.
     """
     came: list[int] = []
     done, again = threading.Event(), threading.Event()
@@ -42,12 +44,13 @@ def ending_at_once(last_words: Callable[[], None], grace_s: float = 3.0) -> Iter
 
     def watch() -> None:
         while True:
-            numbers = [number for number in reader.recv(64) if number in _SIGNALS]
-            if done.is_set():
+            seen = reader.recv(64)
+            numbers = [number for number in seen if number in _SIGNALS]
+            came.extend(numbers)
+            if _END in seen:
                 return
             if not numbers:
                 continue
-            came.extend(numbers)
             if len(came) > 1:
                 again.set()
             else:
@@ -56,14 +59,16 @@ def ending_at_once(last_words: Callable[[], None], grace_s: float = 3.0) -> Iter
     def end(number: int) -> None:
         again.wait(grace_s)
         if not done.is_set():
-            try:
-                last_words()
-            finally:
-                os._exit(128 + number)
+            # What hangs may hold what the last words need.
+            speaking = threading.Thread(target=last_words, daemon=True)
+            speaking.start()
+            speaking.join(grace_s)
+            os._exit(128 + number)
 
     before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
     wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=watch, name="interrupts", daemon=True).start()
+    watcher = threading.Thread(target=watch, name="interrupts", daemon=True)
+    watcher.start()
     try:
         yield came
     finally:
@@ -72,4 +77,8 @@ def ending_at_once(last_words: Callable[[], None], grace_s: float = 3.0) -> Iter
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
-        writer.send(b"\0")
+        writer.send(bytes([_END]))
+        # Every signal is in the list then.
+        watcher.join()
+        reader.close()
+        writer.close()
