@@ -251,7 +251,7 @@ class _Block(NamedTuple):
     lines: int
     rows: int
     last_row: int
-    unreadable: dict[int, str]
+    unreadable: dict[int, tuple[str, str]]
     timeless: int
     first_timeless: tuple[int, str | None]
     at_weekends: int
@@ -279,15 +279,15 @@ class _Block(NamedTuple):
 class _Unreadable:
     # Rows of which a cell cannot be read: how many, the first and the last of them.
     count: int = 0
-    first: tuple[int, str] = (1, "")
+    first: tuple[int, str, str] = (1, "", "")
     last: tuple[int, str] = (0, "")
 
-    def add(self, rows: Mapping[int, str]) -> None:
+    def add(self, rows: Mapping[int, tuple[str, str]]) -> None:
         if rows:
             first, last = min(rows), max(rows)
             if not self.count:
-                self.first = (first, rows[first])
-            self.last = (last, rows[last])
+                self.first = (first, *rows[first])
+            self.last = (last, rows[last][0])
             self.count += len(rows)
 
 
@@ -355,10 +355,11 @@ class _Reading:
         if not self.rows:
             raise DataError(f"{self.path} holds a header and no rows: export or download it again.")
         if 2 * self.unreadable.count > self.rows or not self.last_row:
-            first, text = self.unreadable.first
+            first, text, reason = self.unreadable.first
+            shown = f"{reason}: {text[:80]!r}" if text else reason
             raise DataError(
                 f"{self.path}: {self.unreadable.count:,} of {self.rows:,} rows cannot be read, the first in row "
-                f"{first} ({text[:80]!r}). Rows should look like {self.expected}; check --format."
+                f"{first} ({shown}). Rows should look like {self.expected}; check --format."
             )
 
     def settle(self, buckets: Buckets) -> Steps:
