@@ -16,7 +16,15 @@ import pyarrow.compute as pc
 from fx_pipeline.ingest.buckets import Buckets, months_of
 from fx_pipeline.ingest.clock import NO_TIME, Clock
 from fx_pipeline.ingest.filled import Filling, Quiet
-from fx_pipeline.ingest.hours import BreakFound, Stamped, Stamps, other_shifts, stamp_evidence
+from fx_pipeline.ingest.hours import (
+    BreakFound,
+    Stamped,
+    Stamps,
+    opening_minute,
+    opening_seen,
+    other_shifts,
+    stamp_evidence,
+)
 from fx_pipeline.ingest.judge import IMPORT_QUARANTINE_SCHEMA, TWICE, Judged, judge, refused_rows, settle
 from fx_pipeline.ingest.neighbours import Neighbours
 from fx_pipeline.ingest.parsed import Parsed, Source, unreadable_cells
@@ -175,8 +183,11 @@ def read_file(
         raise DataError(f"{state.timeless_rows()} Without those rows, {error}") from error
     check_level(str(path), instrument, float(np.nanmedian(state.levels)) if state.levels else float("nan"))
     local_ns = np.unique(joined([*state.evidence, *([] if state.left_out else state.doubtful_evidence)]))
+    opening = opening_minute(instrument)
+    if steps.first is not None and steps.last is not None:
+        opening = opening_seen(instrument, steps.first, steps.last, steps.holes)
     evidence = Evidence(
-        check_clock(str(path), instrument, local_ns, clock, source.zoned),
+        check_clock(str(path), opening, local_ns, clock, source.zoned),
         check_break(str(path), instrument, steps.holes, clock, source.zoned),
         other_shifts(instrument, steps.holes),
         stamp_evidence(instrument, steps.holes, state.neighbours.minutes()),
@@ -405,7 +416,7 @@ class _Reading:
                     "instruments or price sides. Import each by itself."
                 )
             raise DataError(
-                f"{self.path}: prices jump {what}, by {100 * jump.size:.1f} percent, and stay there, which "
+                f"{self.path}: prices jump {what}, by {100 * jump.size:.1f} percent, and stay there for longer than bad bars do, which "
                 f"{instrument} does not do within a session or over a weekend: another instrument, or another scale, "
                 "begins there. Cut the file there."
             )
