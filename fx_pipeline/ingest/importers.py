@@ -27,6 +27,7 @@ from fx_pipeline.ingest.identity import common_instrument as common_instrument
 from fx_pipeline.ingest.identity import common_side, instrument_source, named_side
 from fx_pipeline.ingest.identity import guess_instrument as guess_instrument
 from fx_pipeline.ingest.layout import DEFAULT_DATA_DIR, paper_store, quarantine_path
+from fx_pipeline.ingest.naming import file_names
 from fx_pipeline.ingest.parsed import Source
 from fx_pipeline.ingest.reading import THREADS, CheckedFile, in_order, read_file
 from fx_pipeline.ingest.sides import GivenSides, Side
@@ -395,7 +396,12 @@ def _checked(
         said.stamped or "open",
         said.leave_out_weekends,
     )
-    doubtful = reader.shared_with and format is None and given_clock is None and reader.own_name not in path.name
+    doubtful = (
+        reader.shared_with
+        and format is None
+        and given_clock is None
+        and not any(reader.own_name in name for name in file_names(path))
+    )
     if doubtful and not found.clock_checked:
         raise ConfigurationError(
             f"{path}: its form is that of {known} files and of {reader.shared_with}, and it holds no weekend to tell "

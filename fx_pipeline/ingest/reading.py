@@ -32,7 +32,7 @@ from fx_pipeline.ingest.plausible import check_break, check_clock, check_level
 from fx_pipeline.ingest.said import Said
 from fx_pipeline.ingest.sides import GivenSides, Side
 from fx_pipeline.ingest.timeframe import Steps
-from fx_pipeline.ingest.weekends import check_week_ends, without_weekends
+from fx_pipeline.ingest.weekends import at_weekends, check_week_ends, without_weekends
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.months import month_bounds, month_of
 
@@ -173,6 +173,10 @@ def read_file(
     try:
         steps.check(str(path), lambda time_ns: _row_of(buckets, time_ns))
     except DataError as error:
+        if not leave_out_weekends and at_weekends(clock.to_utc(joined(state.evidence))).any():
+            raise DataError(
+                f"{error} Bars at weekends are among them: --leave-out-weekends leaves those out."
+            ) from error
         if not state.timeless:
             raise
         # Rows without a time leave holes that look like longer bars: they are what to mend first.
@@ -190,7 +194,7 @@ def read_file(
         steps.share_of_minutes,
     )
     if state.at_weekends:
-        check_week_ends(path, instrument, steps.holes)
+        check_week_ends(path, instrument, clock.to_utc(local_ns))
     state.check_neighbours(buckets, instrument)
     quarantine = pa.concat_tables(state.refused).sort_by("row").combine_chunks()
     if 2 * len(quarantine) > state.rows:
@@ -258,7 +262,7 @@ class _Block(NamedTuple):
     lines: int
     rows: int
     last_row: int
-    unreadable: dict[int, str]
+    unreadable: dict[int, tuple[str, str]]
     timeless: int
     first_timeless: tuple[int, str | None]
     at_weekends: int
@@ -286,15 +290,15 @@ class _Block(NamedTuple):
 class _Unreadable:
     # Rows of which a cell cannot be read: how many, the first and the last of them.
     count: int = 0
-    first: tuple[int, str] = (1, "")
+    first: tuple[int, str, str] = (1, "", "")
     last: tuple[int, str] = (0, "")
 
-    def add(self, rows: Mapping[int, str]) -> None:
+    def add(self, rows: Mapping[int, tuple[str, str]]) -> None:
         if rows:
             first, last = min(rows), max(rows)
             if not self.count:
-                self.first = (first, rows[first])
-            self.last = (last, rows[last])
+                self.first = (first, *rows[first])
+            self.last = (last, rows[last][0])
             self.count += len(rows)
 
 
@@ -362,10 +366,11 @@ class _Reading:
         if not self.rows:
             raise DataError(f"{self.path} holds a header and no rows: export or download it again.")
         if 2 * self.unreadable.count > self.rows or not self.last_row:
-            first, text = self.unreadable.first
+            first, text, reason = self.unreadable.first
+            shown = f"{reason}: {text[:80]!r}" if text else reason
             raise DataError(
                 f"{self.path}: {self.unreadable.count:,} of {self.rows:,} rows cannot be read, the first in row "
-                f"{first} ({text[:80]!r}). Rows should look like {self.expected}; check --format."
+                f"{first} ({shown}). Rows should look like {self.expected}; check --format."
             )
 
     def settle(self, buckets: Buckets) -> Steps:

@@ -219,6 +219,8 @@ def test_a_mistyped_date_proves_nothing(tmp_path: Path, mids: pd.DataFrame) -> N
         ("45296.7916{}", "Excel's day numbers"),
         ("19:0{}", "the column 'time' lacks the date"),
         ("2024-03-08", "the column 'time' lacks the time of the day"),
+        ("2024-03-08 19:0{} EST", "end with the name of a zone, which tells no offset"),
+        ("20240308 19:00:0{} US/Eastern", "end with the name of a zone, which tells no offset"),
     ],
 )
 def test_times_that_cannot_be_read_are_named(tmp_path: Path, time: str, says: str) -> None:
@@ -256,7 +258,7 @@ def test_decimal_commas_between_commas_are_named(tmp_path: Path, bars: pd.DataFr
 
 def test_cells_are_shown_as_they_stand_in_the_file(tmp_path: Path) -> None:
     path = write(tmp_path / "EURUSD.csv", ["time;open;high;low;close", *["2024-03-08 19:00;1,2.3;?;1;1"] * 3])
-    with pytest.raises(DataError, match=re.escape("('2024-03-08 19:00;1,2.3;?;1;1'")):
+    with pytest.raises(DataError, match=re.escape("(a price is not a number: '2024-03-08 19:00;1,2.3;?;1;1')")):
         read_candles(path, "csv", "EUR_USD")
 
 
@@ -367,6 +369,24 @@ def test_an_index_without_a_name(tmp_path: Path, bars: pd.DataFrame) -> None:
         read_candles(path, "csv", "EUR_USD")
 
 
+def test_a_column_that_names_its_zone_comes_first(tmp_path: Path, bars: pd.DataFrame) -> None:
+    def row(at: pd.Timestamp, prices: list[str], volume: int) -> str:
+        here = at + pd.Timedelta(hours=2)
+        return joined(f"{here:%Y-%m-%d %H:%M}", f"{here:%H:%M}", f"{at:%Y-%m-%d %H:%M}", *prices)
+
+    path = write(tmp_path / "EURUSD.csv", ["time,local_time,time_utc,open,high,low,close", *lines(bars, row)])
+    check(path, bars, "mid")
+
+
+def test_remarks_above_a_table_are_not_its_header(tmp_path: Path, bars: pd.DataFrame) -> None:
+    row = lambda at, p, v: joined(f"{at:%Y-%m-%d %H:%M}", *p)  # noqa: E731
+    for above in (["# exported by a program", "", "// on a day, at an hour"], []):
+        path = write(tmp_path / "EURUSD.csv", [*above, "#time,open,high,low,close", *lines(bars, row), "x,1,1,1,1"])
+        found = read_candles(path, guess_format(path), "EUR_USD")
+        assert len(found.candles) == len(bars)
+        assert found.quarantine["row"].to_pylist() == [len(above) + 2 + len(bars)]
+
+
 @pytest.mark.parametrize("mark", [",", ";", "\t"])
 def test_a_line_for_excel_above_the_header(tmp_path: Path, bars: pd.DataFrame, mark: str) -> None:
     row = lambda at, p, v: joined(f"{at:%Y-%m-%d %H:%M}", *p, mark=mark)  # noqa: E731
@@ -383,7 +403,7 @@ def test_rows_may_end_with_a_delimiter(tmp_path: Path, bars: pd.DataFrame) -> No
     check(write(tmp_path / "EURUSD.csv", [",".join(["time", *FIELDS]), *lines(bars, row)]), bars, "mid")
     check(write(tmp_path / "EURUSD.csv", [",".join(["time", *FIELDS, ""]), *lines(bars, row)]), bars, "mid")
     write(tmp_path / "EURUSD.csv", [",".join(["time", *FIELDS]), *[line + "7" for line in lines(bars, row)]])
-    with pytest.raises(DataError, match="row 2: 6 cells stand below 5 names .*do not fit together"):
+    with pytest.raises(DataError, match=r"row 2: 6 cells stand below 5 names .*do not fit together"):
         read_candles(tmp_path / "EURUSD.csv", "csv", "EUR_USD")
 
 
