@@ -416,9 +416,9 @@ class _Reading:
                     "instruments or price sides. Import each by itself."
                 )
             raise DataError(
-                f"{self.path}: prices jump {what}, by {100 * jump.size:.1f} percent, and stay there for longer than bad bars do, which "
-                f"{instrument} does not do within a session or over a weekend: another instrument, or another scale, "
-                "begins there. Cut the file there."
+                f"{self.path}: prices jump {what}, by {100 * jump.size:.1f} percent, and stay there for longer than "
+                f"bad bars do. {instrument} does not do so within a session or over a weekend: another instrument, or "
+                "another scale, begins there. Cut the file there."
             )
         if (repeat := self.neighbours.repeat()) is not None:
             raise DataError(
