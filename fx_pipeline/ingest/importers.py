@@ -414,7 +414,8 @@ def _checked(
     own_why = source.clock_why or reader.clock_why
     why = "which its times carry" if source.zoned else own_why
     if given_clock:
-        why = f"as given, and not {source.clock}, {own_why}" if source.clock_why else "as given"
+        differs = source.clock_why and source.clock != given_clock
+        why = f"as given, and not {source.clock}, {own_why}" if differs else "as given"
     return _Read(
         path,
         buckets,

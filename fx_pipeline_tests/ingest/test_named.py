@@ -299,7 +299,8 @@ def test_columns_of_one_named_side(tmp_path: Path, bars: pd.DataFrame, word: str
 
 
 @pytest.mark.parametrize(
-    "name", ["EURUSD_Candlestick_1_M_ASK_08.03.2024.csv", "eurusd-m1-ask-2024-03-08.csv", "EURUSD.ask.csv"]
+    "name",
+    ["EURUSD_Candlestick_1_M_ASK_08.03.2024.csv", "eurusd-m1-ask-2024-03-08.csv", "EURUSD.ask.csv", "EURUSD_Offer.csv"],
 )
 def test_the_name_of_the_file_tells_the_side(tmp_path: Path, bars: pd.DataFrame, name: str) -> None:
     row = lambda at, p, v: joined(f"{at:%d.%m.%Y %H:%M:%S}.000", *p, v)  # noqa: E731
