@@ -12,7 +12,7 @@ from fx_pipeline.market.candles import SIDES
 from fx_pipeline.market.errors import ConfigurationError, DataError
 
 EXPECTED = "time, open, high, low, close and optionally volume, or bid_open .. ask_close"
-Subject = Literal["instrument", "side", "timeframe"]
+Subject = Literal["instrument", "base", "quote", "side", "timeframe"]
 
 _TIME = (
     "time",
@@ -22,9 +22,12 @@ _TIME = (
     "opentime",
     "timeopen",
     "bartime",
+    "starttime",
+    "windowstart",
     "dtyyyymmdd",
     "yyyymmdd",
     "ts",
+    "t",
     "day",
 )
 _VOLUME = ("volume", "tickvolume", "tickvol", "tickqty", "ticks", "vol")
@@ -35,6 +38,8 @@ _TAGS: dict[str, Subject] = {
          "currencypairs", "fxpair", "ccypair", "symbolname", "tickername", "instrumentname", "instrumentid"),
         "instrument",
     ),
+    **dict.fromkeys(("base", "basecurrency", "baseccy", "basesymbol", "fromcurrency", "fromsymbol"), "base"),
+    **dict.fromkeys(("quote", "quotecurrency", "quoteccy", "countercurrency", "tocurrency", "tosymbol"), "quote"),
     **dict.fromkeys(("side", "offerside", "pricetype", "priceside", "quotetype", "bidask"), "side"),
     **dict.fromkeys(("timeframe", "tf", "per", "granularity", "interval"), "timeframe"),
 }  # fmt: skip
@@ -112,7 +117,10 @@ class Columns:
 
 def plain_names(cells: Sequence[str]) -> list[str]:
     """Return the names of a header's cells: in lower case, without what stands around them."""
-    return [" ".join(re.sub(r"^<(.*)>$", r"\1", cell.strip().strip('"').strip()).lower().split()) for cell in cells]
+    return [
+        " ".join(re.sub(r"^<(.*)>$", r"\1", cell.strip().strip('"').strip().lstrip("#")).lower().split())
+        for cell in cells
+    ]
 
 
 def distinct_names(path: Path, names: Sequence[str], row: str = ", row 1") -> list[str]:
@@ -164,8 +172,12 @@ def columns_of(path: Path, names: Sequence[str], row: str = ", row 1") -> Column
             f"publisher. Expected are {EXPECTED}."
         )
     if not times or not complete or partial:
+        short = partial or {*sides} - set(complete)
         missing = sorted(
-            f"{side}_{field}" for side in partial for field in _FIELDS if f"{side}_{field[0]}" not in prices
+            f"{side}_{field}".removeprefix("one_")
+            for side in short
+            for field in _FIELDS
+            if f"{side}_{field[0]}" not in prices
         )
         wrong = "no time column" if not times else f"incomplete {' and '.join(sorted(partial)) or 'price'} columns"
         lacks = f" ({', '.join(missing)} missing)" if missing and times else ""
@@ -252,7 +264,9 @@ def _times(names: Sequence[str]) -> tuple[TimeColumn, ...]:
     return (TimeColumn(names[0], named=False),) if names and _UNNAMED.fullmatch(names[0]) else ()
 
 
-def _rank(column: TimeColumn) -> int:
+def _rank(column: TimeColumn) -> tuple[int, int]:
+    # A column that names its zone before one that does not, and one of a clock that nobody knows last.
+    certain = 1 if not column.zone else 0 if zone_clock(column.zone) is not None else 2
     key = _key(column.name)
     places = [place for place, word in enumerate(_TIME) if key == word]
-    return places[0] if places else len(_TIME)
+    return certain, places[0] if places else len(_TIME)

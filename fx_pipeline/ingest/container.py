@@ -20,6 +20,10 @@ HEAD_BYTES = 65_536
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 _EMPTY_ZIP = b"PK\x05\x06"
 _OTHER = (
+    (_ZIP, "an archive inside another: unpack it first"),
+    (_GZIP, "packed twice: unpack it first"),
+    (b"\x90\x01\x00\x00", "a history file of MetaTrader's own (.hst): export the chart as CSV"),
+    (b"\x91\x01\x00\x00", "a history file of MetaTrader's own (.hst): export the chart as CSV"),
     (b"\xd0\xcf\x11\xe0", "an Excel workbook of the old kind: open it, and save it as CSV"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive: unpack it first"),
     (b"Rar!", "a RAR archive: unpack it first"),

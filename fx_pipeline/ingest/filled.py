@@ -3,7 +3,8 @@
 No bar is ever invented: such rows are left out and counted. What tells them from quiet minutes is the rest of the
 file. In real M1 candles a third to a half of all flat bars stand at the close of the bar before, never five in a row
 and a half percent of all bars at most; an exporter that fills makes nothing but such bars. Real neighbours with the
-same four prices and the same volume are a thousandth of all bars.
+same four prices and the same volume are a thousandth of all bars. In files with volumes, a flat bar at the close before
+without one was filled in.
 """
 
 from typing import NamedTuple, Self
@@ -41,9 +42,9 @@ class Quiet(NamedTuple):
     opened : int
         Other than flat bars that open at the close before.
     repeated : int
-        Other than flat bars that say the bar before again, its volume too.
+        Bars that say the bar before again, its volume too, where they have a volume or are not flat.
     longest : int
-        The longest row of still bars in one block.
+        The longest row of still and repeated bars in one block.
     """
 
     bars: int = 0
@@ -95,10 +96,9 @@ class Filling:
     def needed(self) -> bool:
         """Whether any row can be one that was filled in."""
         quiet = self._quiet
-        if quiet.have_volumes:
-            return bool(quiet.silent or quiet.repeats)
         # A row of them may lie in two blocks.
-        return quiet.only_still or 2 * quiet.longest >= _FROZEN_BARS or quiet.repeats
+        frozen = 2 * quiet.longest >= _FROZEN_BARS
+        return bool(frozen or quiet.repeats or (quiet.silent if quiet.have_volumes else quiet.only_still))
 
     def marks(self, rows: Rows) -> Bool:
         """Return which of a month's rows, sorted by time, were filled in."""
@@ -117,7 +117,7 @@ class Filling:
             filled = still
         else:
             filled = _long_runs(still, _FROZEN_BARS)
-        return filled | same if quiet.repeats else filled
+        return filled | (same if quiet.repeats else _long_runs(same, _FROZEN_BARS))
 
 
 def count_quiet(rows: Rows, backwards: bool) -> tuple[Quiet, Bool]:
@@ -155,30 +155,28 @@ def _count(
     flat = still = silent = volumes = opened = repeated = longest = run = 0
     for place in range(len(opens)):
         volumes += volume[place] > 0
-        at_close = place > 0 and opens[place] == closes[place - 1]
-        if highs[place] == lows[place]:
-            flat += 1
-            if at_close:
-                still += 1
-                run += 1
-                longest = max(longest, run)
-                silent += volume[place] == 0
-                doubtful[place] = True
-            else:
-                run = 0
-            continue
-        run = 0
-        opened += at_close
-        if (
-            place > 0
+        one_price = highs[place] == lows[place]
+        flat += one_price
+        if place == 0 or opens[place] != closes[place - 1]:
+            at_close = False
+        else:
+            at_close = True
+            opened += not one_price
+            still += one_price
+            silent += one_price and volume[place] == 0
+        again = (
+            (volume[place] > 0 or not one_price)
+            and place > 0
             and opens[place] == opens[place - 1]
             and highs[place] == highs[place - 1]
             and lows[place] == lows[place - 1]
             and closes[place] == closes[place - 1]
             and volume[place] == volume[place - 1]
-        ):
-            repeated += 1
-            doubtful[place] = True
+        )
+        repeated += again
+        doubtful[place] = again or (one_price and at_close)
+        run = run + 1 if doubtful[place] else 0
+        longest = max(longest, run)
     return flat, still, silent, volumes, opened, repeated, longest
 
 
@@ -198,7 +196,7 @@ def _mark(
         flat = highs[place] == lows[place]
         still[place] = flat and opens[place] == state[3]
         same[place] = (
-            not flat
+            (volume[place] > 0 or not flat)
             and opens[place] == state[0]
             and highs[place] == state[1]
             and lows[place] == state[2]

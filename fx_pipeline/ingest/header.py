@@ -10,6 +10,8 @@ from typing import NamedTuple
 from fx_pipeline.ingest.container import EmptyFileError
 from fx_pipeline.ingest.text import Block
 
+#: Between the names of a time and four prices.
+_FEWEST_MARKS = 4
 _SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 
@@ -29,6 +31,11 @@ class First(NamedTuple):
     text: str
     row: int
     delimiter: str | None
+
+
+def is_remark(line: str) -> bool:
+    """Whether a line above a table is a remark, and not the names of columns behind a mark."""
+    return line.lstrip('\ufeff "').startswith(("#", "//")) and max(map(line.count, ",;\t|")) < _FEWEST_MARKS
 
 
 def separator(line: str) -> str | None:
@@ -54,7 +61,7 @@ def first_line(path: Path, blocks: Iterator[Block]) -> tuple[First, Iterator[Blo
             text = line.decode()
             if told := separator(text):
                 delimiter = told
-            elif text.strip():
+            elif text.strip() and not is_remark(text):
                 return First(text.strip(), row, delimiter), chain([replace(block, data=data)], blocks)
             data = rest
             row += 1

@@ -7,7 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.ingest.clock import Clock
-from fx_pipeline.market.calendar import DAY_MINUTES, MINUTE_NS, TRADING_WEEK_MINUTES, WEEK_MINUTES, week_minutes
+from fx_pipeline.market.calendar import (
+    DAY_MINUTES,
+    MINUTE_NS,
+    TRADING_WEEK_MINUTES,
+    WEEK_MINUTES,
+    trading_day,
+    week_minutes,
+)
 from fx_pipeline.market.instrument import instrument as find_instrument
 
 Float64 = npt.NDArray[np.float64]
@@ -35,6 +42,20 @@ def opening_minute(instrument: str) -> int | None:
     if base == "BTC":
         return None
     return _BREAK_END if base in _METALS else 0
+
+
+def opening_seen(instrument: str, first_ns: int, last_ns: int, holes: Int64) -> int | None:
+    """Return `opening_minute`, or 0 where a file shows no daily break though it reaches over the time of one.
+
+    Some brokers quote metals through the break, and from Sunday 17:00 on.
+    """
+    opening = opening_minute(instrument)
+    if opening != _BREAK_END or len(Gaps.of(holes).breaks.length):
+        return opening
+    days = np.arange(trading_day(first_ns)[0], trading_day(last_ns)[0] + 1)
+    # Days of one week that follow one another have the break between them; day 0 was a Thursday.
+    within = np.diff((days + 3) // 7) == 0
+    return 0 if (within & (((days[1:] + 3) % 7) < 5)).any() else opening
 
 
 class Gaps(NamedTuple):

@@ -4,14 +4,14 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fx_pipeline.ingest.naming import file_names
+from fx_pipeline.ingest.naming import file_names, side_of
 from fx_pipeline.ingest.sides import Side
 from fx_pipeline.market.candles import SIDES
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
 from fx_pipeline.market.instrument import known_instruments
 
-_SIDE = re.compile(rf"(?<![A-Z])({'|'.join(SIDES).upper()})S?(?![A-Z])")
+_SIDE = re.compile(rf"(?<![A-Z])({'|'.join(SIDES).upper()}|OFFER)S?(?![A-Z])")
 #: What a file itself says that it holds, or None.
 Held = Callable[[Path], str | None]
 
@@ -43,7 +43,7 @@ def named_instruments(path: Path) -> list[str]:
 
 def named_side(path: Path) -> Side | None:
     """Return the price side whose name stands in the file's name as a word, if one does."""
-    found = {side.lower() for name in file_names(path) for side in _SIDE.findall(name.upper())}
+    found = {side_of(side) for name in file_names(path) for side in _SIDE.findall(name.upper())}
     return found.pop() if len(found) == 1 else None
 
 

@@ -1,5 +1,6 @@
 """Parquet and CSV with named columns: a time, and open/high/low/close of one side, or of bid, mid and ask."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -141,6 +142,10 @@ def _tags(columns: Columns, names: Sequence[str], cells: Mapping[str, pa.Array])
     # Columns that say what the rows are: by their name, or because an instrument stands in them.
     used = {*columns.prices.values(), columns.volume, *(column.name for column in columns.times)}
     found: dict[str, str] = {name: subject for name, subject in columns.tags.items() if name in cells}
+    for name in [name for name, subject in found.items() if subject in ("base", "quote")]:
+        # Other columns are called so, too.
+        if not re.fullmatch("[A-Za-z]{3}", _first_value(cells[name])):
+            del found[name]
     for name in names:
         if name not in used and name in cells and instrument_of(_first_value(cells[name])):
             found.setdefault(name, "instrument")

@@ -43,7 +43,7 @@ _WINDOW, _MOVING = 16, 12
 _REPEATS_NEEDED = 4
 #: Prices as integers, in units that no display precision is finer than.
 _STEPS = 1e6
-_LONG_LAG_NS = 5 * 1_440 * MINUTE_NS
+_LONG_LAG_BARS = 1_440
 # Odd numbers without a pattern: multiplication by them spreads the bits.
 _SPREAD = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], np.uint64)
 _BASE = np.uint64(0x9FB21C651E98DF25)
@@ -76,6 +76,11 @@ class Jump(NamedTuple):
     def size(self) -> float:
         """Share of the price."""
         return abs(self.open / self.close - 1)
+
+    def beyond(self, limit: float) -> bool:
+        """Whether it is too large for the time that it took, where `limit` is for a session."""
+        gap = (self.after_ns - self.before_ns) // MINUTE_NS
+        return self.size > limit * (1 if gap <= _SESSION else _OVER_WEEKEND if gap <= _WEEKEND else _OVER_MONTH)
 
 
 class Verdict(NamedTuple):
@@ -176,6 +181,7 @@ class _Side:
         self._wild: list[int] = []
         self._hashes: list[UInt64] = []
         self._hash_times: list[Int64] = []
+        self._hash_places: list[Int64] = []
 
     def add(self, time: Int64, fields: Sequence[Float64]) -> None:
         jumps, wild = np.empty(_MOST_JUMPS, np.int64), np.empty(_MOST_JUMPS, np.int64)
@@ -195,6 +201,7 @@ class _Side:
         self._wild += time[wild[: min(counts[1], _MOST_JUMPS - len(self._wild))]].tolist()
         self._hashes.append(hashes[: counts[2]].copy())
         self._hash_times.append(time[hashed[: counts[2]]])
+        self._hash_places.append(hashed[: counts[2]] + self._bars)
         self._bars += len(time)
         self._before_ns, self._before_close = int(time[-1]), float(fields[3][-1])
 
@@ -230,18 +237,21 @@ class _Side:
         return kept
 
     def repeat(self) -> Repeat | None:
-        hashes, times = np.concatenate(self._hashes), np.concatenate(self._hash_times)
+        hashes = np.concatenate(self._hashes)
         order = np.argsort(hashes, kind="stable")
         again = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
         if len(again) < _REPEATS_NEEDED:
             return None
-        first, second = times[order[again]], times[order[again + 1]]
-        lags, counts = np.unique(second - first, return_counts=True)
+        places, times = np.concatenate(self._hash_places), np.concatenate(self._hash_times)
+        first, second = order[again], order[again + 1]
+        lags, counts = np.unique(places[second] - places[first], return_counts=True)
         for lag in lags[counts >= _REPEATS_NEEDED].tolist():
-            block = np.sort(second[second - first == lag])
+            block = places[second] - places[first] == lag
             # What comes again before it has ended is a pattern, as in a made-up file, and no copy.
-            if lag >= _LONG_LAG_NS or lag > block[-1] - block[0]:
-                return Repeat(int(block[0] - lag), int(block[0]), int(block[-1]))
+            if lag >= _LONG_LAG_BARS or lag > np.ptp(places[second][block]):
+                return Repeat(
+                    int(times[first][block].min()), int(times[second][block].min()), int(times[second][block].max())
+                )
         return None
 
 
@@ -253,17 +263,22 @@ def _apart(jumps: list[Jump], bars: int, limit: float) -> tuple[list[tuple[int, 
     while number < len(jumps):
         jump = jumps[number]
         back = jumps[number + 1] if number + 1 < len(jumps) else None
-        if back is not None and back.place - jump.place <= _FEW_BARS and abs(back.open / jump.close - 1) <= 2 * limit:
+        if back is not None and not (
+            back.place - jump.place <= _FEW_BARS
+            and abs(back.open / jump.close - 1) <= 2 * limit
+            and (jump.beyond(limit) or back.beyond(limit))
+        ):
+            back = None
+        if back is not None:
             apart.append((jump.after_ns, back.after_ns))
             number += 1
-        elif bars < _LONG_BARS:
-            return apart, jump
-        elif number == 0 and jump.place <= _FEW_BARS:
-            apart.append((_FIRST_NS, jump.after_ns))
-        elif back is None and bars - jump.place <= _FEW_BARS:
-            apart.append((jump.after_ns, _LAST_NS))
-        else:
-            return apart, jump
+        elif jump.beyond(limit):
+            if bars >= _LONG_BARS and number == 0 and jump.place <= _FEW_BARS:
+                apart.append((_FIRST_NS, jump.after_ns))
+            elif bars >= _LONG_BARS and number + 1 == len(jumps) and bars - jump.place <= _FEW_BARS:
+                apart.append((jump.after_ns, _LAST_NS))
+            else:
+                return apart, jump
         number += 1
     return apart, None
 
@@ -296,16 +311,10 @@ def _look(
         open_, high, low, close = opens[place], highs[place], lows[place], closes[place]
         last = before[3]
         # NaN before the first bar.
-        if abs(open_ - last) > limit * last:
-            gap = steps[place] // MINUTE_NS
-            if (
-                (gap <= _SESSION)
-                or (gap <= _WEEKEND and abs(open_ - last) > _OVER_WEEKEND * limit * last)
-                or (gap <= _MONTH and abs(open_ - last) > _OVER_MONTH * limit * last)
-            ):
-                if jump_count < len(jumps):
-                    jumps[jump_count] = place
-                jump_count += 1
+        if abs(open_ - last) > limit * last and steps[place] <= _MONTH * MINUTE_NS:
+            if jump_count < len(jumps):
+                jumps[jump_count] = place
+            jump_count += 1
         top, bottom = max(open_, close), min(open_, close)
         if high - top > _WICK_JUMPS * limit * top or bottom - low > _WICK_JUMPS * limit * bottom:
             if wild_count < len(wild):

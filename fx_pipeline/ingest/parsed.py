@@ -187,13 +187,14 @@ def unreadable_rows(parsed: Parsed) -> dict[int, str]:
     return reasons | {int(index): "volume cannot be read" for index in np.flatnonzero(no_volume & ~no_time)}
 
 
-def unreadable_cells(parsed: Parsed) -> dict[int, str]:
-    """Return what stands there, by row number of the block, in rows that cannot be split or have an unreadable cell."""
-    found = dict(parsed.broken)
+def unreadable_cells(parsed: Parsed) -> dict[int, tuple[str, str]]:
+    """Return what stands there, and why it cannot be read, by row number of the block."""
+    found = {row: (text, "wrong number of cells") for row, text in parsed.broken.items()}
     for name, array in parsed.prices.items():
         if name.endswith("_o"):
             odd = np.flatnonzero(np.isnan(array)).tolist()
-            found |= {int(parsed.row[index]): parsed.texts.get(index, "a price is not a number") for index in odd}
+            reason = "a price is not a number"
+            found |= {int(parsed.row[index]): (parsed.texts.get(index, ""), reason) for index in odd}
     for index, reason in parsed.unreadable.items():
-        found[int(parsed.row[index])] = parsed.texts.get(index, reason)
+        found[int(parsed.row[index])] = (parsed.texts.get(index, ""), reason)
     return found

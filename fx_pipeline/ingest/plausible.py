@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fx_pipeline.ingest.clock import NO_TIME, Clock
-from fx_pipeline.ingest.hours import BreakFound, daily_break, fitting_break, opening_minute
+from fx_pipeline.ingest.hours import BreakFound, daily_break, fitting_break
 from fx_pipeline.market.calendar import MINUTE_NS, TRADING_WEEK_MINUTES, WEEK_MINUTES, trading_week, week_minutes
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.levels import plausible_range, typical_price
@@ -58,7 +58,7 @@ def clock_evidence(local_ns: Int64) -> Int64:
     return np.unique(stretches[changes]) * (_BUCKET_MINUTES * MINUTE_NS)
 
 
-def check_clock(name: str, instrument: str, local_ns: Int64, clock: Clock, zoned: bool = False) -> int:
+def check_clock(name: str, opening: int | None, local_ns: Int64, clock: Clock, zoned: bool = False) -> int:
     """Refuse a clock under which bars lie in the instrument's weekend (Friday 17:00 to Sunday 17:00 New York; metals
     open on Sunday at 18:00).
 
@@ -67,6 +67,8 @@ def check_clock(name: str, instrument: str, local_ns: Int64, clock: Clock, zoned
 
     Parameters
     ----------
+    opening : int or None
+        `hours.opening_seen`.
     local_ns : (N,) int64
         `clock_evidence` of the wall-clock times as they stand in the file.
     clock : Clock
@@ -84,7 +86,6 @@ def check_clock(name: str, instrument: str, local_ns: Int64, clock: Clock, zoned
     DataError
         If weekends have bars in them; the message names the offset that would fit.
     """
-    opening = opening_minute(instrument)
     if opening is None:
         return 0
     said = _weekends(clock.to_utc(local_ns), opening)

@@ -16,7 +16,15 @@ import pyarrow.compute as pc
 from fx_pipeline.ingest.buckets import Buckets, months_of
 from fx_pipeline.ingest.clock import NO_TIME, Clock
 from fx_pipeline.ingest.filled import Filling, Quiet
-from fx_pipeline.ingest.hours import BreakFound, Stamped, Stamps, other_shifts, stamp_evidence
+from fx_pipeline.ingest.hours import (
+    BreakFound,
+    Stamped,
+    Stamps,
+    opening_minute,
+    opening_seen,
+    other_shifts,
+    stamp_evidence,
+)
 from fx_pipeline.ingest.judge import IMPORT_QUARANTINE_SCHEMA, TWICE, Judged, judge, refused_rows, settle
 from fx_pipeline.ingest.neighbours import Neighbours
 from fx_pipeline.ingest.parsed import Parsed, Source, unreadable_cells
@@ -175,8 +183,11 @@ def read_file(
         raise DataError(f"{state.timeless_rows()} Without those rows, {error}") from error
     check_level(str(path), instrument, float(np.nanmedian(state.levels)) if state.levels else float("nan"))
     local_ns = np.unique(joined([*state.evidence, *([] if state.left_out else state.doubtful_evidence)]))
+    opening = opening_minute(instrument)
+    if steps.first is not None and steps.last is not None:
+        opening = opening_seen(instrument, steps.first, steps.last, steps.holes)
     evidence = Evidence(
-        check_clock(str(path), instrument, local_ns, clock, source.zoned),
+        check_clock(str(path), opening, local_ns, clock, source.zoned),
         check_break(str(path), instrument, steps.holes, clock, source.zoned),
         other_shifts(instrument, steps.holes),
         stamp_evidence(instrument, steps.holes, state.neighbours.minutes()),
@@ -251,7 +262,7 @@ class _Block(NamedTuple):
     lines: int
     rows: int
     last_row: int
-    unreadable: dict[int, str]
+    unreadable: dict[int, tuple[str, str]]
     timeless: int
     first_timeless: tuple[int, str | None]
     at_weekends: int
@@ -279,15 +290,15 @@ class _Block(NamedTuple):
 class _Unreadable:
     # Rows of which a cell cannot be read: how many, the first and the last of them.
     count: int = 0
-    first: tuple[int, str] = (1, "")
+    first: tuple[int, str, str] = (1, "", "")
     last: tuple[int, str] = (0, "")
 
-    def add(self, rows: Mapping[int, str]) -> None:
+    def add(self, rows: Mapping[int, tuple[str, str]]) -> None:
         if rows:
             first, last = min(rows), max(rows)
             if not self.count:
-                self.first = (first, rows[first])
-            self.last = (last, rows[last])
+                self.first = (first, *rows[first])
+            self.last = (last, rows[last][0])
             self.count += len(rows)
 
 
@@ -355,10 +366,11 @@ class _Reading:
         if not self.rows:
             raise DataError(f"{self.path} holds a header and no rows: export or download it again.")
         if 2 * self.unreadable.count > self.rows or not self.last_row:
-            first, text = self.unreadable.first
+            first, text, reason = self.unreadable.first
+            shown = f"{reason}: {text[:80]!r}" if text else reason
             raise DataError(
                 f"{self.path}: {self.unreadable.count:,} of {self.rows:,} rows cannot be read, the first in row "
-                f"{first} ({text[:80]!r}). Rows should look like {self.expected}; check --format."
+                f"{first} ({shown}). Rows should look like {self.expected}; check --format."
             )
 
     def settle(self, buckets: Buckets) -> Steps:
@@ -404,9 +416,9 @@ class _Reading:
                     "instruments or price sides. Import each by itself."
                 )
             raise DataError(
-                f"{self.path}: prices jump {what}, by {100 * jump.size:.1f} percent, and stay there, which "
-                f"{instrument} does not do within a session or over a weekend: another instrument, or another scale, "
-                "begins there. Cut the file there."
+                f"{self.path}: prices jump {what}, by {100 * jump.size:.1f} percent, and stay there for longer than "
+                f"bad bars do. {instrument} does not do so within a session or over a weekend: another instrument, or "
+                "another scale, begins there. Cut the file there."
             )
         if (repeat := self.neighbours.repeat()) is not None:
             raise DataError(

@@ -1,13 +1,17 @@
 """What the rows of a file say they are, against what they are taken for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fx_pipeline.ingest.naming import instrument_of, side_of
 from fx_pipeline.market.errors import DataError
 
-_MEANINGS = {"instrument": instrument_of, "side": side_of, "timeframe": lambda text: None}
-_SEVERAL = {"instrument": "instruments", "side": "price sides", "timeframe": "time frames"}
+_MEANINGS: dict[str, Callable[[str], str | None]] = {"instrument": instrument_of, "side": side_of}
+_SEVERAL = {
+    "instrument": "instruments", "base": "base currencies", "quote": "quote currencies", "side": "price sides",
+    "timeframe": "time frames",
+}  # fmt: skip
 
 
 @dataclass
@@ -39,7 +43,7 @@ class Said:
         for column, rows in values.items():
             subject = self.tags[column]
             for value, row in sorted(rows.items(), key=lambda item: item[1]):
-                meaning = _MEANINGS[subject](value) or value.upper()
+                meaning = _MEANINGS.get(subject, str.upper)(value) or value.upper()
                 first = self._first.setdefault(column, (meaning, value, above + row))
                 if meaning != first[0]:
                     raise DataError(
@@ -48,7 +52,9 @@ class Said:
                         "each part by itself."
                     )
         for column, (meaning, value, row) in self._first.items():
-            if self.tags[column] == "instrument" and meaning not in ("", self.instrument):
+            base, quote = self.instrument.split("_")
+            held = {"instrument": self.instrument, "base": base, "quote": quote}.get(self.tags[column])
+            if held is not None and meaning not in ("", held):
                 raise DataError(
                     f"{self.path}, row {row}: the column {column!r} says {value!r}, and the file is read as "
                     f"{self.instrument}: give --instrument or rename the file if the column is right, take the column "

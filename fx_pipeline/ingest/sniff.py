@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from fx_pipeline.ingest import dukascopy, histdata, metatrader, named
 from fx_pipeline.ingest.columns import is_header, plain_names
 from fx_pipeline.ingest.container import EmptyFileError, is_report, read_head
-from fx_pipeline.ingest.header import separator
+from fx_pipeline.ingest.header import is_remark, separator
 from fx_pipeline.ingest.naming import instrument_of
 from fx_pipeline.ingest.quotes import split_cells, usual_delimiter
 from fx_pipeline.ingest.text import text_encoding
@@ -74,7 +74,7 @@ def _first_lines(head: bytes) -> list[str]:
     if encoding is None:
         return []
     lines = head.decode(encoding, errors="replace").splitlines()
-    return [line.strip() for line in lines if line.strip() and separator(line) is None][:_LINES]
+    return [line.strip() for line in lines if line.strip() and separator(line) is None and not is_remark(line)][:_LINES]
 
 
 def _by_lines(lines: list[str]) -> Format | None:

@@ -28,6 +28,8 @@ _SECONDS_NEEDED = 12
 #: Gaps from here on are kept: daily breaks, weekends and holes.
 HOLE_MINUTES = 30
 _SHOWN = 4
+# Columns of a run: its first two bars, its last two, its shortest step, and its steps.
+_RUN = 6
 _REST_NEEDED = 12
 
 
@@ -36,13 +38,16 @@ class Coarse(NamedTuple):
 
     Attributes
     ----------
-    first, last : int
-        Opens of its first and its last bar, nanoseconds.
+    first, second, last_but_one, last : int
+        Opens of its bars, nanoseconds. The first can be the last one of what stands before it, and the last the first
+        of what follows.
     seconds : int
         Length of a bar.
     """
 
     first: int
+    second: int
+    last_but_one: int
     last: int
     seconds: int
 
@@ -67,8 +72,9 @@ class Steps:
         self._counts: Counter[int] = Counter()
         self._runs: list[Int64] = []
         self._holes: list[Int64] = []
-        # By multiple, and for steps below a minute: steps of the run that is open, its first bar, its shortest step.
-        self._open = np.zeros((len(_MULTIPLES) + 1, 3), np.int64)
+        # By multiple, and for steps below a minute: steps of the run that is open, its first bar and its second,
+        # the last but one, its shortest step.
+        self._open = np.zeros((len(_MULTIPLES) + 1, 5), np.int64)
 
     def add(self, time_ns: Int64) -> None:
         """Count a stretch of bar opens, (N,) int64, sorted and unique, later than all before."""
@@ -83,13 +89,13 @@ class Steps:
         self._counts[MINUTE_NS] += len(steps) - int(counts.sum())
         self._counts.update(dict(zip(others.tolist(), counts.tolist(), strict=True)))
         if len(others):
-            runs = np.empty((len(steps) + 1, 4), np.int64)
+            runs = np.empty((len(steps) + 1, _RUN), np.int64)
             self._runs.append(runs[: _runs(known, self._open, runs)].copy())
             wide = np.flatnonzero(steps >= HOLE_MINUTES * MINUTE_NS)
             self._holes.append(np.stack([known[wide], known[wide + 1]]))
         else:
             # Bars one minute apart end whatever run there was.
-            runs = np.empty((len(self._open), 4), np.int64)
+            runs = np.empty((len(self._open), _RUN), np.int64)
             self._runs.append(runs[: _close(self._open, int(known[0]), runs)].copy())
 
     @property
@@ -104,17 +110,18 @@ class Steps:
 
     def coarse(self) -> list[Coarse]:
         """Return the stretches whose bars are longer than a minute, or shorter, in order; none overlap."""
-        rest = np.empty((len(self._open), 4), np.int64)
+        rest = np.empty((len(self._open), _RUN), np.int64)
         last = 0 if self.last is None else self.last
-        found = np.concatenate([np.empty((0, 4), np.int64), *self._runs, rest[: _close(self._open.copy(), last, rest)]])
+        rest = rest[: _close(self._open.copy(), last, rest)]
+        found = np.concatenate([np.empty((0, _RUN), np.int64), *self._runs, rest])
         parts: list[Coarse] = []
         # The longest bars first: a stretch of H1 is one of M5 too.
-        for first, end, step, _ in sorted(found.tolist(), key=lambda run: (-run[2], run[0])):
+        for first, second, before, end, step, _ in sorted(found.tolist(), key=lambda run: (-run[4], run[0])):
             for start, stop in _without(first, end, parts):
-                whole = (start, stop) == (first, end)
                 # What is left beside coarser bars must be evidence by itself.
-                if whole or (stop - start) // step >= _REST_NEEDED:
-                    parts.append(Coarse(start, stop, step // 10**9))
+                if (start, stop) == (first, end) or (stop - start) // step >= _REST_NEEDED:
+                    after = second if start == first else start + step
+                    parts.append(Coarse(start, after, before if stop == end else stop - step, stop, step // 10**9))
         return sorted(parts)
 
     def check(self, name: str, row_of: RowOf | None = None) -> None:
@@ -138,7 +145,9 @@ class Steps:
         if parts and self._counts[MINUTE_NS] >= _FEWEST_BARS:
             raise DataError(f"{name} is not M1 throughout: {self._said(parts, row_of)}.")
         seconds = max(self._counts, key=lambda step: (self._counts[step], -step)) / 1e9
-        if seconds != 60:
+        # Where minutes are only missing, steps of all lengths are there.
+        whole = sum(count for step, count in self._counts.items() if step % (seconds * 1e9) == 0)
+        if seconds != 60 and (seconds < 60 or 2 * whole > sum(self._counts.values())):
             raise DataError(
                 f"{name} holds {frame_name(seconds)} bars (most are {seconds:g} seconds apart), not M1: import M1 "
                 "candles."
@@ -152,15 +161,16 @@ class Steps:
             return f"{pd.Timestamp(time_ns):%Y-%m-%d %H:%M}" + (f" (row {row})" if row is not None else "")
 
         if len(parts) == 1 and parts[0].first == self.first:
-            # The last bar of the run begins what comes after it.
             (part,) = parts
-            before = part.last - part.seconds * 10**9
-            return f"{part.name} bars up to {at(before)}, M1 from {at(part.last)} UTC on: cut the file there"
+            return f"{part.name} bars up to {at(part.last_but_one)}, M1 from {at(part.last)} UTC on: cut the file there"
         if len(parts) == 1 and parts[0].last == self.last:
             (part,) = parts
-            after = part.first + part.seconds * 10**9
-            return f"M1 bars up to {at(part.first)}, {part.name} from {at(after)} UTC on: cut the file there"
-        shown = "; ".join(f"{part.name} bars from {at(part.first)} to {at(part.last)}" for part in parts[:_SHOWN])
+            return f"M1 bars up to {at(part.first)}, {part.name} from {at(part.second)} UTC on: cut the file there"
+        shown = "; ".join(
+            f"{part.name} bars from {at(part.first if part.first == self.first else part.second)} to "
+            f"{at(part.last if part.last == self.last else part.last_but_one)}"
+            for part in parts[:_SHOWN]
+        )
         more = f" and {len(parts) - _SHOWN} more parts" if len(parts) > _SHOWN else ""
         begin = [part.last for part in parts if part.last != self.last][:_SHOWN]
         if parts[0].first != self.first:
@@ -183,7 +193,7 @@ def _without(first: int, end: int, parts: list[Coarse]) -> list[tuple[int, int]]
 
 @numba.njit(cache=True, nogil=True)
 def _runs(time: Int64, state: Int64, found: Int64) -> int:
-    # Runs of steps that are multiples of some minutes, or below one: rows of (first, last, shortest step, steps).
+    # Runs of steps that are multiples of some minutes, or below one.
     count = 0
     running = True
     for place in range(1, len(time)):
@@ -202,15 +212,17 @@ def _runs(time: Int64, state: Int64, found: Int64) -> int:
                 running = True
                 if state[number, 0] == 0:
                     state[number, 1] = time[place - 1]
-                    state[number, 2] = step
+                    state[number, 2] = time[place]
+                    state[number, 4] = step
                 state[number, 0] += 1
-                state[number, 2] = min(state[number, 2], step)
+                state[number, 3] = time[place - 1]
+                state[number, 4] = min(state[number, 4], step)
             elif state[number, 0]:
                 if state[number, 0] >= needed and count < len(found):
-                    found[count, 0] = state[number, 1]
-                    found[count, 1] = time[place - 1]
-                    found[count, 2] = state[number, 2]
-                    found[count, 3] = state[number, 0]
+                    found[count, :3] = state[number, 1:4]
+                    found[count, 3] = time[place - 1]
+                    found[count, 4] = state[number, 4]
+                    found[count, 5] = state[number, 0]
                     count += 1
                 state[number, 0] = 0
     return count
@@ -222,7 +234,7 @@ def _close(state: Int64, last: int, found: Int64) -> int:
     count = 0
     for number, enough in enumerate(needed):
         if state[number, 0] >= enough:
-            found[count] = state[number, 1], last, state[number, 2], state[number, 0]
+            found[count] = *state[number, 1:4], last, state[number, 4], state[number, 0]
             count += 1
         state[number, 0] = 0
     return count

@@ -46,6 +46,7 @@ _DIGITS = re.compile(r"^\d{1,6}$")
 _DATE = re.compile(r"^(?:\d{8}|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4})$")
 _DAY_ALONE = re.compile(r"(?i)^(?:\d{1,2}[ -])?[a-z]{3,9}\.?[ ,-]+\d{1,4}(?:,? \d{4})?$")
 _MIDNIGHT = r"[ T]+0?0:00(?::00(?:\.0+)?)?$"
+_ZONE_WORD = re.compile(r"\d ?(?:[A-Z]{2,5}T|[A-Za-z]+/[A-Za-z_/]+)$")
 _SERIAL = re.compile(r"^[34567]\d{4}(?:\.\d+)?$")
 #: Of the rows with a date that can be read in two ways, at least this share must show the order.
 _SHARE_OF_PROOF = 0.01
@@ -167,6 +168,11 @@ def time_form(
         if _share(united, rule[0]) > 0:
             tails.append(rule)
             united = _rewritten(united, [rule])
+    if _share(united, _ZONE_WORD.pattern) > 0.5:
+        raise DataError(
+            f"{path}: times like {_first(cells[columns[-1].name])!r} end with the name of a zone, which tells no "
+            "offset: write the offset (-05:00), or leave the zone out and give it as --utc-offset (America/New_York)."
+        )
     rules = (*dates, *clocks, *_PADS, *tails, *(_NOON if half_days else ()))
     zoned = _share(united, OFFSET.pattern) > 0
     form = TimeForm(path, columns, rules, zoned=zoned, assumptions=assumptions)

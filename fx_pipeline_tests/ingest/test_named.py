@@ -219,6 +219,8 @@ def test_a_mistyped_date_proves_nothing(tmp_path: Path, mids: pd.DataFrame) -> N
         ("45296.7916{}", "Excel's day numbers"),
         ("19:0{}", "the column 'time' lacks the date"),
         ("2024-03-08", "the column 'time' lacks the time of the day"),
+        ("2024-03-08 19:0{} EST", "end with the name of a zone, which tells no offset"),
+        ("20240308 19:00:0{} US/Eastern", "end with the name of a zone, which tells no offset"),
     ],
 )
 def test_times_that_cannot_be_read_are_named(tmp_path: Path, time: str, says: str) -> None:
@@ -256,7 +258,7 @@ def test_decimal_commas_between_commas_are_named(tmp_path: Path, bars: pd.DataFr
 
 def test_cells_are_shown_as_they_stand_in_the_file(tmp_path: Path) -> None:
     path = write(tmp_path / "EURUSD.csv", ["time;open;high;low;close", *["2024-03-08 19:00;1,2.3;?;1;1"] * 3])
-    with pytest.raises(DataError, match=re.escape("('2024-03-08 19:00;1,2.3;?;1;1'")):
+    with pytest.raises(DataError, match=re.escape("(a price is not a number: '2024-03-08 19:00;1,2.3;?;1;1')")):
         read_candles(path, "csv", "EUR_USD")
 
 
@@ -297,7 +299,8 @@ def test_columns_of_one_named_side(tmp_path: Path, bars: pd.DataFrame, word: str
 
 
 @pytest.mark.parametrize(
-    "name", ["EURUSD_Candlestick_1_M_ASK_08.03.2024.csv", "eurusd-m1-ask-2024-03-08.csv", "EURUSD.ask.csv"]
+    "name",
+    ["EURUSD_Candlestick_1_M_ASK_08.03.2024.csv", "eurusd-m1-ask-2024-03-08.csv", "EURUSD.ask.csv", "EURUSD_Offer.csv"],
 )
 def test_the_name_of_the_file_tells_the_side(tmp_path: Path, bars: pd.DataFrame, name: str) -> None:
     row = lambda at, p, v: joined(f"{at:%d.%m.%Y %H:%M:%S}.000", *p, v)  # noqa: E731
@@ -365,6 +368,24 @@ def test_an_index_without_a_name(tmp_path: Path, bars: pd.DataFrame) -> None:
         DataError, match=r"EURUSD\.csv, row 1: no time column: the first column has no name\. Call it time"
     ):
         read_candles(path, "csv", "EUR_USD")
+
+
+def test_a_column_that_names_its_zone_comes_first(tmp_path: Path, bars: pd.DataFrame) -> None:
+    def row(at: pd.Timestamp, prices: list[str], volume: int) -> str:
+        here = at + pd.Timedelta(hours=2)
+        return joined(f"{here:%Y-%m-%d %H:%M}", f"{here:%H:%M}", f"{at:%Y-%m-%d %H:%M}", *prices)
+
+    path = write(tmp_path / "EURUSD.csv", ["time,local_time,time_utc,open,high,low,close", *lines(bars, row)])
+    check(path, bars, "mid")
+
+
+def test_remarks_above_a_table_are_not_its_header(tmp_path: Path, bars: pd.DataFrame) -> None:
+    row = lambda at, p, v: joined(f"{at:%Y-%m-%d %H:%M}", *p)  # noqa: E731
+    for above in (["# exported by a program", "", "// on a day, at an hour"], []):
+        path = write(tmp_path / "EURUSD.csv", [*above, "#time,open,high,low,close", *lines(bars, row), "x,1,1,1,1"])
+        found = read_candles(path, guess_format(path), "EUR_USD")
+        assert len(found.candles) == len(bars)
+        assert found.quarantine["row"].to_pylist() == [len(above) + 2 + len(bars)]
 
 
 @pytest.mark.parametrize("mark", [",", ";", "\t"])

@@ -88,6 +88,20 @@ def test_several_sides_or_time_frames_are_refused(write: Write, mids: pd.DataFra
         read_candles(path, "csv", "EUR_USD")
 
 
+@pytest.mark.parametrize(("first", "second"), [("base", "quote"), ("Base Currency", "Quote Currency")])
+def test_the_two_currencies_may_stand_apart(write: Write, mids: pd.DataFrame, first: str, second: str) -> None:
+    frame = mids.head(60)
+    path = write("EURUSD.csv", frame.assign(**{first: "EUR", second: "USD"}))
+    assert len(read_candles(path, "csv", "EUR_USD").candles) == 60
+    with pytest.raises(DataError, match="says 'EUR', and the file is read as GBP_USD"):
+        read_candles(path, "csv", "GBP_USD")
+    path = write("EURUSD.csv", frame.assign(**{first: ["EUR"] * 40 + ["GBP"] * 20, second: "USD"}))
+    with pytest.raises(DataError, match=r"several base currencies: .*'EUR' in row 2 and 'GBP' in row 42"):
+        read_candles(path, "csv", "EUR_USD")
+    path = write("EURUSD.csv", frame.assign(**{second: 7.5}))
+    assert len(read_candles(path, "csv", "EUR_USD").candles) == 60
+
+
 def test_a_column_tells_the_side(write: Write, mids: pd.DataFrame) -> None:
     path = write("EURUSD.csv", mids.head(60).assign(offer_side="ASK"))
     found = read_candles(path, "csv", "EUR_USD")
