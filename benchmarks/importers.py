@@ -29,7 +29,7 @@ from fx_pipeline.ingest.importers import import_files, read_candles
 from fx_pipeline.ingest.layout import paper_store
 from fx_pipeline.market.calendar import MINUTE_NS, is_open
 from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS, SIDES
-from fx_pipeline.market.costs import LONDON_SPREAD_PIPS, SPREAD_SHAPE
+from fx_pipeline.market.spreads import LONDON_SPREAD_PIPS, SPREAD_SHAPE
 
 ROWS = 1_330_000
 INSTRUMENT = "EUR_USD"

@@ -6,7 +6,8 @@ of its own, the client another. The peer is a bare uvicorn application on the br
 
 Prints `orders_per_s` and `p99_ms`, with `p50_ms`, `fsync_ms` (the disk alone), `cpu_share` (of the broker's core),
 `serial_orders_per_s` (one connection), `share_of_http_limit` (the broker's rate over the peer's) and `http_p99_ms`
-(the peer's).
+(the peer's). And of an account with 160,000 transactions, `page_ms`, `slowest_read_ms`, `stall_ms`, `quiet_ms` and
+`restart_mib`, as `benchmarks.paper_broker_history` says.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ import orjson
 import uvicorn
 
 from benchmarks.measure import report, wants_json
+from benchmarks.paper_broker_history import TRANSACTIONS, history_figures, make_history
 
 TOKEN = "benchmark"
 CONNECTIONS, ORDERS, ROUNDS = 8, 2_000, 5
@@ -106,10 +108,16 @@ def serve(app: Callable[[], uvicorn.Config], pipe: Connection, core: int | None)
         loop = asyncio.get_running_loop()
 
         def answer() -> None:
-            if pipe.recv() == "stop":
+            try:
+                message = pipe.recv()
+            except EOFError:
+                # The benchmark is gone.
+                message = "gone"
+            if message in ("stop", "gone"):
                 server.should_exit = True
                 loop.remove_reader(pipe.fileno())
-            pipe.send(time.process_time())
+            if message != "gone":
+                pipe.send(time.process_time())
 
         loop.add_reader(pipe.fileno(), answer)
         pipe.send(listener.getsockname()[1])
@@ -180,6 +188,7 @@ class Server:
         if not self._pipe.poll(60):
             raise SystemExit("the server did not start: look at the lines above.")
         self.port = self._pipe.recv()
+        self.process: int | None = self._process.pid
 
     def cpu_s(self) -> float:
         """CPU seconds that it has used."""
@@ -278,6 +287,11 @@ def main() -> None:
                 cpu_s, wall = cpu_s + used, wall + wall_s
         broker.stop()
         peer.stop()
+        long = folder / "long"
+        make_history(long, _START, TRANSACTIONS)
+        broker = Server(broker_config(long), theirs)
+        history = history_figures(broker.port, broker.process or 0, TOKEN)
+        broker.stop()
     rate = ORDERS / statistics.median(times["paper broker"])
     percentiles = statistics.quantiles(latencies, n=100)
     report(
@@ -292,6 +306,7 @@ def main() -> None:
             "cpu_share": round(cpu_s / wall, 3),
             "serial_orders_per_s": round(ORDERS // 10 / statistics.median(serial_s)),
             "share_of_http_limit": round(rate * statistics.median(times["constant reply"]) / ORDERS, 4),
+            **history,
         },
         as_json,
     )

@@ -6,17 +6,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from fx_pipeline.market.errors import FxPipelineError
+from fx_pipeline.progress_display import plain
 
 app = typer.Typer(
     help="From OANDA candles to validated forex trading agents.",
@@ -30,7 +30,7 @@ errors = Console(stderr=True)
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Print the project's own errors as one line and leave with status 2; anything else keeps its traceback."""
+    """Print the project's own errors as one line and leave with their status; anything else keeps its traceback."""
     try:
         yield
     except Exception as error:
@@ -44,8 +44,8 @@ def clear_errors() -> Iterator[None]:
             cause = _of_the_disk(error)
         if cause is None:
             raise
-        errors.print(f"[red]error:[/] {escape(str(cause))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from error
+        plain(errors, str(cause), "error: ", "red")
+        raise typer.Exit(cause.status) from error
 
 
 def _of_the_disk(error: Exception) -> FxPipelineError | None:
@@ -65,7 +65,7 @@ def import_progress(title: str) -> Iterator[Callable[[float], None] | None]:
     if not errors.is_terminal:
         yield None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors, transient=True) as bar:
         task = bar.add_task(title, total=1.0)
         yield lambda share: bar.update(task, completed=share)
@@ -76,7 +76,7 @@ def clear_leftovers(data_dir: Path) -> None:
     from fx_pipeline.market.atomic import remove_leftovers
 
     for leftover in remove_leftovers(data_dir):
-        console.print(f"removed what a killed process left: {leftover}")
+        plain(console, f"removed what a killed process left: {leftover}")
 
 
 @app.command("import")
@@ -96,53 +96,44 @@ def import_(
         ),
     ] = None,
     side: Annotated[str | None, typer.Option(help="The price side of a file that has one: mid, bid or ask.")] = None,
+    bar_time: Annotated[
+        str | None, typer.Option(help="What the times of the files are: the open of a bar (assumed) or its end.")
+    ] = None,
+    leave_out_weekends: Annotated[
+        bool, typer.Option("--leave-out-weekends", help="Leave out bars at FX weekends, which some publishers have.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
-    """Put real candles into the paper server's store, from which they travel the same road as OANDA's."""
+    """Put real candles into the paper server's store, from which they travel the same road as OANDA's.
+
+    Whatever was assumed of the files is said, with the evidence; a file that contradicts it is refused.
+
+    --json prints instrument, side (bid, mid, ask, or "bid and ask"), clock, timeframe, stamped (open or end: what the
+    files' times were taken for), candles, quarantined, filled_in (rows of minutes without a tick, left out), costs
+    (quoted, or modelled) and assumptions, a list of sentences.
+    """
     with clear_errors():
-        from fx_pipeline.ingest.importers import common_instrument, import_files
-        from fx_pipeline.market.errors import DataError
+        from fx_pipeline.import_command import run_import, show_import
         from fx_pipeline.settings import load_settings
 
-        for path in files:
-            if not path.is_file():
-                raise DataError(f"{path} is not a file.")
-        name = common_instrument(files, instrument)
         with import_progress(", ".join(path.name for path in files)) as progress:
-            report = import_files(
+            report = run_import(
                 files,
-                name,
-                format,  # type: ignore[arg-type]
                 load_settings().data_dir,
-                utc_offset=utc_offset,
-                side=side,  # type: ignore[arg-type]
-                now_ns=time.time_ns(),
-                progress=progress,
+                instrument,
+                format,
+                utc_offset,
+                side,
+                bar_time,
+                time.time_ns(),
+                progress,
+                leave_out_weekends,
             )
-        table = Table(show_header=False, box=None)
-        for label, value in (
-            ("instrument", name),
-            ("rows read", f"{report.rows:,}"),
-            ("candles", f"{report.imported:,} ({report.added:,} new, {report.changed:,} changed)"),
-            ("left out", f"{report.duplicates:,} duplicates, {report.without_tick:,} filled in by the publisher"),
-            *([("superseded", f"{report.superseded:,} by a later file")] if report.superseded else []),
-            ("quarantined", f"{report.quarantined:,} {report.reasons or ''}"),
-            ("months", f"{report.months[0]} to {report.months[-1]}" if report.months else "none"),
-            ("clock", "checked against the FX weekend" if report.clock_checked else "not checkable: no weekend inside"),
-        ):
-            table.add_row(label, value)
-        console.print(table)
-        if report.changed:
-            shown = ", ".join(
-                f"{datetime.fromtimestamp(at // 10**9, UTC):%Y-%m-%d %H:%M}" for at in report.changed_times[:5]
-            )
-            console.print(
-                f"[yellow]changed[/]: {report.changed:,} candles stood in the store with other values and were "
-                f"replaced, at {shown}{' ...' if report.changed > 5 else ''} UTC",
-                highlight=False,
-                soft_wrap=True,
-            )
-        for path in report.quarantine_files:
-            console.print(f"quarantined rows, with reasons: {path}", highlight=False, soft_wrap=True)
+        if json_:
+            # Plain print: rich would wrap the line.
+            sys.stdout.write(json.dumps(report.contract(), allow_nan=False) + "\n")
+            return
+        show_import(report, console)
 
 
 @app.command()
@@ -153,13 +144,14 @@ def demo(
     instrument: Annotated[str | None, typer.Option(help="OANDA name; guessed from the file name.")] = None,
     format: Annotated[str | None, typer.Option(help="Format of the file; guessed.")] = None,
     utc_offset: Annotated[str | None, typer.Option(help="Clock of the file, as for import.")] = None,
+    bar_time: Annotated[str | None, typer.Option(help="Open or end, as for import.")] = None,
     windows: Annotated[int, typer.Option(min=1, help="Newest walk-forward windows to train and validate.")] = 1,
 ) -> None:
     """Run the whole chain: candles, features, sessions, training, Monte Carlo validation, gate."""
     began = time.perf_counter()
     with clear_errors():
-        from fx_pipeline.demo import find_project, only_one, run_demo, use_project
-        from fx_pipeline.ingest.importers import common_instrument
+        from fx_pipeline.demo import Interrupted, find_project, only_one, run_demo, use_project
+        from fx_pipeline.ingest.importers import common_instrument, held_instrument
         from fx_pipeline.market.errors import DataError
         from fx_pipeline.market.instrument import instrument as find_instrument
         from fx_pipeline.progress_display import Display
@@ -171,31 +163,39 @@ def demo(
                 raise DataError(f"{path} is not a file: CANDLES= takes the path of an M1 candle file.")
         use_project(find_project())
         settings = load_settings()
-        name = common_instrument(files, instrument) if files else instrument or settings.instruments[0]
+        if files:
+            name = common_instrument(files, instrument, lambda path: held_instrument(path, format))  # type: ignore[arg-type]
+        else:
+            name = instrument or settings.instruments[0]
         find_instrument(name)
         with only_one(settings.data_dir):
             clear_leftovers(settings.data_dir)
-            result = run_demo(settings, name, Display(console), files, format, windows, utc_offset)
+            try:
+                result = run_demo(settings, name, Display(console), files, format, windows, utc_offset, bar_time)
+            except Interrupted as interrupted:
+                plain(errors, str(interrupted))
+                # At once: taking apart what torch and numba have built takes many seconds.
+                os._exit(interrupted.status)
     figures, verdict = result.report["figures"], result.report["figures"]["verdict"]
     console.rule()
     colour = "green" if verdict == "promoted" else "yellow"
     expectancy = figures["expectancy_pips"]
-    console.print(f"verdict on {name}, window {figures['window']}: [{colour} bold]{verdict}[/]", highlight=False)
-    for reason in figures["reasons"]:
-        console.print(f"  - {reason}", highlight=False)
     console.print(
+        Text.assemble(f"verdict on {name}, window {figures['window']}: ", (verdict, f"{colour} bold")), soft_wrap=True
+    )
+    for reason in figures["reasons"]:
+        plain(console, f"  - {reason}")
+    plain(
+        console,
         f"{figures['trades']} trades in {figures['sessions']} sessions"
         + (f", {expectancy:.2f} pips a trade after costs" if expectancy is not None else ""),
-        highlight=False,
     )
     if result.report["lineage"]["source"] == "synthetic":
-        console.print(
-            "[yellow]The market is SYNTHETIC:[/] give real candles with make demo CANDLES=FILE.", highlight=False
-        )
+        plain(console, " give real candles with make demo CANDLES=FILE.", "The market is SYNTHETIC:", "yellow")
     if result.live:
-        console.print(f"dry run of live trading: {result.live['action']} after {result.live['bar']}", highlight=False)
-    console.print(f"report page: {Path(result.report['run']['report']).resolve()}", soft_wrap=True, highlight=False)
-    console.print(f"the pipeline in a browser: make ui   (took {time.perf_counter() - began:.0f} s)", highlight=False)
+        plain(console, f"dry run of live trading: {result.live['action']} after {result.live['bar']}")
+    plain(console, f"report page: {Path(result.report['run']['report']).resolve()}")
+    plain(console, f"the pipeline in a browser: make ui   (took {time.perf_counter() - began:.0f} s)")
 
 
 @app.command()
@@ -206,13 +206,13 @@ def summary(
     with clear_errors():
         from fx_pipeline.market.errors import DataError
         from fx_pipeline.settings import load_settings
-        from fx_pipeline.validation.report import read_report, report_summary
+        from fx_pipeline.validation.records import SUMMARY
+        from fx_pipeline.validation.report import pointed_at, read_report, report_summary
 
-        pointer = load_settings().layout.newest_report
-        folder = Path(json.loads(pointer.read_text())["folder"]) if pointer.exists() else None
+        folder = pointed_at(load_settings().layout.newest_report)
         if folder is None or not (folder / "report.json").exists():
             raise DataError("there is no validation report yet: run make demo, or materialise validation_report.")
-        newest: dict[str, Any] = report_summary(read_report(folder))
+        newest: dict[str, Any] = report_summary(read_report(folder, SUMMARY))
         newest["report"] = str(Path(newest["report"]).resolve())
     if json_:
         # Plain print: rich would wrap the line.
@@ -220,7 +220,7 @@ def summary(
         return
     table = Table(show_header=False, box=None)
     for name, value in newest.items():
-        table.add_row(name, "; ".join(value) if isinstance(value, list) else str(value))
+        table.add_row(name, Text("; ".join(value) if isinstance(value, list) else str(value)))
     console.print(table)
 
 
@@ -251,7 +251,9 @@ def gaps(
             raise DataError(f"{lake} has no candles yet: run make demo, or materialise raw_candles and m1_candles.")
         if instrument is not None and instrument not in names:
             raise DataError(f"the lake has no candles of {instrument}: it has {', '.join(names)}.")
-        found = {name: month_gaps(lake, name, settings.calendar) for name in ([instrument] if instrument else names)}
+        found = {
+            name: month_gaps(lake, name, settings.calendar_of(name)) for name in ([instrument] if instrument else names)
+        }
     if json_:
         records = {name: [month.record() for month in of] for name, of in found.items()}
         sys.stdout.write(json.dumps({"months": records}, allow_nan=False) + "\n")
@@ -274,7 +276,16 @@ def gaps(
 
 @app.command()
 def broker(
-    token: Annotated[str, typer.Option(help="Bearer token that clients must show.", envvar="FX_PAPER_TOKEN")],
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="Bearer token that clients must show. The list of processes shows it: better FX_PAPER_TOKEN, in the "
+            "environment or in .env, or --token-file."
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File whose first line is the token; - for the standard input.")
+    ] = None,
     candles: Annotated[
         Path | None,
         typer.Option(
@@ -336,12 +347,16 @@ def broker(
     The account survives: started again on the same candles, it goes on where it was.
     """
     with clear_errors():
-        from fx_pipeline.paper_desk import BrokerOptions, account_terms, run_broker
+        from fx_pipeline.paper_desk import BrokerOptions, account_terms, find_token, run_broker
         from fx_pipeline.settings import load_settings
 
+        def say(line: str) -> None:
+            errors.print(line, highlight=False, markup=False, soft_wrap=True)
+
+        settings = load_settings()
         run_broker(
             BrokerOptions(
-                token=token,
+                token=find_token(token, token_file, settings, say),
                 candles=candles,
                 host=host,
                 port=port,
@@ -356,8 +371,8 @@ def broker(
                 ),
                 wall_clock=wall_clock,
             ),
-            load_settings(),
-            lambda line: errors.print(line, highlight=False, markup=False, soft_wrap=True),
+            settings,
+            say,
         )
 
 
@@ -432,9 +447,9 @@ def leaderboard_(
 
         settings = load_settings()
         page = settings.layout.leaderboard
-        entries, unread = write_leaderboard(settings.layout.reports, page, champions(settings))
+        entries, unread = write_leaderboard(settings.layout.reports, page, *champions(settings))
         for reason in unread:
-            errors.print(f"left out: {reason}", highlight=False, markup=False, soft_wrap=True)
+            plain(errors, f"left out: {reason}")
         if json_:
             for row in entries:
                 sys.stdout.write(json.dumps(asdict(row), allow_nan=False) + "\n")
@@ -445,7 +460,7 @@ def leaderboard_(
         for heading in ("seeds", "trades", "a trade", "DSR", "drawdown"):
             table.add_column(heading, justify="right", no_wrap=True)
         for row in entries:
-            table.add_row(
+            cells = (
                 f"{row.verdict}{' (champion)' if row.champion else ''}",
                 row.instrument,
                 row.window,
@@ -456,8 +471,9 @@ def leaderboard_(
                 number(row.deflated_sharpe, "percent"),
                 number(row.max_drawdown_pips, "size"),
             )
+            table.add_row(*(Text(cell) for cell in cells))
         console.print(table)
-        console.print(f"{page}", highlight=False, soft_wrap=True)
+        plain(console, str(page))
 
 
 @app.command()
@@ -490,39 +506,97 @@ def watch(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
-    reports_port: Annotated[int, typer.Option(help="Port on which the report pages are served.")] = 3001,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the Dagster UI; 0 for any free one.")] = 3000,
+    reports_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port on which the report pages are served.")
+    ] = 3001,
 ) -> None:
-    """Open the pipeline: the Dagster UI with its daemon, and the report pages, on loopback."""
-    with clear_errors():
-        import signal
-        import subprocess
+    """Open the pipeline: the Dagster UI with its daemon, and the report pages, on loopback, until it is interrupted.
 
+    Open the addresses that it prints: a browser that has not been there is turned away. Processes that end are started
+    again; what cannot be kept running ends the command with a status that is not 0.
+    """
+    with clear_errors():
         from fx_pipeline.demo import clear_killed_runs, find_project, use_project
-        from fx_pipeline.reports_server import serving_reports
+        from fx_pipeline.settings import load_settings
+        from fx_pipeline.ui.supervise import UiOptions, run_ui
+
+        project = find_project()
+        use_project(project)
+        settings = load_settings()
+        clear_killed_runs()
+        clear_leftovers(settings.data_dir)
+        run_ui(UiOptions(port, reports_port), settings, project, lambda line: plain(console, line))
+
+
+@app.command()
+def health(
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    address: Annotated[bool, typer.Option("--address", help="Print the start address of the Dagster UI.")] = False,
+) -> None:
+    """Say in a line whether fx-pipeline ui runs and is well: code servers, daemon, web server, and sensors that look.
+
+    Leaves with status 1 when it is not. --json prints well, line and health: what the file ui/health.json of the data
+    folder says (null where there is none).
+    """
+    with clear_errors():
+        from dataclasses import asdict
+
+        from fx_pipeline.settings import load_settings
+        from fx_pipeline.ui.access import access_token
+        from fx_pipeline.ui.guard import PARAMETER
+        from fx_pipeline.ui.health import NAME, judge, read_health
+
+        folder = load_settings().layout.ui
+        found = read_health(folder / NAME)
+        well, line = judge(found)
+        if json_:
+            record = {"well": well, "line": line, "health": asdict(found) if found else None}
+            sys.stdout.write(json.dumps(record, allow_nan=False) + "\n")
+        elif address and found is not None:
+            plain(console, f"{found.addresses['dagster']}?{PARAMETER}={access_token(folder)}")
+        else:
+            plain(console, line)
+    if not well:
+        raise typer.Exit(1)
+
+
+@app.command()
+def mlflow(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the MLflow UI.")] = 5000,
+) -> None:
+    """Open the MLflow UI of the data folder on loopback, until it is interrupted."""
+    with clear_errors():
+        from fx_pipeline.settings import load_settings
+        from fx_pipeline.ui.mlflow import mlflow_command
+
+        command = mlflow_command(load_settings().layout, port)
+        sys.stdout.flush()
+        os.execv(command[0], command)
+
+
+@app.command()
+def folder() -> None:
+    """Print the data folder that FX_DATA_DIR names, in the shell or in .env."""
+    with clear_errors():
         from fx_pipeline.settings import load_settings
 
-        use_project(find_project())
-        clear_killed_runs()
-        clear_leftovers(load_settings().data_dir)
-        # The file list of the code location depends on these, so they are set before it loads.
-        os.environ["FX_REPORTS_URL"] = f"http://127.0.0.1:{reports_port}"
-        dagster = Path(sys.executable).with_name("dagster")
-        with serving_reports(load_settings().layout.reports, reports_port):
-            console.print(f"Dagster UI: http://127.0.0.1:{port}   reports: http://127.0.0.1:{reports_port}")
-            command = [str(dagster), "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
-            # A shell starts background jobs with SIGINT ignored, which Dagster's processes would inherit and not stop.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            process = subprocess.Popen(command)
-            # A terminal sends Ctrl-C to both processes; a supervisor's SIGTERM reaches this one only: pass it on.
-            signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
-            while True:
-                try:
-                    code = process.wait()
-                    break
-                except KeyboardInterrupt:
-                    continue
-    raise typer.Exit(code)
+        plain(console, str(load_settings().data_dir.resolve()))
+
+
+@app.command()
+def clean(
+    all_: Annotated[
+        bool, typer.Option("--all", help="Imported candles, models, tracking and the trial ledger, too.")
+    ] = False,
+) -> None:
+    """Remove from the data folder what can be made again. What the pipeline has not made stays in any case."""
+    with clear_errors():
+        from fx_pipeline.clean_command import clean_folder
+        from fx_pipeline.settings import load_settings
+
+        for line in clean_folder(load_settings(), Path.cwd(), everything=all_):
+            plain(console, line)
 
 
 if __name__ == "__main__":

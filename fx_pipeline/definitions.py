@@ -24,6 +24,7 @@ from fx_pipeline.defs import (  # noqa: E402
     automation,
     certification,
     checks,
+    data_checks,
     features,
     freshness,
     holdout,
@@ -33,6 +34,7 @@ from fx_pipeline.defs import (  # noqa: E402
     live,
     market_data,
     models,
+    upkeep,
 )
 from fx_pipeline.defs.resources import build_resources  # noqa: E402
 from fx_pipeline.defs.settings import SETTINGS  # noqa: E402
@@ -51,13 +53,15 @@ defs = dg.Definitions(
         live.live_decisions,
         certification.agent_certification,
     ],
-    asset_checks=[*checks.CHECKS, *certification.CHECKS],
-    jobs=[*jobs.JOBS, live.live_trading],
+    asset_checks=[*checks.CHECKS, *data_checks.CHECKS, *certification.CHECKS],
+    jobs=[*jobs.JOBS, data_checks.check_data, live.live_trading, upkeep.catch_up_tracking],
     sensors=[
         keeping_current.prepare_new_candles,
         freshness.watch_freshness,
+        data_checks.watch_data,
         automation.validate_new_checkpoints,
         automation.promote_best,
+        upkeep.tend_runs,
     ],
     schedules=[keeping_current.keep_current, automation.weekly_retraining],
     resources=build_resources(SETTINGS),

@@ -1,18 +1,21 @@
 """The whole chain in one go: the very jobs of the Dagster UI, run one after another in this process."""
 
 import os
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fx_pipeline.interrupts import ending_at_once
 from fx_pipeline.market.errors import ConfigurationError, DataError, FxPipelineError
 from fx_pipeline.progress_display import Display
 from fx_pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from fx_pipeline.defs.in_process import InProcess
     from fx_pipeline.sessions.table import Plan
 
 
@@ -67,6 +70,7 @@ def run_demo(
     format_: str | None,
     windows: int,
     utc_offset: str | None = None,
+    bar_time: str | None = None,
 ) -> DemoResult:
     """Import (when files are given), ingest, prepare, train, validate, and promote if the gate says so.
 
@@ -85,6 +89,8 @@ def run_demo(
         How many of the newest walk-forward windows to train and validate.
     utc_offset : str, optional
         Clock of the files, where they do not name it.
+    bar_time : str, optional
+        Whether the files' times are the open or the end of bars.
 
     Raises
     ------
@@ -94,7 +100,30 @@ def run_demo(
         If the settings do not offer the instrument or the months of its candles.
     BrokerError
         If OANDA, or the server at FX_PAPER_URL, cannot be reached.
+    Interrupted
+        If SIGINT or SIGTERM came; no run is left that looks as if it went on.
     """
+    begun: list[InProcess] = []
+
+    def cancel() -> None:
+        for runs in begun:
+            runs.cancel()
+
+    with cutting_short(cancel):
+        return _run_demo(settings, instrument, display, candles, format_, windows, utc_offset, bar_time, begun)
+
+
+def _run_demo(
+    settings: Settings,
+    instrument: str,
+    display: Display,
+    candles: list[Path],
+    format_: str | None,
+    windows: int,
+    utc_offset: str | None,
+    bar_time: str | None,
+    begun: "list[InProcess]",
+) -> DemoResult:
     from fx_pipeline.broker.paper.store import months as imported_months
     from fx_pipeline.broker.paper.synthetic import SPAN_NS
     from fx_pipeline.ingest.importers import import_files
@@ -116,6 +145,7 @@ def run_demo(
                 settings.data_dir,
                 utc_offset=utc_offset,
                 now_ns=now_ns,
+                stamped=bar_time,  # type: ignore[arg-type]
             )
             say(f"{imported.imported:,} candles of {instrument}, {imported.quarantined} quarantined")
     if served:
@@ -129,6 +159,7 @@ def run_demo(
         from dagster._core.errors import DagsterAssetCheckFailedError
 
         from fx_pipeline.definitions import defs
+        from fx_pipeline.defs.in_process import InProcess
         from fx_pipeline.defs.jobs import ingest, prepare, promote, train, validate
         from fx_pipeline.defs.killed_runs import end_killed_runs
         from fx_pipeline.defs.models import AGENT, champion
@@ -156,15 +187,13 @@ def run_demo(
 
     with dg.DagsterInstance.get() as instance:
         end_killed_runs(instance)
+        runs = InProcess(instance, display.note)
+        begun.append(runs)
 
         def launch(name: str, partition_key: str | None, config: dict[str, Any] | None = None) -> Any:
             quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
             try:
-                return defs.resolve_job_def(name).execute_in_process(
-                    instance=instance,
-                    partition_key=partition_key,
-                    run_config={**quiet, **(config or {})},
-                )
+                return runs.launch(defs.resolve_job_def(name), partition_key, {**quiet, **(config or {})})
             except dg.Failure as error:
                 # A step's own last word: it needs no trace of where it was said.
                 raise FxPipelineError(error.description or f"{name} of {partition_key} failed.") from error
@@ -221,6 +250,41 @@ def _require_windows(plan: "Plan") -> None:
             f"{plan.validation_days} of validation with an embargo between them needs more (three weeks do), "
             "or smaller FX_TRAIN_DAYS and FX_VALIDATION_DAYS."
         )
+
+
+@contextmanager
+def cutting_short(cancel: Callable[[], None]) -> Iterator[None]:
+    """End the body at SIGINT and SIGTERM, and leave no run behind that looks as if it went on.
+
+    Raises
+    ------
+    Interrupted
+        If one came.
+    """
+    came: list[int] = []
+    try:
+        with ending_at_once(cancel) as came:
+            yield
+    except BaseException as error:
+        # Dagster raises its own error for an interrupt in a step.
+        if not came:
+            raise
+        cancel()
+        raise Interrupted(came[0]) from error
+
+
+class Interrupted(FxPipelineError):
+    """The command was asked to end.
+
+    Parameters
+    ----------
+    number : int
+        The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"ended by {signal.Signals(number).name}: the same command goes on where it was.")
+        self.status = 128 + number
 
 
 @contextmanager

@@ -16,6 +16,10 @@ class Layout:
 
     data_dir: Path
 
+    def relative(self, path: Path) -> str:
+        """Return a path below the data folder as records have it: without the folder, which may be moved or copied."""
+        return path.resolve().relative_to(self.data_dir.resolve()).as_posix()
+
     @property
     def paper_store(self) -> Path:
         """Imported candles that the paper server serves."""
@@ -35,6 +39,16 @@ class Layout:
     def mlflow_artifacts(self) -> Path:
         """Files logged to MLflow."""
         return self.data_dir / "mlartifacts"
+
+    @property
+    def dagster(self) -> Path:
+        """Dagster's runs, events, ticks and logs."""
+        return self.data_dir / "dagster"
+
+    @property
+    def ui(self) -> Path:
+        """What `fx-pipeline ui` keeps: its lock, its health, and the token of its start address."""
+        return self.data_dir / "ui"
 
     @property
     def ledger(self) -> Path:
@@ -67,8 +81,17 @@ class Layout:
         return self.data_dir / "proofs"
 
     def desk(self, candles: Path) -> Path:
-        """State of the paper broker's account on candles of that path: other candles are another account."""
-        return self.data_dir / "desk" / hashlib.sha256(str(candles.resolve()).encode()).hexdigest()[:16]
+        """State of the paper broker's account on candles of that path: other candles are another account.
+
+        Candles in the data folder are known by their place in it: a moved or copied folder has its account with it.
+        """
+        place, data = candles.resolve(), self.data_dir.resolve()
+        desks = self.data_dir / "desk"
+        # Earlier versions named all by their whole path.
+        whole = desks / hashlib.sha256(str(place).encode()).hexdigest()[:16]
+        if whole.exists() or not place.is_relative_to(data):
+            return whole
+        return desks / hashlib.sha256(place.relative_to(data).as_posix().encode()).hexdigest()[:16]
 
     def windows(self, instrument: str) -> Path:
         """The walk-forward plan of an instrument."""

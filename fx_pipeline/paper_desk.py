@@ -5,6 +5,7 @@ import datetime as dt
 import json
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,26 +20,27 @@ from fx_pipeline.broker.paper.desk.times import time_text
 from fx_pipeline.broker.paper.embedded import listening, serve
 from fx_pipeline.broker.paper.exchange import Exchange
 from fx_pipeline.broker.paper.faults import Faults
-from fx_pipeline.broker.paper.hours import TradingHours
+from fx_pipeline.broker.paper.hours import HoursOf, TradingHours
 from fx_pipeline.broker.paper.journal import holding, put_aside
 from fx_pipeline.broker.paper.market import PaperMarket
 from fx_pipeline.broker.paper.server import create_app
 from fx_pipeline.broker.paper.service import check_token
 from fx_pipeline.broker.paper.start import data_span, default_start
 from fx_pipeline.broker.paper.wire import parse_time
-from fx_pipeline.ingest.importers import guess_format, guess_instrument, import_files
+from fx_pipeline.ingest.importers import common_instrument, held_instrument, import_files
 from fx_pipeline.ingest.layout import paper_store
 from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
 from fx_pipeline.market.disk import clear_disk_errors
 from fx_pipeline.market.errors import ConfigurationError, DataError
 from fx_pipeline.market.instrument import known_instruments
-from fx_pipeline.settings import Settings
+from fx_pipeline.settings import Settings, readable_by_others
 
 Say = Callable[[str], None]
 
 _ACCOUNT = re.compile(r"\d+-\d+-\d+-\d+")
 _FINANCING = re.compile(r"(\w+)=([^,]+),([^,]+)")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_LONGEST_TOKEN = 4096
 _MANIFEST = "files.json"
 #: Says in a folder that all of it was made here, and may be deleted.
 _OURS = "made-by-fx-pipeline"
@@ -121,6 +123,58 @@ def run_broker(options: BrokerOptions, settings: Settings, say: Say) -> None:
         serve(apps)
 
 
+def find_token(given: str | None, file: Path | None, settings: Settings, say: Say) -> str:
+    """Find the token that clients must show: that of `--token-file`, of `--token`, or FX_PAPER_TOKEN.
+
+    Parameters
+    ----------
+    given : str or None
+        What the command line says; it shows in the list of processes, which is said.
+    file : Path or None
+        A file whose first line is the token; `-` is the standard input.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none, there are two, or the file cannot be read.
+    """
+    if given is not None and file is not None:
+        raise ConfigurationError("--token and --token-file are both given: leave one out.")
+    if given is not None:
+        say(
+            "--token shows in this machine's list of processes: FX_PAPER_TOKEN (in the environment or in .env) and "
+            "--token-file do not"
+        )
+        return given
+    if file is not None:
+        return _token_of(file, say)
+    if settings.paper_token is None:
+        raise ConfigurationError(
+            "the broker needs a token that clients must show: set FX_PAPER_TOKEN in the environment or in .env, or "
+            "give --token-file."
+        )
+    return settings.paper_token.get_secret_value()
+
+
+def _token_of(file: Path, say: Say) -> str:
+    try:
+        if str(file) == "-":
+            line = sys.stdin.readline(_LONGEST_TOKEN)
+        else:
+            with file.open(encoding="utf-8") as opened:
+                line = opened.readline(_LONGEST_TOKEN)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ConfigurationError(
+            f"--token-file {file} cannot be read ({reason}): its first line is the token."
+        ) from None
+    if not line.strip():
+        raise ConfigurationError(f"--token-file {file} is empty: its first line is the token.")
+    if readable_by_others(file):
+        say(f"other users of this machine may read {file}: chmod 600 {file}")
+    return line.rstrip("\r\n")
+
+
 def find_candles(given: Path | None, settings: Settings) -> tuple[Path, list[Path]]:
     """Find out what `--candles` names.
 
@@ -175,18 +229,16 @@ def import_folder(files: list[Path], target: Path, now_ns: int, say: Say) -> Pat
     store, manifest = paper_store(target), target / _MANIFEST
     stamps = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
     skipped: dict[str, str] = {}
-    if manifest.is_file():
-        known = json.loads(manifest.read_text())
-        if known["files"] == stamps:
-            skipped = known["skipped"]
-            _report_left_out(skipped, say)
-            return store
+    known = _manifest(manifest)
+    if known is not None and known[0] == stamps:
+        _report_left_out(known[1], say)
+        return store
     # What a file that is gone or has changed brought in must go too.
     _clear(target)
     for path in files:
         try:
-            name = guess_instrument(path)
-            report = import_files([path], name, guess_format(path), target, now_ns=now_ns)
+            name = common_instrument([path], None, held_instrument)
+            report = import_files([path], name, None, target, now_ns=now_ns)
             say(f"imported {report.imported:,} candles of {name} from {path.name}")
         except (DataError, ConfigurationError) as error:
             skipped[path.name] = str(error)
@@ -195,6 +247,15 @@ def import_folder(files: list[Path], target: Path, now_ns: int, say: Say) -> Pat
         raise DataError(f"none of the {len(files)} files can be used: {next(iter(skipped.values()))}")
     atomic_write_json(manifest, {"files": stamps, "skipped": skipped})
     return store
+
+
+def _manifest(path: Path) -> tuple[Any, dict[str, str]] | None:
+    # What was imported and what was left out; None where that is not known, and all is imported again.
+    try:
+        known = json.loads(path.read_bytes())
+        return known["files"], {str(name): str(reason) for name, reason in known["skipped"].items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def _check_target(files: list[Path], target: Path) -> None:
@@ -311,7 +372,10 @@ def _open_exchange(options: BrokerOptions, settings: Settings, say: Say) -> Exch
         return Exchange.history(PaperMarket(store), config, known_instruments())
     market = PaperMarket(store, synthetic=not stored)
     instruments = stored or list(settings.instruments)
-    hours = TradingHours.of(settings.calendar)
+
+    def hours(name: str) -> TradingHours:
+        return TradingHours.of(settings.calendar_of(name))
+
     start_ns = _start(options.start, market, instruments, hours)
     speed = 1.0 if options.speed is None else options.speed
     if options.new:
@@ -332,7 +396,7 @@ def _open_exchange(options: BrokerOptions, settings: Settings, say: Say) -> Exch
     return exchange
 
 
-def _start(given: str | None, market: PaperMarket, instruments: list[str], hours: TradingHours) -> int:
+def _start(given: str | None, market: PaperMarket, instruments: list[str], hours: HoursOf) -> int:
     if given is None:
         return default_start(market, instruments, hours)
     start_ns = parse_start(given)
@@ -366,6 +430,8 @@ def _introduce(exchange: Exchange, market: PaperMarket, store: Path, state: Path
     origin = "continued" if exchange.resumed else "new"
     say(f"account: {config.account}, {origin}, balance {summary['balance']} {config.home_currency}; state in {state}")
     pace = "moved by the control surface only" if speed == 0 else f"at {speed:g} times real time"
+    if exchange.dropped_bytes:
+        say(f"a last record of {exchange.dropped_bytes} bytes was cut short: it was never acknowledged, and is dropped")
     say(f"market time: {_shown(exchange.clock.now_ns())}, {pace}")
     if market.source(exchange.instruments[0]) == "synthetic":
         say("candles: none are stored, so the market is SYNTHETIC (give --candles, or run fx-pipeline import)")

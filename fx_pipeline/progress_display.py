@@ -6,8 +6,17 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 _LINE_EVERY_S = 10.0
+
+
+def plain(to: Console, line: str, label: str = "", style: str = "") -> None:
+    """Print a line with names, paths or messages in it as it is: rich would take what stands in brackets for markup.
+
+    A `label` in a style of its own may stand before it.
+    """
+    to.print(Text.assemble((label, style), line), soft_wrap=True)
 
 
 class Display:
@@ -36,12 +45,12 @@ class Display:
 
         if self._console.is_terminal:
             with Progress(
-                TextColumn("  [bold]{task.description}"),
+                TextColumn("  {task.description}", style="bold", markup=False),
                 BarColumn(bar_width=30),
                 TextColumn("{task.percentage:>3.0f}%"),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                TextColumn("[dim]{task.fields[figures]}"),
+                TextColumn("{task.fields[figures]}", style="dim", markup=False),
                 console=self._console,
                 transient=True,
             ) as self._progress:
@@ -51,10 +60,14 @@ class Display:
                 finally:
                     self._task = None
         else:
-            self._console.print(f"... {title}", highlight=False)
+            plain(self._console, f"... {title}")
             yield say
         took = time.perf_counter() - began
-        self._console.print(f"[green]ok[/] {title}: {result + ', ' if result else ''}{took:.1f} s", highlight=False)
+        plain(self._console, f" {title}: {result + ', ' if result else ''}{took:.1f} s", "ok", "green")
+
+    def note(self, text: str) -> None:
+        """Print a line about what the running stage does; it stays."""
+        plain(self._console, f"    {text}")
 
     def report(self, stage: str, fraction: float, figures: Mapping[str, float]) -> None:
         """Show how far the running stage is."""
@@ -63,4 +76,4 @@ class Display:
             self._progress.update(self._task, completed=fraction, figures=shown)
         elif time.perf_counter() - self._said > _LINE_EVERY_S:
             self._said = time.perf_counter()
-            self._console.print(f"    {stage} {fraction:4.0%} {shown}", highlight=False)
+            plain(self._console, f"    {stage} {fraction:4.0%} {shown}")

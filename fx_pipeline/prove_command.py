@@ -9,11 +9,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from fx_pipeline.agents.base import Progress
 from fx_pipeline.agents.registry import agent as find_agent
 from fx_pipeline.market.disk import require_writable
-from fx_pipeline.progress_display import Display
+from fx_pipeline.progress_display import Display, plain
 from fx_pipeline.proofs.bars import BAR_HEADINGS, bar_rows, bars_of, milestones_of
 from fx_pipeline.proofs.certify import prove_market
 from fx_pipeline.proofs.markets import MARKETS, TITLES, known_market
@@ -88,7 +89,7 @@ def run_proofs(options: ProveOptions, console: Console, done: Callable[[Mapping[
             jobs=options.jobs,
             milestones=milestones_of(options.preset, market),
         )
-        console.print(f"[bold]{market}[/]: {TITLES[market]}", highlight=False)
+        plain(console, f": {TITLES[market]}", market, "bold")
         result = prove_market(
             proof, ppo=options.ppo, watch=watch, now=lambda: dt.datetime.now(dt.UTC), folder=options.output
         )
@@ -127,19 +128,19 @@ def show(result: Mapping[str, Any], page: Path, console: Console) -> None:
         line += f", mean {result['share_mean']:.1%}"
         for name, key in (("without search", "policy_share_mean"), ("PPO", "ppo_share_mean")):
             line += f", {name} {result[key]:.1%}" if result[key] is not None else ""
-        console.print(line, highlight=False)
+        plain(console, line)
     for reason in result["missed"]:
-        console.print(f"[red]missed[/] {reason}", highlight=False, soft_wrap=True)
+        plain(console, f" {reason}", "missed", "red")
     if not bars_of(result["preset"], result["market"]):
-        console.print(f"no bar is set for the preset {result['preset']} on this market", highlight=False)
+        plain(console, f"no bar is set for the preset {result['preset']} on this market")
     elif not result["missed"]:
         aims: Sequence[str] = result["aims_reached"]
         reached = f"; aims reached: {', '.join(aims)}" if aims else ""
         measured = "every bar that was measured" if result["not_measured"] else "every bar"
-        console.print(f"[green]{measured} is reached[/]{reached}", highlight=False, soft_wrap=True)
+        plain(console, reached, f"{measured} is reached", "green")
     if result["not_measured"]:
-        console.print(f"not measured: {', '.join(result['not_measured'])}", highlight=False, soft_wrap=True)
-    console.print(f"curves: {page.resolve()}", highlight=False, soft_wrap=True)
+        plain(console, f"not measured: {', '.join(result['not_measured'])}")
+    plain(console, f"curves: {page.resolve()}")
 
 
 def bar_table(rows: Sequence[Sequence[str]]) -> Table:
@@ -152,5 +153,5 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int) ->
     for number, heading in enumerate(headings):
         table.add_column(heading, justify="left" if number < left else "right")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(cell) for cell in row))
     return table

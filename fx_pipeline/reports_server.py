@@ -1,40 +1,54 @@
-"""Serves the report pages on loopback, so that links in the Dagster UI open them."""
+"""Serves the report pages, for the links of the Dagster UI."""
 
-import functools
-import http.server
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-from fx_pipeline.market.errors import ConfigurationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from fx_pipeline.ui.health import judge, read_health
+from fx_pipeline.validation.report_page import page_environment
+
+_INDEX = """<!doctype html><meta charset="utf-8"><title>reports</title><h1>Reports</h1>
+{% if pages %}<ul>{% for page in pages %}<li><a href="/{{ page|urlencode }}">{{ page }}</a></li>{% endfor %}</ul>
+{% else %}<p>There is none yet: run make demo, or materialise validation_report.{% endif %}"""
 
 
-class _Handler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """Stay quiet: the terminal belongs to Dagster."""
+def reports_app(folder: Path, health: Path) -> Starlette:
+    """Return the application that serves the pages of a folder, their list, and whether the pipeline is well.
 
-
-@contextmanager
-def serving_reports(folder: Path, port: int) -> Iterator[int]:
-    """Serve `folder` on 127.0.0.1 while the body runs, and yield the port (0 picks a free one).
-
-    Raises
-    ------
-    ConfigurationError
-        If the port is taken.
+    Parameters
+    ----------
+    folder : Path
+        `Layout.reports`; made if it is not there.
+    health : Path
+        The file that `fx-pipeline ui` writes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    handler = functools.partial(_Handler, directory=str(folder))
-    try:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
-    except OSError as error:
-        raise ConfigurationError(
-            f"port {port} cannot be used ({error.strerror}): choose another --reports-port."
-        ) from error
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
+
+    def index(request: Request) -> Response:
+        if (folder / "leaderboard.html").is_file():
+            return RedirectResponse("/leaderboard.html")
+        pages = sorted(page.relative_to(folder).as_posix() for page in folder.rglob("*.html"))
+        return HTMLResponse(page_environment().from_string(_INDEX).render(pages=pages))
+
+    return Starlette(
+        routes=[
+            Route("/", index),
+            Route("/health", health_endpoint(health)),
+            Mount("/", StaticFiles(directory=folder)),
+        ]
+    )
+
+
+def health_endpoint(path: Path) -> Callable[[Request], Response]:
+    """Return the endpoint that answers 200 while the pipeline is well, and 503 else, with the line that says why."""
+
+    def endpoint(request: Request) -> Response:
+        well, line = judge(read_health(path))
+        return JSONResponse({"well": well, "line": line}, 200 if well else 503)
+
+    return endpoint

@@ -10,7 +10,7 @@ from typing import Any
 
 from fx_pipeline.market.atomic import atomic_write_json
 from fx_pipeline.market.errors import DataError, NewerVersionError
-from fx_pipeline.market.shapes import Shape, read_record
+from fx_pipeline.market.records import Shape, read_record
 
 logger = logging.getLogger(__name__)
 

@@ -1,20 +1,28 @@
 """Settings: environment variables with the prefix `FX_`, or a `.env` file in the working directory."""
 
+import logging
+import os
+import re
+from collections.abc import Iterator
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from fx_pipeline.layout import Layout
-from fx_pipeline.market.calendar import FxCalendar, parse_break, trading_day_start
+from fx_pipeline.market.addresses import refuse_credentials, server_address
+from fx_pipeline.market.calendar import FxCalendar, trading_day_start
 from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.market.holidays import holidays_with
+from fx_pipeline.market.hours import instrument_calendar, parse_breaks
 from fx_pipeline.market.instrument import instrument
+from fx_pipeline.market.links import is_web_link
+from fx_pipeline.market.spreads import default_fixed_pips, require_known_spread
 from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS, WalkForwardConfig
 from fx_pipeline.validation.gate import GateConfig
 from fx_pipeline.validation.promotion import PromotionConfig
@@ -23,12 +31,15 @@ from fx_pipeline.validation.promotion import PromotionConfig
 Preset = Literal["full", "small", "tiny", "legacy"]
 
 _INGEST_CRON = "7 * * * *"
+_ENV_FILE = ".env"
+_SECRETS = ("fx_oanda_token", "fx_paper_token")
+_logger = logging.getLogger(__name__)
 
 
 class Settings(BaseSettings):
     """Everything that a user may set. `FX_SEED=3`, for example, sets `seed`."""
 
-    model_config = SettingsConfigDict(env_prefix="FX_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="FX_", env_file=_ENV_FILE, extra="ignore", frozen=True)
 
     data_dir: Path = Field(Path("data"), description="Folder of everything that the pipeline makes.")
 
@@ -41,6 +52,11 @@ class Settings(BaseSettings):
     paper_token: SecretStr | None = Field(None, description="Bearer token of the server at FX_PAPER_URL.")
 
     reports_url: str = Field("http://127.0.0.1:3001", description="Where `fx-pipeline ui` serves the report pages.")
+
+    ui_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names besides localhost under which browsers may reach `fx-pipeline ui`, separated by commas.",
+    )
 
     instruments: Annotated[tuple[str, ...], NoDecode] = Field(
         ("GBP_JPY", "EUR_USD", "GBP_USD", "USD_JPY"), description="Instruments, separated by commas."
@@ -60,7 +76,9 @@ class Settings(BaseSettings):
         "date opens that day.",
     )
     daily_break: str = Field(
-        "16:58-17:03", description="Daily break in New York time, when no candle is expected; empty for none."
+        "16:58-17:03",
+        description="Daily break of currency pairs in New York time, when no candle is expected; empty for none. "
+        "Metals and crypto have their own; XAU_USD=17:00-18:00 sets that of one instrument, several with commas.",
     )
 
     train_days: int | None = Field(None, ge=1, description="Trading days of a training span; absent: fitted.")
@@ -82,7 +100,12 @@ class Settings(BaseSettings):
     cost_kind: Literal["fixed", "quoted", "profile"] = Field(
         "fixed", description="Cost model of training and validation."
     )
-    cost_fixed_pips: float = Field(4.0, ge=0, description="Cost of entering a position, for the fixed cost model.")
+    cost_fixed_pips: float | None = Field(
+        None,
+        ge=0,
+        description="Cost of entering a position, for the fixed cost model; absent: 4 pips, or more where an "
+        "instrument's spread is wider than that of a currency cross.",
+    )
     mc_runs: int = Field(10_000, ge=100, description="Monte Carlo runs of a validation report.")
     gate: GateConfig = Field(
         GateConfig(), description='Thresholds of the promotion gate as JSON, such as {"min_trades": 300}.'
@@ -92,7 +115,19 @@ class Settings(BaseSettings):
         description='When a champion is replaced or demoted, as JSON, such as {"max_paired_p": 0.01}.',
     )
 
-    @field_validator("instruments", mode="before")
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _folder(cls, value: object) -> object:
+        # An empty line in .env would make the project's own folder the data folder.
+        return (value.strip() or "data") if isinstance(value, str) else value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _home(cls, value: Path) -> Path:
+        # No shell reads .env, so nobody else would resolve ~ there.
+        return value.expanduser()
+
+    @field_validator("ui_hosts", "instruments", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -131,13 +166,24 @@ class Settings(BaseSettings):
     @field_validator("paper_url")
     @classmethod
     def _address(cls, value: str | None) -> str | None:
-        if value is None or not value.strip():
-            return None
-        parts = urlsplit(value.strip())
-        # Reading the port raises ValueError where it is none.
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        return server_address(value) if value and value.strip() else None
+
+    @field_validator("reports_url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        # It becomes a link in the Dagster UI: a browser would run javascript: there.
+        if not is_web_link(value.strip()):
             raise ValueError("write it as http://host:port or https://host.")
-        return value.strip()
+        refuse_credentials(value)
+        return value.strip().rstrip("/")
+
+    @field_validator("ui_hosts")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not re.fullmatch(r"[A-Za-z0-9._-]+(:\d+)?", name):
+                raise ValueError(f"{name!r} is no host: write names such as fx.example.com, or name:port.")
+        return tuple(name.lower() for name in value)
 
     @field_validator("ingest_cron")
     @classmethod
@@ -155,7 +201,7 @@ class Settings(BaseSettings):
     @field_validator("daily_break")
     @classmethod
     def _times(cls, value: str) -> str:
-        parse_break(value)
+        parse_breaks(value)
         return value
 
     @model_validator(mode="after")
@@ -182,11 +228,9 @@ class Settings(BaseSettings):
         """Where each kind of file lives."""
         return Layout(self.data_dir)
 
-    @cached_property
-    def calendar(self) -> FxCalendar:
-        """When candles are expected."""
-        start, end = parse_break(self.daily_break)
-        return FxCalendar(start, end, holidays_with(self.holidays))
+    def calendar_of(self, instrument: str) -> FxCalendar:
+        """When candles of an instrument are expected."""
+        return instrument_calendar(instrument, parse_breaks(self.daily_break), holidays_with(self.holidays))
 
     @property
     def has_moving_source(self) -> bool:
@@ -230,22 +274,40 @@ class Settings(BaseSettings):
         """Name of the sealed days in the trial ledger and in reports."""
         return f"hold-out {self.holdout_start}" if self.holdout_start else ""
 
-    @cached_property
-    def costs(self) -> CostConfig:
-        """The cost model of training and validation."""
-        return CostConfig(kind=self.cost_kind, fixed_pips=self.cost_fixed_pips)
+    def costs_of(self, instrument: str) -> CostConfig:
+        """The cost model of training and validation.
+
+        Raises
+        ------
+        ConfigurationError
+            If it rests on the spread of an instrument of which none is known.
+        """
+        if self.cost_kind == "profile":
+            require_known_spread(instrument)
+        if self.cost_fixed_pips is not None:
+            return CostConfig(kind=self.cost_kind, fixed_pips=self.cost_fixed_pips)
+        if self.cost_kind == "fixed":
+            return CostConfig(kind="fixed", fixed_pips=default_fixed_pips(instrument))
+        return CostConfig(kind=self.cost_kind)
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Read the settings.
+    """Read the settings. A `.env` with a token that others may read is warned of, once.
 
     Raises
     ------
     ConfigurationError
         Naming each setting that cannot be used, and why.
     """
+    for path in _exposed():
+        _warn_of(path)
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
+    except SettingsError as error:
+        # It names the field, and not the value.
+        field = re.search(r'field "(\w+)"', str(error))
+        name = f"FX_{field[1].upper()}" if field else str(error)
+        raise ConfigurationError(f"{name}: it cannot be read; write it as JSON, as .env.example does.") from None
     except ValidationError as error:
         lines = []
         for problem in error.errors():
@@ -253,3 +315,21 @@ def load_settings(**overrides: object) -> Settings:
             # The value itself is not shown: it may be a token.
             lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
         raise ConfigurationError("; ".join(lines)) from None
+
+
+def readable_by_others(path: Path) -> bool:
+    """Whether other users of this machine may read a file; where the system has no such modes, no."""
+    return os.name == "posix" and path.is_file() and bool(path.stat().st_mode & 0o044)
+
+
+def _exposed() -> Iterator[Path]:
+    path = Path(_ENV_FILE).absolute()
+    if readable_by_others(path) and os.access(path, os.R_OK):
+        given = {name.lower(): value for name, value in dotenv_values(path).items()}
+        if any(given.get(name) for name in _SECRETS):
+            yield path
+
+
+@cache
+def _warn_of(path: Path) -> None:
+    _logger.warning("%s holds a token, and other users of this machine may read it: chmod 600 %s", path, path.name)

@@ -16,6 +16,7 @@ from rich.text import Text
 from fx_pipeline.agents.progress_file import FAILED, FINISHED, RUNNING, read_progress
 from fx_pipeline.market.atomic import process_runs
 from fx_pipeline.market.errors import DataError, FxPipelineError
+from fx_pipeline.progress_display import plain
 
 #: What `state_of` says of a training whose process is gone without a word.
 KILLED = "killed"
@@ -88,10 +89,10 @@ def watch(
         for document in frames:
             if clock() - said >= _LINE_EVERY_S or state_of(document) != RUNNING:
                 said = clock()
-                console.print(line(document, clock()), highlight=False, soft_wrap=True)
+                plain(console, line(document, clock()))
     state = SILENT if is_silent(document, clock()) else state_of(document)
     for sentence in _closing(state, document):
-        console.print(sentence, highlight=False, soft_wrap=True)
+        plain(console, sentence)
     return state
 
 

@@ -1,10 +1,14 @@
 """Fixtures that several rooms share."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
+
+# Two workers of pytest share two cores: with two threads each, every small operation of torch waits for a core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _MEASURED = "measured"

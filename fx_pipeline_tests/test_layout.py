@@ -1,5 +1,6 @@
 """The places of files: each below the data folder, and none twice."""
 
+import hashlib
 from pathlib import Path
 
 from fx_pipeline.ingest import layout as ingest
@@ -37,3 +38,19 @@ def test_all_places_are_below_the_data_folder_and_distinct() -> None:
 
 def test_mlflow_store_does_not_move_with_the_working_directory() -> None:
     assert Layout(Path("data")).mlflow_uri == f"sqlite:///{Path.cwd() / 'data' / 'mlflow.db'}"
+
+
+def test_the_account_of_candles_in_the_data_folder_goes_with_it(tmp_path: Path) -> None:
+    first, second = Layout(tmp_path / "a"), Layout(tmp_path / "b")
+    names = [layout.desk(layout.paper_store).relative_to(layout.data_dir) for layout in (first, second)]
+    assert names[0] == names[1]
+    assert first.desk(tmp_path / "elsewhere").name == second.desk(tmp_path / "elsewhere").name != names[0].name
+    # One of an earlier version, which was named by the whole path, is gone on with.
+    whole = hashlib.sha256(str(first.paper_store.resolve()).encode()).hexdigest()[:16]
+    (first.data_dir / "desk" / whole).mkdir(parents=True)
+    assert first.desk(first.paper_store).name == whole
+
+
+def test_records_name_places_without_the_data_folder(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "a")
+    assert layout.relative(layout.model("EUR_USD", "ab")) == "models/EUR_USD/ab"

@@ -1,6 +1,7 @@
 """The command `fx-pipeline broker`: what it serves, where its account is kept, and what it refuses."""
 
 import http.client
+import io
 import json
 import os
 import re
@@ -20,6 +21,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import requests
+from pydantic import SecretStr
 
 from fx_pipeline.broker.paper import store as candle_store
 from fx_pipeline.broker.paper.config import AccountConfig
@@ -31,6 +33,7 @@ from fx_pipeline.paper_desk import (
     BrokerOptions,
     account_terms,
     find_candles,
+    find_token,
     import_folder,
     parse_start,
     run_broker,
@@ -357,8 +360,65 @@ def test_the_token_is_nowhere_but_in_the_heads_of_clients(tmp_path: Path, settin
             process.send_signal(signal.SIGTERM)
             process.wait(30)
     said = (tmp_path / "err").read_text()
-    assert "Traceback" in said and "account: 101-001-1000000-001" in said
+    assert "is not the parquet file that it should be (Is a directory)" in said
+    assert "Traceback" not in said and "account: 101-001-1000000-001" in said
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(path.name == "journal.jsonl" for path in kept)
     assert not [path for path in kept if token.encode() in path.read_bytes()]
     assert token not in repr(BrokerOptions(token))
+
+
+def test_where_the_token_comes_from(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\nanother line\n")
+    file.chmod(0o600)
+    assert find_token(None, file, settings, said.append) == TOKEN and said == []
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{TOKEN}\r\n"))
+    assert find_token(None, Path("-"), settings, said.append) == TOKEN and said == []
+    file.chmod(0o644)
+    assert find_token(None, file, settings, said.append) == TOKEN and f"chmod 600 {file}" in said.pop()
+    assert find_token(TOKEN, None, settings, said.append) == TOKEN and "list of processes" in said.pop()
+    known = settings.model_copy(update={"paper_token": SecretStr(TOKEN)})
+    assert find_token(None, None, known, said.append) == TOKEN and said == []
+
+
+@pytest.mark.parametrize(
+    ("given", "content", "says"),
+    [
+        (None, None, "set FX_PAPER_TOKEN"),
+        ("t", b"t", "leave one out"),
+        (None, b"", "is empty"),
+        (None, b"\n\nt", "is empty"),
+        (None, b"\xff\xfe", "it is no text"),
+        (None, "folder", "Is a directory"),
+        (None, "missing", "No such file"),
+    ],
+)
+def test_no_token_to_be_had(
+    tmp_path: Path, settings: Settings, given: str | None, content: bytes | str | None, says: str
+) -> None:
+    file = tmp_path / "token"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content == "folder":
+        file.mkdir()
+    with pytest.raises(ConfigurationError, match=says):
+        find_token(given, None if content is None else file, settings, lambda line: None)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"files": {}}', b'{"files": {}, "skipped": 3}', b"\xff", None])
+def test_a_damaged_note_of_an_import_means_a_new_import(tmp_path: Path, folder: Path, content: bytes | None) -> None:
+    files, said = sorted(folder.iterdir()), list[str]()
+    store = import_folder(files, tmp_path / "import", NOW_NS, said.append)
+    months = candle_store.months(store, "EUR_USD")
+    said.clear()
+    assert import_folder(files, tmp_path / "import", NOW_NS, said.append) == store
+    assert not [line for line in said if line.startswith("imported")]
+    note = tmp_path / "import" / "files.json"
+    if content is None:
+        note.unlink()
+    else:
+        note.write_bytes(content)
+    assert import_folder(files, tmp_path / "import", NOW_NS, said.append) == store
+    assert [line for line in said if line.startswith("imported")] and candle_store.months(store, "EUR_USD") == months

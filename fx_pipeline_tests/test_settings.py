@@ -1,10 +1,13 @@
 """Settings: what may be set, what is refused, and that a token never shows."""
 
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import fx_pipeline.settings as settings_module
 from fx_pipeline.market.calendar import FxCalendar
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.market.holidays import holidays_with
@@ -17,8 +20,6 @@ ACCOUNT = "101-001-1234567-001"
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Neither the user's variables nor a `.env` decide."""
-    import os
-
     for name in [name for name in os.environ if name.startswith("FX_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -28,7 +29,8 @@ def test_defaults_need_nothing() -> None:
     settings = load_settings()
     assert settings.oanda_environment == "paper" and settings.paper_url is None
     assert settings.data_dir == Path("data") and settings.preset == "small"
-    assert settings.costs.kind == "fixed" and settings.costs.fixed_pips == 4.0
+    costs = settings.costs_of("GBP_JPY")
+    assert costs.kind == "fixed" and costs.fixed_pips == 4.0
     assert settings.walk_forward.embargo_bars == 1_860 and settings.walk_forward.train_days is None
 
 
@@ -49,7 +51,7 @@ def test_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert settings.instruments == ("GBP_JPY", "EUR_USD")
     assert (settings.seed, settings.episodes, settings.mc_runs) == (3, 12, 500)
     assert (settings.walk_forward.train_days, settings.walk_forward.embargo_bars) == (30, 2_000)
-    assert settings.costs.kind == "quoted"
+    assert settings.costs_of("GBP_JPY").kind == "quoted"
     assert settings.layout.warehouse == tmp_path / "elsewhere" / "warehouse.duckdb"
 
 
@@ -106,6 +108,10 @@ def test_credentials_are_asked_for(monkeypatch: pytest.MonkeyPatch, environment:
         ("FX_PAPER_URL", "127.0.0.1:8700", "FX_PAPER_URL: write it as"),
         ("FX_PAPER_URL", "http://:8700", "FX_PAPER_URL: write it as"),
         ("FX_PAPER_URL", "http://127.0.0.1:87000", "FX_PAPER_URL: "),
+        ("FX_PAPER_URL", "http://me:secret@127.0.0.1:8700", "FX_PAPER_URL: it holds a user name or a password"),
+        ("FX_PAPER_URL", "http://127.0.0.1:8700/?token=secret", "FX_PAPER_URL: leave out what begins with"),
+        ("FX_REPORTS_URL", "http://me:secret@127.0.0.1:3001", "FX_REPORTS_URL: it holds a user name or a password"),
+        ("FX_GATE", '{"secret": ', "FX_GATE: it cannot be read; write it as JSON"),
         ("FX_HOLIDAYS", "24.12.2026", "FX_HOLIDAYS: '24.12.2026' is not a holiday: write 2026-12-24 to close a day"),
         ("FX_DAILY_BREAK", "noon", "FX_DAILY_BREAK: 'noon' is not a daily break: write it as 16:58-17:03"),
         ("FX_STALE_MINUTES", "0", "FX_STALE_MINUTES: "),
@@ -120,12 +126,38 @@ def test_what_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, name: str
 
 
 def test_calendar_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_settings().calendar == FxCalendar()
+    assert load_settings().calendar_of("GBP_JPY") == FxCalendar()
     monkeypatch.setenv("FX_HOLIDAYS", "2026-12-24")
     monkeypatch.setenv("FX_DAILY_BREAK", "")
-    calendar = load_settings().calendar
+    calendar = load_settings().calendar_of("GBP_JPY")
     assert calendar.holidays == holidays_with("2026-12-24")
     assert calendar.break_start_minute == calendar.break_end_minute
+
+
+def test_breaks_of_currency_pairs_are_not_those_of_gold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FX_DAILY_BREAK", "16:59-17:05")
+    settings = load_settings()
+    assert settings.calendar_of("EUR_USD").break_end_minute == 17 * 60 + 5
+    assert settings.calendar_of("XAU_USD").break_end_minute == 18 * 60
+    monkeypatch.setenv("FX_DAILY_BREAK", "16:58-17:03,XAU_USD=16:59-18:01")
+    assert load_settings().calendar_of("XAU_USD").break_end_minute == 18 * 60 + 1
+
+
+def test_default_cost_is_that_of_the_instrument(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings()
+    costs = {name: settings.costs_of(name).fixed_pips for name in ("GBP_JPY", "EUR_USD", "XAU_USD", "USD_TRY")}
+    assert costs == {"GBP_JPY": 4.0, "EUR_USD": 4.0, "XAU_USD": 79.0, "USD_TRY": 1600.0}
+    for kind in ("fixed", "profile"):
+        monkeypatch.setenv("FX_COST_KIND", kind)
+        with pytest.raises(ConfigurationError, match="EUR_CZK costs is not known"):
+            load_settings().costs_of("EUR_CZK")
+
+
+def test_a_cost_that_is_set_is_the_users_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FX_COST_FIXED_PIPS", "7.5")
+    settings = load_settings()
+    for name in ("GBP_JPY", "XAU_USD", "EUR_CZK"):
+        assert settings.costs_of(name).fixed_pips == 7.5
 
 
 @pytest.mark.parametrize(
@@ -214,3 +246,72 @@ def test_a_promotion_that_means_nothing_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("FX_PROMOTION", value)
     with pytest.raises(ConfigurationError, match="FX_PROMOTION"):
         load_settings()
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
+    """What loading the settings warns of."""
+    settings_module._warn_of.cache_clear()
+
+    def messages() -> list[str]:
+        load_settings()
+        found = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return found
+
+    yield messages
+    settings_module._warn_of.cache_clear()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files have no such modes")
+@pytest.mark.parametrize(
+    "line", [f"FX_OANDA_TOKEN={TOKEN}", f"fx_paper_token = '{TOKEN}'", f"export FX_PAPER_TOKEN={TOKEN}"]
+)
+def test_an_env_file_with_a_token_that_others_may_read_is_warned_of_once(
+    said: Callable[[], list[str]], tmp_path: Path, line: str
+) -> None:
+    path = tmp_path / ".env"
+    path.write_text(f"FX_SEED=3\n{line}\n")
+    path.chmod(0o600)
+    assert said() == []
+    for mode in (0o644, 0o604, 0o640):
+        settings_module._warn_of.cache_clear()
+        path.chmod(mode)
+        (message,) = said()
+        assert str(path) in message and "chmod 600 .env" in message and TOKEN not in message
+        assert said() == [], "once"
+
+
+@pytest.mark.parametrize("content", ["FX_SEED=3\n", "FX_OANDA_TOKEN=\n", f"#FX_OANDA_TOKEN={TOKEN}\n", ""])
+def test_an_env_file_without_a_token_is_nobodys_business(
+    said: Callable[[], list[str]], tmp_path: Path, content: str
+) -> None:
+    (tmp_path / ".env").write_text(content)
+    (tmp_path / ".env").chmod(0o644)
+    assert said() == []
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "data:text/html,x", "//evil.example", "ftp://x", "reports"])
+def test_reports_are_found_at_a_web_address(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("FX_REPORTS_URL", address)
+    with pytest.raises(ConfigurationError, match="FX_REPORTS_URL: write it as http://host:port or https://host"):
+        load_settings()
+    monkeypatch.setenv("FX_REPORTS_URL", "https://fx.example.com/reports/")
+    assert load_settings().reports_url == "https://fx.example.com/reports"
+
+
+def test_names_of_the_ui(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FX_UI_HOSTS", "fx.Example.com, proxy:8443")
+    assert load_settings().ui_hosts == ("fx.example.com", "proxy:8443")
+    for bad in ("*", "http://fx.example.com", "a b", "x/y"):
+        monkeypatch.setenv("FX_UI_HOSTS", bad)
+        with pytest.raises(ConfigurationError, match="is no host: write names such as"):
+            load_settings()
+
+
+def test_an_empty_data_folder_is_the_default_and_home_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    for blank in ("", "  "):
+        monkeypatch.setenv("FX_DATA_DIR", blank)
+        assert load_settings().data_dir == Path("data")
+    monkeypatch.setenv("FX_DATA_DIR", "~/fx")
+    assert load_settings().data_dir == Path.home() / "fx"

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from fx_pipeline.market.atomic import atomic_write_bytes
 from fx_pipeline.market.errors import FxPipelineError
-from fx_pipeline.market.shapes import Shape, read_record
+from fx_pipeline.market.records import Shape, read_record
 
 PROGRESS_NAME = "progress.json"
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fx_pipeline.market.disk import read_stored
 from fx_pipeline.market.errors import DataError
-from fx_pipeline.market.shapes import Shape, read_record, what_is_wrong
+from fx_pipeline.market.records import Shape, read_record, what_is_wrong
 
 #: Of `checkpoint.json`.
 SCHEMA = 3

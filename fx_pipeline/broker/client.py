@@ -29,6 +29,7 @@ from requests.auth import AuthBase
 
 from fx_pipeline.broker.decode import read_outline, read_times
 from fx_pipeline.broker.limits import PacedAdapter, Window
+from fx_pipeline.market.addresses import server_address
 from fx_pipeline.market.errors import BrokerError, ConfigurationError, DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
 
@@ -128,6 +129,10 @@ class OandaClient:
         if environment == "paper":
             if not url:
                 raise ConfigurationError("the paper environment needs the URL of a paper server.")
+            try:
+                url = server_address(url)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"FX_PAPER_URL: {error}") from error
             name = f"paper:{url}"
             # A private name leaves the library's own entries intact, and lets several servers coexist.
             TRADING_ENVIRONMENTS[name] = {"api": url.rstrip("/"), "stream": url.rstrip("/")}

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from fx_pipeline.agents.base import Progress
 from fx_pipeline.agents.registry import agent
-from fx_pipeline.defs.metadata import OWNERS, picture
+from fx_pipeline.defs.metadata import OWNERS, picture, plain
 from fx_pipeline.defs.models import AGENT
 from fx_pipeline.defs.progress import reporter
 from fx_pipeline.settings import load_settings
@@ -65,7 +65,7 @@ def agent_certification(context: dg.AssetExecutionContext, config: CertifyConfig
         folder = settings.layout.proofs
         result = prove_market(proof, ppo=config.ppo, watch=watch, now=lambda: dt.datetime.now(dt.UTC), folder=folder)
         write_result(result, folder)
-    return dg.MaterializeResult(metadata=certification_metadata(read_results(settings.layout.proofs, AGENT)))
+    return dg.MaterializeResult(metadata=plain(certification_metadata(read_results(settings.layout.proofs, AGENT))))
 
 
 @dg.asset_check(asset=agent_certification)
@@ -76,7 +76,9 @@ def proof_is_newer_than_the_code() -> dg.AssetCheckResult:
 
     problems = outdated(read_results(load_settings().layout.proofs, AGENT), AGENT)
     return dg.AssetCheckResult(
-        passed=not problems, severity=dg.AssetCheckSeverity.WARN, metadata={"outdated": problems, "agent": AGENT}
+        passed=not problems,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=plain({"outdated": problems, "agent": AGENT}),
     )
 
 
@@ -91,7 +93,7 @@ def proof_reaches_its_bars() -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=bool(results) and not missed,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"missed": missed, "not measured": not_measured, "proved": list(results)},
+        metadata=plain({"missed": missed, "not measured": not_measured, "proved": list(results)}),
     )
 
 

@@ -2,11 +2,15 @@
 
 import dagster as dg
 
+from fx_pipeline.defs.costs import spread_model_fits
+from fx_pipeline.defs.events import skipped_partitions, was_skipped
 from fx_pipeline.defs.features import feature_table, valid_sessions
 from fx_pipeline.defs.freshness import candles_are_current
 from fx_pipeline.defs.gaps import gap_table, overview_metadata
 from fx_pipeline.defs.market_data import m1_candles
-from fx_pipeline.defs.models import AGENT, validation_report
+from fx_pipeline.defs.market_time import machine_ns
+from fx_pipeline.defs.metadata import plain, table
+from fx_pipeline.defs.models import AGENT, muzero_checkpoint, validation_report
 from fx_pipeline.defs.partitions import cell, keys_of
 from fx_pipeline.defs.resources import Warehouse
 from fx_pipeline.defs.seeds import read_checkpoint
@@ -18,6 +22,8 @@ from fx_pipeline.settings import load_settings
 MAX_MISSING_PERCENT = 10.0
 #: Bars at which the causality of the features is tested on each materialisation.
 CAUSALITY_BARS = 20
+#: Rows that a check lists.
+_LISTED = 100
 
 
 @dg.asset_check(asset=m1_candles, blocking=True)
@@ -38,7 +44,36 @@ def candles_are_sane(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckRes
             problems.append(f"{key}: {error}")
             continue
         problems += [f"{key}: {problem}" for problem in check_candles(table)]
-    return dg.AssetCheckResult(passed=not problems, metadata={"problems": problems, "partitions": keys})
+    return dg.AssetCheckResult(passed=not problems, metadata=plain({"problems": problems, "partitions": keys}))
+
+
+@dg.asset_check(asset=m1_candles)
+def months_have_candles(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """No month that was ever built is without a bar in which the FX calendar expects some. A warning.
+
+    The broker may have none because its history begins later: see FX_HISTORY_START.
+    """
+    from fx_pipeline.ingest.lake import lake_months
+    from fx_pipeline.ingest.layout import lake_folder
+    from fx_pipeline.ingest.overview import expected_of
+
+    settings, now_ns = load_settings(), machine_ns()
+    built = {*keys_of(context, m1_candles), *context.instance.get_materialized_partitions(m1_candles.key)}
+    cells = [cell(key) for key in sorted(built)]
+    stored = {name: set(lake_months(lake_folder(settings.data_dir), name)) for name in {name for name, _ in cells}}
+    empty = [
+        {"instrument": name, "month": month, "expected minutes": expected}
+        for name, month in cells
+        if month not in stored[name] and (expected := expected_of(settings.calendar_of(name), month, now_ns))
+    ]
+    return dg.AssetCheckResult(
+        passed=not empty,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=plain(
+            {"months built": len(cells), "months without a bar": len(empty)}
+            | ({"empty months": table(empty[:_LISTED])} if empty else {})
+        ),
+    )
 
 
 @dg.asset_check(asset=m1_candles)
@@ -51,7 +86,7 @@ def gaps_are_few(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     lake = lake_folder(settings.data_dir)
     keys = {cell(key) for key in keys_of(context, m1_candles)}
     found = {
-        name: month_gaps(lake, name, settings.calendar, {month for of, month in keys if of == name})
+        name: month_gaps(lake, name, settings.calendar_of(name), {month for of, month in keys if of == name})
         for name in sorted({name for name, _ in keys})
     }
     bad = [
@@ -63,8 +98,10 @@ def gaps_are_few(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=not bad,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"too much missing": bad, "wanted": f"at most {MAX_MISSING_PERCENT:g} percent"}
-        | (gap_table(found) if context.has_partition_key else overview_metadata(found)),
+        metadata=plain(
+            {"too much missing": bad, "wanted": f"at most {MAX_MISSING_PERCENT:g} percent"}
+            | (gap_table(found) if len(keys) == 1 else overview_metadata(found))
+        ),
     )
 
 
@@ -84,7 +121,7 @@ def features_are_finite(context: dg.AssetCheckExecutionContext, warehouse: Wareh
             ).fetchone()
             if wrong or cold != min(bars, WARMUP_BARS - 1):
                 bad[instrument] = wrong + abs(cold - min(bars, WARMUP_BARS - 1))
-    return dg.AssetCheckResult(passed=not bad, metadata={"bad rows": bad})
+    return dg.AssetCheckResult(passed=not bad, metadata=plain({"bad rows": bad}))
 
 
 @dg.asset_check(asset=feature_table, blocking=True)
@@ -100,7 +137,7 @@ def features_are_causal(context: dg.AssetCheckExecutionContext, warehouse: Wareh
         tested += CAUSALITY_BARS if len(market) >= WARMUP_BARS else 0
         wrong = causal_mismatches(market.close, market.time, market.features, market.pip, CAUSALITY_BARS, settings.seed)
         different += [f"{instrument} bar {bar}" for bar in wrong]
-    return dg.AssetCheckResult(passed=not different, metadata={"bars tested": tested, "different": different})
+    return dg.AssetCheckResult(passed=not different, metadata=plain({"bars tested": tested, "different": different}))
 
 
 @dg.asset_check(asset=valid_sessions, blocking=True)
@@ -114,7 +151,7 @@ def sessions_exist(context: dg.AssetCheckExecutionContext, warehouse: Warehouse)
             ).fetchone()
             counts[instrument] = row[0]
     empty = [name for name, count in counts.items() if count == 0]
-    return dg.AssetCheckResult(passed=not empty, metadata={"sessions": counts})
+    return dg.AssetCheckResult(passed=not empty, metadata=plain({"sessions": counts}))
 
 
 @dg.asset_check(asset=valid_sessions, blocking=True)
@@ -135,7 +172,7 @@ def windows_do_not_leak(context: dg.AssetCheckExecutionContext, warehouse: Wareh
             between = int(np.searchsorted(time, window.valid_start) - np.searchsorted(time, window.train_end))
             if between < MIN_EMBARGO_BARS or window.train_start >= window.train_end:
                 leaks.append(f"{instrument} {window.key}: {between} bars between training and validation")
-    return dg.AssetCheckResult(passed=not leaks, metadata={"leaks": leaks})
+    return dg.AssetCheckResult(passed=not leaks, metadata=plain({"leaks": leaks}))
 
 
 @dg.asset_check(asset=validation_report, blocking=True)
@@ -148,7 +185,9 @@ def report_is_complete(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckR
         instrument, window = cell(key)
         folder = settings.layout.report(AGENT, instrument, window)
         if not (folder / "report.json").exists():
-            problems.append(f"{key}: there is no report")
+            # A window that was skipped has none, and says why: that is for `windows_were_validated`.
+            if not was_skipped(context.instance, validation_report.key, key):
+                problems.append(f"{key}: there is no report")
             continue
         report = read_report(folder)
         summary = report_summary(report)
@@ -158,7 +197,30 @@ def report_is_complete(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckR
         checkpoint = read_checkpoint(settings.layout.checkpoint(AGENT, instrument, window, report["figures"]["seed"]))
         if checkpoint["weights_sha256"] != report["lineage"]["checkpoint_sha256"]:
             problems.append(f"{key}: the report is of another checkpoint")
-    return dg.AssetCheckResult(passed=not problems, metadata={"problems": problems})
+    return dg.AssetCheckResult(passed=not problems, metadata=plain({"problems": problems}))
+
+
+def _skips(context: dg.AssetCheckExecutionContext, asset: dg.AssetsDefinition) -> dg.AssetCheckResult:
+    # Of all partitions: the check has one state, and each run of any window sets it anew.
+    reasons = skipped_partitions(context.instance, asset.key)
+    rows = [{"partition": key, "skipped": reason} for key, reason in sorted(reasons.items())]
+    return dg.AssetCheckResult(
+        passed=not rows,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=plain({"skipped": len(rows)} | ({"skipped partitions": table(rows[:_LISTED])} if rows else {})),
+    )
+
+
+@dg.asset_check(asset=muzero_checkpoint)
+def windows_were_trained(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """No window was skipped, for want of data or because its instrument has no such window. A warning."""
+    return _skips(context, muzero_checkpoint)
+
+
+@dg.asset_check(asset=validation_report)
+def windows_were_validated(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """No window was skipped, for want of data or of a checkpoint. A warning."""
+    return _skips(context, validation_report)
 
 
 #: What `fx-pipeline summary --json` prints.
@@ -179,12 +241,16 @@ SUMMARY_FIELDS = (
 
 CHECKS = [
     candles_are_sane,
+    months_have_candles,
     gaps_are_few,
     candles_are_current,
     features_are_finite,
     features_are_causal,
+    spread_model_fits,
     sessions_exist,
     windows_do_not_leak,
     *TRAINING_ALERTS,
     report_is_complete,
+    windows_were_trained,
+    windows_were_validated,
 ]

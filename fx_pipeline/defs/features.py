@@ -3,9 +3,10 @@
 import dagster as dg
 
 from fx_pipeline.defs.freshness import freshness_policy
+from fx_pipeline.defs.lineage import MADE_OF, features_version, used_months, version
 from fx_pipeline.defs.market_data import m1_candles
-from fx_pipeline.defs.metadata import OWNERS
-from fx_pipeline.defs.partitions import instruments, to_instrument, windows
+from fx_pipeline.defs.metadata import OWNERS, plain, table
+from fx_pipeline.defs.partitions import asked_key, instruments, to_instrument, windows
 from fx_pipeline.defs.resources import Warehouse
 from fx_pipeline.defs.settings import SETTINGS
 from fx_pipeline.settings import load_settings
@@ -51,31 +52,31 @@ def feature_table(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg
     Only months from the first one that is new or changed are computed again.
     """
     from fx_pipeline.defs.progress import reporter
-    from fx_pipeline.features.table import Month, update_features
-    from fx_pipeline.ingest.lake import lake_months
-    from fx_pipeline.ingest.layout import lake_folder, lake_path
+    from fx_pipeline.features.table import update_features
 
-    instrument, lake = context.partition_key, lake_folder(load_settings().data_dir)
-    months = [Month.of(lake_path(lake, instrument, month)) for month in lake_months(lake, instrument)]
-    synthetic = [month for month in months if month.source == "synthetic"]
-    if synthetic and len(synthetic) < len(months):
+    instrument = asked_key(context, instruments)
+    months, left_out = used_months(load_settings().data_dir, instrument)
+    if left_out:
         context.log.warning(
-            f"{instrument} has real candles now: synthetic months are left out ({', '.join(m.key for m in synthetic)})."
+            f"{instrument} has real candles now: synthetic months are left out ({', '.join(m.key for m in left_out)})."
         )
-        months = [month for month in months if month.source != "synthetic"]
     with warehouse.get_connection() as connection:
         update = update_features(connection, instrument, months)
+        data_version = features_version(connection, instrument)
     reporter(context, "features")(1.0, {"bars": float(update.rows)})
     return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": update.rows,
-            "warm bars": update.warm_rows,
-            "rows written": update.rows_written,
-            "months computed": ", ".join(update.computed_months) or "none: nothing changed",
-            "months kept": len(update.kept_months),
-            "first bar": update.first_time,
-            "last bar": update.last_time,
-        }
+        data_version=dg.DataVersion(data_version),
+        metadata=plain(
+            {
+                "dagster/row_count": update.rows,
+                "warm bars": update.warm_rows,
+                "rows written": update.rows_written,
+                "months computed": ", ".join(update.computed_months) or "none: nothing changed",
+                "months kept": len(update.kept_months),
+                "first bar": update.first_time,
+                "last bar": update.last_time,
+            }
+        ),
     )
 
 
@@ -101,11 +102,12 @@ def valid_sessions(context: dg.AssetExecutionContext, warehouse: Warehouse) -> d
     from fx_pipeline.sessions.table import Plan, thin, write_plan, write_sessions
     from fx_pipeline.sessions.windows import fit_spans, full_days, plan_windows, stretches
 
-    settings, instrument = load_settings(), context.partition_key
+    settings, instrument = load_settings(), asked_key(context, instruments)
     with warehouse.get_connection() as connection:
         market = load_market(connection, instrument)
         starts = valid_starts(market)
         write_sessions(connection, market, starts)
+        features = features_version(connection, instrument)
     # No window, and so no training and no selection, reaches into the sealed days.
     times = market.time if settings.sealed_from_ns is None else market.time[market.time < settings.sealed_from_ns]
     # What is said of days and spans is of the newest stretch without a long hole.
@@ -124,15 +126,21 @@ def valid_sessions(context: dg.AssetExecutionContext, warehouse: Warehouse) -> d
         )
     reporter(context, "sessions")(1.0, {"sessions": float(len(starts)), "windows": float(len(planned))})
     return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": len(starts),
-            "sessions that do not overlap": len(thin(starts)),
-            "trading days": days,
-            "train days": train_days,
-            "validation days": validation_days,
-            "embargo bars": settings.embargo_bars,
-            "windows": dg.MetadataValue.table([dg.TableRecord({"window": w.key} | w.spans()) for w in planned])
-            if planned
-            else "none: not enough data",
-        }
+        data_version=dg.DataVersion(
+            version(features, [window.spans() for window in planned], market.time[starts].tolist())
+        ),
+        metadata=plain(
+            {
+                "dagster/row_count": len(starts),
+                "sessions that do not overlap": len(thin(starts)),
+                "trading days": days,
+                "train days": train_days,
+                "validation days": validation_days,
+                "embargo bars": settings.embargo_bars,
+                "windows": table({"window": w.key} | w.spans() for w in planned)
+                if planned
+                else "none: not enough data",
+                MADE_OF: features,
+            }
+        ),
     )

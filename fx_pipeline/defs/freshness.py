@@ -8,6 +8,8 @@ import numpy as np
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
 from fx_pipeline.defs.market_time import machine_ns, market_ns
+from fx_pipeline.defs.metadata import plain
+from fx_pipeline.defs.requests import Tick
 from fx_pipeline.defs.settings import SETTINGS
 from fx_pipeline.market.errors import BrokerError, ConfigurationError, DataError
 from fx_pipeline.settings import Settings, load_settings
@@ -50,16 +52,20 @@ def currency_of(settings: Settings, instrument: str, now_ns: int | str) -> dg.As
         return _judged(instrument, False, {"note": str(error)})
     metadata: dict[str, Any] = {"newest bar": "none" if newest is None else f"{_minute(newest)}Z"}
     passed = True
-    if not settings.has_moving_source:
-        metadata["note"] = "the embedded paper server has history only: nothing newer can come."
-    elif newest is None:
+    if newest is None:
+        # Whatever the source: what is not there is not current.
         passed = False
-        metadata["note"] = "there are no candles yet: the schedule keep_current brings this month and the last."
+        remedy = "the schedule keep_current brings this month and the last."
+        metadata["note"] = (
+            f"there are no candles yet: {remedy if settings.has_moving_source else 'ingest some months.'}"
+        )
+    elif not settings.has_moving_source:
+        metadata["note"] = "the embedded paper server has history only: nothing newer can come."
     elif isinstance(now_ns, str):
         passed, metadata["note"] = False, now_ns
     else:
         counted_ns = newest + max(_COUNTED_MINUTES, 3 * settings.stale_minutes) * MINUTE_NS
-        behind = len(settings.calendar.expected_minutes(newest + MINUTE_NS, min(now_ns, counted_ns)))
+        behind = len(settings.calendar_of(instrument).expected_minutes(newest + MINUTE_NS, min(now_ns, counted_ns)))
         metadata |= {"expected minutes since": behind, "allowed": settings.stale_minutes}
         passed = behind <= settings.stale_minutes and now_ns <= counted_ns
         if now_ns > counted_ns:
@@ -73,7 +79,7 @@ def _judged(instrument: str, passed: bool, metadata: dict[str, Any]) -> dg.Asset
         asset_key=_CANDLES,
         passed=passed,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata=metadata,
+        metadata=plain(metadata),
     )
 
 
@@ -115,7 +121,11 @@ def watch_freshness(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
     names = [name for name in settings.instruments if name in SETTINGS.instruments]
     unknown = [name for name in settings.instruments if name not in names]
     now_ns = _market_time(settings)
-    results = [currency_of(settings, name, now_ns) for name in names]
+    tick, judged = Tick(context), {}
+    for name in names:
+        with tick.contained(name):
+            judged[name] = currency_of(settings, name, now_ns)
+    results = list(judged.values())
     known = set((context.cursor or "").split(","))
     state = {f"{result.check_name}={result.passed}": result for result in results}
     # The UI shows the outcome of a check for the newest materialisation: without one named, it would show none.
@@ -133,18 +143,18 @@ def watch_freshness(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
             check_name=result.check_name or "",
             passed=result.passed,
             severity=result.severity,
-            metadata=result.metadata,
+            metadata=plain(result.metadata or {}),
             target_materialization_data=target,
         )
         for name, result in state.items()
         if name not in known
     ]
-    old = [name for name, result in zip(names, results, strict=True) if not result.passed]
+    old = [name for name in names if name not in judged or not judged[name].passed]
     said = f"not current: {', '.join(old)}." if old else "all instruments are current."
     if unknown:
         said += f" Not watched: {', '.join(unknown)}, not known when the pipeline was loaded: restart make ui."
         context.log.warning(said)
-    return dg.SensorResult(asset_events=events, cursor=",".join(state), skip_reason=said)
+    return dg.SensorResult(asset_events=events, cursor=",".join(state), skip_reason=" ".join([said, *tick.said]))
 
 
 def _market_time(settings: Settings) -> int | str:

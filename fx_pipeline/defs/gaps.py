@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from fx_pipeline.defs.metadata import picture
+from fx_pipeline.defs.metadata import picture, table
 
 if TYPE_CHECKING:
     from fx_pipeline.ingest.lake import MonthReport
@@ -21,8 +21,17 @@ _LETTERED_ROWS = 8
 _SCALE_PERCENT = 10.0
 
 
-def month_metadata(report: "MonthReport", gaps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what Dagster shows of a month of the lake; `gaps` are the rows of its gap table."""
+def month_metadata(report: "MonthReport", gaps: Sequence[Mapping[str, Any]], expected: int) -> dict[str, Any]:
+    """Return what Dagster shows of a month of the lake.
+
+    Parameters
+    ----------
+    gaps : sequence of mapping
+        The rows of its gap table.
+    expected : int
+        Minutes of the whole month, up to now, in which the FX calendar expects a candle: what a month without any bar
+        lacks.
+    """
     metadata: dict[str, Any] = {
         "dagster/row_count": report.rows,
         "bars added": report.added,
@@ -39,20 +48,23 @@ def month_metadata(report: "MonthReport", gaps: Sequence[Mapping[str, Any]]) -> 
         "quarantined": sum(report.quarantined.values()),
         "source": report.source or "none",
         "bid and ask from the cost model": report.quotes_modelled,
-        "sha256": report.sha256,
-        "dagster/uri": str(report.path),
     }
+    if report.rows:
+        metadata |= {"sha256": report.sha256, "dagster/uri": report.path}
+    else:
+        # A month of which nothing is there has no first and last bar between which minutes could be missing.
+        metadata |= {"expected minutes": expected, "missing minutes": expected}
+        metadata["missing percent"] = 100.0 if expected else 0.0
+        why = f"{expected} minutes expected" if expected else "the market has not been open in it yet"
+        metadata = {"state": f"no candles: {why}"} | metadata
     if report.quarantined:
-        metadata["quarantine"] = dg.MetadataValue.table(
-            [dg.TableRecord({"reason": reason, "bars": bars}) for reason, bars in sorted(report.quarantined.items())]
+        metadata["quarantine"] = table(
+            {"reason": reason, "bars": bars} for reason, bars in sorted(report.quarantined.items())
         )
     if gaps:
         longest = sorted(gaps, key=lambda gap: -gap["minutes"])[:_LONGEST]
-        metadata["longest gaps"] = dg.MetadataValue.table(
-            [
-                dg.TableRecord({name: gap[name] if name == "minutes" else str(gap[name]) for name in gap})
-                for gap in longest
-            ]
+        metadata["longest gaps"] = table(
+            {name: gap[name] if name == "minutes" else str(gap[name]) for name in gap} for gap in longest
         )
         metadata["gaps"] = _day_plot(gaps)
     return metadata
@@ -69,10 +81,7 @@ def gap_table(found: Mapping[str, Sequence["MonthGaps"]]) -> dict[str, Any]:
     rows = [{"instrument": name} | month.record() for name, months in found.items() for month in months]
     if not rows:
         return {}
-    records = [
-        dg.TableRecord({key: "" if value is None else value for key, value in row.items()}) for row in reversed(rows)
-    ]
-    return {"months": dg.MetadataValue.table(records)}
+    return {"months": table(reversed(rows))}
 
 
 def _day_plot(gaps: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:

@@ -9,9 +9,10 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 
-from fx_pipeline.defs.metadata import OWNERS
-from fx_pipeline.defs.models import AGENT, validation_identity, validation_report
-from fx_pipeline.defs.partitions import cell, instrument_window
+from fx_pipeline.defs.metadata import OWNERS, plain
+from fx_pipeline.defs.models import AGENT, report_version, validation_identity, validation_report
+from fx_pipeline.defs.partial import skipped
+from fx_pipeline.defs.partitions import asked_key, cell, instrument_window
 from fx_pipeline.defs.progress import reporter
 from fx_pipeline.defs.promotion import rival
 from fx_pipeline.defs.resources import Tracking, Warehouse
@@ -36,7 +37,6 @@ class HoldoutConfig(dg.Config):
     kinds={"plotly", "numba"},
     owners=OWNERS,
     pool="training",
-    output_required=False,
     backfill_policy=dg.BackfillPolicy.multi_run(1),
     code_version="1",
 )
@@ -55,23 +55,24 @@ def holdout_report(
     from fx_pipeline.validation.report import read_report, write_report
 
     settings = load_settings()
-    instrument, key = cell(context.partition_key)
+    instrument, key = cell(asked_key(context, instrument_window))
     start_ns = settings.sealed_from_ns
     if start_ns is None:
-        context.log.warning("skipped: no day is sealed: set FX_HOLDOUT_START to the first one.")
+        yield skipped(context, "no day is sealed: set FX_HOLDOUT_START to the first one.")
         return
     checkpoints = seed_checkpoints(settings, AGENT, instrument, key)
     if not checkpoints:
         place = settings.layout.trainings(AGENT, instrument, key)
-        context.log.warning(f"skipped: there is no checkpoint in {place}: materialise muzero_checkpoint first.")
+        yield skipped(context, f"there is no checkpoint in {place}: materialise muzero_checkpoint first.")
         return
     named = [found for found in checkpoints if found.sha256[:_NAME_DIGITS] == config.checkpoint]
     judged = named[0] if named else candidate(checkpoints)
     record, sha256 = judged.record, judged.sha256
     if pd.Timestamp(record["window"]["valid_end"]).value > start_ns:
-        context.log.warning(
-            f"skipped: window {key} reaches into the sealed days, so its checkpoint was chosen on them: materialise "
-            "valid_sessions, and train a window that it plans."
+        yield skipped(
+            context,
+            f"window {key} reaches into the sealed days, so its checkpoint was chosen on them: materialise "
+            "valid_sessions, and train a window that it plans.",
         )
         return
     _require_named(config.checkpoint, sha256, key)
@@ -80,7 +81,7 @@ def holdout_report(
     if opened_until_ns is None:
         valid = load_span(warehouse, instrument, key, "valid")
         if isinstance(valid, str):
-            context.log.warning(f"skipped: {valid}")
+            yield skipped(context, valid)
             return
         present = rival(settings, instrument, key, sha256)
         # A report without the comparison will do: the gate asks for none.
@@ -90,9 +91,9 @@ def holdout_report(
         )
     span = load_span(warehouse, instrument, key, "sealed", opened_until_ns)
     if isinstance(span, str):
-        context.log.warning(f"skipped: {span}")
+        yield skipped(context, span)
         return
-    last_ns, costs = int(span.market.time[-1]), asdict(settings.costs)
+    last_ns, costs = int(span.market.time[-1]), asdict(settings.costs_of(instrument))
     # Neither code nor other settings: a run that was killed before they changed could never be repeated.
     evaluation = hashlib.sha256(json.dumps([sha256, start_ns, last_ns, costs], sort_keys=True).encode()).hexdigest()
     ledger.open_holdout(instrument, sha256, start_ns, last_ns, evaluation)
@@ -109,7 +110,8 @@ def holdout_report(
     files = ("report.json", "report.html")
     if stands(folder, made_from, *files):
         context.log.info(f"{folder} stands: the same checkpoint, data, settings and code made it.")
-        yield dg.MaterializeResult(metadata=report_metadata(read_report(folder), folder))
+        report = read_report(folder)
+        yield dg.MaterializeResult(metadata=plain(report_metadata(report, folder)), data_version=report_version(report))
         return
     with clear_disk_errors(folder):
         report = validate_span(
@@ -124,7 +126,7 @@ def holdout_report(
         )
         write_report(report, folder)
     stamp(folder, made_from, *files)
-    yield dg.MaterializeResult(metadata=report_metadata(report, folder))
+    yield dg.MaterializeResult(metadata=plain(report_metadata(report, folder)), data_version=report_version(report))
 
 
 def _require_named(name: str, sha256: str, key: str) -> None:

@@ -1,20 +1,20 @@
 """What keeps instruments current: new candles by schedule, features and sessions of what came in."""
 
 import contextlib
-import json
+from typing import Any
 
 import dagster as dg
 import pandas as pd
 from dagster._check import CheckError
-from dagster._core.errors import DagsterInvalidInvocationError
 
-from fx_pipeline.defs.events import new_materializations, newest_materialization
+from fx_pipeline.defs.events import newest_materialization
 from fx_pipeline.defs.features import feature_table
 from fx_pipeline.defs.jobs import ingest, prepare
 from fx_pipeline.defs.market_data import m1_candles
 from fx_pipeline.defs.market_time import market_ns
-from fx_pipeline.defs.partitions import INSTRUMENTS, cell, instrument_month, key
+from fx_pipeline.defs.partitions import INSTRUMENTS, cell, instrument_month, instruments, key
 from fx_pipeline.defs.partitions import months as offered_months
+from fx_pipeline.defs.requests import Tick, exists, since
 from fx_pipeline.defs.settings import SETTINGS
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.errors import DataError
@@ -57,53 +57,52 @@ def keep_current(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] |
     """Ask for the new candles of every configured instrument, in a run for each month of each."""
     from fx_pipeline.ingest.pending import pending_months
 
-    settings = load_settings()
+    tick, settings = Tick(context), load_settings()
     if not settings.has_moving_source:
         return dg.SkipReason(
             "the embedded paper server has history only, nothing new can come: set FX_OANDA_ENVIRONMENT=practice (or "
             "live), or FX_PAPER_URL for a paper server that runs. Imported candles are brought in with `ingest`."
         )
-    tick = pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC")
-    now_ns = market_ns(settings, tick.as_unit("ns").value)
-    closed_ns = settings.calendar.last_expected(now_ns) + MINUTE_NS
+    due = pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC")
+    now_ns = market_ns(settings, due.as_unit("ns").value)
     busy = _busy_partitions(context.instance)
-    requests: list[dg.RunRequest] = []
     offered = set(offered_months.get_partition_keys())
     unknown = [instrument for instrument in settings.instruments if instrument not in INSTRUMENTS]
     if unknown:
-        context.log.warning(f"{', '.join(unknown)}: not known when the pipeline was loaded, so left out: {_RELOAD}")
+        tick.say(f"Left out: {', '.join(unknown)}: {_RELOAD}")
     for instrument in settings.instruments:
         if instrument in unknown:
             continue
-        months = pending_months(settings.data_dir, instrument, settings.oanda_environment, now_ns)
-        months = [month for month in months if month >= settings.history_start]
-        if strange := [month for month in months if month not in offered]:
-            context.log.warning(f"{instrument} {', '.join(strange)}: months that the pipeline does not have: {_RELOAD}")
-        months = [month for month in months if month in offered]
-        if len(months) > _MONTHS_A_TICK:
-            context.log.warning(
-                f"{instrument}: {len(months)} months are to be asked for; this tick takes the oldest "
-                f"{_MONTHS_A_TICK - 1} and the newest, the next ones the rest."
-            )
-            months = [*months[: _MONTHS_A_TICK - 1], months[-1]]
-        for month in months:
-            partition = key(instrument, month)
-            if month == months[-1] and _has_all(context.instance, settings, instrument, partition, closed_ns):
-                context.log.info(f"{instrument} {month}: nothing new since the market closed.")
-            elif str(partition) in busy:
-                context.log.info(f"{instrument} {month}: its last run is not over yet.")
-            else:
-                requests.append(
-                    dg.RunRequest(
-                        run_key=f"{tick.isoformat()}|{partition}",
+        with tick.contained(instrument):
+            months = pending_months(settings.data_dir, instrument, settings.oanda_environment, now_ns)
+            months = [month for month in months if month >= settings.history_start]
+            if strange := [month for month in months if month not in offered]:
+                tick.say(f"{instrument} {', '.join(strange)}: months that the pipeline does not have: {_RELOAD}")
+            months = [month for month in months if month in offered]
+            closed_ns = settings.calendar_of(instrument).last_expected(now_ns) + MINUTE_NS
+            if len(months) > _MONTHS_A_TICK:
+                context.log.warning(
+                    f"{instrument}: {len(months)} months are to be asked for; this tick takes the oldest "
+                    f"{_MONTHS_A_TICK - 1} and the newest, the next ones the rest."
+                )
+                months = [*months[: _MONTHS_A_TICK - 1], months[-1]]
+            for month in months:
+                partition = key(instrument, month)
+                if month == months[-1] and _has_all(context.instance, settings, instrument, partition, closed_ns):
+                    context.log.info(f"{instrument} {month}: nothing new since the market closed.")
+                elif str(partition) in busy:
+                    context.log.info(f"{instrument} {month}: its last run is not over yet.")
+                else:
+                    request = dg.RunRequest(
+                        run_key=f"{due.isoformat()}|{partition}",
                         partition_key=partition,
                         tags={"dagster/max_runtime": str(_MAX_RUNTIME_S)},
                     )
-                )
-    if requests:
-        return requests
-    left_out = f" Left out: {', '.join(unknown)}: {_RELOAD}" if unknown else ""
-    return dg.SkipReason(f"nothing new can have come: the market is closed, or all runs are under way.{left_out}")
+                    tick.ask(instrument_month, request)
+    if tick.requests:
+        return tick.requests
+    idle = "nothing new can have come: the market is closed, or all runs are under way."
+    return dg.SkipReason(" ".join([idle, *tick.said]))
 
 
 @dg.sensor(
@@ -115,30 +114,36 @@ def keep_current(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] |
         "over, if they brought any."
     ),
 )
-def prepare_new_candles(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+def prepare_new_candles(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Prepare an instrument once the runs that bring in its candles are over, if they brought any."""
-    cursor = json.loads(context.cursor or '{"after": 0, "waiting": {}}')
+    tick = Tick(context)
+    cursor = tick.cursor(context.cursor, {"after": 0, "waiting": {}, "asked": {}})
     waiting: dict[str, int] = cursor["waiting"]
-    records = new_materializations(context.instance, m1_candles, cursor["after"])
-    for record in records:
+    asked: dict[str, dict[str, Any]] = cursor["asked"]
+    for record in since(tick, m1_candles, cursor["after"]):
         cursor["after"] = record.storage_id
         written = record.asset_materialization and record.asset_materialization.metadata.get("file written")
         if written is not None and written.value:
             waiting[cell(record.partition_key or "")[0]] = record.storage_id
     busy = {cell(partition)[0] for partition in _busy_partitions(context.instance)}
-    requests: list[dg.RunRequest] = []
     for instrument, storage_id in sorted(waiting.items()):
         if instrument in busy:
             continue
         del waiting[instrument]
-        # An instrument that was taken out of the settings has no partition any more.
-        if instrument in INSTRUMENTS and _newest_id(context.instance, feature_table, instrument) < storage_id:
-            requests.append(dg.RunRequest(run_key=f"prepare|{instrument}|{storage_id}", partition_key=instrument))
-    said = json.dumps(cursor)
-    if requests:
-        return dg.SensorResult(run_requests=requests, cursor=said)
-    reason = f"{', '.join(sorted(waiting))}: candles are still coming in." if waiting else "no new candles."
-    return dg.SensorResult(skip_reason=reason, cursor=said)
+        if not exists(tick.instance, instruments, instrument):
+            tick.say(f"{instrument or 'candles without a partition'}: not configured, so left out.")
+        elif _newest_id(context.instance, feature_table, instrument) < storage_id:
+            asked[instrument] = {"id": storage_id, "count": 0}
+    for instrument, done in sorted(asked.items()):
+        with tick.contained(instrument):
+            request = dg.RunRequest(
+                run_key=f"prepare|{instrument}|{done['id']}", job_name=prepare.name, partition_key=instrument
+            )
+            if tick.ask_until_done(instruments, request, done, instrument):
+                del asked[instrument]
+    if waiting:
+        tick.say(f"{', '.join(sorted(waiting))}: candles are still coming in.")
+    return tick.result(cursor, "no new candles.")
 
 
 def _busy_partitions(instance: dg.DagsterInstance) -> set[str]:
@@ -150,7 +155,7 @@ def _busy_partitions(instance: dg.DagsterInstance) -> set[str]:
             if _RANGE_START in run.tags and _RANGE_END in run.tags:
                 ends = dg.PartitionKeyRange(run.tags[_RANGE_START], run.tags[_RANGE_END])
                 # An end that was taken out of the settings is no partition any more.
-                with contextlib.suppress(DagsterInvalidInvocationError, CheckError):
+                with contextlib.suppress(dg.DagsterError, CheckError):
                     busy |= {str(partition) for partition in instrument_month.get_partition_keys_in_range(ends)}
     return busy
 

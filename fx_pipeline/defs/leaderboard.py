@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from fx_pipeline.defs.metadata import OWNERS
+from fx_pipeline.defs.metadata import OWNERS, plain
 from fx_pipeline.defs.models import champion, validation_report
 from fx_pipeline.defs.promotion import champions
 from fx_pipeline.defs.reporting import page_url
@@ -27,16 +27,17 @@ def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     metadata, unread = make_leaderboard(load_settings())
     for reason in unread:
         context.log.warning(f"left out: {reason}")
-    return dg.MaterializeResult(metadata=metadata)
+    return dg.MaterializeResult(metadata=plain(metadata))
 
 
 def make_leaderboard(settings: Settings) -> tuple[dict[str, Any], list[str]]:
-    """Write the page; return what Dagster shows of it, and why reports are missing."""
+    """Write the page; return what Dagster shows of it, and why reports and champions are missing."""
     from fx_pipeline.validation.leaderboard import write_leaderboard
     from fx_pipeline.validation.numbers import number
 
     layout = settings.layout
-    entries, unread = write_leaderboard(layout.reports, layout.leaderboard, champions(settings))
+    trading, unknown = champions(settings)
+    entries, unread = write_leaderboard(layout.reports, layout.leaderboard, trading, unknown)
     rows = [
         dg.TableRecord(
             {

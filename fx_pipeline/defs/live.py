@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from fx_pipeline.defs.metadata import OWNERS
+from fx_pipeline.defs.metadata import OWNERS, plain
 from fx_pipeline.defs.models import champion
 from fx_pipeline.defs.partitions import instruments
 from fx_pipeline.defs.resources import Warehouse
@@ -41,6 +41,7 @@ def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: W
     from pathlib import Path
 
     from fx_pipeline.agents.registry import agent
+    from fx_pipeline.data_folder import identify
     from fx_pipeline.defs.promotion import read_champion, read_demotion
     from fx_pipeline.features.kernel import WARMUP_BARS
     from fx_pipeline.features.table import load_newest
@@ -69,6 +70,9 @@ def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: W
                     f"{config.instrument} has no champion: promote a validated model first.", allow_retries=False
                 )
             decision["run_id"] = context.run.run_id
+            if (copied := identify(settings.data_dir).said) != "":
+                context.log.warning(copied)
+                decision["data_folder"] = copied
             atomic_write_json(settings.layout.live_decision(config.instrument), decision)
     except AccountLockedError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
@@ -77,9 +81,9 @@ def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: W
         dg.AssetObservation(
             live_decisions.key,
             partition=config.instrument,
-            metadata={
-                key: value if not isinstance(value, tuple) else ", ".join(value) for key, value in decision.items()
-            },
+            metadata=plain(
+                {key: value if not isinstance(value, tuple) else ", ".join(value) for key, value in decision.items()}
+            ),
         )
     )
     return decision

@@ -10,10 +10,11 @@ import dagster as dg
 import pandas as pd
 from pydantic import Field
 
-from fx_pipeline.defs.events import newest_materialization
+from fx_pipeline.defs.events import newest_materialization, newest_storage_id
 from fx_pipeline.defs.freshness import freshness_policy
 from fx_pipeline.defs.gaps import month_metadata, overview_metadata
-from fx_pipeline.defs.metadata import OWNERS, column_schema
+from fx_pipeline.defs.lineage import EMPTY, pages_version
+from fx_pipeline.defs.metadata import OWNERS, column_schema, plain, table
 from fx_pipeline.defs.partial import Partitions
 from fx_pipeline.defs.partitions import cell, instrument_month
 from fx_pipeline.defs.progress import reporter
@@ -65,7 +66,7 @@ class DownloadConfig(dg.Config):
     backfill_policy=dg.BackfillPolicy.single_run(),
     code_version="1",
 )
-def raw_candles(context: dg.AssetExecutionContext, config: DownloadConfig, broker: Broker) -> None:
+def raw_candles(context: dg.AssetExecutionContext, config: DownloadConfig, broker: Broker) -> Iterator[Any]:
     """Candle pages of a month, byte for byte as the broker sent them (bid, mid and ask).
 
     A finished month that is already here is not asked for again, so rebuilding everything downstream never needs the
@@ -78,8 +79,8 @@ def raw_candles(context: dg.AssetExecutionContext, config: DownloadConfig, broke
     from fx_pipeline.ingest.raw import download_months
 
     report = reporter(context, "download")
-    keys = [str(key) for key in context.partition_keys]
-    partitions = Partitions(context, MAX_RETRIES)
+    partitions = Partitions(context, instrument_month, MAX_RETRIES)
+    keys = partitions.left
     with _retrying_only_the_broker():
         data_dir = load_settings().data_dir
     now_ns = pd.Timestamp(datetime.now(tz=UTC)).as_unit("ns").value
@@ -94,9 +95,11 @@ def raw_candles(context: dg.AssetExecutionContext, config: DownloadConfig, broke
             if isinstance(raw, FxPipelineError):
                 partitions.failed(key, raw)
                 continue
-            partitions.made(
+            state = {} if raw.candles else {"state": "no candles: the broker has none of this month"}
+            yield partitions.made(
                 key,
-                {
+                state
+                | {
                     "dagster/row_count": raw.candles,
                     "pages": raw.pages,
                     "pages downloaded now": raw.downloaded,
@@ -104,11 +107,12 @@ def raw_candles(context: dg.AssetExecutionContext, config: DownloadConfig, broke
                     "source": raw.source or "none",
                     "quotes": raw.quotes or "none",
                     "month complete": raw.complete,
-                    "dagster/uri": str(raw.folder),
+                    "dagster/uri": raw.folder,
                 },
+                pages_version(raw.folder),
             )
             report((number + 1) / len(keys), {"candles": float(raw.candles)})
-    partitions.finish()
+    yield partitions.finish()
 
 
 @contextmanager
@@ -147,38 +151,45 @@ def m1_candles(context: dg.AssetExecutionContext) -> Iterator[Any]:
     """M1 candles of a month as parquet: typed, sorted, unique on time, complete bars only.
 
     A minute without a tick has no candle, and none is invented: gaps are rows of a gap table. Impossible bars are set
-    aside in quarantine with a reason, and counted here. A month shows its longest gaps, and the newest one of a run the
-    gaps of all months, when it is built for the first time on a day and has new bars.
+    aside in quarantine with a reason, and counted here. A month without any bar has no file, says so, and is named by a
+    check. A month shows its longest gaps, and the newest one of a run the gaps of all months, when it is built for the
+    first time on a day and has new bars.
     """
     from fx_pipeline.ingest.gaps import read_gaps
     from fx_pipeline.ingest.lake import build_months
-    from fx_pipeline.ingest.layout import lake_folder
-    from fx_pipeline.ingest.overview import month_gaps
+    from fx_pipeline.ingest.layout import lake_folder, raw_folder
+    from fx_pipeline.ingest.overview import expected_of, month_gaps
 
     settings, now_ns = load_settings(), pd.Timestamp(datetime.now(tz=UTC)).as_unit("ns").value
-    lake, calendar = lake_folder(settings.data_dir), settings.calendar
-    keys = [str(key) for key in context.partition_keys]
+    lake = lake_folder(settings.data_dir)
+    partitions = Partitions(context, instrument_month)
+    keys = partitions.left
     newest = {cell(key)[0]: key for key in sorted(keys)}
-    partitions = Partitions(context)
-    built = build_months(settings.data_dir, map(cell, keys), now_ns=now_ns, calendar=calendar)
+    # Before pages are read: those that come meanwhile make the months out of date.
+    read_until = newest_storage_id(context.instance, raw_candles.key)
+    made_of = {key: pages_version(raw_folder(settings.data_dir, *cell(key))) for key in keys}
+    built = build_months(settings.data_dir, map(cell, keys), now_ns=now_ns, calendar_of=settings.calendar_of)
     for key, report in zip(keys, built, strict=True):
         instrument, month = cell(key)
         try:
             if isinstance(report, FxPipelineError):
                 raise report
             detailed = _needs_details(context, key, report, now_ns)
-            metadata = month_metadata(report, read_gaps(lake, instrument, month).to_pylist() if detailed else [])
+            gaps = read_gaps(lake, instrument, month).to_pylist() if detailed else []
+            metadata = month_metadata(report, gaps, expected_of(settings.calendar_of(instrument), month, now_ns))
             if detailed and key == newest[instrument]:
-                metadata |= overview_metadata({instrument: month_gaps(lake, instrument, calendar)})
+                metadata |= overview_metadata(
+                    {instrument: month_gaps(lake, instrument, settings.calendar_of(instrument))}
+                )
         except FxPipelineError as error:
             partitions.failed(key, error)
             continue
-        partitions.made(key, metadata)
+        made = {raw_candles.key: (made_of[key], read_until)}
+        yield partitions.made(key, metadata, report.sha256 or EMPTY, made)
         context.log.info(f"{instrument} {month}: {report.rows} bars, {report.missing} missing minutes.")
     # Before a month that failed ends the run: what became of history is told all the same.
     yield _history_check(lake, now_ns)
-    partitions.finish()
-    yield dg.MaterializeResult()
+    yield partitions.finish()
 
 
 def _needs_details(context: dg.AssetExecutionContext, key: str, report: "MonthReport", now_ns: int) -> bool:
@@ -195,7 +206,7 @@ def _history_check(lake: Path, now_ns: int) -> dg.AssetCheckResult:
 
     def result(passed: bool, metadata: dict[str, Any]) -> dg.AssetCheckResult:
         return dg.AssetCheckResult(
-            check_name="history_stands", passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata=metadata
+            check_name="history_stands", passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata=plain(metadata)
         )
 
     try:
@@ -203,15 +214,13 @@ def _history_check(lake: Path, now_ns: int) -> dg.AssetCheckResult:
     except DataError as error:
         return result(False, {"note": str(error)})
     rows = [
-        dg.TableRecord(
-            {
-                "partition": f"{month.instrument}|{month.month}",
-                "bars changed": month.changed,
-                "bars removed": month.removed,
-                "found": f"{pd.Timestamp(month.noted_ns, tz='UTC'):%Y-%m-%d %H:%M}",
-            }
-        )
+        {
+            "partition": f"{month.instrument}|{month.month}",
+            "bars changed": month.changed,
+            "bars removed": month.removed,
+            "found": f"{pd.Timestamp(month.noted_ns, tz='UTC'):%Y-%m-%d %H:%M}",
+        }
         for month in sorted(revised, key=lambda month: -month.noted_ns)
     ]
-    found = {"months": len(rows), "changed months": dg.MetadataValue.table(rows[:_LISTED])} if rows else {}
+    found = {"months": len(rows), "changed months": table(rows[:_LISTED])} if rows else {}
     return result(not rows, found)

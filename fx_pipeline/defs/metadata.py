@@ -1,13 +1,62 @@
 """What people see of assets: owners, column tables, small plots, links."""
 
 import base64
+import datetime as dt
 import io
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
+
+from fx_pipeline.market.links import is_web_link
 
 OWNERS = ["team:quant"]
+
+
+def plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata that Dagster can store: all of it goes through here.
+
+    Dagster takes a `numpy.float64` for a float when it is handed over, and cannot write it down at the end of the run,
+    which then fails. Numbers of numpy become Python's, also in tables, lists and mappings; a figure that is not finite
+    and a date become text, as JSON has neither.
+    """
+    return {str(name): _plain(value) for name, value in metadata.items()}
+
+
+def table(rows: Iterable[Mapping[str, Any]], schema: dg.TableSchema | None = None) -> dg.MetadataValue:
+    """Return rows as a table; None is an empty cell."""
+    return dg.MetadataValue.table([dg.TableRecord(_cells(row)) for row in rows], schema=schema)
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(name): "" if value is None else _plain(value) for name, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dg.TableMetadataValue):
+        return table((record.data for record in value.records), schema=value.schema)
+    if isinstance(value, dg.JsonMetadataValue):
+        return dg.MetadataValue.json(_plain(value.data))
+    if isinstance(value, dg.FloatMetadataValue | dg.IntMetadataValue | dg.BoolMetadataValue):
+        return _plain(value.value)
+    if isinstance(value, dg.MetadataValue):
+        return value
+    if isinstance(value, Path | dt.date | dt.timedelta | np.datetime64 | np.timedelta64):
+        return str(value)
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
 
 
 def column_schema(schema: Any, notes: Mapping[str, str]) -> dg.TableSchema:
@@ -15,6 +64,11 @@ def column_schema(schema: Any, notes: Mapping[str, str]) -> dg.TableSchema:
     return dg.TableSchema(
         [dg.TableColumn(field.name, str(field.type), description=notes.get(field.name)) for field in schema]
     )
+
+
+def link(address: str) -> dg.MetadataValue:
+    """Show an address that was read from a file: as a link where it leads to a web page, else as text."""
+    return dg.MetadataValue.url(address) if is_web_link(address) else dg.MetadataValue.text(address)
 
 
 def curve_plot(history: Sequence[Mapping[str, float]], names: Sequence[str]) -> dg.MetadataValue:

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from fx_pipeline.defs.features import valid_sessions
-from fx_pipeline.defs.metadata import OWNERS
-from fx_pipeline.defs.partitions import cell, instrument_window, instruments, key, to_instrument
+from fx_pipeline.defs.lineage import EMPTY, version
+from fx_pipeline.defs.metadata import OWNERS, link, plain
+from fx_pipeline.defs.partial import skipped
+from fx_pipeline.defs.partitions import asked_key, cell, instrument_window, instruments, key, to_instrument
 from fx_pipeline.defs.progress import reporter
 from fx_pipeline.defs.promotion import Promotion, promote
 from fx_pipeline.defs.reporting import page_url, paired_metadata
@@ -43,7 +46,6 @@ class TrainConfig(dg.Config):
     kinds={"pytorch", "numba"},
     owners=OWNERS,
     pool="training",
-    output_required=False,
     backfill_policy=dg.BackfillPolicy.multi_run(1),
     code_version="2",
 )
@@ -59,13 +61,13 @@ def muzero_checkpoint(
     from fx_pipeline.market.errors import ConfigurationError
 
     settings = load_settings()
-    instrument, key = cell(context.partition_key)
+    instrument, key = cell(asked_key(context, instrument_window))
     seeds = list(dict.fromkeys(config.seeds if config.seeds is not None else settings.training_seeds))
     if not seeds or not all(0 <= seed < 2**31 for seed in seeds):
         raise ConfigurationError(f"a training has seeds of at least 0 and below 2^31, and not {seeds}.")
     span = load_span(warehouse, instrument, key, "train")
     if isinstance(span, str):
-        context.log.warning(f"skipped: {span}")
+        yield skipped(context, span)
         return
     preset = config.preset or settings.preset
     episodes = config.episodes or settings.episodes or agent(AGENT).episodes(preset)
@@ -86,7 +88,10 @@ def muzero_checkpoint(
         )
     folders = [settings.layout.checkpoint(AGENT, instrument, key, seed) for seed in seeds]
     trained = [SeedCheckpoint(folder, read_checkpoint(folder)) for folder in folders]
-    yield dg.MaterializeResult(metadata=checkpoint_metadata(trained, settings.layout.mlflow_uri, reused))
+    yield dg.MaterializeResult(
+        metadata=plain(checkpoint_metadata(trained, settings.layout.mlflow_uri, reused)),
+        data_version=dg.DataVersion(version([found.sha256 for found in trained])),
+    )
 
 
 @dg.asset(
@@ -96,7 +101,6 @@ def muzero_checkpoint(
     kinds={"plotly", "numba"},
     owners=OWNERS,
     pool="training",
-    output_required=False,
     backfill_policy=dg.BackfillPolicy.multi_run(1),
     code_version="2",
 )
@@ -111,29 +115,29 @@ def validation_report(
     """
     from fx_pipeline.defs.reporting import report_metadata, score_seeds, validate_span
     from fx_pipeline.defs.standing import champion_beside
-    from fx_pipeline.market.atomic import atomic_write_json
     from fx_pipeline.market.disk import clear_disk_errors
     from fx_pipeline.reuse import stamp, stands
-    from fx_pipeline.validation.report import read_report, write_report
+    from fx_pipeline.validation.report import point_at, read_report, write_report
 
     settings = load_settings()
-    instrument, key = cell(context.partition_key)
+    instrument, key = cell(asked_key(context, instrument_window))
     span = load_span(warehouse, instrument, key, "valid")
     if isinstance(span, str):
-        context.log.warning(f"skipped: {span}")
+        yield skipped(context, span)
         return
     place = settings.layout.trainings(AGENT, instrument, key)
     everything = seed_checkpoints(settings, AGENT, instrument, key)
     checkpoints = [found for found in everything if found.record["window"] == {"key": key, **span.window.spans()}]
     if not everything:
-        context.log.warning(f"skipped: there is no checkpoint in {place}: materialise muzero_checkpoint first.")
+        yield skipped(context, f"there is no checkpoint in {place}: materialise muzero_checkpoint first.")
         return
-    for stale in everything:
-        if stale not in checkpoints:
-            said = f"the checkpoint in {stale.folder} was trained on other spans than window {key} has: train again."
-            context.log.warning(f"{'left out' if checkpoints else 'skipped'}: {said}")
+    said = "the checkpoint in {} was trained on other spans than window {} has: train again."
+    left_out = [said.format(stale.folder, key) for stale in everything if stale not in checkpoints]
     if not checkpoints:
+        yield skipped(context, " ".join(left_out))
         return
+    for reason in left_out:
+        context.log.warning(f"left out: {reason}")
     ledger, judged = tracking.ledger(), candidate(checkpoints)
     others = [checkpoint for checkpoint in checkpoints if checkpoint is not judged]
     score_seeds(settings, warehouse, ledger, span, others, AGENT, lambda stage: reporter(context, stage))
@@ -147,8 +151,8 @@ def validation_report(
     if stands(folder, made_from, *files):
         context.log.info(f"{folder} stands: the same checkpoint, data and settings made it.")
         reporter(context, f"validate {key} (stands)")(1.0, {})
-        atomic_write_json(settings.layout.newest_report, {"folder": str(folder)})
-        yield dg.MaterializeResult(metadata=report_metadata(read_report(folder), folder))
+        point_at(settings.layout.newest_report, folder)
+        yield _validated(read_report(folder), folder)
         return
     with (
         clear_disk_errors(folder),
@@ -175,8 +179,20 @@ def validation_report(
         run.log_metrics({name: value for name, value in metadata.items() if isinstance(value, float)}, step=0)
         run.log_artifact(folder / "report.html")
     stamp(folder, made_from, *files)
-    atomic_write_json(settings.layout.newest_report, {"folder": str(folder)})
-    yield dg.MaterializeResult(metadata=metadata)
+    point_at(settings.layout.newest_report, folder)
+    yield _validated(report, folder)
+
+
+def _validated(report: Mapping[str, Any], folder: Path) -> dg.MaterializeResult:
+    from fx_pipeline.defs.reporting import report_metadata
+
+    return dg.MaterializeResult(metadata=plain(report_metadata(report, folder)), data_version=report_version(report))
+
+
+def report_version(report: Mapping[str, Any]) -> dg.DataVersion:
+    """Return the data version of a validation report: of its figures, and of what they were made of."""
+    lineage = report["lineage"]
+    return dg.DataVersion(version(report["figures_sha256"], lineage["checkpoint_sha256"], lineage["data_fingerprint"]))
 
 
 def validation_identity(
@@ -195,12 +211,12 @@ def validation_identity(
         checkpoint=record["weights_sha256"],
         data=span.market.fingerprint,
         starts=span.starts.tolist(),
-        costs=asdict(settings.costs),
+        costs=asdict(settings.costs_of(instrument)),
         mc_runs=settings.mc_runs,
         seed=record["seed"],
         gate=asdict(settings.gate),
         # Another trial of the instrument changes the deflated Sharpe ratio; one of this window, also its family.
-        others=other_trials(ledger, instrument, key, record, span.market.fingerprint, settings.costs),
+        others=other_trials(ledger, instrument, key, record, span.market.fingerprint, settings.costs_of(instrument)),
         openings=ledger.holdout_openings(instrument, settings.sealed_from_ns),
         beside=beside,
     )
@@ -230,7 +246,7 @@ def champion(
     Only a checkpoint whose own report passed the gate is registered, and it replaces a champion only if it is better on
     the same sessions. A champion that fails on newer windows loses the alias, and then there is none.
     """
-    settings, instrument = load_settings(), context.partition_key
+    settings, instrument = load_settings(), asked_key(context, instruments)
     outcome = promote(settings, tracking, AGENT, instrument, config.window, context.run.run_id)
     if outcome.demotion is not None:
         context.log.warning(
@@ -241,12 +257,23 @@ def champion(
         # The report names the version that it made, as the version names its report.
         linked = {name: outcome.champion[name] for name in ("registered_model", "version", "registered_url", "sha256")}
         partition = key(instrument, config.window)
-        context.log_event(dg.AssetObservation(validation_report.key, partition=partition, metadata=linked))
-        yield dg.MaterializeResult(metadata=champion_metadata(settings, outcome))
+        context.log_event(dg.AssetObservation(validation_report.key, partition=partition, metadata=plain(linked)))
+        yield _settled(settings, outcome)
         return
+    # A refusal leaves the champion as it is, and what is shown of it.
     context.log.warning(f"not promoted: {outcome.reason}")
     if outcome.demotion is not None:
-        yield dg.MaterializeResult(metadata=champion_metadata(settings, outcome))
+        yield _settled(settings, outcome)
+
+
+def _settled(settings: Settings, outcome: Promotion) -> dg.MaterializeResult:
+    return dg.MaterializeResult(
+        metadata=plain(champion_metadata(settings, outcome)), data_version=_champion_version(outcome.champion)
+    )
+
+
+def _champion_version(champion: Mapping[str, Any] | None) -> dg.DataVersion:
+    return dg.DataVersion(EMPTY if champion is None else version(champion["sha256"], champion["version"]))
 
 
 def champion_metadata(settings: Settings, outcome: Promotion) -> dict[str, Any]:
@@ -266,7 +293,7 @@ def champion_metadata(settings: Settings, outcome: Promotion) -> dict[str, Any]:
         {"state": "champion", "reason": outcome.reason}
         | record
         | {
-            "registered_url": dg.MetadataValue.url(record["registered_url"]),
+            "registered_url": link(record["registered_url"]),
             "report page": dg.MetadataValue.url(page_url(settings, page)),
         }
         | paired_metadata(paired)

@@ -1,23 +1,31 @@
 """Promotion and demotion: the decisions carried out, in an order that a kill cannot leave half done for good."""
 
 import hashlib
-import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fx_pipeline.agents.record import read_checkpoint, read_run
 from fx_pipeline.defs.resources import Tracking
 from fx_pipeline.market.atomic import atomic_path, atomic_write_json
-from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.errors import DataError, FxPipelineError
 from fx_pipeline.settings import Settings
 from fx_pipeline.validation.promotion import Decision, decide_demotion, decide_promotion, telling_standings
+from fx_pipeline.validation.records import (
+    CHAMPION_SCHEMA,
+    DEMOTION_SCHEMA,
+    REGISTERED_SCHEMA,
+    read_champion_record,
+    read_demotion_record,
+)
 
 #: In the folder of a report: the model version that it made.
 REGISTERED_NAME = "registered.json"
 #: What a model's folder keeps; the record of the checkpoint is the last to be written, and completes it.
+#: Paths in a champion's record, which are relative to the data folder there: it may be moved or copied.
+_PATHS = ("model", "report")
 _OF_REPORT, _OF_CHECKPOINT = ("report.html", "report.json"), ("run.json", "weights.safetensors", "checkpoint.json")
 
 
@@ -48,7 +56,7 @@ def read_champion(settings: Settings, instrument: str) -> dict[str, Any] | None:
     DataError
         If a record cannot be read.
     """
-    record = _read(settings.layout.champion(instrument))
+    record = _recorded(settings, instrument)
     demotion = read_demotion(settings, instrument)
     # The demotion is written first: from then on nothing trades the model, wherever a kill may have hit.
     return None if record is None or (demotion and demotion["sha256"] == record["sha256"]) else record
@@ -66,18 +74,28 @@ def rival(settings: Settings, instrument: str, window: str, sha256: str) -> dict
     return None if champion is None or champion["sha256"] == sha256 or window < champion["window"] else champion
 
 
-def champions(settings: Settings) -> list[str]:
+def champions(settings: Settings) -> tuple[list[str], list[str]]:
     """Return the hashes of the models that trade now, of all instruments.
 
-    Raises
-    ------
-    DataError
-        If a record cannot be read.
+    Returns
+    -------
+    list of str
+        Hashes.
+    list of str
+        Why the champion of an instrument is not known, each: its record cannot be read.
     """
     folder = settings.layout.champion("x").parent
+    found, unread = [], []
     # A name that begins with a dot is a file that is being written, or that a kill left half written.
-    found = [read_champion(settings, path.stem) for path in sorted(folder.glob("[!.]*.json"))]
-    return [record["sha256"] for record in found if record is not None]
+    for path in sorted(folder.glob("[!.]*.json")):
+        try:
+            record = read_champion(settings, path.stem)
+        except FxPipelineError as error:
+            unread.append(str(error))
+            continue
+        if record is not None:
+            found.append(record["sha256"])
+    return found, unread
 
 
 def read_demotion(settings: Settings, instrument: str) -> dict[str, Any] | None:
@@ -88,7 +106,11 @@ def read_demotion(settings: Settings, instrument: str) -> dict[str, Any] | None:
     DataError
         If it cannot be read.
     """
-    return _read(settings.layout.demotion(instrument))
+    try:
+        record = read_demotion_record(settings.layout.demotion(instrument))
+    except FileNotFoundError:
+        return None
+    return _of(instrument, record, settings.layout.demotion(instrument))
 
 
 def unfinished_demotion(settings: Settings, instrument: str) -> dict[str, Any] | None:
@@ -99,7 +121,7 @@ def unfinished_demotion(settings: Settings, instrument: str) -> dict[str, Any] |
     DataError
         If a record cannot be read.
     """
-    record, demotion = _read(settings.layout.champion(instrument)), read_demotion(settings, instrument)
+    record, demotion = _recorded(settings, instrument), read_demotion(settings, instrument)
     return demotion if record and demotion and demotion["sha256"] == record["sha256"] else None
 
 
@@ -113,9 +135,10 @@ def decide(settings: Settings, instrument: str, report: Mapping[str, Any]) -> tu
     Decision
         On the candidate, as it is after that.
     """
-    due = _due_demotion(settings, instrument)
+    due, unread = _due_demotion(settings, instrument)
     champion = None if due else read_champion(settings, instrument)
-    return due, decide_promotion(report, champion, due or read_demotion(settings, instrument), settings.promotion)
+    decision = decide_promotion(report, champion, due or read_demotion(settings, instrument), settings.promotion)
+    return due, replace(decision, reason=_with(decision.reason, unread))
 
 
 def promote(settings: Settings, tracking: Tracking, agent: str, instrument: str, window: str, run_id: str) -> Promotion:
@@ -123,10 +146,10 @@ def promote(settings: Settings, tracking: Tracking, agent: str, instrument: str,
 
     Repeating it changes nothing, and completes what a kill left.
     """
-    demotion = _due_demotion(settings, instrument)
+    demotion, unread = _due_demotion(settings, instrument)
     if demotion is not None:
         # One that a kill left unfinished keeps the run that began it.
-        demotion = {"dagster_run_id": run_id} | demotion
+        demotion = {"dagster_run_id": run_id} | demotion | {"schema": DEMOTION_SCHEMA}
         atomic_write_json(settings.layout.demotion(instrument), demotion)
         tags = {"demoted": demotion["reason"], "demoted_by_window": demotion["last_window"]}
         tracking.mlflow().remove_champion(demotion["registered_model"], demotion["version"], tags)
@@ -134,13 +157,14 @@ def promote(settings: Settings, tracking: Tracking, agent: str, instrument: str,
     if champion is None and demotion is not None:
         # The last step: while this file is there, `unfinished_demotion` names what is left to do.
         settings.layout.champion(instrument).unlink(missing_ok=True)
-    return Promotion(champion, demotion, reason)
+    return Promotion(champion, demotion, _with(reason, unread))
 
 
 def _promote(
     settings: Settings, tracking: Tracking, agent: str, instrument: str, window: str, run_id: str
 ) -> tuple[dict[str, Any] | None, str]:
     """Make the model of a window the champion, or say why not."""
+    from fx_pipeline.defs.seeds import read_checkpoint
     from fx_pipeline.validation.report import read_report
 
     folder = settings.layout.report(agent, instrument, window)
@@ -165,7 +189,8 @@ def _promote(
     model = settings.layout.model(instrument, sha256)
     _freeze(checkpoint, folder, model)
     made = _register(settings, tracking, report, model, agent, run_id)
-    atomic_write_json(settings.layout.champion(instrument), made)
+    paths = {name: settings.layout.relative(Path(made[name])) for name in _PATHS}
+    atomic_write_json(settings.layout.champion(instrument), {**made, **paths})
     return made, decision.reason
 
 
@@ -175,8 +200,7 @@ def _register(
     """Register the frozen model with links to all that it came from, and the runs and the report with links to it."""
     figures, lineage, validated = report["figures"], report["lineage"], report["run"]
     instrument, window, name = figures["instrument"], figures["window"], f"{figures['instrument']}-{agent}"
-    trained = read_run(model)
-    record = read_checkpoint(model)
+    trained, record, store = read_run(model), read_checkpoint(model), tracking.mlflow()
     links = {
         "instrument": instrument,
         "window": window,
@@ -187,9 +211,9 @@ def _register(
         "figures_sha256": report["figures_sha256"],
         "data_fingerprint": lineage["data_fingerprint"],
         "training_data_fingerprint": record["data_fingerprint"],
-        "training_mlflow_run_id": trained["mlflow_run_id"],
+        "training_mlflow_run_id": store.resolve(trained["mlflow_run_id"]),
         "training_dagster_run_id": trained["dagster_run_id"],
-        "validation_mlflow_run_id": validated.get("mlflow_run_id", ""),
+        "validation_mlflow_run_id": store.resolve(validated.get("mlflow_run_id", "")),
         "validation_dagster_run_id": validated.get("dagster_run_id", ""),
         "dagster/run_id": run_id,
     }
@@ -197,8 +221,8 @@ def _register(
     if figures["paired"] is not None:
         paired = figures["paired"]
         tags |= {"replaced_sha256": paired["champion_sha256"], "paired_p": f"{paired['p_value']:.6g}"}
-    store = tracking.mlflow()
-    version = store.register_model_version(name, model, run_id=trained["mlflow_run_id"], tags=tags)
+    trained_by = links["training_mlflow_run_id"] or None
+    version = store.register_model_version(name, model, run_id=trained_by, tags=tags)
     store.set_champion(name, version)
     back = {
         "registered_model": name,
@@ -207,9 +231,12 @@ def _register(
         "sha256": links["sha256"],
     }
     for run in (links["training_mlflow_run_id"], links["validation_mlflow_run_id"]):
-        store.tag_run(run, {key: value for key, value in back.items() if key != "sha256"})
-    atomic_write_json(settings.layout.report(agent, instrument, window) / REGISTERED_NAME, back)
+        if run:
+            store.tag_run(run, {key: value for key, value in back.items() if key != "sha256"})
+    registered = settings.layout.report(agent, instrument, window) / REGISTERED_NAME
+    atomic_write_json(registered, {"schema": REGISTERED_SCHEMA, **back})
     return {
+        "schema": CHAMPION_SCHEMA,
         **links,
         **back,
         "agent": agent,
@@ -221,20 +248,25 @@ def _register(
     }
 
 
-def _due_demotion(settings: Settings, instrument: str) -> dict[str, Any] | None:
-    """The demotion of the champion, where one is due or not finished."""
+def _due_demotion(settings: Settings, instrument: str) -> tuple[dict[str, Any] | None, list[str]]:
+    """The demotion of the champion, where one is due or not finished; and which standings could not be read."""
     from fx_pipeline.defs.standing import read_standings
 
     champion = read_champion(settings, instrument)
     if champion is None:
-        return unfinished_demotion(settings, instrument)
-    standings = read_standings(settings, champion)
+        return unfinished_demotion(settings, instrument), []
+    standings, unread = read_standings(settings, champion)
     reason = decide_demotion(champion, standings, settings.promotion)
     if reason is None:
-        return None
+        return None, unread
     kept = ("instrument", "agent", "window", "sha256", "source", "registered_model", "version", "registered_url")
     newest = telling_standings(champion, standings)[-1]
-    return {name: champion[name] for name in kept} | {"last_window": newest["window"], "reason": reason}
+    due = {name: champion[name] for name in kept} | {"last_window": newest["window"], "reason": reason}
+    return due, unread
+
+
+def _with(reason: str, unread: Sequence[str]) -> str:
+    return "; ".join([reason, *(f"left out: {line}" for line in unread)])
 
 
 def _freeze(checkpoint: Path, report: Path, model: Path) -> None:
@@ -248,15 +280,20 @@ def _freeze(checkpoint: Path, report: Path, model: Path) -> None:
                 shutil.copyfile(folder / name, temporary)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _recorded(settings: Settings, instrument: str) -> dict[str, Any] | None:
+    path = settings.layout.champion(instrument)
     try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
+        record = _of(instrument, read_champion_record(path), path)
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise DataError(
-            f"{path} is not the record of a champion ({error}): delete it, and promote the window again."
-        ) from error
+    # A model lies where its hash says. Earlier versions wrote whole paths, which of a copy lead to the original.
+    model = settings.layout.model(instrument, record["sha256"])
+    return record | {"model": str(model), "report": str(model / "report.json")}
+
+
+def _of(instrument: str, record: dict[str, Any], path: Path) -> dict[str, Any]:
+    if record["instrument"] != instrument:
+        raise DataError(f"{path} is of {record['instrument']}, and not of {instrument}: put it back in its place.")
     return record
 
 

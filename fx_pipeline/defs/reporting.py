@@ -11,9 +11,12 @@ import dagster as dg
 import pandas as pd
 
 from fx_pipeline.agents.record import read_checkpoint
+from fx_pipeline.defs.metadata import link
 from fx_pipeline.defs.promotion import REGISTERED_NAME
 from fx_pipeline.defs.resources import Warehouse
+from fx_pipeline.market.errors import DataError
 from fx_pipeline.settings import Settings, load_settings
+from fx_pipeline.validation.records import read_registered_record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,7 +118,7 @@ def validate_span(
         span.market,
         span.starts,
         policy,
-        costs=settings.costs,
+        costs=settings.costs_of(span.market.instrument),
         reward=kind.reward(record["preset"]),
         seed=record["seed"],
         context=report_context(settings, warehouse, span, record, agent_name, ledger, run_links),
@@ -138,9 +141,10 @@ def score_seeds(
 ) -> None:
     """Let each checkpoint trade a span, where the ledger does not know yet what it makes there; `progress` by stage."""
     instrument, window = span.market.instrument, span.window.key
+    costs = settings.costs_of(instrument)
     known = {trial.key for trial in ledger.scored(instrument, window)}
     for number, checkpoint in enumerate(checkpoints, 1):
-        own = own_trial(instrument, window, checkpoint.record, span.market.fingerprint, settings.costs)
+        own = own_trial(instrument, window, checkpoint.record, span.market.fingerprint, costs)
         if own not in known:
             stage = f"score {window}, seed {checkpoint.seed} ({number} of {len(checkpoints)})"
             score_span(settings, warehouse, ledger, span, checkpoint.folder, agent_name, progress(stage))
@@ -161,13 +165,13 @@ def score_span(
     from fx_pipeline.validation.validate import score_policy
 
     record = read_checkpoint(checkpoint)
-    kind = agent(agent_name)
+    kind, costs = agent(agent_name), settings.costs_of(span.market.instrument)
     score_policy(
         span.market,
-        build_fills(span.market, settings.costs),
+        build_fills(span.market, costs),
         span.starts,
         kind.load_policy(checkpoint),
-        costs=settings.costs,
+        costs=costs,
         reward=kind.reward(record["preset"]),
         seed=record["seed"],
         context=report_context(settings, warehouse, span, record, agent_name, ledger, {}),
@@ -414,15 +418,17 @@ def page_url(settings: Settings, page: Path) -> str:
 
 def _registered(folder: Path, sha256: str) -> dict[str, Any]:
     """The model version that a report made; nothing where it made none, or where another checkpoint's report did."""
-    path = folder / REGISTERED_NAME
-    if not path.exists():
+    try:
+        found = read_registered_record(folder / REGISTERED_NAME)
+    except FileNotFoundError:
         return {}
-    found = json.loads(path.read_bytes())
+    except DataError as error:
+        return {"registered model": str(error)}
     if found["sha256"] != sha256:
         return {}
     return {
         "registered model": f"{found['registered_model']} v{found['version']}",
-        "registered_url": dg.MetadataValue.url(found["registered_url"]),
+        "registered_url": link(found["registered_url"]),
     }
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -18,12 +18,15 @@ from fx_pipeline.agents.record import (
     read_history,
     read_run,
 )
-from fx_pipeline.defs.metadata import curve_plot
+from fx_pipeline.defs.metadata import curve_plot, table
 from fx_pipeline.defs.progress import reporter
 from fx_pipeline.defs.reporting import configuration, selection_recorder
 from fx_pipeline.defs.resources import Tracking
 from fx_pipeline.defs.spans import Span
 from fx_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from fx_pipeline.agents.base import TrainingData
 
 _FILES = (WEIGHTS_NAME, RECORD_NAME, HISTORY_NAME, RUN_NAME)
 _CURVES = ("pips_per_episode", "selection_pips", "trades_per_episode", "loss", "policy_kl")
@@ -102,7 +105,7 @@ def train_seed(
 
     An interrupted training goes on where it was. Every score by which it chooses its weights joins the ledger.
     """
-    from fx_pipeline.agents.base import Budget, TrainingData
+    from fx_pipeline.agents.base import Budget
     from fx_pipeline.agents.progress_file import ProgressFile
     from fx_pipeline.agents.registry import agent
     from fx_pipeline.market.atomic import atomic_write_json
@@ -111,6 +114,7 @@ def train_seed(
     from fx_pipeline.tracking.batched import BatchedMetrics
 
     instrument, key = span.market.instrument, span.window.key
+    costs = settings.costs_of(instrument)
     made_from = identity(
         training_digest(),
         agent=agent_name,
@@ -119,7 +123,7 @@ def train_seed(
         seed=seed,
         data=span.market.fingerprint,
         starts=span.starts.tolist(),
-        costs=asdict(settings.costs),
+        costs=asdict(costs),
         window=span.window.spans(),
     )
     folder = settings.layout.checkpoint(agent_name, instrument, key, seed)
@@ -147,12 +151,12 @@ def train_seed(
             agent(agent_name)
             .trainer(preset)
             .train(
-                TrainingData(span.market, span.starts, settings.costs, {"key": key, **span.window.spans()}),
+                training_data(settings, span),
                 Budget(episodes),
                 seed=seed,
                 folder=folder,
                 progress=progress,
-                on_score=selection_recorder(tracking.ledger(), span, agent_name, settings.costs, episodes, seed),
+                on_score=selection_recorder(tracking.ledger(), span, agent_name, costs, episodes, seed),
             )
         )
         metrics.complete(checkpoint.history)
@@ -163,6 +167,14 @@ def train_seed(
         run.log_artifact(folder / "weights.safetensors")
     stamp(folder, made_from, *_FILES)
     return False
+
+
+def training_data(settings: Settings, span: Span) -> "TrainingData":
+    """Return what a seed of a window learns from."""
+    from fx_pipeline.agents.base import TrainingData
+
+    window = {"key": span.window.key, **span.window.spans()}
+    return TrainingData(span.market, span.starts, settings.costs_of(span.market.instrument), window)
 
 
 def checkpoint_metadata(
@@ -181,21 +193,17 @@ def checkpoint_metadata(
         "kept as it stood": all(reused.values()),
         "mlflow store": mlflow_uri,
         "mlflow run": dg.MetadataValue.text(", ".join(run["mlflow_run_id"] for run in runs.values())),
-        "checkpoints": dg.MetadataValue.table(
-            [
-                dg.TableRecord(
-                    {
-                        "seed": checkpoint.seed,
-                        "sha256": checkpoint.sha256,
-                        "kept as it stood": reused[checkpoint.seed],
-                        "pips a session, selection": _selected(checkpoint.record),
-                        "mlflow run": runs[checkpoint.seed]["mlflow_url"],
-                        "dagster run": runs[checkpoint.seed]["dagster_run_id"],
-                        "folder": str(checkpoint.folder),
-                    }
-                )
-                for checkpoint in checkpoints
-            ]
+        "checkpoints": table(
+            {
+                "seed": checkpoint.seed,
+                "sha256": checkpoint.sha256,
+                "kept as it stood": reused[checkpoint.seed],
+                "pips a session, selection": _selected(checkpoint.record),
+                "mlflow run": runs[checkpoint.seed]["mlflow_url"],
+                "dagster run": runs[checkpoint.seed]["dagster_run_id"],
+                "folder": str(checkpoint.folder),
+            }
+            for checkpoint in checkpoints
         ),
     }
     known = set.intersection(*(set(checkpoint.record["metrics"]) for checkpoint in checkpoints))

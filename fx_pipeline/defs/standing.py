@@ -15,20 +15,14 @@ from fx_pipeline.defs.resources import Tracking, Warehouse
 from fx_pipeline.defs.seeds import read_checkpoint
 from fx_pipeline.defs.spans import Span
 from fx_pipeline.market.atomic import atomic_write_json
-from fx_pipeline.market.errors import DataError, FxPipelineError
+from fx_pipeline.market.errors import FxPipelineError
 from fx_pipeline.settings import Settings
+from fx_pipeline.validation.records import STANDING_SCHEMA, read_standing_record
 
 if TYPE_CHECKING:
     from fx_pipeline.agents.base import Progress
     from fx_pipeline.tracking.ledger import Ledger
     from fx_pipeline.validation.context import ChampionSeries
-
-
-#: What a decision reads of a standing.
-_FIELDS = {
-    *("window", "sha256", "costs", "source", "sound", "passed", "reasons", "trades"),
-    *("max_drawdown_pips", "drawdown_limit_pips"),
-}
 
 
 def replay_span(span: Span) -> Span:
@@ -57,10 +51,14 @@ def champion_beside(
     -------
     ChampionSeries or None
         None when there is no champion, when it is the challenger itself, or when it cannot be compared, which the log
-        says: it was trained on these days or later, or cannot be loaded.
+        says: it was trained on these days or later, or it or its record cannot be loaded.
     """
     instrument, window = span.market.instrument, span.window
-    champion = rival(settings, instrument, window.key, challenger_sha256)
+    try:
+        champion = rival(settings, instrument, window.key, challenger_sha256)
+    except FxPipelineError as error:
+        context.log.warning(f"no comparison with the champion, who is not known: {error}")
+        return None
     if champion is None:
         return None
     folder = Path(champion["model"])
@@ -94,18 +92,31 @@ def champion_beside(
         return None
 
 
-def read_standings(settings: Settings, champion: Mapping[str, Any]) -> list[dict[str, Any]]:
+def read_standings(settings: Settings, champion: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
     """Read how a champion did on newer windows, as far as these replays can be trusted.
 
-    Raises
-    ------
-    DataError
-        If a file is damaged.
+    Returns
+    -------
+    list of dict
+        Standings.
+    list of str
+        Why a file is left out, each: it is damaged.
     """
     folder = settings.layout.standings(champion["instrument"], champion["sha256"])
+    found, unread = [], []
     # A name that begins with a dot is a file that is being written, or that a kill left half written.
-    found = [_read(path) for path in sorted(folder.glob("[!.]*.json"))]
-    return [standing for standing in found if standing["sound"]]
+    for path in sorted(folder.glob("[!.]*.json")):
+        try:
+            standing = read_standing_record(path)
+        except FileNotFoundError:
+            # Removed since it was listed.
+            continue
+        except FxPipelineError as error:
+            unread.append(str(error))
+            continue
+        if standing["sound"]:
+            found.append(standing)
+    return found, unread
 
 
 def _stand(
@@ -128,7 +139,7 @@ def _stand(
         checkpoint=champion["sha256"],
         data=replayed.market.fingerprint,
         starts=replayed.starts.tolist(),
-        costs=asdict(settings.costs),
+        costs=asdict(settings.costs_of(champion["instrument"])),
         mc_runs=settings.mc_runs,
         gate=asdict(settings.gate),
         percentile=settings.promotion.drawdown_percentile,
@@ -151,7 +162,7 @@ def _stand(
         runs=settings.mc_runs,
         seed=int(record["seed"]),
     )
-    atomic_write_json(path, {**standing, "made_from": made_from, **links})
+    atomic_write_json(path, {"schema": STANDING_SCHEMA, **standing, "made_from": made_from, **links})
     outcome = f"{'stands' if standing['passed'] else 'fails'} on window {window}: {' '.join(standing['reasons'])}"
     if standing["trades"] < settings.promotion.telling_trades:
         outcome += (
@@ -167,7 +178,7 @@ def _series(
     from fx_pipeline.validation.context import ChampionSeries
 
     instrument, key = span.market.instrument, span.window.key
-    own = own_trial(instrument, key, record, span.market.fingerprint, settings.costs)
+    own = own_trial(instrument, key, record, span.market.fingerprint, settings.costs_of(instrument))
     for trial in ledger.scored(instrument, key):
         if trial.key == own:
             return ChampionSeries(champion["sha256"], champion["window"], trial.session_ns, trial.session_pnl_pips)
@@ -180,13 +191,3 @@ def _made_from(path: Path) -> str | None:
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         # A damaged file vouches for nothing: it is written again.
         return None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        standing: dict[str, Any] = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DataError(f"{path} is damaged ({error}): validate its window again.") from error
-    if not isinstance(standing, dict) or not set(standing) >= _FIELDS:
-        raise DataError(f"{path} was not written by this version: validate its window again.")
-    return standing

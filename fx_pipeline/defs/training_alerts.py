@@ -8,6 +8,7 @@ from fx_pipeline.agents.alerts import ALERTS, Alert
 from fx_pipeline.agents.muzero.errors import TrainingDivergedError
 from fx_pipeline.agents.progress_file import FAILED, read_progress
 from fx_pipeline.agents.record import read_history
+from fx_pipeline.defs.metadata import plain
 from fx_pipeline.defs.models import AGENT, muzero_checkpoint
 from fx_pipeline.defs.partitions import cell, keys_of
 from fx_pipeline.market.errors import FxPipelineError
@@ -30,7 +31,7 @@ def _check(alert: Alert) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=not problems,
             severity=dg.AssetCheckSeverity.ERROR if alert.grave else dg.AssetCheckSeverity.WARN,
-            metadata={"problems": problems, "partitions": keys},
+            metadata=plain({"problems": problems, "partitions": keys}),
         )
 
     return check

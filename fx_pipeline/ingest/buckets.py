@@ -115,6 +115,11 @@ class Buckets:
         """Return the rows of a month that has some: those of each `add` sorted by time, one `add` after another."""
         return Rows.concatenate([self._read(part) for part in self._parts[month]])
 
+    def parts(self, month: str) -> Iterator[Rows]:
+        """Yield the rows of `take` piece by piece; none of a month without rows."""
+        for part in self._parts.get(month, []):
+            yield self._read(part)
+
     def times(self, month: str) -> Int64:
         """Return the times alone, in the order of `take`; none of a month without rows."""
         parts = [part.time if isinstance(part, Rows) else self._times(part) for part in self._parts.get(month, [])]

@@ -41,6 +41,11 @@ class Clock:
             return text
         return self.zone + (text if self.hours else "")
 
+    @property
+    def name(self) -> str:
+        """As it is shown: UTC, UTC+3, America/New_York+7."""
+        return str(self) if self.zone != "UTC" else f"UTC{self}" if self.hours else "UTC"
+
     def to_utc(self, local_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return UTC nanoseconds of wall-clock nanoseconds.
 
@@ -60,6 +65,11 @@ class Clock:
         utc_ns = np.full(len(local_ns), NO_TIME)
         utc_ns[known] = self._to_utc(local_ns[known])
         return utc_ns
+
+    def to_local(self, utc_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return wall-clock nanoseconds of UTC nanoseconds, (N,) int64."""
+        index = pd.DatetimeIndex(utc_ns.astype("datetime64[ns]"), tz="UTC").tz_convert(self.zone).tz_localize(None)
+        return np.asarray(index.as_unit("ns").asi8) + round(self.hours * _HOUR_NS)
 
     def _to_utc(self, local_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         shifted = local_ns - round(self.hours * _HOUR_NS)

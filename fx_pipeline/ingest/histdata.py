@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fx_pipeline.ingest.clock import NEW_YORK
+from fx_pipeline.ingest.header import first_line
 from fx_pipeline.ingest.lines import read_lines
 from fx_pipeline.ingest.parsed import Parsed, Source, TextForm
 from fx_pipeline.ingest.text import Block, read_blocks, read_times
@@ -26,7 +27,8 @@ _FORM = TextForm(
 
 def open_file(path: Path) -> Source:
     """Open a HistData ASCII M1 file."""
-    return Source(NEW_YORK, read_blocks(path), _parse)
+    first, blocks = first_line(path, read_blocks(path))
+    return Source(NEW_YORK, blocks, _parse, first_row=first.row)
 
 
 def _parse(block: Block) -> Parsed:

@@ -6,11 +6,11 @@ anything is written; then each month's file is written atomically.
 
 import contextlib
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,18 +18,26 @@ import pyarrow as pa
 from fx_pipeline.broker.paper import store as candle_store
 from fx_pipeline.ingest import dukascopy, histdata, metatrader, named
 from fx_pipeline.ingest.buckets import IN_MEMORY_BYTES, Buckets
-from fx_pipeline.ingest.clock import parse_clock
+from fx_pipeline.ingest.claims import clock_claim, file_claims, stamp_claim, united
+from fx_pipeline.ingest.clock import Clock, parse_clock
+from fx_pipeline.ingest.companions import reports_among
+from fx_pipeline.ingest.container import EmptyFileError
+from fx_pipeline.ingest.hours import STAMPS, Stamped
+from fx_pipeline.ingest.identity import common_instrument as common_instrument
+from fx_pipeline.ingest.identity import common_side, instrument_source
+from fx_pipeline.ingest.identity import guess_instrument as guess_instrument
 from fx_pipeline.ingest.layout import DEFAULT_DATA_DIR, paper_store, quarantine_path
+from fx_pipeline.ingest.naming import file_names
 from fx_pipeline.ingest.parsed import Source
 from fx_pipeline.ingest.reading import THREADS, CheckedFile, in_order, read_file
 from fx_pipeline.ingest.sides import GivenSides, Side
 from fx_pipeline.ingest.sniff import FORMATS, Format
 from fx_pipeline.ingest.sniff import guess_format as guess_format
+from fx_pipeline.ingest.weekends import check_has_weekends
 from fx_pipeline.market.candles import CANDLE_SCHEMA, SIDES
-from fx_pipeline.market.errors import ConfigurationError, DataError
+from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.market.files import write_table
 from fx_pipeline.market.instrument import instrument as find_instrument
-from fx_pipeline.market.instrument import known_instruments
 
 #: Share of an import's time that goes into reading, the rest into writing: for progress only.
 _READING_SHARE = 0.6
@@ -41,15 +49,29 @@ class _Reader:
     expected: str
     side: Side
     clock_needed: bool = False
+    #: What says which clock a file without zones is on, when the user does not.
+    clock_why: str = "assumed: the times carry no zone"
+    #: Another publisher writes the same form on another clock: which one, and the name that files of this one have.
+    shared_with: str = ""
+    own_name: str = ""
 
 
 _READERS: dict[str, _Reader] = {
     "parquet": _Reader(named.open_parquet, named.EXPECTED, "mid"),
     "csv": _Reader(named.open_csv, named.EXPECTED, "mid"),
-    "histdata": _Reader(histdata.open_file, histdata.EXPECTED, "bid"),
+    "histdata": _Reader(
+        histdata.open_file,
+        histdata.EXPECTED,
+        "bid",
+        clock_why="assumed: this form is HistData's, whose times are New York's",
+        shared_with="NinjaTrader's exports, which are in UTC and stamped at the end of a bar",
+        own_name="DAT_ASCII_",
+    ),
     # A MetaTrader chart is drawn from bids.
     "metatrader": _Reader(metatrader.open_file, metatrader.EXPECTED, "bid", clock_needed=True),
-    "dukascopy": _Reader(dukascopy.open_file, dukascopy.EXPECTED, "bid"),
+    "dukascopy": _Reader(
+        dukascopy.open_file, dukascopy.EXPECTED, "bid", clock_why="assumed: Dukascopy's exports are in GMT"
+    ),
 }
 
 
@@ -70,7 +92,13 @@ class FileCandles:
     without_tick : int
         Rows that the publisher filled in, left out.
     clock_checked : bool
-        Whether the file reaches over a weekend, so that its clock could be checked.
+        Whether the file reaches over a weekend or a daily break, so that its clock could be checked.
+    side : str
+        The price side that it holds: "bid", "mid", "ask", or "bid and ask".
+    clock : str
+        As `Clock.name` has it.
+    assumptions : tuple of str
+        What the file was taken for, a sentence each, with the evidence.
     """
 
     candles: pa.Table
@@ -79,6 +107,9 @@ class FileCandles:
     duplicates: int
     without_tick: int
     clock_checked: bool
+    side: str
+    clock: str
+    assumptions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -106,9 +137,19 @@ class ImportReport:
     first, last : int or None
         Open times of the first and the last candle, UTC nanoseconds.
     clock_checked : bool
-        Whether the clock of every file could be checked against the FX weekend.
+        Whether the clock of every file could be checked.
     quarantine_files : tuple of Path
         Where the refused rows are.
+    side, clock : str
+        As those of `FileCandles`; where files differ, joined by "and".
+    timeframe : str
+        "M1": nothing else is imported.
+    stamped : str
+        Whether the files' times are the "open" or the "end" of bars. In the store they are opens.
+    costs : str
+        "quoted" where bid and ask of every candle are the file's, else "modelled".
+    assumptions : tuple of str
+        What the files were taken for, a sentence each, with the evidence.
     """
 
     instrument: str
@@ -128,54 +169,43 @@ class ImportReport:
     last: int | None
     clock_checked: bool
     quarantine_files: tuple[Path, ...]
+    side: str
+    clock: str
+    timeframe: str
+    stamped: Stamped
+    costs: str
+    assumptions: tuple[str, ...]
+
+    def contract(self) -> dict[str, Any]:
+        """Return what `fx-pipeline import --json` prints."""
+        return {
+            "instrument": self.instrument,
+            "side": self.side,
+            "clock": self.clock,
+            "timeframe": self.timeframe,
+            "stamped": self.stamped,
+            "candles": self.imported,
+            "quarantined": self.quarantined,
+            "filled_in": self.without_tick,
+            "costs": self.costs,
+            "assumptions": list(self.assumptions),
+        }
 
 
-def guess_instrument(path: Path) -> str:
-    """Return the instrument whose name stands in the file's name, as `GBP_JPY`, `GBPJPY` or `GBP-JPY`.
+def held_instrument(path: Path, format: Format | None = None) -> str | None:
+    """Return the instrument that a file itself says it holds, in a column or a header; None if it says none.
 
     Raises
     ------
     DataError
-        If no known instrument's name stands there, or several do.
+        If the file cannot be read.
+    ConfigurationError
+        If the format is unknown.
     """
-    found = _named_in(path)
-    if len(found) != 1:
-        says = "names no known instrument" if not found else f"names {' and '.join(found)}"
-        raise DataError(f"the file name {path.name!r} {says}: give --instrument, like GBP_JPY.")
-    return found[0]
-
-
-def _named_in(path: Path) -> list[str]:
-    name = path.name.upper()
-    return [
-        known for known in known_instruments() if re.search(rf"(?<![A-Z]){known[:3]}[_-]?{known[4:]}(?![A-Z])", name)
-    ]
-
-
-def common_instrument(files: Sequence[Path], given: str | None) -> str:
-    """Return the instrument of files that are imported together: the given one, or the one in all of their names.
-
-    Raises
-    ------
-    DataError
-        If the names of the files say different instruments, or one says another than the given, or none is given and
-        one says none; or if the given one is unknown.
-    """
-    if given is None:
-        named = {path: guess_instrument(path) for path in files}
-        if len(set(named.values())) > 1:
-            listed = ", ".join(f"{path.name} ({name})" for path, name in named.items())
-            raise DataError(f"the files are of different instruments: {listed}. Import each instrument by itself.")
-        return named[files[0]]
-    find_instrument(given)
-    for path in files:
-        names = _named_in(path)
-        if names and given not in names:
-            raise DataError(
-                f"the file name {path.name!r} names {' and '.join(names)}, not {given}: leave the file out, or rename "
-                f"it if it does hold {given}."
-            )
-    return given
+    try:
+        return _reader(format or guess_format(path)).open_file(path).instrument
+    except EmptyFileError:
+        return None
 
 
 def read_candles(
@@ -185,6 +215,8 @@ def read_candles(
     utc_offset: str | None = None,
     side: Side | None = None,
     now_ns: int | None = None,
+    stamped: Stamped | None = None,
+    leave_out_weekends: bool = False,
 ) -> FileCandles:
     """Read and check one file.
 
@@ -197,22 +229,30 @@ def read_candles(
         then come from the modelled spread of the hour, and `quotes_modelled` says so.
     now_ns : int, optional
         Bars that open at or after it are quarantined, as are those before 1990 in any case.
+    stamped : str, optional
+        Whether the file's times are the "open" of bars, as is assumed, or their "end".
+    leave_out_weekends : bool
+        Whether bars at FX weekends, which are a sign of a wrong clock, are left out instead.
 
     Raises
     ------
     DataError
-        If the file cannot be read, is cut short, holds other than M1 bars of that instrument on that clock, or more
-        than half of it is bad.
+        If the file cannot be read, is cut short, holds other than M1 bars of that instrument on that clock,
+        contradicts itself, its name or what is said of it, or more than half of it is bad.
     ConfigurationError
-        If the format or the side is unknown, an offset that the format needs is not given, or one is given for times
-        that carry a zone.
+        If the format, the side or the stamp is unknown, an offset that the file needs is not given, or one is given
+        for times that carry a zone.
     """
+    said = _Said(instrument, utc_offset, side, stamped, now_ns, leave_out_weekends)
     with Buckets() as buckets:
-        read = _Read(path, buckets, _checked(path, format, instrument, utc_offset, side, now_ns, buckets, None))
+        read = _checked(path, format, said, buckets, None)
         tables = [_candles([read], month)[0] for month in buckets.months]
     found = read.found
     candles = pa.concat_tables([CANDLE_SCHEMA.empty_table(), *tables]).combine_chunks()
-    return FileCandles(candles, found.quarantine, found.rows, found.duplicates, found.without_tick, found.clock_checked)
+    return FileCandles(
+        candles, found.quarantine, found.rows, found.duplicates, found.without_tick, found.clock_checked, read.side,
+        read.clock.name, read.assumptions,
+    )  # fmt: skip
 
 
 def import_files(
@@ -225,6 +265,8 @@ def import_files(
     progress: Callable[[float], None] | None = None,
     now_ns: int | None = None,
     in_memory_bytes: int = IN_MEMORY_BYTES,
+    stamped: Stamped | None = None,
+    leave_out_weekends: bool = False,
 ) -> ImportReport:
     """Import files into the paper server's store below `data_dir`.
 
@@ -242,16 +284,36 @@ def import_files(
     """
     if not files:
         raise ConfigurationError("no file to import: name at least one.")
+    said = _Said(instrument, utc_offset, side, stamped, now_ns, leave_out_weekends)
     report = _Progress(progress, [path.stat().st_size if path.is_file() else 0 for path in files])
     with contextlib.ExitStack() as open_buckets:
         reads: list[_Read] = []
-        formats = [format or guess_format(path) for path in files]
-        for path, known in zip(files, formats, strict=True):
-            buckets = open_buckets.enter_context(Buckets(in_memory_bytes // len(files), paper_store(data_dir)))
-            found = _checked(path, known, instrument, utc_offset, side, now_ns, buckets, report.read)
+        empty: EmptyFileError | None = None
+        reports = reports_among(files)
+        left_out = [f"left out: {path.name}, a report about the candles beside it" for path in reports]
+        for path in files:
+            if path not in reports:
+                buckets = open_buckets.enter_context(Buckets(in_memory_bytes // len(files), paper_store(data_dir)))
+                try:
+                    reads.append(_checked(path, format, said, buckets, report.read))
+                except EmptyFileError as error:
+                    empty = empty or error
+                    left_out.append(f"left out: {path.name}, which holds no rows")
             report.next_file()
-            reads.append(_Read(path, buckets, found))
-        return _store(reads, instrument, data_dir, report)
+        if empty is not None and not reads:
+            raise empty
+        return _store(reads, instrument, data_dir, report, stamped or "open", tuple(left_out))
+
+
+@dataclass(frozen=True)
+class _Said:
+    # What the user says of the files.
+    instrument: str
+    utc_offset: str | None
+    side: Side | None
+    stamped: Stamped | None
+    now_ns: int | None
+    leave_out_weekends: bool
 
 
 @dataclass(frozen=True)
@@ -259,6 +321,9 @@ class _Read:
     path: Path
     buckets: Buckets
     found: CheckedFile
+    side: str
+    clock: Clock
+    assumptions: tuple[str, ...]
 
 
 class _Progress:
@@ -283,40 +348,114 @@ class _Progress:
             self._tell(share)
 
 
-def _checked(
-    path: Path,
-    format: Format,
-    instrument: str,
-    utc_offset: str | None,
-    side: Side | None,
-    now_ns: int | None,
-    buckets: Buckets,
-    progress: Callable[[float], None] | None,
-) -> CheckedFile:
+def _reader(format: Format) -> _Reader:
     reader = _READERS.get(format)
     if reader is None:
         raise ConfigurationError(f"--format {format!r} is unknown: use one of {', '.join(FORMATS)}.")
-    if reader.clock_needed and utc_offset is None:
+    return reader
+
+
+def _checked(
+    path: Path, format: Format | None, said: _Said, buckets: Buckets, progress: Callable[[float], None] | None
+) -> _Read:
+    known = format or guess_format(path)
+    reader, instrument = _reader(known), said.instrument
+    if reader.clock_needed and said.utc_offset is None:
         raise ConfigurationError(
-            f"{path}: {format} files are on the broker's clock and do not name it. Give --utc-offset: hours ahead of "
+            f"{path}: {known} files are on the broker's clock and do not name it. Give --utc-offset: hours ahead of "
             "UTC (+3), a zone (Europe/Athens), or a zone and hours (America/New_York+7, that of many brokers)."
         )
-    if side is not None and side not in SIDES:
-        raise ConfigurationError(f"--side {side!r} is unknown: use one of {', '.join(SIDES)}.")
+    if said.side is not None and said.side not in SIDES:
+        raise ConfigurationError(f"--side {said.side!r} is unknown: use one of {', '.join(SIDES)}.")
+    if said.stamped is not None and said.stamped not in STAMPS:
+        raise ConfigurationError(f"--bar-time {said.stamped!r} is unknown: use open or end.")
     find_instrument(instrument)
-    clock = parse_clock(utc_offset) if utc_offset is not None else None
+    if said.leave_out_weekends:
+        check_has_weekends(path, instrument)
+    given_clock = parse_clock(said.utc_offset) if said.utc_offset is not None else None
     source = reader.open_file(path)
-    if clock is not None and source.zoned:
+    if source.clock_needed and given_clock is None:
+        raise ConfigurationError(f"{path}: {source.clock_needed}. Give --utc-offset, like +2 or Europe/Athens.")
+    if given_clock is not None and source.zoned:
         raise ConfigurationError(
-            f"{path}: its times carry a zone themselves, so that --utc-offset {utc_offset} cannot be meant: leave it "
-            "out. If the zone is wrong, write the times without one."
+            f"{path}: its times carry a zone themselves, so that --utc-offset {said.utc_offset} cannot be meant: leave "
+            "it out. If the zone is wrong, write the times without one."
         )
-    return read_file(
-        path, source, reader.expected, instrument, clock or source.clock, side or reader.side, buckets, now_ns, progress
+    clock = given_clock or source.clock
+    side, side_why = common_side(path, said.side, source.side, reader.side)
+    found = read_file(
+        path,
+        source,
+        reader.expected,
+        instrument,
+        clock,
+        side,
+        buckets,
+        said.now_ns,
+        progress,
+        said.stamped or "open",
+        said.leave_out_weekends,
+    )
+    doubtful = (
+        reader.shared_with
+        and format is None
+        and given_clock is None
+        and not any(reader.own_name in name for name in file_names(path))
+    )
+    if doubtful and not found.clock_checked:
+        raise ConfigurationError(
+            f"{path}: its form is that of {known} files and of {reader.shared_with}, and it holds no weekend to tell "
+            f"by. Give --utc-offset (America/New_York for {known}, +0 for UTC), and --bar-time end where times are "
+            "ends of bars."
+        )
+    _check_stamps(path, said.stamped, found)
+    held = found.sides.held
+    side_said, side_why = (held[0], side_why) if len(held) == 1 else ("bid and ask", "each in columns of its own")
+    own_why = source.clock_why or reader.clock_why
+    why = "which its times carry" if source.zoned else own_why
+    if given_clock:
+        differs = source.clock_why and source.clock != given_clock
+        why = f"as given, and not {source.clock}, {own_why}" if differs else "as given"
+    return _Read(
+        path,
+        buckets,
+        found,
+        side_said,
+        clock,
+        file_claims(
+            instrument,
+            instrument_source(path, source.instrument),
+            side_said,
+            side_why,
+            clock_claim(clock, instrument, why, found),
+            stamp_claim(said.stamped or "open", said.stamped is not None, found),
+            found,
+            source.assumptions,
+        ),
     )
 
 
-def _store(reads: list[_Read], instrument: str, data_dir: Path, report: _Progress) -> ImportReport:
+def _check_stamps(path: Path, stamped: Stamped | None, found: CheckedFile) -> None:
+    stamps = found.evidence.stamps
+    if stamped is None and stamps.late:
+        raise ConfigurationError(
+            f"{path}: its times look like ends of bars ({stamps.late}), and a bar's time here is its open. Give "
+            "--bar-time end, or --bar-time open if they are opens all the same."
+        )
+    if stamped == "end" and stamps.early:
+        raise ConfigurationError(
+            f"{path}: its times are opens of bars, not ends: taken for ends, {stamps.early}. Leave --bar-time out."
+        )
+
+
+def _store(
+    reads: list[_Read],
+    instrument: str,
+    data_dir: Path,
+    report: _Progress,
+    stamped: Stamped,
+    left_out: tuple[str, ...],
+) -> ImportReport:
     store = paper_store(data_dir)
     months = sorted({month for read in reads for month in read.buckets.months})
     spans: list[tuple[str, int, int]] = []
@@ -358,6 +497,12 @@ def _store(reads: list[_Read], instrument: str, data_dir: Path, report: _Progres
         last=spans[-1][2] if spans else None,
         clock_checked=all(item.clock_checked for item in found),
         quarantine_files=tuple(quarantined),
+        side=" and ".join(dict.fromkeys(read.side for read in reads)),
+        clock=" and ".join(dict.fromkeys(read.clock.name for read in reads)),
+        timeframe="M1",
+        stamped=stamped,
+        costs="modelled" if any(item.modelled for item in found) else "quoted",
+        assumptions=(*united([(read.path, read.assumptions) for read in reads]), *left_out),
     )
 
 

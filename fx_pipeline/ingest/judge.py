@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from fx_pipeline.ingest.buckets import Rows
 from fx_pipeline.ingest.clock import NO_TIME, Clock
+from fx_pipeline.ingest.filled import Quiet, count_quiet
+from fx_pipeline.ingest.hours import Stamped
 from fx_pipeline.ingest.parsed import Parsed
 from fx_pipeline.ingest.plausible import clock_evidence
 from fx_pipeline.ingest.sides import GivenSides
@@ -22,6 +24,7 @@ Bool = npt.NDArray[np.bool_]
 #: Nobody has one-minute retail quotes of before: such a time is mistyped, and would make decades of empty months.
 EARLIEST_NS = int(np.datetime64("1990-01-01", "ns").astype(np.int64))
 LATEST_NS = int(np.iinfo(np.int64).max)
+SECOND_NS = 1_000_000_000
 
 #: Rows of a file that were refused, as they came; prices that cannot be read are NaN, those of sides that the file
 #: does not give null.
@@ -56,7 +59,11 @@ class Judged:
     contradicting_ns : (N,) int64
         Of these, the times of rows with impossible prices: they contradict any other row of their minute.
     clock_evidence : (N,) int64
-        Of the wall-clock times that can be, of all rows but those that the publisher filled in.
+        Of the wall-clock times that can be, of all rows but those that were filled in or may have been.
+    doubtful_evidence : (N,) int64
+        Of the rows that may have been filled in.
+    quiet : Quiet
+        Counts of these and of all good rows.
     level : float
         Median of the closes; NaN when there is none.
     """
@@ -67,10 +74,14 @@ class Judged:
     refused_ns: Int64
     contradicting_ns: Int64
     clock_evidence: Int64
+    doubtful_evidence: Int64
+    quiet: Quiet
     level: float
 
 
-def judge(parsed: Parsed, sides: GivenSides, clock: Clock, now_ns: int | None = None) -> Judged:
+def judge(
+    parsed: Parsed, sides: GivenSides, clock: Clock, now_ns: int | None = None, stamped: Stamped = "open"
+) -> Judged:
     """Tell the rows that may become candles from those that cannot.
 
     Parameters
@@ -79,8 +90,12 @@ def judge(parsed: Parsed, sides: GivenSides, clock: Clock, now_ns: int | None = 
         The clock of the file.
     now_ns : int, optional
         Bars that open at or after it are refused.
+    stamped : str
+        Whether the times are the bars' opens or ends.
     """
     utc_ns = clock.to_utc(parsed.local_ns)
+    if stamped == "end":
+        utc_ns = _opens(utc_ns)
     count = len(utc_ns)
     filled = np.zeros(count, bool) if parsed.without_tick is None else parsed.without_tick
     possible = (utc_ns >= EARLIEST_NS) & (utc_ns < (LATEST_NS if now_ns is None else now_ns))
@@ -94,20 +109,30 @@ def judge(parsed: Parsed, sides: GivenSides, clock: Clock, now_ns: int | None = 
     suspects, reasons = suspects[reasons != ""], reasons[reasons != ""]
     kept = fine & ~filled
     volume = parsed.volume if kept.all() else np.where(kept, parsed.volume, 0)
+    # A fraction of a lot is a volume: a quiet minute with a tick must not round to none.
+    if ((volume > 0) & (volume < 1)).any():
+        volume = np.where(volume > 0, np.maximum(volume, 1), volume)
     modelled = np.full(count, sides.modelled) if parsed.quotes_modelled is None else parsed.quotes_modelled
     rows = Rows(utc_ns, parsed.row, np.rint(volume).astype(np.int64), modelled, given)
-    evident = possible & ~filled
+    rows = rows if kept.all() else rows.part(kept)
+    quiet, doubtful = count_quiet(rows, backwards=len(rows) > 1 and bool(rows.time[0] > rows.time[-1]))
+    evident, doubted = possible & ~filled, np.zeros(count, bool)
+    if doubtful.any():
+        doubted[kept] = doubtful
+        evident &= ~doubted
     timed = suspects[evident[suspects]]
     impossible = ~_possible_prices(given[:, timed], sides)
     close = given[sides.columns.index(f"{sides.columns[0].split('_')[0]}_c")]
     finite = close[np.isfinite(close)]
     return Judged(
-        good=rows if kept.all() else rows.part(kept),
+        good=rows,
         refused=_refused_table(parsed, sides, utc_ns, suspects, reasons),
         left_out=int((fine & filled).sum()),
         refused_ns=utc_ns[timed],
         contradicting_ns=utc_ns[timed[impossible]],
         clock_evidence=clock_evidence(parsed.local_ns if evident.all() else parsed.local_ns[evident]),
+        doubtful_evidence=clock_evidence(parsed.local_ns[doubted]),
+        quiet=quiet,
         level=float(np.median(finite)) if len(finite) else float("nan"),
     )
 
@@ -145,16 +170,22 @@ def settle(rows: Rows, contradicting_ns: Int64) -> tuple[Rows, Rows, int]:
     return rows.part(kept), contradictions, len(rows) - len(contradictions) - int(kept.sum())
 
 
-def contradictions_table(rows: Rows, sides: GivenSides) -> pa.Table:
-    """Return contradictions as `IMPORT_QUARANTINE_SCHEMA`."""
+def refused_rows(rows: Rows, sides: GivenSides, reason: str) -> pa.Table:
+    """Return rows that are refused for what stands beside them as `IMPORT_QUARANTINE_SCHEMA`."""
     columns: dict[str, pa.Array] = {
         "row": pa.array(rows.row),
         "time": pa.array(rows.time),
         "volume": pa.array(rows.volume.astype(np.float64)),
-        "reason": pa.repeat(TWICE, len(rows)),
+        "reason": pa.repeat(reason, len(rows)),
         **{name: pa.array(price) for name, price in zip(sides.columns, rows.prices, strict=True)},
     }
     return _quarantine(columns, len(rows))
+
+
+def _opens(end_ns: Int64) -> Int64:
+    # Opens of bars of their ends, which some write as the last second of the minute, or the last millisecond.
+    short = -end_ns % MINUTE_NS
+    return np.where(end_ns == NO_TIME, NO_TIME, end_ns + np.where(short <= SECOND_NS, short, 0) - MINUTE_NS)
 
 
 def _possible_prices(given: Float64, sides: GivenSides) -> Bool:

@@ -7,7 +7,7 @@ revision before they are replaced.
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,7 @@ from fx_pipeline.market.calendar import MINUTE_NS, FxCalendar
 from fx_pipeline.market.candles import CANDLE_SCHEMA, QUARANTINE_SCHEMA, bad_bar_reasons
 from fx_pipeline.market.errors import DataError, FxPipelineError, NewerVersionError
 from fx_pipeline.market.files import remove_file, table_bytes, write_bytes, write_table
+from fx_pipeline.market.hours import instrument_calendar
 from fx_pipeline.market.lake_month import read_lake_month
 from fx_pipeline.market.months import month_bounds
 
@@ -116,7 +117,7 @@ def build_month(
     now_ns : int, optional
         Bars that open at or after it are quarantined as "time in the future".
     calendar : FxCalendar, optional
-        When candles are expected; the default one when absent.
+        When candles are expected; the instrument's own when absent.
 
     Raises
     ------
@@ -131,7 +132,7 @@ def build_month(
     path = lake_path(lake, instrument, month)
     refused = quarantine_path(data_dir, instrument, month)
     times = _times(candles)
-    gaps, counted = find_gaps(times, calendar or FxCalendar())
+    gaps, counted = find_gaps(times, calendar or instrument_calendar(instrument))
     old = _standing_bars(path)
     revised = find_revisions(old, candles, now_ns)
     changed = int(np.sum(np.array(revised["kind"].to_pylist(), dtype=str) == CHANGED))
@@ -188,21 +189,26 @@ def is_built(data_dir: Path, instrument: str, month: str) -> bool:
 
 
 def build_months(
-    data_dir: Path, cells: Iterable[tuple[str, str]], now_ns: int | None = None, calendar: FxCalendar | None = None
+    data_dir: Path,
+    cells: Iterable[tuple[str, str]],
+    now_ns: int | None = None,
+    calendar_of: Callable[[str], FxCalendar] = instrument_calendar,
 ) -> Iterator[MonthReport | FxPipelineError]:
     """Build months, two at a time, and yield what each gave in order: its report, or the error with which it failed.
 
     Parameters
     ----------
     cells : iterable of (str, str)
-        Instruments and months, each pair once. The other arguments are those of `build_month`.
+        Instruments and months, each pair once.
+    now_ns : int, optional
+        As in `build_month`.
+    calendar_of : callable
+        When candles of an instrument are expected.
     """
-
-    shared = calendar or FxCalendar()
 
     def build(cell: tuple[str, str]) -> MonthReport | FxPipelineError:
         try:
-            return build_month(data_dir, *cell, now_ns, shared)
+            return build_month(data_dir, *cell, now_ns, calendar_of(cell[0]))
         except FxPipelineError as error:
             return error
 

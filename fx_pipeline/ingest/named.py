@@ -1,8 +1,9 @@
 """Parquet and CSV with named columns: a time, and open/high/low/close of one side, or of bid, mid and ask."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -10,28 +11,22 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fx_pipeline.ingest.clock import NO_TIME, UTC
+from fx_pipeline.ingest.clock import UTC
+from fx_pipeline.ingest.columns import EXPECTED as EXPECTED
+from fx_pipeline.ingest.columns import Columns, TimeColumn, columns_of, distinct_names, plain_names, zone_clock
+from fx_pipeline.ingest.container import EmptyFileError, file_error, is_packed
 from fx_pipeline.ingest.header import first_line, skip_line
-from fx_pipeline.ingest.parsed import Parsed, Source, TextForm, unreadable_rows
-from fx_pipeline.ingest.text import file_error, read_blocks, read_times, split_rows, to_nanoseconds
-from fx_pipeline.market.candles import SIDES
+from fx_pipeline.ingest.naming import instrument_of, side_of
+from fx_pipeline.ingest.parsed import Parsed, Source, TextForm, first_rows, unreadable_rows
+from fx_pipeline.ingest.quotes import split_cells, unquoted, usual_delimiter
+from fx_pipeline.ingest.text import Block, decimal_mark, read_blocks, split_rows
+from fx_pipeline.ingest.times import TimeForm, datetimes, epoch_scale, epochs, time_form
 from fx_pipeline.market.errors import DataError
 
 Int64 = npt.NDArray[np.int64]
 
-EXPECTED = "time, open, high, low, close and optionally volume, or bid_open .. ask_close"
-_TIME = ("time", "timestamp", "datetime", "date", "gmt time")
-_VOLUME = ("volume", "tick_volume", "tickvol", "ticks", "vol")
-_FIELDS = ("open", "high", "low", "close")
-_NUMBER = re.compile(r"^\d+(?:\.\d+)?$")
-#: Without minutes, an offset is one only after a time of the day: dates end in two digits, too.
-_OFFSET = re.compile(r"(?:Z|[+-]\d\d:?\d\d|:\d\d(?:\.\d+)?[+-]\d\d)$")
-#: ISO times that need no parser: most files have nothing else.
-_NAIVE = ("YYYY-MM-DD hh:mm:ss", "YYYY-MM-DD hh:mm")
-_ZONED = ("YYYY-MM-DD hh:mm:ssZ", "YYYY-MM-DD hh:mm:ss+00:00")
 _BATCH_ROWS = 65_536
 
 
@@ -50,6 +45,8 @@ def open_parquet(path: Path) -> Source:
     DataError
         If it is not parquet, is cut short, or has other columns.
     """
+    if is_packed(path):
+        raise DataError(f"{path} holds parquet inside an archive: unpack it first.")
     try:
         # An open file, not the path: a folder of parquet files is not one file.
         file = pq.ParquetFile(path.open("rb"))
@@ -60,36 +57,29 @@ def open_parquet(path: Path) -> Source:
     except pa.ArrowException as error:
         raise _not_parquet(path, error) from error
     if not file.metadata.num_rows:
-        raise DataError(f"{path} holds columns and no rows: export or download it again.")
-    names = [name.lower().strip() for name in file.schema_arrow.names]
-    time, prices, volume = _columns(path, names)
+        raise EmptyFileError(f"{path} holds columns and no rows: export or download it again.")
+    names = distinct_names(path, plain_names(file.schema_arrow.names))
+    columns = columns_of(path, names)
     batches = _batches(path, file, names)
     first = next(batches)
-    head = first.table[time]
-    scale = _epoch_scale(head.to_numpy(zero_copy_only=False)) if _is_number(head) else 1
-    zones = _Zones(path)
-    zoned = head.type.tz is not None if pa.types.is_timestamp(head.type) else _carry_a_zone(head.cast(pa.string()))
+    read_time, form = _parquet_times(path, columns.times, first.table, partial(_reread, path, file, names))
+    tags = _tags(columns, names, {name: _texts(first.table[name]) for name in names if _is_text(first.table[name])})
 
     def parse(batch: _Batch) -> Parsed:
         table = batch.table
-        column = table[time]
-        if pa.types.is_timestamp(column.type):
-            # A zone is only a label there: the stored instants are UTC.
-            local_ns = _datetimes(pd.Series(column.to_numpy(zero_copy_only=False)))
-        elif _is_number(column):
-            local_ns = _epochs(column.to_numpy(zero_copy_only=False), scale)
-        else:
-            local_ns = _time_texts(column.cast(pa.string()), zones)
-        numbers = {name: _floats(path, table, source) for name, source in prices.items()}
-        ticks = _floats(path, table, volume) if volume else np.zeros(len(table))
-        parsed = Parsed(np.arange(1, len(table) + 1), local_ns, numbers, ticks, len(table))
+        numbers = {name: _floats(path, table, source) for name, source in columns.prices.items()}
+        ticks = _floats(path, table, columns.volume) if columns.volume else np.zeros(len(table))
+        rows = np.arange(1, len(table) + 1)
+        said = {name: first_rows(_texts(table[name]), rows) for name in tags}
+        parsed = Parsed(rows, read_time(table), numbers, ticks, len(table), said=said)
         if "quotes_modelled" in names and pa.types.is_boolean(table["quotes_modelled"].type):
             flags = table["quotes_modelled"].to_numpy(zero_copy_only=False)
             parsed.quotes_modelled = np.asarray(flags.astype(bool))
         parsed.unreadable = unreadable_rows(parsed)
         return parsed
 
-    return Source(UTC, chain([first], batches), parse, zoned=zoned)
+    source = Source(UTC, chain([first], batches), parse)
+    return _told(path, source, columns, form, tags, {name: _texts(first.table[name]) for name in tags})
 
 
 def open_csv(path: Path) -> Source:
@@ -100,64 +90,104 @@ def open_csv(path: Path) -> Source:
     DataError
         If it is not text or has other columns.
     """
-    header, blocks = first_line(read_blocks(path))
-    delimiter = max(",;\t", key=header.count)
-    names = [name.strip().strip('"').lower() for name in header.split(delimiter)]
-    time, prices, volume = _columns(path, names)
-    if len(set(names)) != len(names):
-        raise DataError(f"{path}, row 1: a column name stands twice in {header!r}.")
+    header, blocks = first_line(path, read_blocks(path))
+    delimiter = header.delimiter or usual_delimiter(header.text)
+    row = f", row {header.row}"
+    names = distinct_names(path, plain_names(split_cells(header.text, delimiter)), row)
+    columns = columns_of(path, names, row)
     blocks = skip_line(path, blocks)
     first = next(blocks)
-    rows = split_rows(first.data, delimiter, names)
+    names = _widened(path, first, delimiter, names, columns, header.row)
+    cells = _cells(first, delimiter, names)
+
+    def every() -> Iterator[Mapping[str, pa.StringArray]]:
+        _, again = first_line(path, read_blocks(path))
+        for block in skip_line(path, again):
+            yield _cells(block, delimiter, names)
+
+    form = time_form(path, columns.times, cells, every, row)
+    decimal = decimal_mark(*(cells[name] for name in columns.prices.values()))
+    tags = _tags(columns, names, cells)
+    text = TextForm(delimiter, tuple(names), form.read, columns.prices, columns.volume, decimal, tuple(tags))
+    said = ("decimals: they stand after a comma",) if decimal == "," else ()
+    source = Source(UTC, chain([first], blocks), text.parse, first_row=header.row + 1, assumptions=said)
+    return _told(path, source, columns, form, tags, cells)
+
+
+def _told(
+    path: Path, source: Source, columns: Columns, form: TimeForm, tags: dict[str, str], cells: Mapping[str, pa.Array]
+) -> Source:
+    # The source with what its columns, and the first of its rows, say of it.
+    value = {subject: _only_value(cells[name]) for name, subject in reversed(tags.items())}
+    zone = next((column.zone for column in reversed(form.columns) if column.zone), "")
+    clock = UTC if form.zoned else zone_clock(zone)
+    said = list(form.assumptions)
+    if not form.columns[0].named:
+        said.append("time: in the first column, which has no name")
+    needed = f"its times are those of {zone!r}, and the file does not say which zone that is" if clock is None else ""
+    return replace(
+        source,
+        clock=clock or UTC,
+        zoned=form.zoned,
+        instrument=instrument_of(value.get("instrument", "")),
+        side=columns.side or side_of(value.get("side", "")),
+        clock_why=f"as the name of its column says ({zone.upper()})" if zone and clock is not None else "",
+        clock_needed=needed,
+        tags=tags,
+        assumptions=(*source.assumptions, *said),
+    )
+
+
+def _tags(columns: Columns, names: Sequence[str], cells: Mapping[str, pa.Array]) -> dict[str, str]:
+    # Columns that say what the rows are: by their name, or because an instrument stands in them.
+    used = {*columns.prices.values(), columns.volume, *(column.name for column in columns.times)}
+    found: dict[str, str] = {name: subject for name, subject in columns.tags.items() if name in cells}
+    for name in [name for name, subject in found.items() if subject in ("base", "quote")]:
+        # Other columns are called so, too.
+        if not re.fullmatch("[A-Za-z]{3}", _first_value(cells[name])):
+            del found[name]
+    for name in names:
+        if name not in used and name in cells and instrument_of(_first_value(cells[name])):
+            found.setdefault(name, "instrument")
+    return found
+
+
+def _first_value(cells: pa.Array) -> str:
+    return next(
+        (str(cell).strip() for cell in cells.slice(0, 100).to_pylist() if cell is not None and str(cell).strip()), ""
+    )
+
+
+def _only_value(cells: pa.Array) -> str:
+    # What all rows say: of several, the reading of the rows tells.
+    values = {str(value).strip() for value in cells.unique().to_pylist() if value is not None}
+    return values.pop() if len(values) == 1 else ""
+
+
+def _cells(block: Block, delimiter: str, names: Sequence[str]) -> Mapping[str, pa.StringArray]:
+    data, mark = unquoted(block.data, delimiter) if b'"' in block.data else (block.data, delimiter)
+    rows = split_rows(data, mark, names)
     assert rows is not None
-    cells = _unquoted(rows.columns[time])
-    form = TextForm(delimiter, tuple(names), _csv_times(path, time, cells), prices, volume)
-    return Source(UTC, chain([first], blocks), form.parse, first_row=2, zoned=_carry_a_zone(cells))
+    return rows.columns
 
 
-def is_header(names: list[str]) -> bool:
-    """Whether a first line's cells, in lower case, name columns rather than hold values."""
-    fields = {f"{side}{field}" for side in ("", *(f"{side}_" for side in SIDES)) for field in _FIELDS}
-    return bool(({*_TIME, *_VOLUME} | fields) & set(names))
-
-
-def _csv_times(path: Path, time: str, cells: pa.StringArray) -> Callable[[Mapping[str, pa.Array]], Int64]:
-    # The first block says whether times are epochs, and in which unit: one block must not be read unlike another.
-    numbers = cells.filter(pc.match_substring_regex(cells, _NUMBER.pattern))
-    if 2 * len(numbers) > len(cells):
-        scale = _epoch_scale(_integers(numbers))
-        return lambda columns: _epochs(_integers(_unquoted(columns[time])), scale)
-    zones = _Zones(path)
-    return lambda columns: _time_texts(_unquoted(columns[time]), zones)
-
-
-class _Zones:
-    # Whether the times of a file carry a zone: all of them or none.
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen: set[bool] = set()
-
-    def add(self, *zoned: bool) -> None:
-        self._seen.update(zoned)
-        if len(self._seen) > 1:
-            raise DataError(f"{self._path}: some times carry a zone and others do not: make them alike.")
-
-
-def _carry_a_zone(cells: pa.StringArray) -> bool:
-    # Some times with a zone and some without are refused elsewhere.
-    return bool(pc.any(pc.match_substring_regex(cells, _OFFSET.pattern)).as_py())
-
-
-def _unquoted(cells: pa.StringArray) -> pa.StringArray:
-    return pc.utf8_trim(cells, '"')
-
-
-def _integers(cells: pa.StringArray) -> npt.NDArray[np.float64] | Int64:
-    try:
-        return np.asarray(cells.cast(pa.int64()).to_numpy(zero_copy_only=False))
-    except pa.ArrowInvalid:
-        numbers = pd.to_numeric(pd.Series(cells.to_pylist(), dtype=object), errors="coerce")
-        return np.asarray(numbers.to_numpy())
+def _widened(
+    path: Path, block: Block, delimiter: str, names: list[str], columns: Columns, header_row: int
+) -> list[str]:
+    # The names with one more for an empty cell at the end of each row; and what else makes all rows too long.
+    lines = [line.decode() for line in block.data[:65_536].splitlines() if line.strip()][:20]
+    rows = [split_cells(line, delimiter) for line in lines]
+    if not rows or any(len(cells) == len(names) for cells in rows):
+        return names
+    if all(len(cells) == len(names) + 1 and not cells[-1].strip() for cells in rows):
+        return [*names, "#"]
+    where = f"{path}, row {header_row + 1}: {len(rows[0])} cells stand below {len(names)} names ({lines[0][:80]!r})"
+    if delimiter == "," and len(rows[0]) >= len(names) + len(columns.prices):
+        raise DataError(
+            f"{where}: its prices have a decimal comma, and commas stand between the cells too. Export it with "
+            "semicolons between the cells, or with decimal points."
+        )
+    raise DataError(f"{where}: the header and the rows do not fit together. Expected are {EXPECTED}.")
 
 
 def _not_parquet(path: Path, error: Exception) -> DataError:
@@ -165,43 +195,72 @@ def _not_parquet(path: Path, error: Exception) -> DataError:
     return DataError(f"{path} is not a whole parquet file ({reason}): download it again, or check --format.")
 
 
-def _batches(path: Path, file: pq.ParquetFile, names: list[str]) -> Iterator[_Batch]:
+def _batches(path: Path, file: pq.ParquetFile, names: Sequence[str]) -> Iterator[_Batch]:
     read = 0
     try:
         for batch in file.iter_batches(_BATCH_ROWS):
             read += len(batch)
-            yield _Batch(batch.rename_columns(names), read / file.metadata.num_rows)
+            yield _Batch(batch.rename_columns(list(names)), read / file.metadata.num_rows)
     except (OSError, pa.ArrowException) as error:
         raise _not_parquet(path, error) from error
 
 
-def _columns(path: Path, names: list[str]) -> tuple[str, dict[str, str], str | None]:
-    time = next((name for name in _TIME if name in names), None)
-    volume = next((name for name in _VOLUME if name in names), None)
-    prices: dict[str, str] = {}
-    for side in (*SIDES, ""):
-        for field in _FIELDS:
-            spellings = (f"{side}_{field}", f"{side}_{field[0]}") if side else (field, field[0])
-            found = next((name for name in spellings if name in names), None)
-            # Columns without a side are the mid of a file that also has bid and ask.
-            target = f"{side or 'one'}_{field[0]}"
-            if found is not None:
-                prices[target] = found
-    complete = [side for side in (*SIDES, "one") if all(f"{side}_{field[0]}" in prices for field in _FIELDS)]
-    partial = {name.split("_")[0] for name in prices} - set(complete) - {"one"}
-    if time is None or not complete or partial:
-        wrong = "no time column" if time is None else f"incomplete {' and '.join(sorted(partial)) or 'price'} columns"
-        raise DataError(f"{path}, row 1: {wrong} in {', '.join(names)}. Expected are {EXPECTED}.")
-    prices = {name: source for name, source in prices.items() if name.split("_")[0] in complete}
-    if {"bid", "ask"} <= set(complete) and "one" in complete:
-        one = {name: prices.pop(name) for name in [f"one_{field[0]}" for field in _FIELDS]}
-        if "mid" not in complete:
-            prices |= {name.replace("one", "mid"): source for name, source in one.items()}
-    return time, prices, volume
+def _reread(path: Path, file: pq.ParquetFile, names: Sequence[str]) -> Iterable[Mapping[str, pa.StringArray]]:
+    for batch in _batches(path, file, names):
+        yield {name: _texts(batch.table[name]) for name in names}
+
+
+def _parquet_times(
+    path: Path,
+    candidates: Sequence[TimeColumn],
+    first: pa.RecordBatch,
+    every: Callable[[], Iterable[Mapping[str, pa.StringArray]]],
+) -> tuple[Callable[[pa.RecordBatch], Int64], TimeForm]:
+    for column in candidates:
+        name, held = column.name, first[column.name]
+        if pa.types.is_timestamp(held.type) and (len(candidates) == 1 or not _is_midnight(held)):
+            # A zone is only a label there: the stored instants are UTC.
+            form = TimeForm(path, (column,), zoned=held.type.tz is not None)
+            return partial(_stored_times, name), form
+        if _is_number(held) and not _is_compact(held):
+            scale = epoch_scale(held.to_numpy(zero_copy_only=False))
+            return partial(_stored_epochs, name, scale), TimeForm(path, (column,), scale=scale)
+    wanted = [column.name for column in candidates]
+    form = time_form(path, candidates, {name: _texts(first[name]) for name in wanted}, every)
+    return lambda table: form.read({column.name: _texts(table[column.name]) for column in form.columns}), form
+
+
+def _stored_times(name: str, table: pa.RecordBatch) -> Int64:
+    return datetimes(pd.Series(table[name].to_numpy(zero_copy_only=False)))
+
+
+def _stored_epochs(name: str, scale: int, table: pa.RecordBatch) -> Int64:
+    return epochs(table[name].to_numpy(zero_copy_only=False), scale)
+
+
+def _is_midnight(column: pa.Array) -> bool:
+    # Days, kept as times: another column has the time of the day.
+    stored = datetimes(pd.Series(column.to_numpy(zero_copy_only=False)))
+    return bool((stored % (86_400 * 10**9) == 0).all())
+
+
+def _is_compact(column: pa.Array) -> bool:
+    # Whole numbers like 20240105 or 1900: dates, or times of a day, and not seconds since 1970.
+    values = column.to_numpy(zero_copy_only=False)
+    return bool(pa.types.is_integer(column.type) and len(values) and np.median(values) < 10**8)
 
 
 def _is_number(column: pa.Array) -> bool:
     return bool(pa.types.is_integer(column.type) or pa.types.is_floating(column.type))
+
+
+def _is_text(column: pa.Array) -> bool:
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _texts(column: pa.Array) -> pa.StringArray:
+    return column.cast(pa.string()).fill_null("")
 
 
 def _floats(path: Path, table: pa.RecordBatch, name: str) -> npt.NDArray[np.float64]:
@@ -209,35 +268,3 @@ def _floats(path: Path, table: pa.RecordBatch, name: str) -> npt.NDArray[np.floa
         return np.asarray(table[name].cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(f"{path}: column {name} does not hold numbers ({str(error).splitlines()[0]}).") from error
-
-
-def _datetimes(times: pd.Series) -> Int64:
-    index = pd.DatetimeIndex(times)
-    return to_nanoseconds(np.asarray(index.asi8), {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[index.unit])
-
-
-def _epoch_scale(values: npt.NDArray[np.float64] | Int64) -> int:
-    # Seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by the size of most.
-    finite = np.isfinite(values) & (np.abs(values) < 2**62)
-    typical = float(np.median(np.abs(values[finite]))) if finite.any() else 0.0
-    return next(scale for limit, scale in ((1e11, 10**9), (1e14, 10**6), (1e17, 10**3), (np.inf, 1)) if typical < limit)
-
-
-def _epochs(values: npt.NDArray[np.float64] | Int64, scale: int) -> Int64:
-    finite = np.isfinite(values) & (np.abs(values) < 2**62)
-    return to_nanoseconds(np.where(finite, np.where(finite, values, 0).astype(np.int64), NO_TIME), scale)
-
-
-def _time_texts(cells: pa.StringArray, zones: _Zones) -> Int64:
-    for forms, zoned in ((_NAIVE, False), (_ZONED, True)):
-        for separator in (" ", "T"):
-            times = read_times(cells, *(form.replace(" ", separator) for form in forms))
-            if not (times == NO_TIME).any():
-                zones.add(zoned)
-                return times
-    texts = pd.Series(cells.to_pylist(), dtype=object)
-    # Among ISO times a number is an epoch, even where its digits would make a date (1512120700).
-    dates = texts.where(~texts.fillna("").str.fullmatch(_NUMBER))
-    parsed = pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce")
-    zones.add(*texts[parsed.notna()].str.contains(_OFFSET).unique().tolist())
-    return _datetimes(parsed)

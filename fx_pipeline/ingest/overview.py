@@ -74,6 +74,12 @@ def month_gaps(
     return found
 
 
+def expected_of(calendar: FxCalendar, month: str, now_ns: int) -> int:
+    """Return how many minutes of a whole month, up to now, the FX calendar expects a candle in."""
+    start, end = month_bounds(month)
+    return len(calendar.expected_minutes(start, min(end, now_ns)))
+
+
 def total(months: list[MonthGaps]) -> MonthGaps:
     """Sum up the months of an instrument; the month is then the span, and the longest gap that of any month."""
     counts = [month.gaps for month in months]

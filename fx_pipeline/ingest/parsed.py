@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fx_pipeline.ingest.clock import NO_TIME, Clock
+from fx_pipeline.ingest.quotes import unquoted
 from fx_pipeline.ingest.text import Block, TextRows, split_rows, to_floats
 
 Int64 = npt.NDArray[np.int64]
@@ -41,6 +42,10 @@ class Parsed:
         Rows that the publisher filled in for minutes in which nothing was quoted.
     quotes_modelled : (N,) bool or None
         As the file itself says.
+    at_weekends : int
+        Rows at FX weekends that were taken out of the block.
+    said : dict of str to dict of str to int
+        What the rows say of themselves, by column (`Source.tags` tells of what): every value, and its first row.
     """
 
     row: Int64
@@ -53,6 +58,8 @@ class Parsed:
     broken: dict[int, str] = field(default_factory=dict)
     without_tick: npt.NDArray[np.bool_] | None = None
     quotes_modelled: npt.NDArray[np.bool_] | None = None
+    at_weekends: int = 0
+    said: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,18 @@ class Source:
         Number of the first row; what lies above is a header.
     zoned : bool
         Whether the times carry a zone themselves.
+    instrument : str or None
+        OANDA name of the instrument that the file itself says it holds.
+    side : str or None
+        The only price side that its columns or rows say it holds: bid, mid or ask.
+    clock_why : str
+        What says which clock the times are on, where the file does.
+    clock_needed : str
+        Why the file cannot be read unless its clock is given; empty if it can.
+    tags : dict of str to str
+        Of columns that say what the rows are: what they tell (instrument, side, timeframe), by column name.
+    assumptions : tuple of str
+        What was taken for granted in reading it, a sentence each, with the evidence.
     """
 
     clock: Clock
@@ -78,6 +97,12 @@ class Source:
     parse: Callable[[Any], Parsed]
     first_row: int = 1
     zoned: bool = False
+    instrument: str | None = None
+    side: str | None = None
+    clock_why: str = ""
+    clock_needed: str = ""
+    tags: dict[str, Any] = field(default_factory=dict)
+    assumptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +120,10 @@ class TextForm:
         Column name, by price name.
     volume : str or None
         Column name of the volume.
+    decimal : str
+        The mark before decimals.
+    tags : tuple of str
+        Columns that say what the rows are.
     """
 
     delimiter: str
@@ -102,30 +131,52 @@ class TextForm:
     times: Callable[[Mapping[str, pa.Array]], Int64]
     prices: dict[str, str]
     volume: str | None
+    decimal: str = "."
+    tags: tuple[str, ...] = ()
 
     def parse(self, block: Block) -> Parsed:
         """Read a block of text."""
+        data, delimiter = unquoted(block.data, self.delimiter) if b'"' in block.data else (block.data, self.delimiter)
         numbers = [*self.prices.values(), *([self.volume] if self.volume else [])]
-        rows = split_rows(block.data, self.delimiter, self.names, numbers)
+        rows = split_rows(data, delimiter, self.names, numbers, self.decimal)
         if rows is not None:
             parsed = self._parsed(rows)
             if not parsed.unreadable and not any(np.isnan(array).any() for array in parsed.prices.values()):
-                return parsed
+                return parsed if not parsed.broken else self._shown(block, parsed)
         # Something is wrong in the block: cells as they stand, for the quarantine to show.
-        rows = split_rows(block.data, self.delimiter, self.names)
+        rows = split_rows(data, delimiter, self.names)
         assert rows is not None
-        parsed = self._parsed(rows)
+        return self._shown(block, self._parsed(rows))
+
+    def _shown(self, block: Block, parsed: Parsed) -> Parsed:
+        # With the lines, as they stand in the file, of what cannot be read.
+        lines = block.data.splitlines()
         odd = np.any([np.isnan(array) for array in parsed.prices.values()], axis=0)
-        parsed.texts = {index: rows.text(index) for index in {*parsed.unreadable, *np.flatnonzero(odd).tolist()}}
+        for index in {*parsed.unreadable, *np.flatnonzero(odd).tolist()}:
+            parsed.texts[index] = lines[parsed.row[index] - 1].decode().strip()
+        parsed.broken = {line: lines[line - 1].decode().strip() for line in parsed.broken}
         return parsed
 
     def _parsed(self, rows: TextRows) -> Parsed:
         local_ns = self.times(rows.columns)
-        prices = {name: to_floats(rows.columns[column]) for name, column in self.prices.items()}
-        volume = to_floats(rows.columns[self.volume]) if self.volume else np.zeros(len(local_ns))
-        parsed = Parsed(rows.row, local_ns, prices, volume, rows.lines, broken=rows.broken)
+        prices = {name: to_floats(rows.columns[column], self.decimal) for name, column in self.prices.items()}
+        volume = np.zeros(len(local_ns))
+        if self.volume:
+            volume = to_floats(rows.columns[self.volume], self.decimal, grouped=r"\.\d+|")
+        said = {column: first_rows(rows.columns[column], rows.row) for column in self.tags}
+        parsed = Parsed(rows.row, local_ns, prices, volume, rows.lines, broken=rows.broken, said=said)
         parsed.unreadable = unreadable_rows(parsed)
         return parsed
+
+
+def first_rows(cells: pa.Array, row: Int64) -> dict[str, int]:
+    """Return every value of a column, trimmed, and the number of the first row that has it."""
+    found: dict[str, int] = {}
+    encoded = cells.dictionary_encode()
+    values, codes = encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False)
+    for value, first in zip(values, np.unique(codes, return_index=True)[1].tolist(), strict=True):
+        found.setdefault("" if value is None else str(value).strip(), int(row[first]))
+    return found
 
 
 def unreadable_rows(parsed: Parsed) -> dict[int, str]:
@@ -136,13 +187,14 @@ def unreadable_rows(parsed: Parsed) -> dict[int, str]:
     return reasons | {int(index): "volume cannot be read" for index in np.flatnonzero(no_volume & ~no_time)}
 
 
-def unreadable_cells(parsed: Parsed) -> dict[int, str]:
-    """Return what stands there, by row number of the block, in rows that cannot be split or have an unreadable cell."""
-    found = dict(parsed.broken)
+def unreadable_cells(parsed: Parsed) -> dict[int, tuple[str, str]]:
+    """Return what stands there, and why it cannot be read, by row number of the block."""
+    found = {row: (text, "wrong number of cells") for row, text in parsed.broken.items()}
     for name, array in parsed.prices.items():
         if name.endswith("_o"):
             odd = np.flatnonzero(np.isnan(array)).tolist()
-            found |= {int(parsed.row[index]): parsed.texts.get(index, "a price is not a number") for index in odd}
+            reason = "a price is not a number"
+            found |= {int(parsed.row[index]): (parsed.texts.get(index, ""), reason) for index in odd}
     for index, reason in parsed.unreadable.items():
-        found[int(parsed.row[index])] = parsed.texts.get(index, reason)
+        found[int(parsed.row[index])] = (parsed.texts.get(index, ""), reason)
     return found

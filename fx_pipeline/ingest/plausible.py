@@ -1,6 +1,5 @@
 """Evidence that a file is what it is said to be: M1 bars, of that instrument, on that clock."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fx_pipeline.broker.paper.levels import plausible_range, typical_price
 from fx_pipeline.ingest.clock import NO_TIME, Clock
+from fx_pipeline.ingest.hours import BreakFound, daily_break, fitting_break
 from fx_pipeline.market.calendar import MINUTE_NS, TRADING_WEEK_MINUTES, WEEK_MINUTES, trading_week, week_minutes
 from fx_pipeline.market.errors import DataError
-from fx_pipeline.market.instrument import instrument as find_instrument
+from fx_pipeline.market.levels import plausible_range, typical_price
 
 Int64 = npt.NDArray[np.int64]
 
@@ -20,51 +19,13 @@ _BUCKET_MINUTES = 5
 #: Ticks a quarter of an hour beyond the week's ends are feeds' habits, not a wrong clock.
 _TOLERANCE_MINUTES = 15
 _INTRUDING_BUCKETS = 2
-_CANDIDATES = (
+_ZONED = "Its times carry a zone, and an offset is for times without one: write them so first."
+#: Clocks that files of candles are on.
+CANDIDATES = (
     *(Clock("UTC", float(hours)) for hours in range(-12, 15)),
     *(Clock("America/New_York", float(hours)) for hours in (0, 7)),
     *(Clock(zone) for zone in ("Europe/London", "Europe/Berlin", "Europe/Athens")),
 )
-_NAMES = {300: "M5", 900: "M15", 1800: "M30", 3600: "H1", 14400: "H4", 86400: "D", 604800: "W"}
-_FEWEST_BARS = 10
-
-
-class Steps:
-    """How far apart bars are, counted a stretch at a time."""
-
-    def __init__(self) -> None:
-        self._bars = 0
-        self._counts: Counter[int] = Counter()
-
-    def add(self, time_ns: Int64) -> None:
-        """Count a stretch of bar opens, (N,) int64, sorted and unique."""
-        steps = np.diff(time_ns)
-        others, counts = np.unique(steps[steps != MINUTE_NS], return_counts=True)
-        self._bars += len(time_ns)
-        self._counts[MINUTE_NS] += len(steps) - int(counts.sum())
-        self._counts.update(dict(zip(others.tolist(), counts.tolist(), strict=True)))
-
-    def check(self, name: str) -> None:
-        """Refuse bars that are not one minute long.
-
-        Parameters
-        ----------
-        name : str
-            The file, for the message.
-
-        Raises
-        ------
-        DataError
-            If most bars are not one minute apart.
-        """
-        if self._bars < _FEWEST_BARS:
-            return
-        seconds = max(self._counts, key=lambda step: (self._counts[step], -step)) / 1e9
-        if seconds != 60:
-            found = _NAMES.get(int(seconds), f"S{seconds:g}" if seconds < 60 else f"{seconds / 60:g}-minute")
-            raise DataError(
-                f"{name} holds {found} bars (most are {seconds:g} seconds apart), not M1: import M1 candles."
-            )
 
 
 def check_level(name: str, instrument: str, level: float) -> None:
@@ -97,14 +58,17 @@ def clock_evidence(local_ns: Int64) -> Int64:
     return np.unique(stretches[changes]) * (_BUCKET_MINUTES * MINUTE_NS)
 
 
-def check_clock(name: str, instrument: str, local_ns: Int64, clock: Clock, zoned: bool = False) -> bool:
-    """Refuse a clock under which bars lie in the FX weekend (Friday 17:00 to Sunday 17:00 New York).
+def check_clock(name: str, opening: int | None, local_ns: Int64, clock: Clock, zoned: bool = False) -> int:
+    """Refuse a clock under which bars lie in the instrument's weekend (Friday 17:00 to Sunday 17:00 New York; metals
+    open on Sunday at 18:00).
 
     A few weekends with stray ticks are let pass, unless they are what a wrong daylight saving, or a change of clock
     at one end of the file, would leave.
 
     Parameters
     ----------
+    opening : int or None
+        `hours.opening_seen`.
     local_ns : (N,) int64
         `clock_evidence` of the wall-clock times as they stand in the file.
     clock : Clock
@@ -114,48 +78,80 @@ def check_clock(name: str, instrument: str, local_ns: Int64, clock: Clock, zoned
 
     Returns
     -------
-    bool
-        Whether the file could tell: it must reach over a weekend, and the instrument must have weekends.
+    int
+        Weekends that the file reaches over and that could tell: 0 of an instrument without weekends.
 
     Raises
     ------
     DataError
         If weekends have bars in them; the message names the offset that would fit.
     """
-    if find_instrument(instrument).base == "BTC":
-        return False
-    said = _weekends(clock.to_utc(local_ns))
+    if opening is None:
+        return 0
+    said = _weekends(clock.to_utc(local_ns), opening)
     if not said.spanned:
-        return False
+        return 0
     few = len(said.bad) <= said.spanned // 10
     if few and len(said.bad) < 2:
-        return True
-    candidates = [(candidate, candidate.to_utc(local_ns)) for candidate in _CANDIDATES]
+        return said.spanned
+    candidates = [(candidate, candidate.to_utc(local_ns)) for candidate in CANDIDATES]
     if few:
         utc_ns = clock.to_utc(local_ns)
         # Stray ticks fit many a clock: only one that differs in daylight saving alone is taken for the right one.
-        fitting = _fitting_clock([item for item in candidates if np.mean(item[1] == utc_ns) >= 0.5], strays=0)
+        fitting = _fitting_clock([item for item in candidates if np.mean(item[1] == utc_ns) >= 0.5], opening, strays=0)
     else:
-        fitting = _fitting_clock(candidates, strays=said.spanned // 10)
+        fitting = _fitting_clock(candidates, opening, strays=said.spanned // 10)
     if fitting:
         advice = f"its weekends would fit --utc-offset {fitting}."
-    elif change := _change_of_clock(candidates):
+    elif change := _change_of_clock(candidates, opening):
         if few and not _at_one_end(said):
-            return True
+            return said.spanned
         before, after, first = change
         advice = (
             f"its weekends would fit --utc-offset {before} before {first:%Y-%m-%d} and {after} from then on: split "
             "the file there."
         )
     elif few:
-        return True
+        return said.spanned
     else:
-        advice = "no offset would fit: are these bars of an instrument that trades at weekends, or filled in?"
+        advice = (
+            "no offset would fit: are these bars of an instrument that trades at weekends, or filled in? If the clock "
+            "is right, --leave-out-weekends leaves them out."
+        )
     if zoned:
-        advice += " Its times carry a zone, and an offset is for times without one: write them so first."
+        advice += " " + _ZONED
     raise DataError(
         f"{name} cannot be on the clock {clock}: {len(said.bad)} of its {said.spanned} FX weekends have bars in them, "
         f"the first at {pd.Timestamp(said.first_ns, tz='UTC'):%Y-%m-%d %H:%M} UTC; {advice}"
+    )
+
+
+def check_break(name: str, instrument: str, holes: Int64, clock: Clock, zoned: bool = False) -> BreakFound | None:
+    """Refuse a clock under which the daily break of an instrument that has one lies elsewhere in the day.
+
+    Parameters
+    ----------
+    holes : (2, N) int64
+        `Steps.holes`, UTC as `clock` has it.
+
+    Raises
+    ------
+    DataError
+        If it lies elsewhere; the message names the offset that would fit.
+    """
+    found = daily_break(instrument, holes)
+    if found is None or not found.contradicts:
+        return found
+    fitting = fitting_break(instrument, holes, clock, CANDIDATES)
+    late = f"{abs(found.minutes)} minutes {'later' if found.minutes > 0 else 'earlier'}"
+    advice = (
+        f"--utc-offset {fitting} would fit." if fitting else "no offset would fit: is it another instrument's file?"
+    )
+    if zoned:
+        advice += " " + _ZONED
+    raise DataError(
+        f"{name} cannot be on the clock {clock}: on {found.wrong} days its daily break ends {late} than 18:00 New "
+        f"York, when {instrument} opens again; {advice}"
     )
 
 
@@ -168,12 +164,16 @@ class _Weekends(NamedTuple):
     first_ns: int
 
 
-def _weekends(utc_ns: Int64) -> _Weekends:
+def _weekends(utc_ns: Int64, opening: int) -> _Weekends:
     utc_ns = utc_ns[utc_ns != NO_TIME]
     if not len(utc_ns):
         return _Weekends(0, np.empty(0, np.int64), 0, 0)
     minutes, weeks = week_minutes(utc_ns), trading_week(utc_ns)
-    intruding = (minutes >= TRADING_WEEK_MINUTES + _TOLERANCE_MINUTES) & (minutes < WEEK_MINUTES - _TOLERANCE_MINUTES)
+    # A week that opens late: its first minutes belong to the weekend before.
+    early = minutes < opening - _TOLERANCE_MINUTES
+    weeks = weeks - early.astype(np.int64)
+    weekend = WEEK_MINUTES + min(opening - _TOLERANCE_MINUTES, 0)
+    intruding = ((minutes >= TRADING_WEEK_MINUTES + _TOLERANCE_MINUTES) & (minutes < weekend)) | early
     weekends, counts = np.unique(weeks[intruding], return_counts=True)
     bad = weekends[counts >= _INTRUDING_BUCKETS]
     last = int(weeks.max())
@@ -182,11 +182,11 @@ def _weekends(utc_ns: Int64) -> _Weekends:
     return _Weekends(max(spanned, len(bad)), bad, last, int(first.min()) if len(first) else 0)
 
 
-def _fitting_clock(candidates: Sequence[tuple[Clock, Int64]], strays: int) -> Clock | None:
+def _fitting_clock(candidates: Sequence[tuple[Clock, Int64]], opening: int, strays: int) -> Clock | None:
     # Of the clocks with no more than `strays` bad weekends, the one under which trading fills the week's ends best.
     best: tuple[int, Clock] | None = None
     for clock, utc_ns in candidates:
-        if len(_weekends(utc_ns).bad) > strays:
+        if len(_weekends(utc_ns, opening).bad) > strays:
             continue
         known = utc_ns[utc_ns != NO_TIME]
         minutes, weeks = week_minutes(known), trading_week(known)
@@ -198,10 +198,12 @@ def _fitting_clock(candidates: Sequence[tuple[Clock, Int64]], strays: int) -> Cl
     return best[1] if best else None
 
 
-def _change_of_clock(candidates: Sequence[tuple[Clock, Int64]]) -> tuple[Clock, Clock, pd.Timestamp] | None:
+def _change_of_clock(
+    candidates: Sequence[tuple[Clock, Int64]], opening: int
+) -> tuple[Clock, Clock, pd.Timestamp] | None:
     # The clock that fits for longest from the start, that which fits for longest up to the end, and where the first
     # of them ends to fit, if together they cover the file.
-    found = [(clock, _weekends(utc_ns)) for clock, utc_ns in candidates]
+    found = [(clock, _weekends(utc_ns, opening)) for clock, utc_ns in candidates]
     if any(not len(weekends.bad) for _, weekends in found):
         return None
     before = max(found, key=lambda item: int(item[1].bad[0]))

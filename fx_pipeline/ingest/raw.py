@@ -36,7 +36,7 @@ from fx_pipeline.market.disk import clear_disk_errors, read_stored
 from fx_pipeline.market.errors import BrokerError, DataError, FxPipelineError, NewerVersionError
 from fx_pipeline.market.files import remove_file, write_bytes
 from fx_pipeline.market.months import month_bounds
-from fx_pipeline.market.shapes import Shape, check_record, read_record
+from fx_pipeline.market.records import Shape, check_record, read_record
 
 MANIFEST = "manifest.json"
 _FORMAT = 2

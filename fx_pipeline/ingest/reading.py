@@ -5,27 +5,65 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fx_pipeline.ingest.buckets import Buckets, months_of
 from fx_pipeline.ingest.clock import NO_TIME, Clock
-from fx_pipeline.ingest.judge import IMPORT_QUARANTINE_SCHEMA, Judged, contradictions_table, judge, settle
+from fx_pipeline.ingest.filled import Filling, Quiet
+from fx_pipeline.ingest.hours import (
+    BreakFound,
+    Stamped,
+    Stamps,
+    opening_minute,
+    opening_seen,
+    other_shifts,
+    stamp_evidence,
+)
+from fx_pipeline.ingest.judge import IMPORT_QUARANTINE_SCHEMA, TWICE, Judged, judge, refused_rows, settle
+from fx_pipeline.ingest.neighbours import Neighbours
 from fx_pipeline.ingest.parsed import Parsed, Source, unreadable_cells
-from fx_pipeline.ingest.plausible import Steps, check_clock, check_level
+from fx_pipeline.ingest.plausible import check_break, check_clock, check_level
+from fx_pipeline.ingest.said import Said
 from fx_pipeline.ingest.sides import GivenSides, Side
+from fx_pipeline.ingest.timeframe import Steps
+from fx_pipeline.ingest.weekends import at_weekends, check_week_ends, without_weekends
 from fx_pipeline.market.errors import DataError
-from fx_pipeline.market.months import month_bounds
+from fx_pipeline.market.months import month_bounds, month_of
 
 Int64 = npt.NDArray[np.int64]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 THREADS = 2
+
+
+class Evidence(NamedTuple):
+    """What a file's times say of its clock and its stamps.
+
+    Attributes
+    ----------
+    weekends : int
+        Weekends without bars that it reaches over.
+    daily_break : BreakFound or None
+        The daily break of an instrument that has one.
+    other_shifts : list of int
+        By how many minutes the bars could be later or earlier and lie in no weekend either.
+    stamps : Stamps
+    share_of_minutes : float
+        Share of the steps from bar to bar that are one minute.
+    """
+
+    weekends: int
+    daily_break: BreakFound | None
+    other_shifts: list[int]
+    stamps: Stamps
+    share_of_minutes: float
 
 
 @dataclass(frozen=True)
@@ -44,8 +82,14 @@ class CheckedFile:
         Rows that say again what another row says.
     without_tick : int
         Rows that the publisher filled in, left out.
-    clock_checked : bool
-        Whether the file reaches over a weekend, so that its clock could be checked.
+    modelled : bool
+        Whether bid and ask of a bar come from the cost model.
+    quiet : Quiet
+        Counts of bars in which little or nothing happened, those that were left out among them.
+    evidence : Evidence
+        What the times say of the clock and of the stamps.
+    at_weekends : int
+        Rows at FX weekends that were left out, as asked.
     """
 
     sides: GivenSides
@@ -53,7 +97,15 @@ class CheckedFile:
     rows: int
     duplicates: int
     without_tick: int
-    clock_checked: bool
+    modelled: bool
+    quiet: Quiet
+    evidence: Evidence
+    at_weekends: int
+
+    @property
+    def clock_checked(self) -> bool:
+        """Whether the file reaches over a weekend or a daily break, so that its clock could be checked."""
+        return bool(self.evidence.weekends or (self.evidence.daily_break and self.evidence.daily_break.right))
 
 
 def read_file(
@@ -66,6 +118,8 @@ def read_file(
     buckets: Buckets,
     now_ns: int | None = None,
     progress: Callable[[float], None] | None = None,
+    stamped: Stamped = "open",
+    leave_out_weekends: bool = False,
 ) -> CheckedFile:
     """Read a file into buckets: sorted rows, one for each minute.
 
@@ -83,18 +137,25 @@ def read_file(
         Takes the rows.
     progress : callable, optional
         Is told the share of the file that is read.
+    stamped : str
+        Whether its times are the bars' opens or ends.
+    leave_out_weekends : bool
+        Whether bars at FX weekends are left out, and not a sign of a wrong clock.
 
     Raises
     ------
     DataError
-        If the file is not M1 bars of that instrument on that clock, or more than half of it is bad.
+        If the file is not M1 bars of that instrument on that clock, contradicts itself, or more than half of it is
+        bad.
     """
-    state = _Reading(path, expected, source.first_row)
+    state = _Reading(path, expected, source.first_row, Said(path, instrument, source.tags), Neighbours(instrument))
 
-    def work(block: Any) -> tuple[Parsed, GivenSides, Judged]:
+    def work(block: Any) -> tuple[_Block, GivenSides, Judged]:
         parsed = source.parse(block)
+        if leave_out_weekends:
+            parsed = without_weekends(parsed, clock)
         sides = GivenSides.of(path, instrument, set(parsed.prices), side)
-        return parsed, sides, judge(parsed, sides, clock, now_ns)
+        return _Block.of(parsed), sides, judge(parsed, sides, clock, now_ns, stamped)
 
     def told() -> Iterator[Any]:
         for block in source.blocks:
@@ -104,20 +165,37 @@ def read_file(
                 progress(block.done)
 
     with ThreadPoolExecutor(THREADS) as pool:
-        for parsed, sides, judged in in_order(pool, THREADS, work, told()):
+        for read, sides, judged in in_order(pool, THREADS, work, told()):
             state.sides = sides
-            state.add(parsed, judged, buckets)
+            state.add(read, judged, buckets)
     state.check_readable()
     steps = state.settle(buckets)
     try:
-        steps.check(str(path))
+        steps.check(str(path), lambda time_ns: _row_of(buckets, time_ns))
     except DataError as error:
+        if not leave_out_weekends and at_weekends(clock.to_utc(joined(state.evidence))).any():
+            raise DataError(
+                f"{error} Bars at weekends are among them: --leave-out-weekends leaves those out."
+            ) from error
         if not state.timeless:
             raise
         # Rows without a time leave holes that look like longer bars: they are what to mend first.
         raise DataError(f"{state.timeless_rows()} Without those rows, {error}") from error
     check_level(str(path), instrument, float(np.nanmedian(state.levels)) if state.levels else float("nan"))
-    checked = check_clock(str(path), instrument, np.unique(joined(state.evidence)), clock, source.zoned)
+    local_ns = np.unique(joined([*state.evidence, *([] if state.left_out else state.doubtful_evidence)]))
+    opening = opening_minute(instrument)
+    if steps.first is not None and steps.last is not None:
+        opening = opening_seen(instrument, steps.first, steps.last, steps.holes)
+    evidence = Evidence(
+        check_clock(str(path), opening, local_ns, clock, source.zoned),
+        check_break(str(path), instrument, steps.holes, clock, source.zoned),
+        other_shifts(instrument, steps.holes),
+        stamp_evidence(instrument, steps.holes, state.neighbours.minutes()),
+        steps.share_of_minutes,
+    )
+    if state.at_weekends:
+        check_week_ends(path, instrument, clock.to_utc(local_ns))
+    state.check_neighbours(buckets, instrument)
     quarantine = pa.concat_tables(state.refused).sort_by("row").combine_chunks()
     if 2 * len(quarantine) > state.rows:
         raise DataError(
@@ -125,7 +203,29 @@ def read_file(
             f"({quarantine['reason'][0]}). A file more than half bad is refused; rows should look like {expected}."
         )
     assert state.sides is not None
-    return CheckedFile(state.sides, quarantine, state.rows, state.duplicates, state.left_out, checked)
+    return CheckedFile(
+        state.sides,
+        quarantine,
+        state.rows,
+        state.duplicates,
+        state.left_out,
+        state.modelled,
+        state.quiet,
+        evidence,
+        state.at_weekends,
+    )
+
+
+def _row_of(buckets: Buckets, time_ns: int) -> int | None:
+    for part in buckets.parts(month_of(time_ns)):
+        found = np.flatnonzero(part.time == time_ns)
+        if len(found):
+            return int(part.row[found[0]])
+    return None
+
+
+def _at(time_ns: int) -> str:
+    return f"{pd.Timestamp(time_ns):%Y-%m-%d %H:%M} UTC"
 
 
 def in_order(
@@ -157,19 +257,48 @@ def joined(parts: Sequence[Int64]) -> Int64:
     return np.concatenate([np.empty(0, np.int64), *parts])
 
 
+class _Block(NamedTuple):
+    # What is kept of a block besides its judged rows: its prices would lie in memory twice.
+    lines: int
+    rows: int
+    last_row: int
+    unreadable: dict[int, tuple[str, str]]
+    timeless: int
+    first_timeless: tuple[int, str | None]
+    at_weekends: int
+    said: dict[str, dict[str, int]]
+
+    @classmethod
+    def of(cls, parsed: Parsed) -> "_Block":
+        timeless = np.flatnonzero(parsed.local_ns == NO_TIME)
+        first = (int(parsed.row[timeless[0]]), parsed.texts.get(int(timeless[0]))) if len(timeless) else (0, None)
+        rows = len(parsed.row)
+        last = int(parsed.row[-1]) if rows else 0
+        return cls(
+            lines=parsed.lines,
+            rows=rows + len(parsed.broken) + parsed.at_weekends,
+            last_row=last,
+            unreadable=unreadable_cells(parsed),
+            timeless=len(timeless),
+            first_timeless=first,
+            at_weekends=parsed.at_weekends,
+            said=parsed.said,
+        )
+
+
 @dataclass
 class _Unreadable:
     # Rows of which a cell cannot be read: how many, the first and the last of them.
     count: int = 0
-    first: tuple[int, str] = (1, "")
+    first: tuple[int, str, str] = (1, "", "")
     last: tuple[int, str] = (0, "")
 
-    def add(self, rows: Mapping[int, str]) -> None:
+    def add(self, rows: Mapping[int, tuple[str, str]]) -> None:
         if rows:
             first, last = min(rows), max(rows)
             if not self.count:
-                self.first = (first, rows[first])
-            self.last = (last, rows[last])
+                self.first = (first, *rows[first])
+            self.last = (last, rows[last][0])
             self.count += len(rows)
 
 
@@ -179,6 +308,8 @@ class _Reading:
     path: Path
     expected: str
     next_row: int
+    said: Said
+    neighbours: Neighbours
     sides: GivenSides | None = None
     cut: bool = False
     rows: int = 0
@@ -192,19 +323,25 @@ class _Reading:
     refused_ns: list[Int64] = field(default_factory=list)
     contradicting_ns: list[Int64] = field(default_factory=list)
     evidence: list[Int64] = field(default_factory=list)
+    doubtful_evidence: list[Int64] = field(default_factory=list)
+    quiet: Quiet = field(default_factory=Quiet)
+    modelled: bool = False
+    at_weekends: int = 0
     levels: list[float] = field(default_factory=list)
 
-    def add(self, parsed: Parsed, judged: Judged, buckets: Buckets) -> None:
+    def add(self, read: _Block, judged: Judged, buckets: Buckets) -> None:
         above = self.next_row - 1
-        self.next_row += parsed.lines
-        self.rows += len(parsed.row) + len(parsed.broken)
-        if len(parsed.row):
-            self.last_row = above + int(parsed.row[-1])
-        self.unreadable.add({above + row: text for row, text in unreadable_cells(parsed).items()})
-        timeless = np.flatnonzero(parsed.local_ns == NO_TIME)
-        if len(timeless) and not self.timeless:
-            self.first_timeless = (above + int(parsed.row[timeless[0]]), parsed.texts.get(int(timeless[0])))
-        self.timeless += len(timeless)
+        self.next_row += read.lines
+        self.said.add(read.said, above)
+        self.at_weekends += read.at_weekends
+        self.rows += read.rows
+        if read.last_row:
+            self.last_row = above + read.last_row
+        self.unreadable.add({above + row: text for row, text in read.unreadable.items()})
+        if read.timeless and not self.timeless:
+            row, text = read.first_timeless
+            self.first_timeless = (above + row, text)
+        self.timeless += read.timeless
         self.left_out += judged.left_out
         if len(judged.refused):
             column = pc.add(judged.refused["row"], above)
@@ -212,6 +349,9 @@ class _Reading:
             self.refused_ns.append(judged.refused_ns)
             self.contradicting_ns.append(judged.contradicting_ns)
         self.evidence.append(judged.clock_evidence)
+        self.doubtful_evidence.append(judged.doubtful_evidence)
+        self.quiet = self.quiet.plus(judged.quiet)
+        self.modelled |= bool(judged.good.modelled.any())
         if np.isfinite(judged.level):
             self.levels.append(judged.level)
         buckets.add(replace(judged.good, row=judged.good.row + above))
@@ -226,30 +366,79 @@ class _Reading:
         if not self.rows:
             raise DataError(f"{self.path} holds a header and no rows: export or download it again.")
         if 2 * self.unreadable.count > self.rows or not self.last_row:
-            first, text = self.unreadable.first
+            first, text, reason = self.unreadable.first
+            shown = f"{reason}: {text[:80]!r}" if text else reason
             raise DataError(
                 f"{self.path}: {self.unreadable.count:,} of {self.rows:,} rows cannot be read, the first in row "
-                f"{first} ({text[:80]!r}). Rows should look like {self.expected}; check --format."
+                f"{first} ({shown}). Rows should look like {self.expected}; check --format."
             )
 
     def settle(self, buckets: Buckets) -> Steps:
-        # Every month sorted, one row for each minute; how far apart the bars are, those that were refused among them.
+        # Every month sorted, one row for each minute, without what was filled in; how far apart the bars are, those
+        # that were refused among them.
         assert self.sides is not None
         self.refused.append(IMPORT_QUARANTINE_SCHEMA.empty_table())
         refused, contradicting = np.unique(joined(self.refused_ns)), joined(self.contradicting_ns)
-        steps = Steps()
+        steps, filling = Steps(), Filling(self.quiet)
         for month in sorted({*buckets.months, *months_of(refused)}):
             times = buckets.times(month)
             if len(times) and (len(contradicting) or not np.all(np.diff(times) > 0)):
                 rows, contradictions, duplicates = settle(buckets.take(month), contradicting)
                 buckets.replace(month, rows)
                 self.duplicates += duplicates
-                self.refused.append(contradictions_table(contradictions, self.sides))
+                self.refused.append(refused_rows(contradictions, self.sides, TWICE))
                 times = np.unique(times)
+            if filling.needed and month in buckets.months:
+                rows = buckets.take(month)
+                filled = filling.marks(rows)
+                if filled.any():
+                    buckets.replace(month, rows.part(~filled))
+                    self.left_out += int(filled.sum())
+                    times = np.setdiff1d(times, rows.time[filled], assume_unique=True)
+            for part in buckets.parts(month):
+                self.neighbours.add(part)
             start, end = month_bounds(month)
             within = refused[np.searchsorted(refused, start) : np.searchsorted(refused, end)]
             steps.add(np.union1d(times, within) if len(within) else times)
         return steps
+
+    def check_neighbours(self, buckets: Buckets, instrument: str) -> None:
+        # Refuse what contradicts itself from bar to bar; bars that stand apart go to the quarantine.
+        assert self.sides is not None
+        verdict = self.neighbours.verdict(buckets.take)
+        if (jump := verdict.jump) is not None:
+            what = (
+                f"from {jump.close:.6g} to {jump.open:.6g}, at {_at(jump.after_ns)}{self._row(buckets, jump.after_ns)}"
+            )
+            if verdict.to_and_fro:
+                raise DataError(
+                    f"{self.path}: prices jump to and fro {verdict.to_and_fro:,} times, first {what}: it holds several "
+                    "instruments or price sides. Import each by itself."
+                )
+            raise DataError(
+                f"{self.path}: prices jump {what}, by {100 * jump.size:.1f} percent, and stay there for longer than "
+                f"bad bars do. {instrument} does not do so within a session or over a weekend: another instrument, or "
+                "another scale, begins there. Cut the file there."
+            )
+        if (repeat := self.neighbours.repeat()) is not None:
+            raise DataError(
+                f"{self.path}: the same bars stand in it twice, those about {_at(repeat.first_ns)} again from about "
+                f"{_at(repeat.again_ns)}{self._row(buckets, repeat.again_ns)} to {_at(repeat.until_ns)}: one of the "
+                "two is not what was traded. Leave it out."
+            )
+        for month in buckets.months if verdict.odd else []:
+            rows = buckets.take(month)
+            for start, end, reason in verdict.odd:
+                odd = (rows.time >= start) & (rows.time < end)
+                if odd.any():
+                    self.refused.append(refused_rows(rows.part(odd), self.sides, reason))
+                    rows = rows.part(~odd)
+                    buckets.replace(month, rows)
+
+    @staticmethod
+    def _row(buckets: Buckets, time_ns: int) -> str:
+        row = _row_of(buckets, time_ns)
+        return "" if row is None else f" (row {row})"
 
     def timeless_rows(self) -> str:
         row, text = self.first_timeless

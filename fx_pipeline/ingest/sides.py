@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.market.candles import PRICE_COLUMNS, SIDES
-from fx_pipeline.market.costs import modelled_spread_pips
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
+from fx_pipeline.market.spreads import spread_model
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -53,11 +53,20 @@ class GivenSides:
         return cls(instrument, tuple(f"{name}_{field}" for name in held for field in "ohlc"), len(held) == 1)
 
     @property
+    def held(self) -> tuple[str, ...]:
+        """The sides, each once."""
+        return tuple(dict.fromkeys(name.split("_")[0] for name in self.columns))
+
+    @property
     def widest_step_down(self) -> float:
-        """How far the modelled bid can lie below the given price, at the widest spread of the week."""
-        if not self.modelled:
+        """How far the modelled bid can lie below the given price, at the widest spread of the week.
+
+        A spread that is a share of the price leaves a positive price positive.
+        """
+        model = spread_model(self.instrument)
+        if not self.modelled or model.unit == "share":
             return 0.0
-        spreads = modelled_spread_pips(self.instrument, np.arange(24 * 7) * _HOUR_NS)
+        spreads = model.levels(np.arange(24 * 7) * _HOUR_NS)
         return float(SIDES.index(self._held) * spreads.max() * find_instrument(self.instrument).pip / 2)
 
     def rounded(self, prices: dict[str, Float64]) -> Float64:
@@ -86,11 +95,13 @@ class GivenSides:
         prices = dict(zip(self.columns, given, strict=True))
         if self.modelled:
             held = SIDES.index(self._held)
-            half = self._spread_pips(time_ns) * pair.pip / 2
+            share = spread_model(self.instrument).unit == "share"
+            half = self._spread_levels(time_ns) * (1.0 if share else pair.pip) / 2
             for number, side in enumerate(SIDES):
                 for field, price in zip("ohlc", given, strict=True):
                     if number != held:
-                        shifted = price + (number - held) * half
+                        # Each price by its own share, so that the order of a bar's prices stays.
+                        shifted = price + (number - held) * (half * price if share else half)
                         prices[f"{side}_{field}"] = np.round(shifted, pair.display_precision)
         elif "mid_o" not in prices:
             for field in "ohlc":
@@ -102,9 +113,9 @@ class GivenSides:
     def _held(self) -> str:
         return self.columns[0].split("_")[0]
 
-    def _spread_pips(self, time_ns: Int64) -> Float64:
+    def _spread_levels(self, time_ns: Int64) -> Float64:
         # The spread is the same within an hour, and New York is whole hours away from UTC.
         hours = time_ns // _HOUR_NS
         first = int(hours.min()) if len(hours) else 0
         last = int(hours.max()) if len(hours) else 0
-        return modelled_spread_pips(self.instrument, np.arange(first, last + 1) * _HOUR_NS)[hours - first]
+        return spread_model(self.instrument).levels(np.arange(first, last + 1) * _HOUR_NS)[hours - first]

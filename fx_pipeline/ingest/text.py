@@ -1,10 +1,8 @@
 """Delimited text files: blocks of whole lines, rows of cells with the number of every row, numbers and times."""
 
 import codecs
-import io
-import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as csv
 
 from fx_pipeline.ingest.clock import NO_TIME
+from fx_pipeline.ingest.container import Content, EmptyFileError, open_content
 from fx_pipeline.market.errors import DataError
 
 BLOCK_BYTES = 4 << 20
@@ -67,18 +66,26 @@ class TextRows:
     broken: dict[int, str]
     lines: int
 
-    def text(self, index: int) -> str:
-        """Return a row's cells, joined, for messages and the quarantine."""
-        return ",".join(str(column[index]) for column in self.columns.values())
 
+def text_encoding(head: bytes) -> str | None:
+    """Return the encoding of a text file by its first bytes, None of what is no text.
 
-def file_error(path: Path, error: OSError) -> DataError:
-    """Return what to raise when the operating system does not give a file."""
-    return DataError(f"{path} cannot be read ({error.strerror}): check the path.")
+    UTF-16 without a mark at its start, as some programs write it, shows in every other byte: it is zero.
+    """
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    head = head[:4096]
+    if b"\x00" not in head:
+        return "utf-8-sig"
+    even, odd = head[0::2], head[1::2]
+    for name, zeros, letters in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
+        if 10 * zeros.count(0) > 9 * len(zeros) and b"\x00" not in letters:
+            return name
+    return None
 
 
 def read_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
-    """Yield a text file in blocks of whole lines.
+    """Yield a text file in blocks of whole lines, unpacked and as UTF-8.
 
     Parameters
     ----------
@@ -88,16 +95,15 @@ def read_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
     Raises
     ------
     DataError
-        If the file is missing, empty or not text.
+        If the file is missing, empty, packed in a way that is not read, or not text.
     """
-    try:
-        with path.open("rb") as file:
-            yield from _blocks(path, file, block_bytes)
-    except OSError as error:
-        raise file_error(path, error) from error
+    with open_content(path) as content:
+        yield from _blocks(path, content, block_bytes)
 
 
-def split_rows(data: bytes, delimiter: str, names: Sequence[str], numbers: Sequence[str] = ()) -> TextRows | None:
+def split_rows(
+    data: bytes, delimiter: str, names: Sequence[str], numbers: Sequence[str] = (), decimal: str = "."
+) -> TextRows | None:
     """Split text into rows of named cells.
 
     Parameters
@@ -108,6 +114,8 @@ def split_rows(data: bytes, delimiter: str, names: Sequence[str], numbers: Seque
         Column names.
     numbers : sequence of str
         Columns to read as float64 at once, which is several times faster than through strings.
+    decimal : str
+        The mark between a number's whole part and its decimals.
 
     Returns
     -------
@@ -132,7 +140,7 @@ def split_rows(data: bytes, delimiter: str, names: Sequence[str], numbers: Seque
             parse_options=csv.ParseOptions(
                 delimiter=delimiter, quote_char=False, ignore_empty_lines=False, invalid_row_handler=on_broken
             ),
-            convert_options=csv.ConvertOptions(column_types=types, strings_can_be_null=False),
+            convert_options=csv.ConvertOptions(column_types=types, strings_can_be_null=False, decimal_point=decimal),
         )
     except pa.ArrowInvalid:
         if not numbers:
@@ -151,12 +159,38 @@ def split_rows(data: bytes, delimiter: str, names: Sequence[str], numbers: Seque
     return TextRows(columns, row, broken, len(lines))
 
 
-def to_floats(cells: pa.Array) -> npt.NDArray[np.float64]:
-    """Return cells as numbers, NaN where a cell is not one."""
+def to_floats(cells: pa.Array, decimal: str = ".", grouped: str = r"\.\d+") -> npt.NDArray[np.float64]:
+    """Return cells as numbers, NaN where a cell is not one.
+
+    Parameters
+    ----------
+    decimal : str
+        The mark before the decimals, point or comma; the other one may stand between groups of three digits.
+    grouped : str
+        What must follow such groups: "1,095" alone may be 1.095 as well.
+    """
     try:
-        return np.asarray(cells.cast(pa.float64()).to_numpy(zero_copy_only=False))
+        if decimal == ".":
+            return np.asarray(cells.cast(pa.float64()).to_numpy(zero_copy_only=False))
     except pa.ArrowInvalid:
-        return pd.to_numeric(pd.Series(cells.to_pylist(), dtype=object), errors="coerce").to_numpy(np.float64)
+        pass
+    if not pa.types.is_string(cells.type):
+        return np.asarray(cells.to_numpy(zero_copy_only=False))
+    texts = pd.Series(cells.to_pylist(), dtype=object)
+    if decimal == ",":
+        # A point is none of such a number's marks, but between groups of digits: it must not become its decimals.
+        swapped = texts.str.translate(str.maketrans(".,", ",."))
+        texts = texts.where(~texts.str.contains("[.,]"), swapped)
+    groups = texts.str.fullmatch(rf"[+-]?\d{{1,3}}(?:,\d{{3}})+(?:{grouped})")
+    texts = texts.where(~groups, texts.str.replace(",", ""))
+    return pd.to_numeric(texts, errors="coerce").to_numpy(np.float64)
+
+
+def decimal_mark(*columns: pa.Array) -> str:
+    """Return the mark before decimals: a comma where the cells of most rows have one in every column, else a point."""
+    commas = [pc.match_substring_regex(column, r"^[+-]?[\d.]*\d,\d+$") for column in columns]
+    told = [int(pc.sum(matches).as_py() or 0) for matches in commas]
+    return "," if columns and 2 * min(told) > len(columns[0]) else "."
 
 
 def read_times(cells: pa.StringArray, *forms: str) -> npt.NDArray[np.int64]:
@@ -193,15 +227,18 @@ def to_nanoseconds(values: npt.NDArray[np.int64], unit_ns: int) -> npt.NDArray[n
     return np.where(inside, np.where(inside, values, 0) * unit_ns, NO_TIME)
 
 
-def _blocks(path: Path, file: io.BufferedReader, block_bytes: int) -> Iterator[Block]:
-    size = os.fstat(file.fileno()).st_size
-    start = file.read(2)
-    file.seek(0)
-    decode = codecs.getincrementaldecoder("utf-16")().decode if start in (b"\xff\xfe", b"\xfe\xff") else None
+def _blocks(path: Path, content: Content, block_bytes: int) -> Iterator[Block]:
+    decode: Callable[[bytes, bool], str] | None = None
     rest, first, blank = b"", True, True
     while True:
-        chunk = file.read(block_bytes)
+        chunk = content.file.read(block_bytes)
         ended = len(chunk) < block_bytes
+        if first:
+            encoding = text_encoding(chunk)
+            if encoding is None:
+                raise DataError(f"{path} is not a text file: check --format, or unpack it first.")
+            if encoding.startswith("utf-16"):
+                decode = codecs.getincrementaldecoder(encoding)().decode
         if decode is not None:
             try:
                 chunk = decode(chunk, ended).encode()
@@ -209,8 +246,6 @@ def _blocks(path: Path, file: io.BufferedReader, block_bytes: int) -> Iterator[B
                 raise DataError(f"{path} is UTF-16 text that is cut short: export or download it again.") from error
         if first:
             chunk = chunk.removeprefix(b"\xef\xbb\xbf")
-            if b"\x00" in chunk[:4096]:
-                raise DataError(f"{path} is not a text file: check --format, or unpack it first.")
         first = False
         data = rest + chunk if rest else chunk
         whole = len(data) if ended else _last_line_end(data)
@@ -221,15 +256,14 @@ def _blocks(path: Path, file: io.BufferedReader, block_bytes: int) -> Iterator[B
         if data and not blank:
             if not data.isascii():
                 data = data.decode(errors="replace").encode()
-            done = file.tell() / size if size else 1.0
-            yield Block(data, ended and not data.endswith((b"\n", b"\r")), min(done, 1.0))
+            yield Block(data, ended and not data.endswith((b"\n", b"\r")), min(content.share(), 1.0))
         elif data and not ended:
             # Rows are counted from the first line, blank or not.
             rest = data + rest
         if ended:
             break
     if blank:
-        raise DataError(f"{path} is empty: export or download it again.")
+        raise EmptyFileError(f"{path} is empty: export or download it again.")
 
 
 def _last_line_end(data: bytes) -> int:

@@ -4,7 +4,8 @@ All functions are vectorised over UTC nanoseconds. New York changes its clocks o
 trading week, so wall-clock minutes since Sunday 17:00 are elapsed minutes within a week.
 
 Features and sessions know the week alone. Which of its minutes should have a candle is another question, with the
-daily break and the holidays in it, and `FxCalendar` answers that one, for gap reports and for trading hours.
+daily break and the holidays in it, and `FxCalendar` answers that one, for gap reports and for trading hours. Its
+defaults are those of a currency pair; `hours.instrument_calendar` knows the other instruments.
 """
 
 import re
@@ -24,16 +25,21 @@ WEEK_MINUTES = 10_080
 TRADING_WEEK_MINUTES = 7_200
 # The trading day starts at 17:00, so a clock moved 7 hours forward has its midnight there.
 _DAY_START = pd.Timedelta(hours=7)
+_DAY_START_MINUTES = 7 * 60
 
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
 
 
+def _local_minutes(time_ns: npt.ArrayLike, zone: str) -> Int64:
+    # Minutes of the wall clock of a zone, since 1970-01-01 of that clock.
+    utc = pd.DatetimeIndex(np.atleast_1d(np.asarray(time_ns, dtype="datetime64[ns]"))).tz_localize("UTC")
+    return np.asarray(utc.tz_convert(zone).tz_localize(None).as_unit("ns").asi8 // MINUTE_NS, dtype=np.int64)
+
+
 def _wall_minutes(time_ns: npt.ArrayLike) -> Int64:
     # Minutes of the wall clock whose midnight is 17:00 New York.
-    utc = pd.DatetimeIndex(np.atleast_1d(np.asarray(time_ns, dtype="datetime64[ns]"))).tz_localize("UTC")
-    wall = utc.tz_convert(NEW_YORK).tz_localize(None) + _DAY_START
-    return np.asarray(wall.as_unit("ns").asi8 // MINUTE_NS, dtype=np.int64)
+    return _local_minutes(time_ns, NEW_YORK) + _DAY_START_MINUTES
 
 
 def _week_minutes(wall_minutes: Int64) -> Int32:
@@ -108,8 +114,53 @@ def open_minutes(start_ns: int, end_ns: int) -> Int64:
 
 
 @dataclass(frozen=True)
+class DailyBreak:
+    """A pause of trading by the wall clock of a zone, on every day.
+
+    Attributes
+    ----------
+    start_minute, end_minute : int
+        [start, end), minutes after midnight; the break does not reach over midnight.
+    zone : str
+        IANA name.
+    """
+
+    start_minute: int
+    end_minute: int
+    zone: str
+
+    def covers(self, time_ns: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Whether each time lies in the break.
+
+        Returns
+        -------
+        (T,) bool
+        """
+        minutes = _local_minutes(time_ns, self.zone) % DAY_MINUTES
+        return np.asarray((minutes >= self.start_minute) & (minutes < self.end_minute))
+
+    def within(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
+        """Return the parts of [start, end) that lie in the break, in order, UTC nanoseconds."""
+        if end_ns <= start_ns:
+            return []
+        first, last = (int(minute) // DAY_MINUTES for minute in _local_minutes([start_ns, end_ns], self.zone))
+        found: list[tuple[int, int]] = []
+        for day in range(first, last + 1):
+            from_ns, to_ns = (self._utc(day, minute) for minute in (self.start_minute, self.end_minute))
+            if max(from_ns, start_ns) < min(to_ns, end_ns):
+                found.append((max(from_ns, start_ns), min(to_ns, end_ns)))
+        return found
+
+    def _utc(self, day: int, minute: int) -> int:
+        wall = pd.Timestamp((day * DAY_MINUTES + minute) * MINUTE_NS)
+        # A break at night may fall into a change of the clocks.
+        local = wall.tz_localize(self.zone, ambiguous=False, nonexistent="shift_forward")
+        return int(local.tz_convert("UTC").as_unit("ns").value)
+
+
+@dataclass(frozen=True)
 class FxCalendar:
-    """The minutes in which a liquid instrument is expected to have a candle: week, less daily break, less holidays.
+    """The minutes in which a liquid instrument is expected to have a candle: week, less breaks, less holidays.
 
     The break also ends the week early on Friday and opens it late on Sunday, as OANDA's does.
 
@@ -120,11 +171,17 @@ class FxCalendar:
         over midnight.
     holidays : frozenset of int
         Closed trading days, as `trading_day` numbers.
+    second_break : DailyBreak, optional
+        Another pause of every day.
+    weekends : bool
+        Whether Saturday and Sunday are days like any other.
     """
 
     break_start_minute: int = 16 * 60 + 58
     break_end_minute: int = 17 * 60 + 3
     holidays: frozenset[int] = field(default_factory=default_holidays)
+    second_break: DailyBreak | None = None
+    weekends: bool = False
 
     def is_expected(self, time_ns: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Whether a candle is expected in the minute of each time.
@@ -141,7 +198,10 @@ class FxCalendar:
         # A span has a handful of holidays, the calendar hundreds.
         first, last = (days.min(), days.max()) if len(days) else (0, 0)
         closed = [day for day in self.holidays if first <= day <= last]
-        return (week_minute < TRADING_WEEK_MINUTES) & ~in_break & ~np.isin(days, closed)
+        expected = ((week_minute < TRADING_WEEK_MINUTES) | self.weekends) & ~in_break & ~np.isin(days, closed)
+        if self.second_break is not None:
+            expected &= ~self.second_break.covers(time_ns)
+        return np.asarray(expected, dtype=bool)
 
     def expected_minutes(self, start_ns: int, end_ns: int) -> Int64:
         """Minutes in [start, end) in which a candle is expected.

@@ -11,17 +11,11 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.market.calendar import DAY_MINUTES, trading_day, week_minutes
+from fx_pipeline.market.calendar import trading_day
 from fx_pipeline.market.errors import ConfigurationError
+from fx_pipeline.market.spreads import FIXED_PIPS, modelled_spread_pips
 
 Float64 = npt.NDArray[np.float64]
-
-#: Spread by hours since 17:00 New York (0 = 17:00-18:00), as multiples of the London session's spread: the shape of
-#: quoted GBP_JPY spreads, wide around the daily rollover and a little wider in Asia.
-SPREAD_SHAPE = np.array([5.0, 1.6, *[1.2] * 7, *[1.0] * 12, 1.3, 1.8, 1.8])
-#: A typical London spread in pips; majors are quoted tighter than crosses.
-LONDON_SPREAD_PIPS = {"EUR_USD": 1.2, "USD_JPY": 1.4, "GBP_USD": 1.6, "AUD_USD": 1.4, "USD_CAD": 1.8, "USD_CHF": 1.7}
-DEFAULT_LONDON_SPREAD_PIPS = 2.5
 
 
 class Quotes(Protocol):
@@ -67,7 +61,7 @@ class CostConfig:
     """
 
     kind: Literal["fixed", "quoted", "profile"] = "fixed"
-    fixed_pips: float = 4.0
+    fixed_pips: float = FIXED_PIPS
     slippage_pips: float = 0.0
     financing_long_pips: float = 0.0
     financing_short_pips: float = 0.0
@@ -111,24 +105,6 @@ class Fills(NamedTuple):
     at_close: bool
 
 
-def modelled_spread_pips(instrument: str, time_ns: npt.NDArray[np.int64]) -> Float64:
-    """Spread in pips by New York hour, for instruments and times without quotes.
-
-    Parameters
-    ----------
-    instrument : str
-        OANDA name.
-    time_ns : (T,) int64
-        UTC nanoseconds.
-
-    Returns
-    -------
-    (T,) float64
-    """
-    hours = (week_minutes(time_ns) % DAY_MINUTES) // 60
-    return LONDON_SPREAD_PIPS.get(instrument, DEFAULT_LONDON_SPREAD_PIPS) * SPREAD_SHAPE[hours]
-
-
 def build_fills(market: Quotes, config: CostConfig) -> Fills:
     """Precompute the fills of a market under a cost model.
 
@@ -155,8 +131,9 @@ def build_fills(market: Quotes, config: CostConfig) -> Fills:
     if config.kind == "fixed":
         entry_cost = np.full(len(market.time), config.fixed_pips)
     elif config.kind == "profile":
-        spread = modelled_spread_pips(market.instrument, market.time)
-        entry_cost = np.append(spread[1:], spread[-1:]) if config.fill == "next_open" else spread
+        at_open = config.fill == "next_open"
+        spread = modelled_spread_pips(market.instrument, market.time, market.open if at_open else market.close)
+        entry_cost = np.append(spread[1:], spread[-1:]) if at_open else spread
     else:
         entry_cost = np.zeros(len(market.time))
     nights = financing_days(market.time)

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from fx_pipeline.market.errors import DataError, FxPipelineError, StorageError
+from fx_pipeline.market.errors import DataError, FxPipelineError, MissingFileError, StorageError
 
 #: How the name of a file begins that is being written.
 TEMPORARY_PREFIX = ".tmp-"
@@ -102,7 +102,7 @@ def read_stored(path: Path, remedy: str) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist: {remedy}") from error
+        raise MissingFileError(f"{path} does not exist: {remedy}") from error
     except (IsADirectoryError, NotADirectoryError) as error:
         raise DataError(f"{path} is no file ({error.strerror}): move what lies there away, then {remedy}") from error
     except PermissionError as error:

@@ -1,12 +1,30 @@
 """The project's own exceptions: each message names the file, row or setting, and says what to do."""
 
+from fx_pipeline.market.redact import without_credentials
+
 
 class FxPipelineError(RuntimeError):
-    """Base of every error that the project raises on purpose."""
+    """Base of every error that the project raises on purpose; credentials of an address do not show in its text.
+
+    Attributes
+    ----------
+    status : int
+        With which the command leaves.
+    """
+
+    status = 2
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return without_credentials(super().__str__())
 
 
 class DataError(FxPipelineError, ValueError):
     """Market data that cannot be used as it is."""
+
+
+class MissingFileError(DataError, FileNotFoundError):
+    """A file of the data folder that is not there."""
 
 
 class NewerVersionError(DataError):

@@ -1,7 +1,8 @@
-"""Instruments under their OANDA names, with the precision facts that pip arithmetic needs."""
+"""Instruments under their OANDA names: what they are, and the precision of their prices and units."""
 
 import difflib
 from dataclasses import dataclass
+from typing import Literal
 
 from fx_pipeline.market.errors import DataError
 
@@ -17,7 +18,13 @@ ZAR_JPY XAU_USD XAG_USD BTC_USD
 
 # (pip location, display precision) by quote currency, then by exception.
 _BY_QUOTE = {"JPY": (-2, 3), "HUF": (-2, 3), "THB": (-2, 3), "INR": (-2, 3)}
-_EXCEPTIONS = {"XAU_USD": (-2, 3), "XAG_USD": (-4, 5), "BTC_USD": (0, 1), "HKD_JPY": (-4, 5), "ZAR_JPY": (-4, 5)}
+_EXCEPTIONS = {"XAU_USD": (-2, 3), "XAG_USD": (-4, 5), "BTC_USD": (0, 1), "HKD_JPY": (-4, 5)}
+_METALS = frozenset(("XAU", "XAG", "XPT", "XPD"))
+_CRYPTO = frozenset(("BTC", "BCH", "ETH", "LTC"))
+# OANDA has taken bitcoin in steps of 0.01 since August 2021; currencies and ounces come whole.
+_CRYPTO_UNITS_PRECISION = 2
+
+Kind = Literal["currency", "metal", "crypto"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,18 @@ class Instrument:
     def pip(self) -> float:
         """Size of one pip in units of the quote currency."""
         return 10.0**self.pip_location
+
+    @property
+    def kind(self) -> Kind:
+        """What is traded: a currency pair, a metal, or a crypto currency."""
+        if self.base in _METALS:
+            return "metal"
+        return "crypto" if self.base in _CRYPTO else "currency"
+
+    @property
+    def units_precision(self) -> int:
+        """Decimals of an order's units; the smallest order is one of the last decimal."""
+        return _CRYPTO_UNITS_PRECISION if self.kind == "crypto" else 0
 
     @property
     def base(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from fx_pipeline.market.arrays import SESSION_BARS
 from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
 from fx_pipeline.market.errors import OlderVersionError
-from fx_pipeline.market.shapes import Shape, read_record
+from fx_pipeline.market.records import Shape, read_record
 from fx_pipeline.proofs.bars import aims_reached, missed_bars, unmeasured
 from fx_pipeline.proofs.markets import MARKETS
 from fx_pipeline.proofs.optimum import optimum_pips

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, field_validator
 
 from fx_pipeline.market.atomic import atomic_write_json
 from fx_pipeline.market.errors import DataError, NewerVersionError
-from fx_pipeline.market.shapes import Shape, read_record
+from fx_pipeline.market.records import Shape, read_record
 from fx_pipeline.proofs.prove import Proof, SeedResult
 from fx_pipeline.reuse import identity, proof_digest
 

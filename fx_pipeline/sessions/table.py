@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from fx_pipeline.market.arrays import SESSION_BARS, MarketArrays
 from fx_pipeline.market.atomic import atomic_write_json
 from fx_pipeline.market.errors import DataError
-from fx_pipeline.market.shapes import Shape, read_record
+from fx_pipeline.market.records import Shape, read_record
 from fx_pipeline.market.warehouse import transaction
 from fx_pipeline.sessions.windows import WalkForwardWindow
 

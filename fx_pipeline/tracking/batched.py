@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from fx_pipeline.tracking.mlflow_store import Clock, Point, RunHandle
+from fx_pipeline.tracking.run_handle import Clock, Point, RunHandle
 
 EVERY_S = 15.0
 

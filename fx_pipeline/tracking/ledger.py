@@ -1,7 +1,8 @@
 """The trial ledger: one row for every configuration whose score was ever computed.
 
 A good result means less the more trials stand behind it, so the count must not depend on anyone's memory: the code
-that scores writes the row. The table only grows: the database refuses updates and deletes. A row is identified by
+that scores writes the row. The table only grows: the database refuses updates, deletes and replacements, from whatever
+program they come (who drops its triggers, or the file, is not held back). A row is identified by
 what was evaluated, so evaluating the same thing twice counts once. Beside each row stands its result a session:
 what a family of candidates has in common cannot be told from their totals.
 
@@ -17,7 +18,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,65 +28,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.tracking.ledger_file import connected
 
 # What makes two evaluations the same trial.
 IDENTITY = ("instrument", "window", "checkpoint_hash", "data_fingerprint", "costs", "seed", "evaluation_code")
-BUSY_TIMEOUT_S = 30.0
+#: Longest wait for another process that holds the file: longer than any copy of it takes.
+PATIENCE_S = 600.0
 _SELECTION = "selection "
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS trials (
-    id INTEGER PRIMARY KEY,
-    trial_key TEXT NOT NULL UNIQUE,
-    recorded_by TEXT NOT NULL,
-    recorded_at TEXT NOT NULL,
-    instrument TEXT NOT NULL,
-    window TEXT NOT NULL,
-    agent TEXT NOT NULL,
-    config_hash TEXT NOT NULL,
-    seed INTEGER NOT NULL,
-    checkpoint_hash TEXT NOT NULL,
-    data_fingerprint TEXT NOT NULL,
-    costs TEXT NOT NULL,
-    expectancy_pips REAL,
-    sharpe_per_trade REAL,
-    trades INTEGER NOT NULL,
-    evaluation_code TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS reports (
-    id INTEGER PRIMARY KEY,
-    trial_key TEXT NOT NULL REFERENCES trials (trial_key),
-    report_hash TEXT NOT NULL,
-    UNIQUE (trial_key, report_hash)
-);
-CREATE TABLE IF NOT EXISTS series (
-    trial_key TEXT PRIMARY KEY REFERENCES trials (trial_key),
-    session_ns BLOB NOT NULL,
-    pnl_pips BLOB NOT NULL
-);
-CREATE TABLE IF NOT EXISTS sealed_openings (
-    id INTEGER PRIMARY KEY,
-    instrument TEXT NOT NULL,
-    checkpoint_hash TEXT NOT NULL,
-    start_ns INTEGER NOT NULL,
-    last_ns INTEGER NOT NULL,
-    evaluation TEXT NOT NULL,
-    opened_by TEXT NOT NULL,
-    opened_at TEXT NOT NULL,
-    UNIQUE (instrument, checkpoint_hash, start_ns)
-);
-"""
-# Grows by one whenever a table or a column is added: all of them are made where they are missing.
-_VERSION = 3
-_TABLES = ("trials", "reports", "series", "sealed_openings")
-# Columns that files of an earlier version lack; what they hold was scored by code that nobody knows.
-_ADDED = (("trials", "evaluation_code", "TEXT NOT NULL DEFAULT ''"),)
 # Series are the same bytes on every machine.
 _NS, _PIPS = np.dtype("<i8"), np.dtype("<f8")
-_APPEND_ONLY = """
-CREATE TRIGGER IF NOT EXISTS {table}_no_{verb} BEFORE {verb} ON {table}
-BEGIN SELECT RAISE(ABORT, 'the trial ledger is append-only'); END;
-"""
 
 
 @dataclass(frozen=True)
@@ -182,13 +133,22 @@ class Ledger:
         Written beside each trial; the user of this process by default.
     clock : callable
         Seconds since the epoch, for the time beside each trial.
+    patience_s : float
+        Longest wait while another process holds the file.
     """
 
-    def __init__(self, path: Path, who: str | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        who: str | None = None,
+        clock: Callable[[], float] = time.time,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self.path = Path(path)
         # A container may have a user without a name.
         self.who = who or os.environ.get("USER") or f"uid {os.getuid()}"
         self._clock = clock
+        self._patience_s = patience_s
 
     def record(self, trial: Trial) -> bool:
         """Append a trial with its series; return whether it is new. A recorded one is left as it was first scored.
@@ -219,14 +179,16 @@ class Ledger:
         names = ", ".join(row)
         places = ", ".join(f":{name}" for name in row)
         with self._connection() as connection:
-            statement = f"INSERT INTO trials ({names}) VALUES ({places}) ON CONFLICT (trial_key) DO NOTHING"
-            new = connection.execute(statement, row).rowcount == 1
+            known = connection.execute("SELECT 1 FROM trials WHERE trial_key = ?", (trial.key,)).fetchone()
+            if known is None:
+                connection.execute(f"INSERT INTO trials ({names}) VALUES ({places})", row)
             # Also where the trial is known: a row may come from a file that kept no series.
-            connection.execute(
-                "INSERT INTO series (trial_key, session_ns, pnl_pips) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                (trial.key, session_ns.tobytes(), pnl_pips.tobytes()),
-            )
-            return new
+            if connection.execute("SELECT 1 FROM series WHERE trial_key = ?", (trial.key,)).fetchone() is None:
+                connection.execute(
+                    "INSERT INTO series (trial_key, session_ns, pnl_pips) VALUES (?, ?, ?)",
+                    (trial.key, session_ns.tobytes(), pnl_pips.tobytes()),
+                )
+            return known is None
 
     def attach_report(self, trial: Trial, report_hash: str) -> None:
         """Append the hash of a report on a recorded trial.
@@ -236,11 +198,11 @@ class Ledger:
         sqlite3.IntegrityError
             If the trial was never recorded.
         """
+        row = (trial.key, report_hash)
         with self._connection() as connection:
-            connection.execute(
-                "INSERT INTO reports (trial_key, report_hash) VALUES (?, ?) ON CONFLICT DO NOTHING",
-                (trial.key, report_hash),
-            )
+            known = "SELECT 1 FROM reports WHERE trial_key = ? AND report_hash = ?"
+            if connection.execute(known, row).fetchone() is None:
+                connection.execute("INSERT INTO reports (trial_key, report_hash) VALUES (?, ?)", row)
 
     def count(self, instrument: str | None = None, window: str | None = None) -> int:
         """Number of distinct trials, of an instrument and window or of all. Scores of a selection have to be named."""
@@ -370,41 +332,8 @@ class Ledger:
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
 
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-        connection.row_factory = sqlite3.Row
-        try:
-            # A rollback journal, synced at every commit: what is recorded survives a crash of the machine too.
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("BEGIN IMMEDIATE")
-            _create(connection)
-            yield connection
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-        finally:
-            connection.close()
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    if connection.execute("PRAGMA user_version").fetchone()[0] >= _VERSION:
-        return
-    # `executescript` would commit first: one statement at a time keeps the schema inside the transaction.
-    for statement in _SCHEMA.split(";\n"):
-        if statement.strip():
-            connection.execute(statement)
-    for table, column, kind in _ADDED:
-        if column not in {row["name"] for row in connection.execute(f"PRAGMA table_info({table})")}:
-            connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
-    for table in _TABLES:
-        for verb in ("UPDATE", "DELETE"):
-            connection.execute(_APPEND_ONLY.format(table=table, verb=verb))
-    connection.execute(f"PRAGMA user_version = {_VERSION}")
+    def _connection(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
+        return connected(self.path, self._patience_s)
 
 
 def _unnamed(window: str | None) -> tuple[str, ...]:

@@ -5,18 +5,29 @@ MLflow takes seconds and much memory to import: it is imported on first use.
 """
 
 import contextlib
-import fcntl
-import math
-import os
-import tempfile
+import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from fx_pipeline.market.atomic import TEMPORARY_PREFIX
 from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
+from fx_pipeline.tracking.delivery import (
+    MADE_FROM_TAG,
+    close_unfinished,
+    cut,
+    cut_off,
+    deliver,
+    find,
+    restored,
+    revive,
+    start,
+)
+from fx_pipeline.tracking.relocate import relocate
+from fx_pipeline.tracking.run_handle import PENDING, Clock, RunHandle
+from fx_pipeline.tracking.spool import Call, Spool, alive, left_over, taken, tidy
+from fx_pipeline.tracking.store_file import SQLITE, file_lock, first_line, initialise, is_locked, quiet
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,22 +35,15 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 CHECKPOINT_TAG = "sha256"
-MADE_FROM_TAG = "made_from"
-SQLITE = "sqlite:///"
-LONG_PARAMS = "long_params.txt"
-# Limits of the store (MLflow 3), and of one batch call.
-MAX_PARAM, MAX_TAG, MAX_KEY = 500, 5_000, 250
-BATCH_PARAMS, BATCH_TAGS, BATCH_METRICS = 100, 100, 1_000
+#: Longest wait of a call of the registry for a locked store.
+PATIENCE_S = 120.0
 
-Clock = Callable[[], float]
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
-class Point(NamedTuple):
-    """Metrics of one step of a run, and when it was made, in seconds since the epoch."""
-
-    step: int
-    at_s: float
-    metrics: Mapping[str, float | None]
+class TrackingLockedError(FxPipelineError):
+    """Another process holds the tracking store."""
 
 
 @dataclass(frozen=True)
@@ -72,85 +76,6 @@ class RegisteredVersion:
         return Path(unquote(urlparse(self.source).path))
 
 
-class RunHandle:
-    """A running MLflow run.
-
-    Attributes
-    ----------
-    run_id, experiment_id : str
-    url : str
-        Of the run in the MLflow UI.
-    """
-
-    def __init__(self, client: "MlflowClient", run_id: str, experiment_id: str, ui_url: str, clock: Clock) -> None:
-        self._client = client
-        self._clock = clock
-        self.run_id = run_id
-        self.experiment_id = experiment_id
-        self.url = f"{ui_url.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
-
-    def log_metrics(self, metrics: Mapping[str, float | None], step: int = 0) -> None:
-        """Log metrics of one step in one call; missing and not finite values are left out."""
-        self.log_points([Point(step, self._clock(), metrics)])
-
-    def log_points(self, points: Iterable[Point]) -> None:
-        """Log the metrics of many steps in as few calls as possible; see `log_metrics`."""
-        from mlflow.entities import Metric
-
-        self._log(
-            metrics=[
-                Metric(key[:MAX_KEY], float(value), int(point.at_s * 1_000), point.step)
-                for point in points
-                for key, value in point.metrics.items()
-                if value is not None and math.isfinite(value)
-            ]
-        )
-
-    def latest(self, metric: str) -> float | None:
-        """The value of a metric at its highest step; None if it was never logged."""
-        value = self._client.get_run(self.run_id).data.metrics.get(metric)
-        return None if value is None else float(value)
-
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log parameters; a value over 500 characters is cut, and stands in full in the artifact `long_params.txt`."""
-        from mlflow.entities import Param
-
-        texts = {key[:MAX_KEY]: str(value) for key, value in params.items()}
-        self._log(params=[Param(key, _cut(text, MAX_PARAM)) for key, text in texts.items()])
-        long = {key: text for key, text in texts.items() if len(text) > MAX_PARAM}
-        if long:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / LONG_PARAMS
-                path.write_text("\n".join(f"{key} = {text}" for key, text in sorted(long.items())) + "\n")
-                self.log_artifact(path)
-
-    def set_tags(self, tags: Mapping[str, Any]) -> None:
-        """Set tags; values over 5,000 characters are cut."""
-        from mlflow.entities import RunTag
-
-        self._log(tags=[RunTag(key[:MAX_KEY], _cut(str(value), MAX_TAG)) for key, value in tags.items()])
-
-    def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file, or a folder with what is in it, into the run's artifacts."""
-        source = Path(path)
-        if source.is_dir():
-            self._client.log_artifacts(self.run_id, str(source), folder)
-        else:
-            self._client.log_artifact(self.run_id, str(source), folder)
-
-    def _log(
-        self, metrics: list[Any] | None = None, params: list[Any] | None = None, tags: list[Any] | None = None
-    ) -> None:
-        parts = (
-            ("metrics", metrics or [], BATCH_METRICS),
-            ("params", params or [], BATCH_PARAMS),
-            ("tags", tags or [], BATCH_TAGS),
-        )
-        for name, rows, size in parts:
-            for first in range(0, len(rows), size):
-                self._client.log_batch(self.run_id, **{name: rows[first : first + size]}, synchronous=True)
-
-
 class Tracking:
     """The tracking store and model registry.
 
@@ -164,6 +89,8 @@ class Tracking:
         Where the MLflow UI is served, for links.
     clock : callable
         Seconds since the epoch, for the times of metrics.
+    patience_s : float
+        Longest wait of a call of the registry while another process holds the store.
     """
 
     def __init__(
@@ -172,6 +99,7 @@ class Tracking:
         artifacts_dir: Path = Path("data/mlartifacts"),
         ui_url: str = "http://127.0.0.1:5000",
         clock: Clock = time.time,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         if not uri.startswith((SQLITE, "http://", "https://")):
             raise ConfigurationError(
@@ -182,6 +110,9 @@ class Tracking:
         self.uri = f"{SQLITE}{self.database}" if self.database else uri
         self.artifacts_dir = Path(artifacts_dir).resolve()
         self.ui_url = ui_url
+        self.patience_s = patience_s
+        #: What MLflow has not taken yet, a folder each run.
+        self.spools = (self.database or self.artifacts_dir / "mlflow").with_suffix(".spool")
         self._clock = clock
         self._client: MlflowClient | None = None
 
@@ -192,20 +123,26 @@ class Tracking:
         Raises
         ------
         FxPipelineError
-            If the store cannot be opened.
+            If the store cannot be opened; `TrackingLockedError` if another process holds it.
         """
         if self._client is None:
-            _quiet()
+            quiet()
             from mlflow import MlflowClient
 
             try:
                 # Opening a store writes its default experiment: first use is one at a time.
                 with self._lock("init"):
                     if self.database is not None:
-                        _initialise(self.database)
+                        initialise(self.database)
+                        if moved := relocate(self.database, self.artifacts_dir):
+                            logger.warning(
+                                "the tracking store was in %s: its places are brought here", ", ".join(moved)
+                            )
                     client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
                     client.search_experiments(max_results=1)
             except Exception as error:
+                if is_locked(error):
+                    raise TrackingLockedError(f"the tracking store {self.uri} is held by another process.") from error
                 raise FxPipelineError(
                     f"the tracking store {self.uri} cannot be opened ({error}): is it a file of another program, or of "
                     f"another MLflow version? Move it away, or run `mlflow db upgrade {self.uri}`."
@@ -224,14 +161,15 @@ class Tracking:
     ) -> Iterator[RunHandle]:
         """Start a run; it ends as FINISHED, or as FAILED when the body raises.
 
-        A process that is killed leaves a run that never ends. With `made_from`, the unfinished run of the same name and
-        inputs is gone on with, and unfinished runs of the same name and other inputs are ended as KILLED; the caller
-        sees to it that no other process works under this name.
+        MLflow cannot fail it: what it does not take now is kept beside the store, and brought in by the next call that
+        can, the next run, or `catch_up`. A process that is killed leaves a run that `catch_up` ends as KILLED. With
+        `made_from`, the unfinished run of the same name and inputs is gone on with, and unfinished runs of the same
+        name and other inputs are ended as KILLED; the caller sees to it that no other process works under this name.
 
         Parameters
         ----------
         name, experiment : str
-            The experiment is made if it does not exist.
+            The experiment is made if it does not exist, and restored if it was deleted.
         params, tags : Mapping, optional
         made_from : str, optional
             Identity of the inputs; kept as a tag.
@@ -240,12 +178,10 @@ class Tracking:
         ------
         RunHandle
         """
-        client = self.client
-        experiment_id = self._experiment(experiment)
-        run_id = None if made_from is None else self._left_by_killed(experiment_id, name, made_from)
-        if run_id is None:
-            run_id = client.create_run(experiment_id, run_name=name).info.run_id
-        handle = RunHandle(client, run_id, experiment_id, self.ui_url, self._clock)
+        for line in self.catch_up():
+            logger.warning(line)
+        spool = Spool.make(self.spools, name, experiment, made_from, int(self._clock() * 1_000))
+        handle = RunHandle(self, spool, self._clock)
         status = "FAILED"
         try:
             handle.set_tags({**(tags or {}), **({} if made_from is None else {MADE_FROM_TAG: made_from})})
@@ -253,7 +189,86 @@ class Tracking:
             yield handle
             status = "FINISHED"
         finally:
-            client.set_terminated(handle.run_id, status)
+            handle.end(status)
+
+    def deliver(self, spool: Spool, calls: Sequence[Call] = ()) -> None:
+        """Bring what waits of a run into MLflow, and `calls` after it; a run that was deleted there is restored.
+
+        Raises
+        ------
+        Exception
+            Whatever MLflow raises; then all of it still waits, but for `calls`.
+        """
+        client = self.client
+        if not spool.record.run_id:
+            experiment_id = self._experiment(spool.record.experiment)
+            spool.started(start(client, spool.record, experiment_id), experiment_id)
+        waiting = [*spool.calls(), *calls] if not spool.is_empty else calls
+        try:
+            deliver(client, spool.record, waiting, spool.folder)
+        except Exception as error:
+            # Asking a locked store would wait as long again.
+            if is_locked(error) or not revive(client, spool.record):
+                raise
+            deliver(client, spool.record, waiting, spool.folder)
+        if not spool.is_empty:
+            spool.clear()
+
+    def catch_up(self) -> list[str]:
+        """Bring in what runs of earlier processes left, and end those that were killed; return what stays, and why."""
+        said = []
+        tidy(self.spools)
+        for folder in left_over(self.spools):
+            try:
+                with taken(folder) as spool:
+                    if spool is None:
+                        continue
+                    killed = not any(call["kind"] == "end" for call in spool.calls())
+                    self.deliver(spool)
+                    if killed:
+                        cut_off(self.client, spool.record.run_id)
+                    spool.clear()
+                    spool.close()
+            except Exception as error:
+                said.append(
+                    f"{folder} waits to be brought into MLflow ({first_line(error)}): it is tried again with the next "
+                    "run; deleted, what it holds is lost."
+                )
+                if is_locked(error):
+                    # The others would wait as long.
+                    break
+        return said
+
+    def close_unfinished(self, is_over: Callable[[str], bool]) -> list[str]:
+        """End the runs that still stand as running though their Dagster run is over; return their names.
+
+        Parameters
+        ----------
+        is_over : callable
+            Id of a Dagster run to whether it is over. Runs whose process lives are left alone whatever it says.
+        """
+        return self._patiently(lambda: close_unfinished(self.client, is_over, alive(self.spools)))
+
+    def resolve(self, run_id: str) -> str:
+        """Return the id of a run that MLflow did not know yet when the id was written down; empty where it never came.
+
+        Parameters
+        ----------
+        run_id : str
+            As `RunHandle.run_id` told it.
+        """
+        if not run_id.startswith(PENDING):
+            return run_id
+        from mlflow.entities import ViewType
+
+        self.catch_up()
+
+        def look() -> str:
+            experiments = self.client.search_experiments(view_type=ViewType.ALL)
+            ids = [found.experiment_id for found in experiments]
+            return find(self.client, run_id.removeprefix(PENDING), ids) or ""
+
+        return self._patiently(look)
 
     def register_model_version(
         self, name: str, source_path: Path, run_id: str | None = None, tags: Mapping[str, Any] | None = None
@@ -281,11 +296,14 @@ class Tracking:
         ConfigurationError
             If the hash is missing.
         """
-        from mlflow.exceptions import MlflowException
-
-        texts = {key[:MAX_KEY]: _cut(str(value), MAX_TAG) for key, value in (tags or {}).items()}
+        texts = _registry_tags(tags or {})
         if not texts.get(CHECKPOINT_TAG):
             raise ConfigurationError(f"a model version needs the tag {CHECKPOINT_TAG!r}, the hash of its checkpoint.")
+        return self._patiently(lambda: self._register(name, Path(source_path).resolve().as_uri(), run_id, texts))
+
+    def _register(self, name: str, source: str, run_id: str | None, tags: Mapping[str, str]) -> str:
+        from mlflow.exceptions import MlflowException
+
         client = self.client
         with self._lock("registry"):
             try:
@@ -294,93 +312,120 @@ class Tracking:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
             for version in self.versions(name):
-                if version.checkpoint_sha256 == texts[CHECKPOINT_TAG]:
+                if version.checkpoint_sha256 == tags[CHECKPOINT_TAG]:
                     return version.version
-            source = Path(source_path).resolve().as_uri()
-            return str(client.create_model_version(name, source=source, run_id=run_id, tags=texts).version)
+            return str(client.create_model_version(name, source=source, run_id=run_id, tags=dict(tags)).version)
 
     def versions(self, name: str) -> list[RegisteredVersion]:
         """All versions of a model, oldest first; empty when there is no such model."""
-        client, token = self.client, None
-        found: list[RegisteredVersion] = []
-        while True:
-            page = client.search_model_versions(f"name = '{_quoted(name)}'", max_results=200, page_token=token)
-            found += [_version(item) for item in page]
-            token = page.token
-            if not token:
-                return sorted(found, key=lambda version: int(version.version))
+
+        def read() -> list[RegisteredVersion]:
+            token, found = None, []
+            while True:
+                page = self.client.search_model_versions(f"name = '{_quoted(name)}'", max_results=200, page_token=token)
+                found += [_version(item) for item in page]
+                token = page.token
+                if not token:
+                    return sorted(found, key=lambda version: int(version.version))
+
+        return self._patiently(read)
 
     def set_champion(self, name: str, version: str) -> None:
         """Move the alias `champion` to a version."""
-        self.client.set_registered_model_alias(name, CHAMPION, version)
+        self._patiently(lambda: self.client.set_registered_model_alias(name, CHAMPION, version))
 
     def remove_champion(self, name: str, version: str, tags: Mapping[str, Any]) -> None:
         """Take the alias `champion` from a version, where it has it, and tag the version; repeating it is harmless.
 
         A version that is not in the store has nothing to lose.
         """
-        if all(known.version != version for known in self.versions(name)):
-            return
-        for key, value in tags.items():
-            self.client.set_model_version_tag(name, version, key[:MAX_KEY], _cut(str(value), MAX_TAG))
-        present = self.champion(name)
-        if present is not None and present.version == version:
-            self.client.delete_registered_model_alias(name, CHAMPION)
+
+        def act() -> None:
+            if all(known.version != version for known in self.versions(name)):
+                return
+            for key, value in _registry_tags(tags).items():
+                self.client.set_model_version_tag(name, version, key, value)
+            present = self.champion(name)
+            if present is not None and present.version == version:
+                self.client.delete_registered_model_alias(name, CHAMPION)
+
+        self._patiently(act)
 
     def version_url(self, name: str, version: str) -> str:
         """Address of a model version in the MLflow UI."""
         return f"{self.ui_url.rstrip('/')}/#/models/{name}/versions/{version}"
 
     def tag_run(self, run_id: str, tags: Mapping[str, Any]) -> None:
-        """Set tags of a run that has ended; a run that is not in the store is left alone."""
+        """Set tags of a run that has ended; a run that is not in the store, or was deleted there, is left alone."""
         from mlflow.exceptions import MlflowException
+        from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH, MAX_TAG_VAL_LENGTH
 
-        try:
-            self.client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        def act() -> None:
+            try:
+                found = self.client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return
+                raise
+            if found.info.lifecycle_stage == "deleted":
                 return
-            raise
-        for key, value in tags.items():
-            self.client.set_tag(run_id, key[:MAX_KEY], _cut(str(value), MAX_TAG))
+            for key, value in tags.items():
+                self.client.set_tag(run_id, key[:MAX_ENTITY_KEY_LENGTH], cut(str(value), MAX_TAG_VAL_LENGTH))
+
+        self._patiently(act)
 
     def champion(self, name: str) -> RegisteredVersion | None:
         """The version that the alias `champion` names; None when there is none."""
         from mlflow.exceptions import MlflowException
 
-        try:
-            aliases = self.client.get_registered_model(name).aliases
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise
-        # A dict of alias to version.
-        version = aliases.get(CHAMPION)
-        return None if version is None else _version(self.client.get_model_version(name, version))
+        def read() -> RegisteredVersion | None:
+            try:
+                aliases = self.client.get_registered_model(name).aliases
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return None
+                raise
+            # A dict of alias to version.
+            version = aliases.get(CHAMPION)
+            return None if version is None else _version(self.client.get_model_version(name, version))
 
-    def _left_by_killed(self, experiment_id: str, name: str, made_from: str) -> str | None:
-        # The name is compared here: a filter would need it quoted.
-        unfinished = self.client.search_runs([experiment_id], "attributes.status = 'RUNNING'", max_results=1_000)
-        found = None
-        for run in unfinished:
-            if run.info.run_name != name:
-                continue
-            if found is None and run.data.tags.get(MADE_FROM_TAG) == made_from:
-                found = str(run.info.run_id)
-            else:
-                self.client.set_terminated(run.info.run_id, "KILLED")
-        return found
+        return self._patiently(read)
 
     def _experiment(self, name: str) -> str:
         client = self.client
         found = client.get_experiment_by_name(name)
-        if found is None:
-            with self._lock("experiments"):
-                found = client.get_experiment_by_name(name)
-                if found is None:
-                    location = (self.artifacts_dir / name).as_uri() if self.database else None
-                    return str(client.create_experiment(name, artifact_location=location))
-        return str(found.experiment_id)
+        if found is not None and found.lifecycle_stage == "active":
+            return str(found.experiment_id)
+        with self._lock("experiments"):
+            found = client.get_experiment_by_name(name)
+            if found is not None:
+                return restored(client, found)
+            location = (self.artifacts_dir / name).as_uri() if self.database else None
+            return str(client.create_experiment(name, artifact_location=location))
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """Do what may be repeated, again and again for as long as another process holds the store.
+
+        Raises
+        ------
+        TrackingLockedError
+            If it holds it for too long.
+        """
+        began_s, pause_s = time.monotonic(), 0.2
+        while True:
+            try:
+                return act()
+            except Exception as error:
+                if not is_locked(error):
+                    raise
+                waited_s = time.monotonic() - began_s
+                if waited_s > self.patience_s:
+                    raise TrackingLockedError(
+                        f"the tracking store {self.uri} is held by another process, for {waited_s:.0f} s: close what "
+                        "has it open for writing (a database browser, a copy?), and run again."
+                    ) from error
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, 5.0)
 
     @contextlib.contextmanager
     def _lock(self, what: str) -> Iterator[None]:
@@ -388,54 +433,8 @@ class Tracking:
         if self.database is None:
             yield
         else:
-            with _file_lock(self.database.with_name(f"{self.database.name}.{what}.lock")):
+            with file_lock(self.database.with_name(f"{self.database.name}.{what}.lock")):
                 yield
-
-
-def _initialise(database: Path) -> None:
-    """Make a fresh store if there is none; the caller holds the lock.
-
-    The migrations run on a temporary file that is renamed into place when they are done: a process killed half-way
-    leaves no half-made store behind.
-    """
-    if database.exists():
-        return
-    from mlflow.store.db.utils import _initialize_tables
-    from sqlalchemy import create_engine
-
-    # Named as `market.atomic` names its files. What others left here is of killed processes: the lock is ours.
-    for leftover in database.parent.glob(f"{TEMPORARY_PREFIX}*-{database.name}*"):
-        leftover.unlink(missing_ok=True)
-    temporary = database.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{database.name}")
-    engine = create_engine(f"{SQLITE}{temporary}")
-    try:
-        _initialize_tables(engine)
-    finally:
-        engine.dispose()
-    descriptor = os.open(temporary, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.replace(temporary, database)
-
-
-@contextlib.contextmanager
-def _file_lock(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The kernel drops the lock when its holder dies, however it dies.
-    with path.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def _quiet() -> None:
-    # MLflow 3 sends usage data unless told not to, and logs its migrations.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    import logging
-
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
 
 
 def _version(found: "MlflowVersion") -> RegisteredVersion:
@@ -450,8 +449,13 @@ def _version(found: "MlflowVersion") -> RegisteredVersion:
     )
 
 
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+def _registry_tags(tags: Mapping[str, Any]) -> dict[str, str]:
+    from mlflow.utils.validation import MAX_MODEL_REGISTRY_TAG_KEY_LENGTH, MAX_MODEL_REGISTRY_TAG_VALUE_LENGTH
+
+    return {
+        key[:MAX_MODEL_REGISTRY_TAG_KEY_LENGTH]: cut(str(value), MAX_MODEL_REGISTRY_TAG_VALUE_LENGTH)
+        for key, value in tags.items()
+    }
 
 
 def _quoted(name: str) -> str:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fx_pipeline.environment.actions import BUY, CLOSE, SELL
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import CostConfig, Fills, build_fills
+from fx_pipeline.market.spreads import cost_scale
 from fx_pipeline.validation.metrics import drawdown
 from fx_pipeline.validation.rollout import Rollout
 
@@ -21,7 +22,7 @@ SLIPPAGE_PIPS = (0.1, 0.5, 1.0)
 LATENCY_BARS = (1, 2, 5)
 #: Charged on longs and shorts alike, a day.
 FINANCING_PIPS = (0.5, 1.0)
-#: The last digit of a quote, in pips: the least that a fill can slip.
+#: The last digit of a currency pair's quote, in pips: the least that a fill can slip.
 TICK_PIPS = 0.1
 
 
@@ -124,7 +125,8 @@ def sweep_costs(
 ) -> CostSweep:
     """Re-price the trades of a rollout at other spreads, with slippage, with late orders, and with financing.
 
-    Decisions are held fixed, and of the costs one thing is varied at a time; the rest stays as validated.
+    Decisions are held fixed, and of the costs one thing is varied at a time; the rest stays as validated. What is tried
+    is in proportion to the instrument's spread: a pip of slippage is much for a currency pair and nothing for bitcoin.
 
     Parameters
     ----------
@@ -133,7 +135,7 @@ def sweep_costs(
     costs : CostConfig
         The cost model of the rollout.
     spreads_pips : sequence of float
-        The fixed spread of `costs` is added to them.
+        Of a currency pair. The fixed spread of `costs` is added to them.
     quoted : bool
         Whether to price at the candles' bid and ask: not when those are modelled themselves, unless `costs` does.
 
@@ -155,17 +157,18 @@ def sweep_costs(
             as_validated=latency_bars == 0 and _same_costs(variant, costs),
         )
 
+    scale = cost_scale(market.instrument)
     own = {costs.fixed_pips} if costs.kind == "fixed" else set()
     lines = [
         line(f"{_pips(pips)} fixed", "spread", replace(costs, kind="fixed", fixed_pips=pips))
-        for pips in sorted({*spreads_pips, *own})
+        for pips in sorted({*(scale * pips for pips in spreads_pips), *own})
     ]
     lines.append(line("by hour (profile)", "spread", replace(costs, kind="profile")))
     if quoted or costs.kind == "quoted":
         lines.append(line("quoted bid and ask", "spread", replace(costs, kind="quoted")))
     lines += [
         line(f"{_pips(pips)} of slippage a fill", "slippage", replace(costs, slippage_pips=pips))
-        for pips in SLIPPAGE_PIPS
+        for pips in (scale * pips for pips in SLIPPAGE_PIPS)
     ]
     lines += [line(f"{bars} bar{'s' if bars != 1 else ''} late", "latency", costs, bars) for bars in LATENCY_BARS]
     lines += [
@@ -174,10 +177,10 @@ def sweep_costs(
             "financing",
             replace(costs, financing_long_pips=pips, financing_short_pips=pips),
         )
-        for pips in FINANCING_PIPS
+        for pips in (scale * pips for pips in FINANCING_PIPS)
     ]
     free = reprice(done, market, build_fills(market, replace(costs, kind="fixed", fixed_pips=0.0)))
-    stressed = replace(costs, slippage_pips=max(costs.slippage_pips, TICK_PIPS))
+    stressed = replace(costs, slippage_pips=max(costs.slippage_pips, scale * TICK_PIPS))
     again = reprice(done, market, build_fills(market, costs))
     return CostSweep(
         lines=tuple(lines),

@@ -14,6 +14,7 @@ from fx_pipeline.market.errors import DataError
 from fx_pipeline.validation.context import SYNTHETIC
 from fx_pipeline.validation.gate import PROMOTED
 from fx_pipeline.validation.numbers import number
+from fx_pipeline.validation.records import LINE
 from fx_pipeline.validation.report import REPORT_JSON, REPORT_PAGE, read_report
 from fx_pipeline.validation.report_charts import GAIN, GRID, LOSS, MUTED, chart_layout
 from fx_pipeline.validation.report_page import packed_plotly, page_environment
@@ -168,7 +169,7 @@ def gather(reports: Path, champions: Sequence[str] = ()) -> tuple[list[Entry], l
     found, unread = [], []
     for path in sorted(reports.rglob(REPORT_JSON)):
         try:
-            report = read_report(path.parent)
+            report = read_report(path.parent, LINE)
         except DataError as error:
             unread.append(str(error))
             continue
@@ -263,7 +264,9 @@ def render_leaderboard(entries: Sequence[Entry], unread: Sequence[str] = ()) -> 
     )
 
 
-def write_leaderboard(reports: Path, page: Path, champions: Sequence[str] = ()) -> tuple[list[Entry], list[str]]:
+def write_leaderboard(
+    reports: Path, page: Path, champions: Sequence[str] = (), unknown: Sequence[str] = ()
+) -> tuple[list[Entry], list[str]]:
     """Gather the reports of a folder and write the page and, beside it, the same as JSON; return what was gathered.
 
     Parameters
@@ -274,13 +277,16 @@ def write_leaderboard(reports: Path, page: Path, champions: Sequence[str] = ()) 
         Directly in that folder.
     champions : sequence of str
         Hashes of the models that trade now.
+    unknown : sequence of str
+        Why the champion of an instrument is not known, each.
 
     Returns
     -------
     list of Entry, list of str
-        As from `gather`.
+        As from `gather`; `unknown` joins what could not be read.
     """
     entries, unread = gather(reports, champions)
+    unread += unknown
     text = json.dumps([asdict(row) for row in entries], indent=1, allow_nan=False) + "\n"
     made = {page.with_suffix(".json"): text.encode(), page: render_leaderboard(entries, unread).encode()}
     for path, content in made.items():

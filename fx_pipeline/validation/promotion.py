@@ -101,6 +101,8 @@ def decide_promotion(
     sha256, window, expectancy = lineage["checkpoint_sha256"], figures["window"], figures["expectancy_pips"]
     if figures["verdict"] != "promoted":
         return Decision(False, f"the gate rejected window {window}: {'; '.join(figures['reasons'])}")
+    if expectancy is None:
+        return Decision(False, f"the report of window {window} passed the gate without a trade: validate it again.")
     if demotion is not None and demotion["sha256"] == sha256:
         return Decision(False, f"the model of window {window} was demoted: {demotion['reason']}")
     synthetic = lineage["source"] == SYNTHETIC

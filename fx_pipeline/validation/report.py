@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter
 
 from fx_pipeline.environment.actions import Action
 from fx_pipeline.environment.rewards import RewardConfig
@@ -22,10 +23,12 @@ from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
 from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.records import read_record
 from fx_pipeline.validation.breakdown import break_down
 from fx_pipeline.validation.comparison import Comparison
 from fx_pipeline.validation.conditions import CONDITIONS, HOLDOUT_CONDITIONS
 from fx_pipeline.validation.context import SYNTHETIC, ReportContext, TrialHistory
+from fx_pipeline.validation.cost_basis import CostBasis
 from fx_pipeline.validation.costs import CostSweep
 from fx_pipeline.validation.family import judge_family, judge_seeds, judge_significance
 from fx_pipeline.validation.gate import GateConfig, judge
@@ -33,6 +36,7 @@ from fx_pipeline.validation.metrics import FEW_TRADES, TradeMetrics
 from fx_pipeline.validation.montecarlo import compare_with_iid, simulate_equity
 from fx_pipeline.validation.paired import paired_test
 from fx_pipeline.validation.parity import replay_at_broker
+from fx_pipeline.validation.records import POINTER_SCHEMA, REPORT, read_pointer_record
 from fx_pipeline.validation.risk import account_risk
 from fx_pipeline.validation.rollout import Rollout
 
@@ -66,6 +70,7 @@ def build_report(
     metrics: TradeMetrics,
     comparison: Comparison,
     sweep: CostSweep,
+    basis: CostBasis,
     *,
     costs: CostConfig,
     reward: RewardConfig,
@@ -85,6 +90,8 @@ def build_report(
         Of `done`.
     comparison : Comparison
     sweep : CostSweep
+    basis : CostBasis
+        What the costs rest on.
     costs, reward, seed, context, mc_runs, gate, history
         As in `validate_policy`.
 
@@ -156,12 +163,13 @@ def build_report(
         "breakdown": dataclasses.asdict(break_down(done.trades["entry_time"], done.pnl_pips)),
         "monte_carlo": simulation,
         "baselines": dataclasses.asdict(comparison),
+        "cost_basis": dataclasses.asdict(basis),
         "cost_sweep": dataclasses.asdict(sweep),
         "trade_list": _trade_list(done),
         "price": _price_line(market, done),
         "gate": dataclasses.asdict(gate),
         "sealed": context.sealed,
-        "warnings": _warnings(done, metrics, context, history),
+        "warnings": [*_warnings(done, metrics, context, history), *basis.warnings],
     }
     figures = _plain(figures)
     return {
@@ -191,31 +199,55 @@ def write_report(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     from fx_pipeline.validation.report_page import render_page
 
     page = folder / REPORT_PAGE
-    written = {**report, "run": {**report["run"], "report": str(page)}}
-    atomic_write_bytes(page, render_page(written).encode())
-    atomic_write_json(folder / REPORT_JSON, written)
-    return written
+    atomic_write_bytes(page, render_page(report).encode())
+    # Its place is told when it is read: written down, a copy of the folder would name the original's page.
+    atomic_write_json(folder / REPORT_JSON, {**report, "run": {**report["run"], "report": REPORT_PAGE}})
+    return {**report, "run": {**report["run"], "report": str(page)}}
 
 
-def read_report(folder: Path) -> dict[str, Any]:
+def read_report(folder: Path, kind: TypeAdapter[Any] = REPORT) -> dict[str, Any]:
     """Read the report of a folder; `run.report` is the page where it lies now.
+
+    Parameters
+    ----------
+    folder : Path
+    kind : TypeAdapter
+        What of it has to be there: all that decisions and Dagster show, or less.
 
     Raises
     ------
     DataError
         If there is no report, or it is not one.
     """
-    path = folder / REPORT_JSON
     try:
-        report: dict[str, Any] = json.loads(path.read_bytes())
+        report = read_record(folder / REPORT_JSON, kind, "delete it and validate again.", SCHEMA)
     except FileNotFoundError as error:
         raise DataError(f"there is no validation report in {folder}: validate the window first.") from error
-    except ValueError as error:
-        raise DataError(f"{path} is not a validation report ({error}): delete it and validate again.") from error
-    if not isinstance(report, dict) or report.get("schema") != SCHEMA:
-        raise DataError(f"{path} does not have the schema {SCHEMA}: delete it and validate again.")
     report["run"]["report"] = str(folder / REPORT_PAGE)
     return report
+
+
+def point_at(pointer: Path, folder: Path) -> None:
+    """Write down which report was made last. The path is relative: a data folder may be moved or copied."""
+    relative = folder.resolve().relative_to(pointer.parent.resolve()).as_posix()
+    atomic_write_json(pointer, {"schema": POINTER_SCHEMA, "folder": relative})
+
+
+def pointed_at(pointer: Path) -> Path | None:
+    """Return the folder of the report that was made last; None before there is one.
+
+    Raises
+    ------
+    DataError
+        If the record of it cannot be read.
+    """
+    try:
+        recorded = Path(read_pointer_record(pointer)["folder"])
+    except FileNotFoundError:
+        return None
+    # Earlier versions wrote whole paths, which of a copy lead to the original's reports.
+    parts = recorded.parts[recorded.parts.index("reports") :] if "reports" in recorded.parts else recorded.parts
+    return pointer.parent.joinpath(*parts) if recorded.is_absolute() else pointer.parent / recorded
 
 
 def report_summary(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fx_pipeline.market.links import is_web_link
 from fx_pipeline.validation.numbers import number
 from fx_pipeline.validation.report_charts import charted_trades, charts
 from fx_pipeline.validation.report_tables import account_rows, significance_rows
@@ -193,7 +194,7 @@ def _trades(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def page_environment() -> "Environment":
-    """Return the environment of the pages' templates, with the filters `number` and `moment`."""
+    """Return the environment of the pages' templates: the filters `number` and `moment`, the test `web_link`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -205,6 +206,7 @@ def page_environment() -> "Environment":
     )
     environment.filters["number"] = number
     environment.filters["moment"] = moment
+    environment.tests["web_link"] = is_web_link
     return environment
 
 

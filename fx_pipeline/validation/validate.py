@@ -13,6 +13,7 @@ from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
 from fx_pipeline.market.costs import CostConfig, Fills, build_fills
 from fx_pipeline.validation.comparison import RANDOM_DRAWS, compare_with_baselines
 from fx_pipeline.validation.context import RecordTrial, ReportContext, TrialHistory, TrialScore
+from fx_pipeline.validation.cost_basis import cost_basis
 from fx_pipeline.validation.costs import sweep_costs
 from fx_pipeline.validation.gate import GateConfig
 from fx_pipeline.validation.metrics import TradeMetrics, trade_metrics
@@ -75,8 +76,14 @@ def validate_policy(
     -------
     dict
         The report; `write_report` writes it.
+
+    Raises
+    ------
+    ConfigurationError
+        If the costs rest on the spread of an instrument of which none is known.
     """
     began = clock()
+    basis = cost_basis(market, costs, context.quotes_modelled)
     fills = build_fills(market, costs)
     done, metrics, history = score_policy(
         market,
@@ -105,6 +112,7 @@ def validate_policy(
         metrics,
         comparison,
         sweep,
+        basis,
         costs=costs,
         reward=reward,
         seed=seed,

@@ -28,10 +28,19 @@ def candle(time: str = "2024-01-08T00:00:00.000000000Z", **changed: object) -> d
     return {"complete": True, "volume": 7, "time": time, **{name: dict(side) for name in SIDES}, **changed}
 
 
-decimals = st.one_of(
-    st.from_regex(r"[0-9]{1,9}\.[0-9]{1,6}", fullmatch=True),
-    st.from_regex(r"[0-9]{1,22}(\.[0-9]{1,12})?", fullmatch=True),
-)
+def digits(fewest: int, most: int) -> st.SearchStrategy[str]:
+    """That many digits; drawn as one number, since drawing them one by one takes most of a test's time."""
+    numbers = st.integers(0, 10**most - 1)
+    if fewest == most:
+        return numbers.map(lambda number: str(number).zfill(most))
+    return st.builds(lambda number, width: str(number)[-width:].zfill(width), numbers, st.integers(fewest, most))
+
+
+def decimal(whole: st.SearchStrategy[str], fraction: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.builds("{}.{}".format, whole, fraction)
+
+
+decimals = st.one_of(decimal(digits(1, 9), digits(1, 6)), decimal(digits(1, 22), digits(1, 12)), digits(1, 22))
 sides = st.fixed_dictionaries({field: decimals for field in "ohlc"})
 moments = st.datetimes(
     min_value=datetime(1971, 1, 1),  # noqa: DTZ001 - hypothesis wants them naive
@@ -70,8 +79,9 @@ def test_every_value_is_what_python_reads(given_candles: list[dict], shuffler) -
 @st.composite
 def usual_pages(draw: st.DrawFn) -> list[dict]:
     # Minutes in order, prices of one length, and among them what is not usual.
-    form = draw(st.sampled_from([r"[0-9]\.[0-9]{5}", r"[0-9]{3}\.[0-9]{3}", r"[0-9]\.[0-9]", r"[0-9]{5}\.[0-9]"]))
-    fitting = st.fixed_dictionaries({field: st.from_regex(form, fullmatch=True) for field in "ohlc"})
+    whole, fraction = draw(st.sampled_from([(1, 5), (3, 3), (1, 1), (5, 1)]))
+    price = digits(whole + fraction, whole + fraction).map(lambda text: f"{text[:whole]}.{text[whole:]}")
+    fitting = st.fixed_dictionaries(dict.fromkeys("ohlc", price))
     minutes = sorted(draw(st.lists(st.integers(0, 4000), min_size=2, max_size=8, unique=True)))
     start = np.datetime64("2024-02-28T00:00")
     found = []

@@ -1,9 +1,13 @@
 """The paper server's candle store."""
 
 import hashlib
+import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fx_pipeline.broker.paper import store as candle_store
@@ -46,13 +50,60 @@ def test_values_come_with_the_hash_of_their_file(tmp_path: Path, candles: pa.Tab
     assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("damage", ["cut", "other columns"])
+def _column(table: pa.Table, name: str, change: Callable[[list[Any]], Any]) -> pa.Table:
+    values = table[name].to_pylist()
+    change(values)
+    at = table.schema.get_field_index(name)
+    return table.set_column(at, pa.field(name, table.schema.field(name).type), pa.array(values, table[name].type))
+
+
+def _damaged(candles: pa.Table, kind: str) -> bytes:
+    data = table_bytes(candles)
+    middle = len(data) // 2
+    nan = float("nan")
+    made: dict[str, Callable[[], bytes | pa.Table]] = {
+        "empty": lambda: b"",
+        "zeros": lambda: bytes(len(data)),
+        "cut at its end": lambda: data[:-9],
+        "cut in the middle": lambda: data[:middle],
+        "a block of zeros": lambda: data[:middle] + bytes(4096) + data[middle + 4096 :],
+        "a footer of zeros": lambda: data[:-400] + bytes(392) + data[-8:],
+        "no parquet": lambda: b"time,open\n2024-01-01,1.1\n",
+        "no candle": lambda: candles.slice(0, 0),
+        "a column less": lambda: candles.drop_columns(["bid_o"]),
+        "times as text": lambda: candles.set_column(0, "time", candles["time"].cast(pa.string())),
+        "another month": lambda: candles.slice(len(candles) - 5),
+        "two months": lambda: candles,
+        "out of order": lambda: pa.concat_tables([candles.slice(5, 5), candles.slice(0, 5)]),
+        "a time twice": lambda: pa.concat_tables([candles.slice(0, 5), candles.slice(4, 5)]),
+        "a price missing": lambda: _column(candles.slice(0, 9), "ask_c", lambda values: values.__setitem__(3, None)),
+        "a price of 0": lambda: _column(candles.slice(0, 9), "ask_c", lambda values: values.__setitem__(3, 0.0)),
+        "a price of NaN": lambda: _column(candles.slice(0, 9), "mid_o", lambda values: values.__setitem__(3, nan)),
+    }
+    found = made[kind]()
+    if isinstance(found, bytes):
+        return found
+    sink = io.BytesIO()
+    pq.write_table(found, sink)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["empty", "zeros", "cut at its end", "cut in the middle", "a block of zeros", "a footer of zeros", "no parquet",
+     "no candle", "a column less", "times as text", "another month", "two months", "out of order", "a time twice",
+     "a price missing", "a price of 0", "a price of NaN", "folder"],
+)  # fmt: skip
 def test_a_month_that_cannot_be_served_is_named(tmp_path: Path, candles: pa.Table, damage: str) -> None:
     path = candle_store.month_path(tmp_path, "EUR_USD", "2024-01")
     path.parent.mkdir(parents=True)
-    path.write_bytes(table_bytes(candles)[:-9] if damage == "cut" else table_bytes(candles.drop_columns(["bid_o"])))
-    with pytest.raises(DataError, match=r"2024-01\.parquet .*import the candles again"):
-        candle_store.read_values(tmp_path, "EUR_USD", "2024-01")
+    path.mkdir() if damage == "folder" else path.write_bytes(_damaged(candles, damage))
+    for read in (candle_store.read_values, candle_store.read_month):
+        with pytest.raises(DataError, match=r"2024-01\.parquet .*Remove it and import the candles again"):
+            read(tmp_path, "EUR_USD", "2024-01")
+    if damage in ("empty", "zeros", "no parquet", "folder"):
+        with pytest.raises(DataError, match=r"2024-01\.parquet .*Remove it"):
+            candle_store.row_count(tmp_path, "EUR_USD")
 
 
 def test_only_whole_files_of_months_count(tmp_path: Path, candles: pa.Table) -> None:

@@ -7,7 +7,9 @@ from fx_pipeline.broker.paper import synthetic
 from fx_pipeline.broker.paper.synthetic import SPAN_NS, synthetic_candles
 from fx_pipeline.market.calendar import MINUTE_NS, FxCalendar
 from fx_pipeline.market.candles import bad_bar_reasons
+from fx_pipeline.market.hours import instrument_calendar
 from fx_pipeline.market.instrument import instrument, known_instruments
+from fx_pipeline.market.spread_fit import fit_spread
 
 DAY = 1440 * MINUTE_NS
 MIDDLE = SPAN_NS[0] + 30 * DAY
@@ -39,6 +41,26 @@ def test_bars_are_possible_labelled_and_inside_trading_hours() -> None:
     assert 0.01 < missing < 0.02
     assert times[0] >= SPAN_NS[0]
     assert times[-1] < SPAN_NS[1]
+
+
+@pytest.mark.parametrize("name", ["XAU_USD", "NZD_USD", "BTC_USD", "USD_TRY"])
+def test_each_market_has_the_hours_and_the_spread_of_its_instrument(name: str) -> None:
+    # With the spring change of New York's clocks, which lies in a weekend.
+    table = synthetic_candles(name, MIDDLE, SPAN_NS[1])
+    times = table["time"].to_numpy().astype(np.int64)
+    calendar = instrument_calendar(name)
+    assert calendar.is_expected(times).all()
+    assert 0.97 < len(times) / len(calendar.expected_minutes(MIDDLE, SPAN_NS[1])) < 1
+    fit = fit_spread(name, times, table["bid_o"].to_numpy(), table["ask_o"].to_numpy())
+    assert fit is not None and fit.factor < 1.01
+    assert set(bad_bar_reasons(table.to_pandas())) == {""}
+
+
+def test_bitcoin_moves_on_at_the_weekend_without_a_jump() -> None:
+    table = synthetic_candles("BTC_USD", MIDDLE, SPAN_NS[1])
+    times, close = table["time"].to_numpy().astype(np.int64), table["mid_c"].to_numpy()
+    assert np.diff(times).max() < DAY / 24
+    assert np.abs(np.diff(np.log(close))).max() < 0.002
 
 
 def test_prices_move_like_a_currency_and_stay_near_their_level() -> None:

@@ -150,10 +150,13 @@ class Client(threading.Thread):
 
 
 def _transactions(port: int, after: int) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = ask(port, "GET", f"/v3/accounts/{ACCOUNT}/transactions/sinceid?id={after}")[1][
-        "transactions"
-    ]
-    return found
+    found: list[dict[str, Any]] = []
+    while True:
+        page = ask(port, "GET", f"/v3/accounts/{ACCOUNT}/transactions/sinceid?id={after}")[1]
+        found += page["transactions"]
+        if not page["transactions"] or found[-1]["id"] == page["lastTransactionID"]:
+            return found
+        after = int(found[-1]["id"])
 
 
 @pytest.mark.slow

@@ -147,6 +147,12 @@ class Chain:
             yield Chain(folder, instance, window=self.window, changes=dict(changes))
 
 
+def skip_of(result: dg.ExecuteInProcessResult, asset: str) -> str:
+    """Why a run made nothing of an asset, as its materialisation says."""
+    (event,) = result.asset_materializations_for_node(asset)
+    return str(event.metadata["skipped"].value)
+
+
 @pytest.fixture(scope="session")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     """January 2024 of a synthetic EUR_USD, from raw pages to the report. Tests look at it and leave it as it is."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 
+from fx_pipeline.defs import requests
 from fx_pipeline.defs.automation import promote_best, validate_new_checkpoints, weekly_retraining
 
 if TYPE_CHECKING:
@@ -67,14 +68,20 @@ def test_request_to_validate_can_be_run(place: "Chain") -> None:
 
 def test_many_checkpoints_take_several_ticks(place: "Chain", monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fx_pipeline.defs.events._BATCH", 2)
-    for _ in range(5):
-        place.report_materialization("muzero_checkpoint", place.key())
+    monkeypatch.setattr(requests.Tick, "late", property(lambda tick: next(late)))
+    windows = [f"2024-02-{day:02d}" for day in range(1, 6)]
+    place.instance.add_dynamic_partitions("walk_forward_window", windows)
+    for window in windows:
+        place.report_materialization("muzero_checkpoint", place.key(window))
     cursor, requested = None, []
     for _ in range(3):
+        # Late after its first batch: the rest waits for the next tick, and nothing is lost.
+        late = iter([False, True, *[False] * 5])
         found = tick(validate_new_checkpoints, place, cursor)
-        requested += [request.run_key for request in found.run_requests]
+        requested.append([request.partition_key for request in found.run_requests])
         cursor = found.cursor
-    assert len(requested) == len(set(requested)) == 5
+    keys = [str(place.key(window)) for window in windows]
+    assert requested == [keys[:2], keys[2:4], keys[4:]]
 
 
 def test_rejected_report_is_skipped_with_the_reason(place: "Chain") -> None:

@@ -139,6 +139,23 @@ def test_check_fails(copy: "Chain", check: str, damage: Callable[["Chain"], None
     assert evaluation.severity == (dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN)
 
 
+def test_modelled_spread_is_compared_with_quotes(copy: "Chain") -> None:
+    known(copy)
+    synthetic = copy.check("feature_table.spread_model_fits")
+    assert not synthetic.passed and synthetic.severity == dg.AssetCheckSeverity.WARN
+    assert "nothing to compare: no bid and ask of EUR_USD were quoted" in plain(synthetic)["EUR_USD"]
+    sql(copy, "UPDATE features SET quotes_modelled = false")
+    near = copy.check("feature_table.spread_model_fits")
+    assert near.passed and "by a factor of 1.0" in plain(near)["EUR_USD"]
+    sql(copy, "UPDATE features SET ask_open = bid_open + 3 * (ask_open - bid_open)")
+    off = copy.check("feature_table.spread_model_fits")
+    assert not off.passed and not off.blocking
+    assert "too narrow by a factor of 3.0" in plain(off)["EUR_USD"]
+    (row,) = plain(off)["by year"].records
+    assert (row.data["instrument"], row.data["year"]) == ("EUR_USD", 2024)
+    assert float(row.data["factor"]) > 2.9
+
+
 def test_gap_calendar_leaves_the_daily_and_weekly_close_alone(chain: "Chain") -> None:
     (evaluation,) = [e for e in chain.results["ingest"].get_asset_check_evaluations() if e.check_name == "gaps_are_few"]
     (row,) = plain(evaluation)["months"].records
@@ -154,7 +171,8 @@ def test_blocking_check_stops_what_lies_downstream(copy: "Chain") -> None:
         "feature_table"
     ]
     failed = {evaluation.check_name for evaluation in result.get_asset_check_evaluations() if not evaluation.passed}
-    assert failed == {"features_are_causal"}
+    # A synthetic market has no quotes to compare the spread with, which stops nothing.
+    assert failed - {"spread_model_fits"} == {"features_are_causal"}
     assert (copy.data_dir / "windows" / "EUR_USD.json").stat().st_mtime_ns == before
 
 
@@ -166,8 +184,10 @@ def test_missing_minutes_only_warn(copy: "Chain", monkeypatch: pytest.MonkeyPatc
         "candles_are_sane": True,
         "gaps_are_few": False,
         "history_stands": True,
+        "months_have_candles": True,
         "EUR_USD_is_current": True,
-        "GBP_USD_is_current": True,
+        # Nothing of it was ever ingested.
+        "GBP_USD_is_current": False,
     }
 
 
@@ -193,5 +213,44 @@ def test_impossible_bars_are_quarantined_and_shown(copy: "Chain") -> None:
     assert sum(reasons.values()) == 2
     # The two bars stood in the lake before, so that they are gone now is said, too.
     failed = {evaluation.check_name for evaluation in result.get_asset_check_evaluations() if not evaluation.passed}
-    assert failed == {"history_stands"}
+    assert failed == {"history_stands", "GBP_USD_is_current"}
     assert (copy.data_dir / "quarantine" / "EUR_USD" / "2024-01.parquet").exists()
+
+
+def test_months_without_a_bar_are_said(empty: "Chain") -> None:
+    """The synthetic market begins in 2024: what is asked of December has an answer, and it holds nothing."""
+    result = empty.job("ingest", empty.month_key("2023-12"))
+    assert result.success
+    (raw,) = result.asset_materializations_for_node("raw_candles")
+    (month,) = result.asset_materializations_for_node("m1_candles")
+    found = plain(month)
+    expected = found["expected minutes"]
+    assert plain(raw)["state"].startswith("no candles") and found["state"] == f"no candles: {expected} minutes expected"
+    assert expected > 25_000 and found["missing minutes"] == expected and found["missing percent"] == 100.0
+    assert "dagster/uri" not in found and "sha256" not in found
+    assert (month.tags or {})["dagster/data_version"] == "empty"
+    checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
+    empties = checks["months_have_candles"]
+    assert not empties.passed and empties.severity == dg.AssetCheckSeverity.WARN
+    rows = [row.data for row in empties.metadata["empty months"].value.records]
+    assert rows == [{"instrument": "EUR_USD", "month": "2023-12", "expected minutes": expected}]
+    assert not checks["EUR_USD_is_current"].passed
+    # The check has one state: a month that has candles does not hide those without.
+    result = empty.job("ingest", empty.month_key())
+    later = {check.check_name: check for check in result.get_asset_check_evaluations()}["months_have_candles"]
+    assert not later.passed and plain(later)["months built"] == 2 and plain(later)["months without a bar"] == 1
+
+
+def test_month_in_which_the_market_has_not_opened_yet_lacks_nothing() -> None:
+    from fx_pipeline.ingest.overview import expected_of
+    from fx_pipeline.market.calendar import FxCalendar
+
+    def at(text: str) -> int:
+        return int(np.datetime64(text, "ns").astype(np.int64))
+
+    # June 2024 begins on a Saturday.
+    assert expected_of(FxCalendar(), "2024-06", at("2024-06-02T20:00")) == 0
+    assert expected_of(FxCalendar(), "2024-06", at("2024-05-02")) == 0
+    assert 0 < expected_of(FxCalendar(), "2024-06", at("2024-06-02T23:00")) < 180
+    whole = expected_of(FxCalendar(), "2024-06", at("2030-01-01"))
+    assert 25_000 < whole < 30_000

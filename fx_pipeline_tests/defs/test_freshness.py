@@ -39,7 +39,7 @@ def place(empty: "Chain") -> Iterator["Chain"]:
     """A lake whose newest EUR_USD bar is the last one of Friday, 10 May 2024."""
     empty.changes |= ACCOUNT
     with empty.environment():
-        times = load_settings().calendar.expected_minutes(ns("2024-05-08"), ns("2024-05-11"))
+        times = load_settings().calendar_of("EUR_USD").expected_minutes(ns("2024-05-08"), ns("2024-05-11"))
         store(empty.data_dir / "lake", "2024-05", times)
         yield empty
 
@@ -70,6 +70,15 @@ def test_instrument_without_candles_is_not_current(place: "Chain") -> None:
     assert not found.passed and "no candles yet" in str(found.metadata["note"].value)
 
 
+def test_instrument_without_candles_is_not_current_whatever_the_source(
+    place: "Chain", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FX_OANDA_ENVIRONMENT", "paper")
+    found = currency_of(load_settings(), "GBP_USD", ns("2024-05-13"))
+    assert not found.passed and found.metadata["newest bar"].value == "none"
+    assert "ingest some months" in str(found.metadata["note"].value)
+
+
 def test_history_is_never_old(place: "Chain", monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FX_OANDA_ENVIRONMENT", "paper")
     found = currency_of(load_settings(), "EUR_USD", ns("2030-01-01"))
@@ -87,7 +96,7 @@ def test_bar_of_years_ago_is_old_and_the_years_are_not_counted(place: "Chain", m
 
 def test_broken_file_is_told_of_its_instrument_only(place: "Chain", monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(freshness, "machine_ns", lambda: ns("2024-05-11"))
-    times = load_settings().calendar.expected_minutes(ns("2024-05-08"), ns("2024-05-11"))
+    times = load_settings().calendar_of("EUR_USD").expected_minutes(ns("2024-05-08"), ns("2024-05-11"))
     store(place.data_dir / "lake", "2024-05", times)
     broken = place.data_dir / "lake" / "m1" / "GBP_USD" / "2024-05.parquet"
     broken.parent.mkdir(parents=True)
@@ -157,7 +166,7 @@ def test_policy_lets_holidays_pass(place: "Chain") -> None:
     """
     policy = freshness_policy(load_settings())
     assert isinstance(policy, CronFreshnessPolicy)
-    calendar, zone = load_settings().calendar, ZoneInfo("America/New_York")
+    calendar, zone = load_settings().calendar_of("EUR_USD"), ZoneInfo("America/New_York")
     for first in (datetime(2024, 12, 20, tzinfo=zone), datetime(2026, 12, 20, tzinfo=zone)):
         for days in range(14):
             deadline = (first + timedelta(days=days)).replace(hour=17)

@@ -49,7 +49,13 @@ def test_model_is_registered_and_named_champion(place: "Chain") -> None:
     for name in ("weights.safetensors", "checkpoint.json"):
         assert (model / name).read_bytes() == (place.checkpoint / name).read_bytes()
     champion = json.loads((place.data_dir / "champion" / "EUR_USD.json").read_text())
-    assert champion.items() <= done.champion.items()
+    # Nothing in it says where the data folder lies: a moved or copied one has its own model.
+    assert {name: place.data_dir / champion.pop(name) for name in ("model", "report")} == {
+        "model": model,
+        "report": model / "report.json",
+    }
+    assert str(place.data_dir) not in json.dumps(champion)
+    assert {name: done.champion[name] for name in champion} == champion
     assert champion["expectancy_pips"] == 3.2
 
 
@@ -204,17 +210,25 @@ def test_a_model_is_compared_with_another_champion_of_no_newer_window(empty: "Ch
 
     with empty.environment():
         settings = load_settings()
-        assert rival(settings, "EUR_USD", "2024-02-01", "a") is None and champions(settings) == []
+        assert rival(settings, "EUR_USD", "2024-02-01", "a") is None and champions(settings) == ([], [])
         path = settings.layout.champion("EUR_USD")
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps({"sha256": "a", "window": "2024-02-01"}))
-        # What a kill leaves of a record is none.
+        record = dict.fromkeys(("agent", "source", "registered_model", "version", "registered_url"), "x") | {
+            **{"instrument": "EUR_USD", "window": "2024-02-01", "sha256": "a", "costs": {}},
+            **{"model": "/elsewhere/data/models/EUR_USD/a", "last_window": "2024-02-01", "reason": "it failed"},
+        }
+        path.write_text(json.dumps(record))
+        # What a kill leaves of a record is none, and one that cannot be read is named.
         path.with_name(".tmp-1-0-GBP_USD.json").write_text("{")
-        assert champions(settings) == ["a"]
+        path.with_name("GBP_USD.json").write_text("{}")
+        found, (unread,) = champions(settings)
+        assert found == ["a"] and "GBP_USD.json is not the record of a champion (instrument: field required" in unread
         assert rival(settings, "EUR_USD", "2024-03-01", "a") is None
         assert rival(settings, "EUR_USD", "2024-01-01", "b") is None
         for window in ("2024-02-01", "2024-03-01"):
-            assert rival(settings, "EUR_USD", window, "b") == {"sha256": "a", "window": "2024-02-01"}
+            champion = rival(settings, "EUR_USD", window, "b")
+            # Earlier versions wrote whole paths: a copy has its own model all the same.
+            assert champion is not None and champion["model"] == str(empty.data_dir / "models" / "EUR_USD" / "a")
         settings.layout.demotion("EUR_USD").parent.mkdir()
-        settings.layout.demotion("EUR_USD").write_text(json.dumps({"sha256": "a"}))
-        assert rival(settings, "EUR_USD", "2024-03-01", "b") is None and champions(settings) == []
+        settings.layout.demotion("EUR_USD").write_text(json.dumps(record))
+        assert rival(settings, "EUR_USD", "2024-03-01", "b") is None and champions(settings)[0] == []

@@ -1,9 +1,14 @@
-"""A window that cannot be had is skipped, and says so; nothing fails and nothing is materialised."""
+"""A window that cannot be had is skipped, and says so: nothing fails, and Dagster counts the cell as dealt with."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dagster as dg
 import pytest
+
+from fx_pipeline.defs import events
+from fx_pipeline.defs.events import SKIPPED, new_materializations, was_skipped
+from fx_pipeline.defs.models import validation_report
 
 if TYPE_CHECKING:
     from fx_pipeline_tests.defs.conftest import Chain
@@ -17,9 +22,16 @@ def run_skipped(chain: "Chain", job: str, key: str) -> str:
     """Run a job that should skip; return its warning."""
     result = chain.job(job, key)
     assert result.success
-    assert result.get_asset_materialization_events() == []
-    assert result.get_asset_check_evaluations() == []
+    (event,) = result.asset_materializations_for_node(
+        {"train": "muzero_checkpoint", "validate": "validation_report"}[job]
+    )
     (warning,) = warnings(chain, result.run_id)
+    assert event.partition == key and warning == f"skipped: {event.metadata[SKIPPED].value}"
+    assert (event.tags or {})["dagster/data_version"] == SKIPPED
+    failed = {check.check_name: check for check in result.get_asset_check_evaluations() if not check.passed}
+    (skips,) = [failed[name] for name in ("windows_were_trained", "windows_were_validated") if name in failed]
+    assert skips.severity == dg.AssetCheckSeverity.WARN and skips.metadata["skipped"].value == 1
+    assert all(check.severity == dg.AssetCheckSeverity.WARN for check in failed.values())
     return warning
 
 
@@ -89,3 +101,24 @@ def test_promotion_without_a_report(copy: "Chain") -> None:
     assert result.success and result.get_asset_materialization_events() == []
     (warning,) = warnings(copy, result.run_id)
     assert warning.startswith("not promoted: there is no report in")
+
+
+def test_skip_stays_said_when_another_window_is_trained(copy: "Chain") -> None:
+    copy.instance.add_dynamic_partitions("walk_forward_window", ["2024-05-01"])
+    run_skipped(copy, "train", copy.key("2024-05-01"))
+    result = copy.job("train", copy.key())
+    (check,) = [c for c in result.get_asset_check_evaluations() if c.check_name == "windows_were_trained"]
+    (row,) = check.metadata["skipped partitions"].value.records
+    assert not check.passed and row.data["partition"] == "EUR_USD|2024-05-01"
+
+
+def test_sensors_pass_over_skips(empty: "Chain") -> None:
+    skip = dg.AssetMaterialization("validation_report", metadata={SKIPPED: "no data"}, partition="EUR_USD|2024-01-23")
+    for _ in range(events._BATCH + 1):
+        empty.instance.report_runless_asset_event(skip)
+    assert new_materializations(empty.instance, validation_report, 0) == []
+    assert was_skipped(empty.instance, validation_report.key, "EUR_USD|2024-01-23") == "no data"
+    empty.report_materialization("validation_report", "EUR_USD|2024-01-23")
+    (record,) = new_materializations(empty.instance, validation_report, 0)
+    assert record.asset_materialization is not None and not record.asset_materialization.metadata
+    assert was_skipped(empty.instance, validation_report.key, "EUR_USD|2024-01-23") is None

@@ -312,16 +312,17 @@ def test_a_demotion_that_was_killed_is_in_force_and_is_completed(
 
 def test_a_champion_that_cannot_be_replayed_does_not_hold_up_the_report(place: "Chain") -> None:
     path, record = place.data_dir / "champion" / "EUR_USD.json", champion_of(place)
-    path.write_text(json.dumps(record | {"model": str(place.data_dir / "gone")}))
+    model = place.data_dir / record["model"]
+    model.rename(model.with_name("gone"))
     result = place.job("validate", place.key())
     assert result.success
     report = json.loads((place.report / "report.json").read_text())
     assert report["figures"]["paired"] is None
     said = [entry.user_message for entry in place.instance.all_logs(result.run_id) if getattr(entry, "level", 0) == 30]
     (line,) = (line for line in said if "cannot be replayed" in line)
-    assert f"Restore {place.data_dir / 'gone'}, or retire it: delete {path}." in line
+    assert f"Restore {model}, or retire it: delete {path}." in line
     # Restored, it is compared again: the report without it does not stand for the one with it.
-    path.write_text(json.dumps(record))
+    model.with_name("gone").rename(model)
     place.job("validate", place.key())
     report = json.loads((place.report / "report.json").read_text())
     assert report["figures"]["paired"]["champion_sha256"] == record["sha256"]

@@ -14,7 +14,8 @@ from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.environment.trades import TRADE_DTYPE
 from fx_pipeline.market.arrays import MarketArrays
-from fx_pipeline.market.costs import DEFAULT_LONDON_SPREAD_PIPS, SPREAD_SHAPE, CostConfig, build_fills
+from fx_pipeline.market.costs import CostConfig, build_fills
+from fx_pipeline.market.spreads import DEFAULT_LONDON_SPREAD_PIPS, SPREAD_SHAPE
 
 HOLD, BUY, SELL, CLOSE = range(4)
 MINUTE_NS = 60 * 10**9

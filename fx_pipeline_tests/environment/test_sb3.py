@@ -79,7 +79,7 @@ def test_spaces_hold_what_comes_out(faces: Any) -> None:
     assert face.observation_space.shape == (32 * 9 + 6,) and face.action_space.n == 4
     assert all(face.observation_space.contains(row) for row in face.reset())
     assert face.env_is_wrapped(object) == [False] * 8
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(AttributeError):
         face.env_method("render")
 
 
@@ -91,3 +91,153 @@ def test_ppo_learns_from_it(market: Any, faces: Any) -> None:
     assert model.num_timesteps == 8 * 45 * 9 and len(model.ep_info_buffer) == 8
     actions, _ = model.predict(face.reset(), deterministic=True)
     assert actions.shape == (8,)
+
+
+def test_sb3_contrib_sees_the_masks(faces: Any) -> None:
+    """Of the session that comes next, through every wrapper, and each session's own."""
+    masks = pytest.importorskip("sb3_contrib.common.maskable.utils", reason="the extra `ppo` has no sb3-contrib")
+    from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+
+    face, environment, starts = faces
+    wrapped = VecMonitor(VecNormalize(face))
+    assert masks.is_masking_supported(face) and masks.is_masking_supported(wrapped), "also before the first reset"
+    draw = np.random.default_rng(0)
+    wrapped.reset()
+    wanted = environment.reset(starts[0]).legal
+    for bar in range(360):
+        assert masks.get_action_masks(wrapped).dtype == np.bool_
+        assert masks.get_action_masks(wrapped).tolist() == wanted.tolist(), f"bar {bar}"
+        actions = playable(draw.integers(4, size=8), wanted)
+        wrapped.step(actions)
+        wanted = environment.step(actions).observation.legal
+    assert masks.get_action_masks(wrapped).tolist() == [[True, True, True, False]] * 8, "new sessions have begun"
+    assert [row.tolist() for row in face.env_method("action_masks", indices=[7, 0])] == [[True, True, True, False]] * 2
+
+
+def test_a_mask_that_was_given_stays_as_it_was(faces: Any) -> None:
+    face, _, _ = faces
+    face.reset()
+    (before,) = face.env_method("action_masks", indices=0)
+    face.step(np.full(8, BUY))
+    assert before.tolist() == [True, True, True, False]
+    assert face.env_method("action_masks", indices=0)[0].tolist() == [True, False, False, True]
+
+
+def test_maskable_ppo_learns_and_never_plays_what_is_illegal(faces: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    contrib = pytest.importorskip("sb3_contrib", reason="the extra `ppo` has no sb3-contrib")
+    from sb3_contrib.common.maskable.evaluation import evaluate_policy
+    from sb3_contrib.common.maskable.utils import get_action_masks
+
+    from fx_pipeline.environment import sb3 as module
+
+    def legal_only(actions: Any, legal: Any) -> Any:
+        assert legal[np.arange(8), actions].all()
+        return playable(actions, legal)
+
+    monkeypatch.setattr(module, "playable", legal_only)
+    face, _, _ = faces
+    model = contrib.MaskablePPO("MlpPolicy", face, n_steps=361, batch_size=8 * 361, n_epochs=1, seed=0, device="cpu")
+    model.learn(total_timesteps=8 * 361)
+    assert model.num_timesteps == 8 * 361 and len(model.ep_info_buffer) == 8
+    observations = face.reset()
+    actions, _ = model.predict(observations, action_masks=get_action_masks(face))
+    assert actions.shape == (8,)
+    mean, _ = evaluate_policy(model, face, n_eval_episodes=8, warn=False)
+    assert np.isfinite(mean)
+
+
+@pytest.mark.parametrize(
+    "name", ["legal", "pips_per_episode", "compute_reward", "step", "reset", "num_envs", "", "_face_", "action_mask"]
+)
+def test_what_the_sessions_do_not_have_is_an_attribute_error(faces: Any, name: str) -> None:
+    face, _, _ = faces
+    assert not face.has_attr(name)
+    with pytest.raises(AttributeError):
+        face.get_attr(name)
+    with pytest.raises(AttributeError):
+        face.env_method(name)
+    with pytest.raises(AttributeError):
+        face.set_attr(name, 1)
+
+
+def test_what_learners_ask_for_by_name(faces: Any) -> None:
+    face, _, _ = faces
+    assert face.get_attr("render_mode") == [None] * 8 and face.render_mode is None
+    assert face.get_attr("observation_space", 3) == [face.observation_space]
+    assert face.get_attr("action_space", [0, 5]) == [face.action_space] * 2
+    with pytest.raises(IndexError):
+        face.get_attr("render_mode", 8)
+    with pytest.raises(RuntimeError, match="call reset"):
+        face.env_method("action_masks")
+    with pytest.raises(RuntimeError, match="call reset"):
+        face.step(np.zeros(8, dtype=np.int64))
+
+
+def test_a_seed_reaches_the_generator(market: Any, faces: Any) -> None:
+    """At the next reset, as in SB3's own environments; two faces with the same seed then play the same sessions."""
+    from stable_baselines3.common.vec_env import VecNormalize
+
+    from fx_pipeline.environment.sb3 import Sb3Environment
+
+    face, _, starts = faces
+    other = Sb3Environment(market, build_fills(market, COSTS), valid_starts(market), DENSE, environments=8, seed=9)
+    assert face.seed(11) == list(range(11, 19))
+    VecNormalize(other).seed(11)
+    assert face.reset().tobytes() == other.reset().tobytes(), "one seed, one draw"
+    later = face.reset()
+    assert later.tobytes() == other.reset().tobytes(), "and it is used once"
+    face.seed(11)
+    assert face.reset().tobytes() != later.tobytes()
+    face.seed(None)
+    assert len(set(face._seeds)) == 8 and None not in face._seeds
+
+    fresh = Sb3Environment(market, build_fills(market, COSTS), valid_starts(market), DENSE, environments=8, seed=3)
+    fresh.seed(3)
+    drawn = fresh.reset()[:, :288]
+    wanted = LockstepEnvironment(market, build_fills(market, COSTS), DENSE).reset(starts[0]).temporal.reshape(8, -1)
+    assert drawn.tobytes() == wanted.tobytes(), "the learner's seed, when it is the environment's, changes nothing"
+
+
+def test_a_seed_waits_for_the_reset(faces: Any) -> None:
+    """Sessions that begin by themselves do not use it up."""
+    face, environment, starts = faces
+    face.reset()
+    face.seed(3)
+    for _ in range(360):
+        observations, *_ = face.step(np.zeros(8, dtype=np.int64))
+    assert observations[:, :288].tobytes() == environment.reset(starts[1]).temporal.reshape(8, -1).tobytes()
+    again = environment.reset(starts[0]).temporal.reshape(8, -1)
+    assert face.reset()[:, :288].tobytes() == again.tobytes()
+
+
+def test_options_are_refused(faces: Any) -> None:
+    face, _, _ = faces
+    face.set_options(None)
+    face.set_options([{}] * 8)
+    for options in ({"start": 3}, [{}] * 7 + [{"start": 3}]):
+        with pytest.raises(ValueError, match="take no options"):
+            face.set_options(options)
+
+
+def test_sb3s_own_checks_and_wrappers(faces: Any) -> None:
+    from stable_baselines3.common.evaluation import evaluate_policy
+    from stable_baselines3.common.utils import check_for_correct_spaces
+    from stable_baselines3.common.vec_env import VecCheckNan, VecFrameStack, VecMonitor, VecNormalize
+
+    face, _, _ = faces
+    check_for_correct_spaces(face, face.observation_space, face.action_space)
+    wrapped = VecCheckNan(VecFrameStack(VecMonitor(VecNormalize(face)), 2), raise_exception=True)
+    model = sb3.PPO("MlpPolicy", wrapped, n_steps=361, batch_size=8 * 361, n_epochs=1, seed=0, device="cpu")
+    model.learn(total_timesteps=8 * 361)
+    mean, _ = evaluate_policy(model, wrapped, n_eval_episodes=8)
+    assert np.isfinite(mean) and wrapped.has_attr("action_masks") and not wrapped.has_attr("goal")
+
+
+def test_infos_are_nobody_elses(faces: Any) -> None:
+    """What a callback writes into one session's info shows in no other and at no other step."""
+    face, _, _ = faces
+    face.reset()
+    *_, infos = face.step(np.zeros(8, dtype=np.int64))
+    infos[0]["mark"] = 1
+    *_, later = face.step(np.zeros(8, dtype=np.int64))
+    assert [len(info) for info in infos] == [1] + [0] * 7 and not any(later)

@@ -12,8 +12,8 @@ import pytest
 from fx_pipeline.broker.paper import store as candle_store
 from fx_pipeline.ingest.importers import common_instrument, guess_format, guess_instrument, import_files, read_candles
 from fx_pipeline.market.candles import CANDLE_SCHEMA
-from fx_pipeline.market.costs import modelled_spread_pips
 from fx_pipeline.market.errors import ConfigurationError, DataError
+from fx_pipeline.market.spreads import modelled_spread_pips
 
 Writer = Callable[[pd.DataFrame, Path, str], Path]
 
@@ -497,7 +497,7 @@ def test_the_format_shows_in_the_content(tmp_path: Path) -> None:
     path.write_bytes(b"PAR1 and more")
     assert guess_format(path) == "parquet"
     path.write_bytes(b"PK\x03\x04\x00")
-    with pytest.raises(DataError, match="--format"):
+    with pytest.raises(DataError, match=r"EURUSD\.csv is packed, and damaged"):
         guess_format(path)
 
 

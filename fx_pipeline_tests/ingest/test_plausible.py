@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from fx_pipeline.ingest.clock import Clock, parse_clock
-from fx_pipeline.ingest.plausible import Steps, check_clock, clock_evidence
+from fx_pipeline.ingest.plausible import check_clock, clock_evidence
+from fx_pipeline.ingest.timeframe import Steps
 from fx_pipeline.market.calendar import MINUTE_NS, open_minutes
 from fx_pipeline.market.errors import DataError
 
@@ -25,8 +26,8 @@ def on_clock(utc_ns: np.ndarray, clock: str) -> np.ndarray:
     return np.asarray(wall.as_unit("ns").asi8) + round(read.hours * 60) * MINUTE_NS
 
 
-def check(local_ns: np.ndarray, said: str) -> bool:
-    return check_clock("a.csv", "EUR_USD", clock_evidence(local_ns), parse_clock(said))
+def check(local_ns: np.ndarray, said: str) -> int:
+    return check_clock("a.csv", 0, clock_evidence(local_ns), parse_clock(said))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_stray_ticks_in_a_few_weekends_are_let_pass() -> None:
 def test_bitcoin_and_single_weeks_have_no_weekend_to_tell_by() -> None:
     local = on_clock(week_bars("2023-01-09", "2023-01-12"), "0")
     assert not check(local, "0")
-    assert not check_clock("a.csv", "BTC_USD", clock_evidence(np.arange(0, 10**16, 300 * 10**9)), Clock())
+    assert not check_clock("a.csv", None, clock_evidence(np.arange(0, 10**16, 300 * 10**9)), Clock())
 
 
 def test_steps_are_counted_over_stretches() -> None:

@@ -47,7 +47,7 @@ def test_real_parquet_files(shared_data: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"hello\nworld\n", b"\x00\x01\x02", b"2024-01-02 10:00,1,1,1,1\n", gzip.compress(b"time,open", mtime=0)],
+    [b"hello\nworld\n", b"\x00\x01\x02", b"2024-01-02 10:00,1,1,1,1\n", gzip.compress(b"hello, world", mtime=0)],
 )
 def test_other_content_is_refused_naming_the_formats(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.csv"

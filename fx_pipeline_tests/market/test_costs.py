@@ -4,16 +4,14 @@ import numpy as np
 import pytest
 
 from fx_pipeline.market.calendar import MINUTE_NS
-from fx_pipeline.market.costs import (
+from fx_pipeline.market.costs import CostConfig, build_fills, financing_days
+from fx_pipeline.market.errors import ConfigurationError
+from fx_pipeline.market.spreads import (
     DEFAULT_LONDON_SPREAD_PIPS,
     LONDON_SPREAD_PIPS,
     SPREAD_SHAPE,
-    CostConfig,
-    build_fills,
-    financing_days,
     modelled_spread_pips,
 )
-from fx_pipeline.market.errors import ConfigurationError
 
 
 def ns(text: str) -> int:

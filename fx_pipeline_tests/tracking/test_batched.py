@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 
 from fx_pipeline.tracking.batched import BatchedMetrics
-from fx_pipeline.tracking.mlflow_store import Point
+from fx_pipeline.tracking.run_handle import Point
 
 
 class Run:

@@ -1,6 +1,7 @@
 import contextlib
 import multiprocessing
 import sqlite3
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.tracking.ledger import Ledger, Trial, selection_window
+from fx_pipeline.tracking.ledger_file import LedgerLockedError
 
 TRIAL = Trial(
     instrument="GBP_JPY",
@@ -104,11 +106,19 @@ def test_nothing_can_be_changed_or_removed(ledger):
         "UPDATE trials SET trades = 0",
         "DELETE FROM series",
         "DELETE FROM sealed_openings",
+        # A replacement removes the row that is in its way, and tells no trigger of deletions.
+        "INSERT OR REPLACE INTO trials SELECT * FROM trials",
+        "REPLACE INTO series SELECT trial_key, x'00', x'00' FROM series",
+        "REPLACE INTO series (rowid, trial_key, session_ns, pnl_pips) SELECT rowid, 'k', x'00', x'00' FROM series",
+        "INSERT OR REPLACE INTO sealed_openings SELECT id + 1, instrument, checkpoint_hash, start_ns, 0, '', '', '' "
+        "FROM sealed_openings",
+        "UPDATE OR REPLACE trials SET id = 9",
+        "INSERT INTO trials SELECT * FROM trials WHERE true ON CONFLICT DO UPDATE SET trades = 0",
     ):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             connection.execute(statement)
     connection.close()
-    assert ledger.count() == 1
+    assert ledger.count() == 1 and len(ledger.scored("GBP_JPY", "2016-05")) == 1
 
 
 def test_reports_are_attached_to_recorded_trials_only(ledger):
@@ -205,3 +215,64 @@ def test_processes_record_together_from_the_first_use_on(tmp_path):
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     assert Ledger(path).count() == 25
+
+
+def test_a_ledger_of_an_earlier_version_refuses_replacements_too(ledger):
+    ledger.record(TRIAL)
+    with contextlib.closing(sqlite3.connect(ledger.path)) as connection, connection:
+        for table in ("trials", "reports", "series", "sealed_openings"):
+            connection.execute(f"DROP TRIGGER {table}_no_REPLACE")
+        connection.execute("PRAGMA user_version = 3")
+    assert ledger.count() == 1
+    with contextlib.closing(sqlite3.connect(ledger.path)) as connection, pytest.raises(sqlite3.IntegrityError):
+        connection.execute("REPLACE INTO trials SELECT * FROM trials")
+
+
+def test_a_locked_ledger_is_waited_for_and_nothing_is_lost(ledger):
+    ledger.record(TRIAL)
+    blocker = sqlite3.connect(ledger.path, isolation_level=None, check_same_thread=False)
+    blocker.execute("BEGIN EXCLUSIVE")
+    impatient = Ledger(ledger.path, patience_s=0.1)
+    with pytest.raises(LedgerLockedError, match=r"trials\.sqlite, the trial ledger, is held by another process"):
+        impatient.record(replace(TRIAL, seed=2))
+    freed = threading.Timer(0.3, lambda: blocker.execute("ROLLBACK"))
+    freed.start()
+    assert ledger.record(replace(TRIAL, seed=2))
+    freed.join()
+    blocker.close()
+    assert ledger.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty: put a copy of it back"),
+        (bytes(4096), "cannot be used as the trial ledger"),
+        (b"this is no database" * 100, "cannot be used as the trial ledger .file is not a database"),
+    ],
+)
+def test_what_is_no_ledger_is_named_and_left_alone(ledger, content, said):
+    ledger.path.parent.mkdir()
+    ledger.path.write_bytes(content)
+    for use in (ledger.count, lambda: ledger.record(TRIAL), lambda: ledger.scored("GBP_JPY", "2016-05")):
+        with pytest.raises(DataError, match=rf"trials\.sqlite.*{said}"):
+            use()
+    assert ledger.path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("PRAGMA user_version = 99", "written by a newer version of fx_pipeline .version 99"),
+        ("DROP TABLE trials", "no such table: trials"),
+        ("ALTER TABLE trials RENAME COLUMN instrument TO symbol", "no such column: instrument"),
+    ],
+)
+def test_a_newer_or_damaged_ledger_is_refused_in_words(ledger, statement, said):
+    ledger.record(TRIAL)
+    with contextlib.closing(sqlite3.connect(ledger.path)) as connection, connection:
+        for table in ("trials", "reports", "series", "sealed_openings"):
+            connection.execute(f"DROP TRIGGER {table}_no_REPLACE")
+        connection.execute(statement)
+    with pytest.raises(DataError, match=said):
+        ledger.count("GBP_JPY")

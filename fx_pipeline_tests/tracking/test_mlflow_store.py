@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -6,10 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 
 from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
 from fx_pipeline.tracking.batched import BatchedMetrics
-from fx_pipeline.tracking.mlflow_store import Point, Tracking
+from fx_pipeline.tracking.mlflow_store import Tracking
+from fx_pipeline.tracking.run_handle import Point
 
 
 @pytest.fixture(scope="session")
@@ -18,8 +21,9 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def tracking(folder):
-    # A fresh store takes seconds to make: one serves all tests.
+def tracking(folder, fresh_store):
+    (folder / "store").mkdir()
+    shutil.copyfile(fresh_store, folder / "store" / "mlflow.db")
     return Tracking(f"sqlite:///{folder}/store/mlflow.db", folder / "artifacts", clock=lambda: 1_700_000_000.0)
 
 
@@ -30,7 +34,7 @@ def test_importing_the_module_does_not_import_mlflow():
 
 def test_a_run_is_logged_and_finished(tracking, folder):
     (folder / "note.txt").write_text("hello")
-    long = "x" * 900
+    long = "x" * (MAX_PARAM_VAL_LENGTH + 400)
     with tracking.run("train", "training", {"rate": 5e-4, "long": long}, {"dagster/run_id": "abc"}) as run:
         run.log_metrics({"loss": 1.0, "nothing": None, "broken": float("nan")}, step=3)
         run.log_points(Point(step, 1_700_000_000.0 + step, {"reward": float(step)}) for step in range(1_200))
@@ -39,7 +43,7 @@ def test_a_run_is_logged_and_finished(tracking, folder):
     found = tracking.client.get_run(run.run_id)
     assert found.info.status == "FINISHED"
     assert found.info.run_name == "train"
-    assert found.data.params["rate"] == "0.0005" and len(found.data.params["long"]) == 500
+    assert found.data.params["rate"] == "0.0005" and len(found.data.params["long"]) == MAX_PARAM_VAL_LENGTH
     assert set(found.data.metrics) == {"loss", "reward"}
     assert found.data.tags["dagster/run_id"] == "abc"
     history = tracking.client.get_metric_history(run.run_id, "reward")

@@ -31,9 +31,10 @@ from fx_pipeline.ingest.layout import paper_store
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.candles import PRICE_COLUMNS
-from fx_pipeline.market.costs import CostConfig, build_fills, modelled_spread_pips
+from fx_pipeline.market.costs import CostConfig, build_fills
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
+from fx_pipeline.market.spreads import modelled_spread_pips
 from fx_pipeline.sessions.index import valid_starts
 from fx_pipeline.validation.baselines import Flat, RandomTrader, SmaCross, Turnover
 from fx_pipeline.validation.parity import (
@@ -174,7 +175,7 @@ class Replay:
         name = self.market.instrument
         self.exchange = Exchange.open(
             PaperMarket(where.quoted if costs.kind == "quoted" else where.mid, synthetic=False),
-            account_terms(name), [name], int(self.market.time[0]), 0.0, hours=HOURS,
+            account_terms(name), [name], int(self.market.time[0]), 0.0, hours=lambda _: HOURS,
         )  # fmt: skip
         self.trader = Trader(self.exchange.desk, name)
 

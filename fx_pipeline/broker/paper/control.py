@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from fx_pipeline.broker.paper.clock import ReplayClock, SteppedClock
 from fx_pipeline.broker.paper.commit import GroupCommit
 from fx_pipeline.broker.paper.desk.times import SECOND_NS, time_of, time_text
-from fx_pipeline.broker.paper.endpoint import reply_to_failure
+from fx_pipeline.broker.paper.endpoint import json_body, reply_to_failure
 from fx_pipeline.broker.paper.exchange import Exchange
 from fx_pipeline.broker.paper.faults import FaultError, Faults
 from fx_pipeline.broker.paper.server import bare_app
@@ -152,7 +152,7 @@ def create_control_app(exchange: Exchange, faults: Faults, token: str, commit: G
             if not control.authorized(request):
                 return _reply(401, {"errorMessage": UNAUTHORIZED})
             try:
-                body = await action(await _body(request))
+                body = await action(await json_body(request.receive))
                 await control.commit.settle()
             except (_BadRequest, FaultError, ConfigurationError, DataError) as error:
                 return _reply(400, {"errorMessage": str(error)})
@@ -177,14 +177,6 @@ def create_control_app(exchange: Exchange, faults: Faults, token: str, commit: G
 
 def _reply(status: int, body: dict[str, Any]) -> Response:
     return Response(orjson.dumps(body), status, media_type="application/json")
-
-
-async def _body(request: Request) -> Any:
-    content = await request.body()
-    try:
-        return orjson.loads(content) if content else None
-    except orjson.JSONDecodeError as error:
-        raise _BadRequest(f"the body is no JSON: {error}.") from error
 
 
 def _object(body: Any) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from fx_pipeline.broker.paper.clock import Clock, ReplayClock, SteppedClock, Wal
 from fx_pipeline.broker.paper.config import AccountConfig
 from fx_pipeline.broker.paper.desk import Batch, Desk
 from fx_pipeline.broker.paper.desk.times import time_text
-from fx_pipeline.broker.paper.hours import TradingHours
+from fx_pipeline.broker.paper.hours import HoursOf, instrument_hours
 from fx_pipeline.broker.paper.journal import Journal
 from fx_pipeline.broker.paper.market import PaperMarket
 from fx_pipeline.broker.paper.quotes import Quote
-from fx_pipeline.broker.paper.records import History, account_fields, batch_fields
+from fx_pipeline.broker.paper.records import History, account_fields, batch_fields, batches_of, readable
 from fx_pipeline.broker.paper.ticks import DAY_NS, STALE_MINUTES, Feed
 from fx_pipeline.market.calendar import trading_day, trading_day_start
 from fx_pipeline.market.errors import ConfigurationError, DataError
@@ -54,7 +54,7 @@ class Exchange:
         config: AccountConfig,
         instruments: Sequence[str],
         clock: Clock,
-        hours: TradingHours,
+        hours: HoursOf,
         journal: Journal | None = None,
         make_clock: ClockMaker = market_clock,
         history_only: bool = False,
@@ -84,7 +84,7 @@ class Exchange:
         start_ns: int,
         speed: float = 1.0,
         state_dir: Path | None = None,
-        hours: TradingHours | None = None,
+        hours: HoursOf = instrument_hours,
         make_clock: ClockMaker = market_clock,
         stale_minutes: int = STALE_MINUTES,
     ) -> Self:
@@ -103,7 +103,8 @@ class Exchange:
             Market seconds in a second; 0 for a clock that moves only by `step`.
         state_dir : Path, optional
             Folder of the journal; absent, nothing is kept.
-        hours : TradingHours, optional
+        hours : callable
+            Trading hours by instrument.
         make_clock : callable
             Makes the clock from its first time and the speed.
         stale_minutes : int
@@ -116,10 +117,9 @@ class Exchange:
         ConfigurationError
             If another process holds the state folder, or the speed is not usable.
         """
-        hours = hours or TradingHours()
         journal = None if state_dir is None else Journal(state_dir)
         try:
-            history = History.of(journal.records() if journal else iter(()))
+            history = History.of(journal.records(), journal.path) if journal else None
             if history is None:
                 clock = make_clock(start_ns, speed)
                 found = cls(market, config, instruments, clock, hours, journal, make_clock, stale_minutes=stale_minutes)
@@ -147,7 +147,7 @@ class Exchange:
         cls, market: PaperMarket, config: AccountConfig, instruments: Sequence[str], clock: Clock | None = None
     ) -> Self:
         """Open an exchange at the machine's time, for which all candles are history; nothing is kept."""
-        found = cls(market, config, instruments, clock or WallClock(), TradingHours(), history_only=True)
+        found = cls(market, config, instruments, clock or WallClock(), instrument_hours, history_only=True)
         found.desk.open(found.clock.now_ns())
         return found
 
@@ -279,6 +279,11 @@ class Exchange:
         return self.clock
 
     @property
+    def dropped_bytes(self) -> int:
+        """Length of a last record of the journal that a killed process left unfinished; 0 where there was none."""
+        return self._journal.dropped_bytes if self._journal else 0
+
+    @property
     def dirty(self) -> bool:
         """Whether the journal holds what is not flushed to disk yet."""
         return self._journal is not None and self._journal.dirty
@@ -313,8 +318,9 @@ class Exchange:
 
     def _continue(self, history: History) -> None:
         self.resumed = True
-        if history.batches:
-            self.desk.restore(history.batches)
+        if history.batches and self._journal:
+            with readable(self._journal.path):
+                self.desk.restore(batches_of(self._journal.records()))
         else:
             self.desk.open(history.start_ns)
         for control in history.settled:
@@ -345,7 +351,7 @@ class Exchange:
 
     def _feed(self, name: str) -> Feed:
         if name not in self._feeds:
-            self._feeds[name] = Feed(self.market, self._hours, name, self._stale_minutes)
+            self._feeds[name] = Feed(self.market, self._hours(name), name, self._stale_minutes)
         return self._feeds[name]
 
     def _take(self, *quotes: Quote) -> None:

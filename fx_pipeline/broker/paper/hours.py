@@ -1,6 +1,7 @@
-"""When orders fill: the trading week with its daily break and holidays, in New York time."""
+"""When orders fill: the trading week with its daily breaks and holidays, in New York time."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self
@@ -8,9 +9,17 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.market.calendar import DAY_MINUTES, MINUTE_NS, FxCalendar, trading_day, trading_day_start
+from fx_pipeline.market.calendar import (
+    DAY_MINUTES,
+    MINUTE_NS,
+    DailyBreak,
+    FxCalendar,
+    trading_day,
+    trading_day_start,
+)
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.market.holidays import default_holidays
+from fx_pipeline.market.hours import instrument_calendar
 
 Int64 = npt.NDArray[np.int64]
 
@@ -20,7 +29,7 @@ _ROLL = 17 * 60
 
 @dataclass(frozen=True)
 class TradingHours:
-    """Trading hours of the paper broker, by default those that OANDA published for FX.
+    """Trading hours of an instrument at the paper broker, by default those that OANDA published for currency pairs.
 
     A trading day starts at 17:00 New York and is named by the date on which it ends. Times are New York's, `HH:MM`.
 
@@ -34,6 +43,10 @@ class TradingHours:
         Friday's close.
     holidays : frozenset of int
         Trading days on which nothing trades, as `calendar.trading_day` numbers them.
+    second_break : DailyBreak, optional
+        Another pause of every day.
+    weekends : bool
+        Whether Saturday and Sunday are days like any other; `week_open` and `week_close` mean nothing then.
 
     Raises
     ------
@@ -46,6 +59,8 @@ class TradingHours:
     week_open: str = "17:03"
     week_close: str = "16:58"
     holidays: frozenset[int] = field(default_factory=default_holidays)
+    second_break: DailyBreak | None = None
+    weekends: bool = False
 
     def __post_init__(self) -> None:
         for name in ("daily_break_start", "week_close"):
@@ -58,13 +73,14 @@ class TradingHours:
     @classmethod
     def of(cls, calendar: FxCalendar) -> Self:
         """Return the hours in which the calendar expects candles."""
+        others = (calendar.holidays, calendar.second_break, calendar.weekends)
         if calendar.break_start_minute == calendar.break_end_minute:
-            return cls("17:00", "17:00", "17:00", "17:00", calendar.holidays)
+            return cls("17:00", "17:00", "17:00", "17:00", *others)
         start, end = (
             f"{minute // 60:02d}:{minute % 60:02d}"
             for minute in (calendar.break_start_minute, calendar.break_end_minute)
         )
-        return cls(start, end, end, start, calendar.holidays)
+        return cls(start, end, end, start, *others)
 
     def is_open(self, time_ns: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Whether orders fill at each time.
@@ -83,7 +99,8 @@ class TradingHours:
             return np.empty(0, dtype=bool)
         edges = self.changes(int(times.min()) - 8 * DAY_MINUTES * MINUTE_NS, int(times.max()) + 1)
         if not len(edges):
-            return np.zeros(len(times), dtype=bool)
+            # Nothing changes in eight days: a long closing, or a market that never closes.
+            return np.full(len(times), self._is_open_at(int(times[0])))
         first_is_open = self._is_open_at(int(edges[0]))
         # The state alternates from edge to edge; before the first of eight days' edges nothing is asked.
         count = np.searchsorted(edges, times, side="right")
@@ -100,41 +117,62 @@ class TradingHours:
         first, last = trading_day([start_ns, max(end_ns - 1, start_ns)]).tolist()
         edges: list[int] = []
         for day in range(first - 1, last + 2):
-            session = self._session(day)
-            if session is None:
-                continue
-            # Without a break one day's close is the next day's opening: nothing changes then.
-            if edges and edges[-1] == session[0]:
-                edges[-1] = session[1]
-            else:
-                edges.extend(session)
+            for session in self._sessions_of(day):
+                # Without a break one day's close is the next day's opening: nothing changes then.
+                if edges and edges[-1] == session[0]:
+                    edges[-1] = session[1]
+                else:
+                    edges.extend(session)
         return np.array([edge for edge in edges if start_ns <= edge < end_ns], dtype=np.int64)
 
     def _is_open_at(self, time_ns: int) -> bool:
-        session = self._session(int(trading_day(time_ns)[0]))
-        return session is not None and session[0] <= time_ns < session[1]
+        return any(first <= time_ns < last for first, last in self._sessions_of(int(trading_day(time_ns)[0])))
 
-    def _session(self, day: int) -> tuple[int, int] | None:
+    def _sessions_of(self, day: int) -> list[tuple[int, int]]:
         if day not in self._sessions:
-            self._sessions[day] = self._compute_session(day)
+            self._sessions[day] = self._compute_sessions(day)
         return self._sessions[day]
 
     @cached_property
-    def _sessions(self) -> dict[int, tuple[int, int] | None]:
+    def _sessions(self) -> dict[int, list[tuple[int, int]]]:
         return {}
 
-    def _compute_session(self, day: int) -> tuple[int, int] | None:
+    def _compute_sessions(self, day: int) -> list[tuple[int, int]]:
         # Day 0 was a Thursday.
         weekday = (day + 3) % 7
-        if weekday > 4 or day in self.holidays:
-            return None
+        if (weekday > 4 and not self.weekends) or day in self.holidays:
+            return []
+        first_day, last_day = weekday == 0 and not self.weekends, weekday == 4 and not self.weekends
         start = trading_day_start(day)
-        opening = self._minute("week_open" if weekday == 0 else "daily_break_end") - _ROLL
-        close = self._minute("week_close" if weekday == 4 else "daily_break_start") - _ROLL + DAY_MINUTES
-        return start + opening * MINUTE_NS, start + close * MINUTE_NS
+        opening = self._minute("week_open" if first_day else "daily_break_end") - _ROLL
+        # A day is 23 or 25 hours long where the clocks change, which is on a Sunday.
+        length = (trading_day_start(day + 1) - start) // MINUTE_NS
+        close = self._minute("week_close" if last_day else "daily_break_start") - _ROLL + length
+        first, last = start + opening * MINUTE_NS, start + close * MINUTE_NS
+        found: list[tuple[int, int]] = []
+        for from_ns, to_ns in self.second_break.within(first, last) if self.second_break else []:
+            if first < from_ns:
+                found.append((first, from_ns))
+            first = to_ns
+        return [*found, (first, last)] if first < last else found
 
     def _minute(self, name: str) -> int:
         found = _TIME.fullmatch(getattr(self, name))
         if not found:
             raise ConfigurationError(f"{name}={getattr(self, name)!r} is not a time of day: write it like 16:58.")
         return 60 * int(found[1]) + int(found[2])
+
+
+#: The trading hours of an instrument by its name.
+HoursOf = Callable[[str], TradingHours]
+
+
+def instrument_hours(name: str) -> TradingHours:
+    """Return the hours that OANDA published for an instrument.
+
+    Raises
+    ------
+    DataError
+        If the name is unknown.
+    """
+    return TradingHours.of(instrument_calendar(name))

@@ -1,13 +1,16 @@
 """What the journal's records say, and how an account is rebuilt from them."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Self
 
 from fx_pipeline.broker.paper.config import AccountConfig
 from fx_pipeline.broker.paper.desk import Batch
-from fx_pipeline.market.errors import DataError
+from fx_pipeline.broker.paper.journal import damaged
+from fx_pipeline.market.errors import DataError, FxPipelineError
 
 _VERSION = 1
 
@@ -22,9 +25,37 @@ def batch_fields(batch: Batch) -> dict[str, Any]:
     return batch._asdict()
 
 
+def batches_of(records: Iterable[dict[str, Any]]) -> Iterator[Batch]:
+    """Yield the batches of transactions among a journal's records, in order."""
+    for record in records:
+        if record["kind"] == "batch":
+            yield Batch(record["time_ns"], record["transactions"], record["trailing"])
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with records that are whole, but not as this version writes them, into a clear error.
+
+    Raises
+    ------
+    DataError
+        Naming the file and what can be done.
+    """
+    try:
+        yield
+    except FxPipelineError as error:
+        if str(path) in str(error):
+            raise
+        raise damaged(path, str(error).rstrip(".")) from error
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise damaged(
+            path, f"its records are whole, but not as this version writes them ({type(error).__name__}: {error})"
+        ) from error
+
+
 @dataclass
 class History:
-    """What a journal holds, in the form in which it is applied.
+    """What a journal holds beside its transactions, of which an account may have millions.
 
     Attributes
     ----------
@@ -34,8 +65,8 @@ class History:
         When it was opened.
     resume_ns : int
         Latest time of a record.
-    batches : list of Batch
-        All transactions.
+    batches : int
+        How many batches of transactions there are.
     settled_ns : int
         Time of the last batch.
     settled : list of dict
@@ -50,13 +81,13 @@ class History:
     start_ns: int
     resume_ns: int
     settled_ns: int
-    batches: list[Batch] = field(default_factory=list)
+    batches: int = 0
     settled: list[dict[str, Any]] = field(default_factory=list)
     open: list[dict[str, Any]] = field(default_factory=list)
     traded: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, records: Iterable[dict[str, Any]]) -> Self | None:
+    def of(cls, records: Iterable[dict[str, Any]], path: Path) -> Self | None:
         """Read a journal's records; None when there are none.
 
         Raises
@@ -65,22 +96,20 @@ class History:
             If they do not begin with the opening of an account, or are of another version of the journal.
         """
         found: Self | None = None
-        for record in records:
-            if found is None:
-                if record["kind"] != "open" or record["version"] != _VERSION:
-                    raise DataError(
-                        "the journal does not begin as one of this version does: start a new account with --new."
-                    )
-                start = record["start_ns"]
-                found = cls(_config(record["account"]), start, start, start)
-            else:
-                found._take(record)
+        with readable(path):
+            for record in records:
+                if found is None:
+                    _check_version(record, path)
+                    start = record["start_ns"]
+                    found = cls(_config(record["account"]), start, start, start)
+                else:
+                    found._take(record, path)
         return found
 
-    def _take(self, record: dict[str, Any]) -> None:
+    def _take(self, record: dict[str, Any], path: Path) -> None:
         match record["kind"]:
             case "batch":
-                self.batches.append(Batch(record["time_ns"], record["transactions"], record["trailing"]))
+                self.batches += 1
                 self.traded.update(entry["instrument"] for entry in record["transactions"] if "instrument" in entry)
                 self.settled_ns = record["time_ns"]
                 self.settled += self.open
@@ -91,8 +120,24 @@ class History:
             case "step" | "speed":
                 pass
             case kind:
-                raise DataError(f"the journal has a record of the unknown kind {kind!r}: use the newer version.")
+                raise DataError(
+                    f"{path} has a record of the unknown kind {kind!r}: continue the account with the newer version of "
+                    "fx-pipeline that wrote it, or start a new one with --new, which keeps this one beside it."
+                )
         self.resume_ns = max(self.resume_ns, record["time_ns"])
+
+
+def _check_version(record: dict[str, Any], path: Path) -> None:
+    if record["kind"] != "open":
+        raise damaged(path, "line 1: the account's opening is missing")
+    version = record["version"]
+    if version != _VERSION:
+        age = "newer" if isinstance(version, int) and version > _VERSION else "other"
+        raise DataError(
+            f"{path} is of version {version!r} of the journal, and this fx-pipeline reads version {_VERSION}: continue "
+            f"the account with the {age} fx-pipeline that wrote it, or start a new one with --new, which keeps this "
+            "one beside it."
+        )
 
 
 def _config(fields: dict[str, Any]) -> AccountConfig:

@@ -23,7 +23,7 @@ from fx_pipeline.market.errors import ConfigurationError
 UNAUTHORIZED = "Insufficient authorization to perform request."
 REQUESTS_PER_S, MAXIMUM_STREAMS = 120, 20
 _TOO_MANY = "Rate limit violation: too many requests."
-_CANDLE_THREADS = 2
+_READ_THREADS = 2
 _ACCOUNT_ID = re.compile(r"\d+-\d+-\d+-\d+")
 
 
@@ -147,7 +147,8 @@ class Service:
         self.heartbeat_s = heartbeat_s
         self.monotonic = monotonic
         self.commit = GroupCommit(exchange)
-        self.candle_pool = ThreadPoolExecutor(_CANDLE_THREADS, "candles")
+        #: For work that takes long and touches nothing that changes, so that ticks and orders do not wait for it.
+        self.read_pool = ThreadPoolExecutor(_READ_THREADS, "reads")
         self.streams = 0
         self._expected = f"Bearer {token}".encode()
         self._requests = 0
@@ -233,7 +234,7 @@ class Service:
     def close(self) -> None:
         """End the threads."""
         self.commit.close()
-        self.candle_pool.shutdown(cancel_futures=True)
+        self.read_pool.shutdown(cancel_futures=True)
 
     def _hidden_after(self) -> int | None:
         while self._writes and self.monotonic() - self._writes[0][0] >= self.faults.read_lag_s:

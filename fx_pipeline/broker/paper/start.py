@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from fx_pipeline.broker.paper.hours import TradingHours
+from fx_pipeline.broker.paper.hours import HoursOf, TradingHours
 from fx_pipeline.broker.paper.market import PaperMarket
 from fx_pipeline.market.calendar import DAY_MINUTES, MINUTE_NS, open_minutes
 from fx_pipeline.market.errors import DataError
@@ -30,7 +30,7 @@ def data_span(market: PaperMarket, instrument: str) -> tuple[int, int]:
     return int(first[0]), int(last[0]) + MINUTE_NS
 
 
-def default_start(market: PaperMarket, instruments: Iterable[str], hours: TradingHours) -> int:
+def default_start(market: PaperMarket, instruments: Iterable[str], hours: HoursOf) -> int:
     """Return the newest time at which 24 trading hours of bars lie ahead for as many instruments as possible.
 
     Everything before it is history. The market is open then, and stays so for an hour. Where no instrument has as
@@ -46,10 +46,11 @@ def default_start(market: PaperMarket, instruments: Iterable[str], hours: Tradin
     DataError
         If an instrument has no bar, or there is no instrument.
     """
-    spans = [data_span(market, name) for name in instruments]
+    names = list(instruments)
+    spans = [data_span(market, name) for name in names]
     if not spans:
         raise DataError("there is no instrument to trade: name one, or import candles.")
-    days = [(first, _day_before(last, hours)) for first, last in spans]
+    days = [(first, _day_before(last, hours(name))) for name, (first, last) in zip(names, spans, strict=True)]
     candidates = {newest for first, newest in days if newest >= first} or {max(first for first, _ in spans)}
     return max(candidates, key=lambda time: (sum(first <= time <= newest for first, newest in days), time))
 

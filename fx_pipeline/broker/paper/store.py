@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from fx_pipeline.market.atomic import atomic_path
-from fx_pipeline.market.candles import CANDLE_SCHEMA
+from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS
 from fx_pipeline.market.disk import clear_disk_errors, read_stored
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.files import count_rows, decode_table, read_table, table_bytes
@@ -108,9 +108,10 @@ def read_month(store: Path, instrument: str, month: str) -> pa.Table:
     Raises
     ------
     DataError
-        If the file cannot be read.
+        If the file cannot be read, or holds what is no month of candles.
     """
-    return read_table(month_path(store, instrument, month), CANDLE_SCHEMA, _REMEDY)
+    path = month_path(store, instrument, month)
+    return _checked(path, read_table(path, CANDLE_SCHEMA, _REMEDY))
 
 
 def read_values(store: Path, instrument: str, month: str) -> tuple[pa.Table, str]:
@@ -119,11 +120,31 @@ def read_values(store: Path, instrument: str, month: str) -> tuple[pa.Table, str
     Raises
     ------
     DataError
-        If the file cannot be read.
+        If the file cannot be read, or holds what is no month of candles.
     """
     path = month_path(store, instrument, month)
     data = read_stored(path, _REMEDY)
-    return decode_table(data, path, _SERVED, _REMEDY), hashlib.sha256(data).hexdigest()
+    return _checked(path, decode_table(data, path, _SERVED, _REMEDY)), hashlib.sha256(data).hexdigest()
+
+
+def _checked(path: Path, table: pa.Table) -> pa.Table:
+    # What a damaged file may hold although it can be read; of values nothing else vouches for them.
+    wrong = None
+    if not len(table):
+        wrong = "it has no candle"
+    elif any(column.null_count for column in table.columns):
+        wrong = "values are missing"
+    else:
+        times, prices = _times(table), [table[name].to_numpy() for name in PRICE_COLUMNS]
+        if np.any(np.diff(times) <= 0):
+            wrong = "its candles are out of order"
+        elif {month_of(int(times[0])), month_of(int(times[-1]))} != {path.stem}:
+            wrong = "its candles are of another month"
+        elif not all(0.0 < column.min() <= column.max() < np.inf for column in prices):
+            wrong = "a price is not positive"
+    if wrong:
+        raise DataError(f"{path} is damaged ({wrong}): {_REMEDY}")
+    return table
 
 
 def upsert(store: Path, instrument: str, candles: pa.Table) -> Upsert:
@@ -220,7 +241,13 @@ def merge(old: pa.Table, new: pa.Table) -> tuple[pa.Table, list[int]]:
 
 
 def row_count(store: Path, instrument: str) -> int:
-    """Return the number of stored bars, from the files' footers."""
+    """Return the number of stored bars, from the files' footers.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read.
+    """
     return sum(count_rows(month_path(store, instrument, month), _REMEDY) for month in months(store, instrument))
 
 

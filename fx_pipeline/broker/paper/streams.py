@@ -272,6 +272,8 @@ class _StreamEndpoint:
                     if feed.durable:
                         await service.commit.settle()
                     await send({"type": "http.response.body", "body": lines, "more_body": True})
+                    # A reader that keeps up never makes `send` wait: others have their turn between two chunks.
+                    await asyncio.sleep(0)
                     continue
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(feed.news.wait(), _LOOK_SOON_S if feed.waiting() else _LOOK_S)

@@ -14,17 +14,17 @@ import pyarrow as pa
 from scipy.signal import lfilter
 
 from fx_pipeline.broker.paper.bars import Bars
-from fx_pipeline.broker.paper.levels import typical_price
 from fx_pipeline.market.calendar import (
     DAY_MINUTES,
     MINUTE_NS,
     TRADING_WEEK_MINUTES,
-    FxCalendar,
     trading_day_start,
     trading_week,
 )
-from fx_pipeline.market.costs import modelled_spread_pips
+from fx_pipeline.market.hours import instrument_calendar
 from fx_pipeline.market.instrument import instrument as find_instrument
+from fx_pipeline.market.levels import typical_price
+from fx_pipeline.market.spreads import modelled_spread_pips
 
 #: The default span, [start, end): two and a half months, with the spring change of New York's clocks inside it.
 SPAN_NS = (
@@ -33,9 +33,8 @@ SPAN_NS = (
 )
 SEED = 1
 #: Changes whenever the same arguments would give other bars.
-REVISION = "synthetic-2"
+REVISION = "synthetic-3"
 
-_CALENDAR = FxCalendar()
 _MINUTE_SIGMA = 1.0e-4
 # Volatility by hours since 17:00 New York: quiet after the rollover, Tokyo, then London and New York.
 _HOURLY_SHAPE = np.array(
@@ -74,36 +73,40 @@ def synthetic_bars(name: str, start_ns: int, end_ns: int, seed: int = SEED, span
 
 @lru_cache(maxsize=64)
 def synthetic_week(name: str, week: int, seed: int = SEED) -> Bars:
-    """Return all bars of one trading week (numbered as by `trading_week`), in minutes of the FX calendar alone."""
-    pair = find_instrument(name)
+    """Return all bars of one trading week (numbered as by `trading_week`), in minutes of the instrument's calendar."""
+    pair, calendar = find_instrument(name), instrument_calendar(name)
     start = trading_day_start(7 * week - 3)
-    time = start + MINUTE_NS * np.arange(TRADING_WEEK_MINUTES, dtype=np.int64)
+    # With a weekend the clocks may change in it.
+    count = (trading_day_start(7 * week + 4) - start) // MINUTE_NS if calendar.weekends else TRADING_WEEK_MINUTES
+    minute = np.arange(count, dtype=np.int64)
+    time = start + MINUTE_NS * minute
     draw = _generator(name, seed, week, stream=1)
-    sigma = _MINUTE_SIGMA * np.tile(np.repeat(_HOURLY_SHAPE, 60), 5)
+    sigma = _MINUTE_SIGMA * _HOURLY_SHAPE[minute // 60 % 24]
     # Days differ in how lively they are.
-    sigma = sigma * np.repeat(np.exp(0.25 * draw.standard_normal(5)), DAY_MINUTES)
+    days = np.exp(0.25 * draw.standard_normal(-(-count // DAY_MINUTES)))
+    sigma = sigma * days[minute // DAY_MINUTES]
     boundaries = typical_price(name) * np.exp(_mid_path(name, seed, week, sigma, draw))
     opens, closes = boundaries[:-1], boundaries[1:]
     # Extremes of a Brownian bridge between the open and the close, inverted from their distribution.
-    reach = -2.0 * (sigma * opens) ** 2 * np.log(1.0 - draw.random((2, TRADING_WEEK_MINUTES)))
+    reach = -2.0 * (sigma * opens) ** 2 * np.log(1.0 - draw.random((2, count)))
     move = (closes - opens) ** 2
     high = (opens + closes + np.sqrt(move + reach[0])) / 2
     low = (opens + closes - np.sqrt(move + reach[1])) / 2
     mid = np.stack([opens, high, low, closes], axis=1)
-    half_spread = modelled_spread_pips(name, time)[:, None] * pair.pip / 2
+    half_spread = modelled_spread_pips(name, time, opens)[:, None] * pair.pip / 2
     prices = np.round(np.concatenate([mid - half_spread, mid, mid + half_spread], axis=1), pair.display_precision)
     volume = np.maximum(draw.poisson(40.0 * sigma / _MINUTE_SIGMA), 1).astype(np.int64)
-    in_rollover_hour = np.arange(TRADING_WEEK_MINUTES) % DAY_MINUTES < 60
-    missing = draw.random(TRADING_WEEK_MINUTES) < np.where(in_rollover_hour, _MISSING_IN_ROLLOVER_HOUR, _MISSING)
+    in_rollover_hour = minute % DAY_MINUTES < 60
+    missing = draw.random(count) < np.where(in_rollover_hour, _MISSING_IN_ROLLOVER_HOUR, _MISSING)
     # The draws are for every minute of the week: a week is the same whatever the calendar leaves out of it.
-    kept = ~missing & _CALENDAR.is_expected(time)
+    kept = ~missing & calendar.is_expected(time)
     return Bars(time[kept], prices[kept], volume[kept], np.ones(int(kept.sum()), dtype=bool))
 
 
 def _mid_path(
     name: str, seed: int, week: int, sigma: npt.NDArray[np.float64], draw: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    # Log price relative to the typical one at the 7,201 minute boundaries of the week.
+    # Log price relative to the typical one at the minute boundaries of the week, one more than its minutes.
     variance = np.concatenate([[0.0], np.cumsum(sigma**2)])
     elapsed = variance / variance[-1]
     walk = np.concatenate([[0.0], np.cumsum(sigma * draw.standard_normal(len(sigma)))])

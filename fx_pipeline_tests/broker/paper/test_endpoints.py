@@ -5,6 +5,8 @@ import http.client
 import json
 import re
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -270,3 +272,49 @@ def test_every_endpoint_answers(broker: Client) -> None:
     assert len(changes["changes"]["transactions"]) == int(changes["lastTransactionID"]) - 3
     assert broker.get("/transactions/idrange?from=1&to=2&type=ORDER")["transactions"] == []
     assert broker.send("HEAD", f"{broker.account}/summary").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("transactions_since", "/transactions/sinceid?id=0"),
+        ("transactions_range", "/transactions/idrange?from=1&to=2"),
+        ("transaction_pages", "/transactions?pageSize=1"),
+    ],
+)
+def test_nobody_waits_for_a_read_of_the_history(
+    broker: Client, monkeypatch: pytest.MonkeyPatch, method: str, path: str
+) -> None:
+    """Ticks, heartbeats and orders go on while a thread reads."""
+    reading, released = threading.Event(), threading.Event()
+    desk = broker.bench.exchange.desk
+    real = getattr(desk, method)
+
+    def slow(*given: Any) -> Any:
+        reading.set()
+        assert released.wait(20)
+        return real(*given)
+
+    monkeypatch.setattr(desk, method, slow)
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(broker.get, path)
+        try:
+            assert reading.wait(20)
+            assert broker.order().status_code == 201
+            assert broker.get("/summary")["lastTransactionID"] == "5"
+        finally:
+            released.set()
+        assert found.result()["lastTransactionID"] == "5"
+
+
+def test_a_page_has_a_thousand_transactions_at_most(broker: Client) -> None:
+    desk, now_ns = broker.bench.exchange.desk, broker.bench.exchange.clock.now_ns()
+    for side in (1, -1) * 260:
+        desk.create_order({"type": "MARKET", "instrument": "EUR_USD", "units": str(side)}, now_ns, None)
+    first = broker.get("/transactions/sinceid?id=0")
+    assert (len(first["transactions"]), first["lastTransactionID"]) == (1000, "1043")
+    rest = broker.get(f"/transactions/sinceid?id={first['transactions'][-1]['id']}")
+    assert [item["id"] for item in rest["transactions"]] == [str(number) for number in range(1001, 1044)]
+    refused = broker.send("GET", f"{broker.account}/changes?sinceTransactionID=42")
+    assert refused.status_code == 416 and "get the account anew" in refused.json()["errorMessage"]
+    assert len(broker.get("/changes?sinceTransactionID=43")["changes"]["transactions"]) == 1000

@@ -51,14 +51,16 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 def test_a_journal_cut_at_any_byte_keeps_its_whole_records_and_goes_on(tmp_path: Path, whole: bytes) -> None:
     ends = [index + 1 for index, byte in enumerate(whole) if byte == ord("\n")]
-    for length in range(ends[0] - 3, len(whole) + 1):
+    for length in range(ends[0], len(whole) + 1):
         folder = tmp_path / str(length)
         folder.mkdir()
         (folder / FILE_NAME).write_bytes(whole[:length])
         kept = sum(end <= length for end in ends)
         journal = Journal(folder)
-        assert list(journal.records()) == expected(kept)
+        assert journal.dropped_bytes == length - ends[kept - 1]
+        assert list(journal.records()) == expected(kept) == list(journal.records())
         journal.append("step", {"time_ns": 5})
+        assert list(journal.records()) == expected(kept), "what it held when it was opened"
         journal.close()
         assert read(folder) == [*expected(kept), {"kind": "step", "time_ns": 5}]
 
@@ -93,6 +95,86 @@ def test_damage_in_the_middle_is_an_error(
     # The refused folder is free again.
     with holding(folder):
         pass
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (bytes(1), "line 1: the account's first record is not whole"),
+        (bytes(100_000), "line 1: the account's first record is not whole, but zeros"),
+        (b"\n", "line 1: the record is damaged"),
+        (b"\n" * 50, "line 1: the record is damaged"),
+        (b"PK\x03\x04 something else", "line 1: the account's first record is not whole"),
+        (b"{}\n", "line 1: the record is damaged"),
+        (b"time,open\n2024,1\n", "line 1: the record is damaged"),
+    ],
+)
+def test_what_is_no_journal_never_becomes_a_new_account(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / FILE_NAME
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"journal.jsonl, .*{reason}.*from a backup.*--new"):
+        Journal(tmp_path)
+    assert path.read_bytes() == content
+    assert put_aside(tmp_path, "x") is not None and read(tmp_path) == []
+
+
+def test_a_first_record_that_is_cut_short_is_refused(tmp_path: Path, whole: bytes) -> None:
+    """The file comes into being with it whole: a kill cannot have left it so."""
+    for length in range(whole.index(b"\n") + 1):
+        folder = tmp_path / str(length)
+        folder.mkdir()
+        (folder / FILE_NAME).write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"--new"):
+            Journal(folder)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_stands_in_the_journals_place_is_named(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / FILE_NAME
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    (tmp_path / "journal-20260101T000000Z.jsonl").write_bytes(b"")
+    with pytest.raises(DataError, match=r"should be the file.*journal-20260101T000000Z\.jsonl"):
+        Journal(tmp_path)
+    with holding(tmp_path):
+        pass
+    assert put_aside(tmp_path, "x") is not None and read(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["clock", "lock"])
+def test_what_stands_beside_the_journal_is_named(tmp_path: Path, name: str) -> None:
+    write(tmp_path)
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    with pytest.raises(FxPipelineError, match=rf"{name} cannot be used \(Is a directory\)"):
+        Journal(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_journal_of_another_user_is_named(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / FILE_NAME).chmod(0)
+    with pytest.raises(ConfigurationError, match="may not be read and written by this user"):
+        Journal(tmp_path)
+
+
+def test_a_kill_before_the_first_record_leaves_no_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path)
+    assert not (tmp_path / FILE_NAME).exists()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        journal.append(*RECORDS[0])
+    monkeypatch.undo()
+    journal.close()
+    (tmp_path / f".tmp-1-abc-{FILE_NAME}").write_bytes(b"left by a kill")
+    assert read(tmp_path) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clock", "lock"]
+    write(tmp_path)
+    assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
 
 
 def test_one_process_holds_a_folder(tmp_path: Path) -> None:
@@ -199,6 +281,7 @@ def test_an_old_journal_is_put_aside(tmp_path: Path) -> None:
     aside = put_aside(tmp_path, "2026")
     assert aside is not None and aside.is_file()
     assert read(tmp_path) == []
+    write(tmp_path)
     with pytest.raises(ConfigurationError, match="exists already"):
         put_aside(tmp_path, "2026")
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from fx_pipeline.broker.paper.desk.money import ONE, ZERO, plain_text
 from fx_pipeline.broker.paper.desk.terms import InstrumentTerms
-from fx_pipeline.broker.paper.levels import typical_price
 from fx_pipeline.broker.paper.quotes import Quote
 from fx_pipeline.market.instrument import known_instruments
+from fx_pipeline.market.levels import typical_price
 
 #: Significant digits of a rate that is computed and not quoted.
 _RATE_DIGITS = Context(prec=10)

@@ -77,7 +77,8 @@ def close_trade(
     if trade is None or trade.close_time is not None:
         reason = "TRADE_DOESNT_EXIST"
     elif number is not None:
-        reason = _units_refusal(number, abs(trade.units), "CLOSE_TRADE_UNITS_EXCEED_TRADE_SIZE")
+        precision = account.book.terms[trade.instrument].units_precision
+        reason = _units_refusal(number, precision, abs(trade.units), "CLOSE_TRADE_UNITS_EXCEED_TRADE_SIZE")
     if reason is not None or trade is None:
         fields = {"timeInForce": "FOK", "positionFill": "REDUCE_ONLY", "reason": "TRADE_CLOSE", **details}
         if trade is not None:
@@ -99,10 +100,10 @@ def close_trade(
     )
 
 
-def _units_refusal(units: Decimal, limit: Decimal, beyond: str) -> str | None:
+def _units_refusal(units: Decimal, precision: int, limit: Decimal, beyond: str) -> str | None:
     if units <= ZERO:
         return "UNITS_INVALID"
-    if decimals_of(units):
+    if decimals_of(units) > precision:
         return "UNITS_PRECISION_EXCEEDED"
     return beyond if units > limit else None
 
@@ -129,7 +130,7 @@ def close_position(
         return _incomplete(account, commit, draft, instrument)
     for name, units in wanted.items():
         side = position.side(name == "long")
-        reason = _side_refusal(units, side.units)
+        reason = _side_refusal(units, account.book.terms[instrument].units_precision, side.units)
         if reason is not None:
             first = first or reason
             fields = _closeout_fields(instrument, name, units)
@@ -182,12 +183,12 @@ def _wanted_sides(body: dict[str, Any], position: Position) -> dict[str, Decimal
     return wanted
 
 
-def _side_refusal(units: Decimal | None, held: Decimal) -> str | None:
+def _side_refusal(units: Decimal | None, precision: int, held: Decimal) -> str | None:
     if held == ZERO:
         return "CLOSEOUT_POSITION_DOESNT_EXIST"
     if units is None:
         return None
-    return _units_refusal(units, abs(held), "CLOSEOUT_POSITION_UNITS_EXCEED_POSITION_SIZE")
+    return _units_refusal(units, precision, abs(held), "CLOSEOUT_POSITION_UNITS_EXCEED_POSITION_SIZE")
 
 
 def _closeout_details(instrument: str, name: str, units: Decimal | None) -> dict[str, Any]:

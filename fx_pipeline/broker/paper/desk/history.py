@@ -1,6 +1,12 @@
-"""The account's past: transactions, their pages, and what changed since one of them."""
+"""The account's past: transactions, their pages, and what changed since one of them.
+
+No reply holds more than 1,000 transactions, however many there are. OANDA's `sinceid` gives the oldest 1,000 after the
+id (seen by its users), and its pages have at most 1,000; that a range of ids and `changes` stop there too is assumed.
+What is read here of a log only ever grows, so that a thread may read while the account goes on.
+"""
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from fx_pipeline.broker.paper.desk.account import Account
@@ -48,10 +54,10 @@ def transaction_types(names: Iterable[str]) -> frozenset[str] | None:
     return frozenset(found)
 
 
-def _out_of_range(state: State, parameter: str) -> Outcome:
+def _out_of_range(state: State, parameter: str, detail: str = ". It is out of the range of transaction ids") -> Outcome:
     body = {
         "lastTransactionID": str(state.last_id),
-        "errorMessage": f"Invalid value specified for '{parameter}'. It is out of the range of transaction ids",
+        "errorMessage": f"Invalid value specified for '{parameter}'{detail}",
         "errorCode": INVALID_PARAMETER,
     }
     return Outcome(416, body)
@@ -65,17 +71,24 @@ def _known_id(state: State, text: str, parameter: str, least: int) -> int | Outc
 
 
 def since(account: Account, text: str) -> Outcome:
-    """Return the transactions after one, as GET /transactions/sinceid."""
+    """Return the oldest 1,000 transactions after one, as GET /transactions/sinceid.
+
+    Whoever wants all asks again with the id of the last one, until that is the reply's `lastTransactionID`.
+    """
     state = account.state
+    # First: what is said to be the newest must not be newer than what is listed.
+    last = state.last_id
     number = _known_id(state, text, "id", 0)
     if isinstance(number, Outcome):
         return number
-    return _listed(state, state.transactions[number:])
+    last = max(last, number)
+    return _listed(state.transactions[number : min(number + _PAGE_LIMIT, last)], last)
 
 
 def id_range(account: Account, from_text: str, to_text: str, types: Iterable[str] | None) -> Outcome:
-    """Return the transactions of a range of ids, both ends included, as GET /transactions/idrange."""
+    """Return the oldest 1,000 transactions of a range of ids, both ends included, as GET /transactions/idrange."""
     state = account.state
+    newest = state.last_id
     first = _known_id(state, from_text, "from", 1)
     if isinstance(first, Outcome):
         return first
@@ -87,12 +100,15 @@ def id_range(account: Account, from_text: str, to_text: str, types: Iterable[str
     wanted = None if types is None else transaction_types(types)
     if types is not None and wanted is None:
         return invalid("type")
-    found = state.transactions[first - 1 : last]
-    return _listed(state, found if not wanted else [item for item in found if item["type"] in wanted])
+    if not wanted:
+        return _listed(state.transactions[first - 1 : min(last, first - 1 + _PAGE_LIMIT)], max(newest, last))
+    log = state.transactions
+    places = (place for place in range(first - 1, last) if log.kinds[place] in wanted)
+    return _listed([log[place] for place in islice(places, _PAGE_LIMIT)], max(newest, last))
 
 
-def _listed(state: State, transactions: list[Transaction]) -> Outcome:
-    return Outcome(200, {"transactions": transactions, "lastTransactionID": str(state.last_id)})
+def _listed(transactions: list[Transaction], last_id: int) -> Outcome:
+    return Outcome(200, {"transactions": transactions, "lastTransactionID": str(last_id)})
 
 
 def one(account: Account, text: str) -> Outcome:
@@ -117,6 +133,7 @@ def pages(
 ) -> Outcome:
     """Return the addresses of the pages that hold the transactions of a time range, as GET /transactions."""
     state = account.state
+    last_id = state.last_id
     if not 1 <= page_size <= _PAGE_LIMIT:
         return invalid("pageSize")
     names = None if types is None else list(types)
@@ -139,16 +156,24 @@ def pages(
     body: dict[str, Any] = {"from": time_text(start), "to": time_text(end), "pageSize": page_size}
     if names:
         body["type"] = names
-    body |= {"count": len(numbers), "pages": addresses, "lastTransactionID": str(state.last_id)}
+    body |= {"count": len(numbers), "pages": addresses, "lastTransactionID": str(last_id)}
     return Outcome(200, body)
 
 
 def changes(account: Account, text: str) -> Outcome:
-    """Return what changed since a transaction, and the present values, as GET /changes."""
+    """Return what changed since a transaction, and the present values, as GET /changes.
+
+    A client that is more than 1,000 transactions behind is told to read the account anew: the present values would not
+    fit to a part of the changes.
+    """
     state = account.state
     number = _known_id(state, text, "sinceTransactionID", 0)
     if isinstance(number, Outcome):
         return number
+    if state.last_id - number > _PAGE_LIMIT:
+        missed = state.last_id - number
+        advice = f". {missed} transactions followed it, and changes reach over {_PAGE_LIMIT}: get the account anew"
+        return _out_of_range(state, "sinceTransactionID", advice)
     transactions = state.transactions[number:]
     orders: dict[str, dict[int, None]] = {name: {} for name in ("created", "cancelled", "filled")}
     trades: dict[str, dict[int, None]] = {name: {} for name in ("opened", "reduced", "closed")}

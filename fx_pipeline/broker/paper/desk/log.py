@@ -31,8 +31,8 @@ class Log:
         self.kinds.append(sys.intern(transaction["type"]))
 
     def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self.lines)
+        """Return how many there are; a thread that reads beside `append` finds both parts of each."""
+        return len(self.kinds)
 
     @overload
     def __getitem__(self, place: int) -> Transaction: ...

@@ -265,7 +265,7 @@ def check_units(text: str | None, terms: InstrumentTerms) -> str:
     units = Decimal(text)
     if units == ZERO:
         raise Rejected("UNITS_INVALID")
-    if decimals_of(units):
+    if decimals_of(units) > terms.units_precision:
         raise Rejected("UNITS_PRECISION_EXCEEDED")
     if abs(units) < terms.units_minimum:
         raise Rejected("UNITS_MIMIMUM_NOT_MET")

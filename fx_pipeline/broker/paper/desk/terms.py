@@ -13,10 +13,12 @@ DAYS = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUN
 # Trades settle two days later, so what is held over Wednesday 17:00 pays for the weekend.
 _DAYS_CHARGED = (1, 1, 3, 1, 1, 0, 0)
 _MAJORS = frozenset(("EUR_USD", "GBP_USD", "USD_JPY", "USD_CHF", "USD_CAD", "AUD_USD", "NZD_USD"))
-# As OANDA has them outside the majors: 20:1, gold alike, silver 10:1, the lira 4:1, bitcoin 2:1.
+# As OANDA has them: majors 50:1, other pairs and gold 20:1, other metals 10:1, crypto 2:1, the lira 4:1; rand and peso
+# as a practice account had them in September 2026.
 _MAJOR_MARGIN = Decimal("0.02")
 _MARGIN = Decimal("0.05")
-_MARGIN_BY_CURRENCY = {"XAG": Decimal("0.1"), "TRY": Decimal("0.25"), "BTC": Decimal("0.5")}
+_MARGIN_BY_KIND = {"metal": Decimal("0.1"), "crypto": Decimal("0.5")}
+_MARGIN_BY_CURRENCY = {"XAU": _MARGIN, "TRY": Decimal("0.25"), "MXN": Decimal("0.1"), "ZAR": Decimal("0.07")}
 # Policy rates of early 2024 in percent; metals and bitcoin pay none.
 _INTEREST_PERCENT = {
     "USD": "5.4", "EUR": "4.0", "GBP": "5.25", "JPY": "-0.1", "AUD": "4.35", "NZD": "5.5", "CAD": "5.0", "CHF": "1.75",
@@ -26,7 +28,7 @@ _INTEREST_PERCENT = {
 #: What the broker keeps of the interest differential, a year, on either side.
 _FINANCING_MARKUP = Decimal("0.01")
 _NAMES = {"XAU_USD": "Gold", "XAG_USD": "Silver", "BTC_USD": "Bitcoin"}
-_TYPES = {"XAU": "METAL", "XAG": "METAL", "BTC": "CFD"}
+_TYPES = {"currency": "CURRENCY", "metal": "METAL", "crypto": "CFD"}
 _TRAILING_PIPS = (Decimal(5), Decimal(10_000))
 
 
@@ -50,8 +52,10 @@ class InstrumentTerms:
         Annual rates on the position's value; positive pays the account.
     trailing_minimum, trailing_maximum : Decimal
         Bounds of a trailing stop's distance, in price units.
-    units_minimum, units_maximum : Decimal
-        Smallest and largest order, in units of the base currency.
+    units_precision : int
+        Decimals of units, in orders and in closes of a part.
+    units_maximum : Decimal
+        Largest order, in units of the base currency.
     """
 
     name: str
@@ -66,8 +70,13 @@ class InstrumentTerms:
     financing_short: Decimal
     trailing_minimum: Decimal
     trailing_maximum: Decimal
-    units_minimum: Decimal = Decimal(1)
+    units_precision: int = 0
     units_maximum: Decimal = Decimal(100_000_000)
+
+    @property
+    def units_minimum(self) -> Decimal:
+        """Smallest order, and the step of all."""
+        return Decimal(1).scaleb(-self.units_precision)
 
     def price(self, price: Decimal) -> Decimal:
         """Round a price to the precision that is shown."""
@@ -93,8 +102,8 @@ class InstrumentTerms:
             "displayName": _NAMES.get(self.name, self.name.replace("_", "/")),
             "pipLocation": self.pip_location,
             "displayPrecision": self.display_precision,
-            "tradeUnitsPrecision": 0,
-            "minimumTradeSize": plain_text(self.units_minimum),
+            "tradeUnitsPrecision": self.units_precision,
+            "minimumTradeSize": f"{self.units_minimum:f}",
             "maximumTrailingStopDistance": self.price_text(self.trailing_maximum),
             "minimumTrailingStopDistance": self.price_text(self.trailing_minimum),
             "maximumPositionSize": "0",
@@ -126,13 +135,13 @@ def instrument_terms(name: str, config: AccountConfig) -> InstrumentTerms:
     margin = next(
         (_MARGIN_BY_CURRENCY[currency] for currency in (pair.base, pair.quote) if currency in _MARGIN_BY_CURRENCY), None
     )
-    margin = margin or (_MAJOR_MARGIN if name in _MAJORS else _MARGIN)
+    margin = margin or _MARGIN_BY_KIND.get(pair.kind) or (_MAJOR_MARGIN if name in _MAJORS else _MARGIN)
     differential = (_interest(pair.base) - _interest(pair.quote)) / 100
     return InstrumentTerms(
         name=name,
         base=pair.base,
         quote=pair.quote,
-        kind=_TYPES.get(pair.base, "CURRENCY"),
+        kind=_TYPES[pair.kind],
         pip_location=pair.pip_location,
         display_precision=pair.display_precision,
         step=step,
@@ -141,6 +150,7 @@ def instrument_terms(name: str, config: AccountConfig) -> InstrumentTerms:
         financing_short=config.financing_short.get(name, -differential - _FINANCING_MARKUP),
         trailing_minimum=_TRAILING_PIPS[0] * pip,
         trailing_maximum=_TRAILING_PIPS[1] * pip,
+        units_precision=pair.units_precision,
     )
 
 

@@ -15,7 +15,7 @@ from fx_pipeline.broker.paper.desk.bodies import (
 from fx_pipeline.broker.paper.desk.margin import available, position_margin, unit_value
 from fx_pipeline.broker.paper.desk.money import ONE, ZERO, plain_text
 from fx_pipeline.broker.paper.desk.replies import Outcome, invalid, missing
-from fx_pipeline.broker.paper.desk.state import Order, Position, Trade, is_specifier, number_of
+from fx_pipeline.broker.paper.desk.state import Position, is_specifier, number_of
 
 _COUNT, _COUNT_LIMIT = 50, 500
 _ORDER_STATES = ("PENDING", "FILLED", "TRIGGERED", "CANCELLED", "ALL")
@@ -59,7 +59,7 @@ class Views:
         return self._reply({"account": summary_body(self._account)})
 
     def changes(self, since_id: str) -> Outcome:
-        """GET /accounts/{id}/changes."""
+        """GET /accounts/{id}/changes: over 1,000 transactions at most."""
         return history.changes(self._account, since_id)
 
     def instruments(self, names: Iterable[str] | None) -> Outcome:
@@ -158,11 +158,11 @@ class Views:
     # Transactions
 
     def transactions_since(self, since_id: str) -> Outcome:
-        """GET /transactions/sinceid: those after an id."""
+        """GET /transactions/sinceid: the oldest 1,000 after an id."""
         return history.since(self._account, since_id)
 
     def transactions_range(self, from_id: str, to_id: str, types: Iterable[str] | None = None) -> Outcome:
-        """GET /transactions/idrange: both ends included; `types` are the words of the query's `type`."""
+        """GET /transactions/idrange: the oldest 1,000, both ends included; `types` are words of the query `type`."""
         return history.id_range(self._account, from_id, to_id, types)
 
     def transaction(self, transaction_id: str) -> Outcome:
@@ -224,7 +224,7 @@ class Views:
 
     def units_available(self, instrument: str) -> dict[str, dict[str, str]]:
         """Return `unitsAvailable` of GET /pricing: how many units an order could have by its position fill."""
-        account = self._account
+        account, terms = self._account, self._account.book.terms[instrument]
         position = account.state.positions.get(instrument) or Position(instrument)
         mid = account.book.mid(instrument)
         held = {"long": position.long.units, "short": -position.short.units}
@@ -233,8 +233,9 @@ class Views:
         if mid is not None:
             unit_margin = unit_value(account, instrument, ONE) * account.margin_rate(instrument)
             room = available(account) + position_margin(account, position)
-            capacity = max(ZERO, (room / unit_margin).to_integral_value(ROUND_FLOOR), *held.values())
-        limit = account.book.terms[instrument].units_maximum
+            whole = (room / unit_margin / terms.units_minimum).to_integral_value(ROUND_FLOOR)
+            capacity = max(ZERO, whole * terms.units_minimum, *held.values())
+        limit = terms.units_maximum
         for side, other in (("long", "short"), ("short", "long")):
             blocked = held[other] > ZERO and not account.hedging
             open_only = ZERO if blocked else max(ZERO, capacity - held[side])
@@ -267,15 +268,16 @@ def _page(
         numbers = [number_of(text) for text in ids.split(",")]
         if not all(numbers):
             return invalid("ids")
-        candidates: Iterable[Order | Trade] = (
-            items[number] for number in sorted(set(numbers), reverse=True) if number in items
-        )
+        places: Iterable[int] = (number for number in sorted(set(numbers), reverse=True) if number in items)
     else:
-        candidates = reversed(items.values())
+        places = reversed(items)
     found = []
-    for item in candidates:
-        fits = (last is None or item.number <= last) and (instrument is None or item.instrument == instrument)
-        if fits and accept(item):
+    # Of a long account's orders most may be passed over: cheap checks come first.
+    for number in places:
+        if last is not None and number > last:
+            continue
+        item = items[number]
+        if (instrument is None or item.instrument == instrument) and accept(item):
             found.append(item)
             if len(found) == limit:
                 break

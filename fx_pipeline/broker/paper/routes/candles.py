@@ -41,7 +41,7 @@ class _CandleEndpoint:
             await service.admit(scope, headers)
             call = service.call(scope, headers, request_id)
             loop = asyncio.get_running_loop()
-            reply = await loop.run_in_executor(service.candle_pool, self._reply, call, compress)
+            reply = await loop.run_in_executor(service.read_pool, self._reply, call, compress)
         except Exception as error:
             reply = reply_to_failure(error)
         head, drip_s = scope["method"] == "HEAD", service.faults.drip_s

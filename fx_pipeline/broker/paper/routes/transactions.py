@@ -15,9 +15,9 @@ def transaction_routes(service: Service) -> list[Route]:
     """Return the routes of `/transactions` but for the stream."""
     transactions = "/v3/accounts/{account}/transactions"
     return [
-        Route(transactions, Endpoint(service, _pages), methods=["GET"]),
-        Route(f"{transactions}/idrange", Endpoint(service, _range), methods=["GET"]),
-        Route(f"{transactions}/sinceid", Endpoint(service, _since), methods=["GET"]),
+        Route(transactions, Endpoint(service, _pages, aside=True), methods=["GET"]),
+        Route(f"{transactions}/idrange", Endpoint(service, _range, aside=True), methods=["GET"]),
+        Route(f"{transactions}/sinceid", Endpoint(service, _since, aside=True), methods=["GET"]),
         Route(f"{transactions}/{{transaction}}", Endpoint(service, _get), methods=["GET"]),
     ]
 

@@ -129,3 +129,56 @@ def test_a_long_history_stays_small() -> None:
         "FILLED", number, {"id": "mine"},
     )  # fmt: skip
     assert floor.trade(number)["stopLossOrder"]["state"] == "CANCELLED"
+
+
+def long_history() -> Floor:
+    floor = Floor()
+    for side in (1, -1) * 520:
+        floor.market(str(100 * side))
+    return floor
+
+
+def test_a_reply_has_a_thousand_transactions_at_most_and_pages_lose_nothing() -> None:
+    """The oldest first, as OANDA's `sinceid` does it; `lastTransactionID` tells that there are more."""
+    desk = long_history().desk
+    everything, newest = desk.transactions, desk.last_transaction_id
+    assert len(everything) == 2_083
+    first = desk.transactions_since("0").body
+    assert [item["id"] for item in first["transactions"]] == [str(number) for number in range(1, 1_001)]
+    assert first["lastTransactionID"] == newest
+    found, last = [], "0"
+    while last != newest:
+        found += desk.transactions_since(last).body["transactions"]
+        last = found[-1]["id"]
+    assert found == everything
+    assert desk.transactions_since("1083").body["transactions"] == everything[1_083:]
+    assert desk.transactions_since("1082").body["transactions"] == everything[1_082:2_082]
+    assert desk.transactions_range("5", newest).body["transactions"] == everything[4:1_004]
+    fills = [item for item in everything if item["type"] == "ORDER_FILL"]
+    assert desk.transactions_range("1", newest, ["ORDER_FILL"]).body["transactions"] == fills[:1_000]
+    assert desk.transactions_range(fills[999]["id"], newest, ["ORDER_FILL"]).body["transactions"] == fills[999:]
+
+
+def test_the_pages_of_a_long_history_hold_all_of_it() -> None:
+    floor = long_history()
+    desk = floor.desk
+    for size, types in ((1_000, None), (100, ["ORDER_FILL"]), (1_000, ["ORDER_FILL", "FUNDING"])):
+        body = desk.transaction_pages(START_NS, floor.now_ns, size, types, URL, floor.now_ns).body
+        found = []
+        for page in body["pages"]:
+            query = dict(part.split("=") for part in page.split("?")[1].split("&"))
+            reply = desk.transactions_range(query["from"], query["to"], types).body
+            assert len(reply["transactions"]) <= size
+            found += reply["transactions"]
+        wanted = {"ORDER_FILL", "TRANSFER_FUNDS"} if types and "FUNDING" in types else set(types or ())
+        assert found == [item for item in desk.transactions if not wanted or item["type"] in wanted]
+        assert body["count"] == len(found)
+
+
+def test_changes_reach_over_a_thousand_transactions() -> None:
+    desk = long_history().desk
+    body = desk.changes("1083").body
+    assert len(body["changes"]["transactions"]) == 1_000 and body["lastTransactionID"] == "2083"
+    refused = desk.changes("1082")
+    assert refused.status == 416 and refused.body["lastTransactionID"] == "2083"
+    assert "1001 transactions followed it" in refused.body["errorMessage"]

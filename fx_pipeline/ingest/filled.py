@@ -1,0 +1,207 @@
+"""Bars that an exporter made up for minutes without a tick: flat at the close before, or the bar before said again.
+
+No bar is ever invented: such rows are left out and counted. What tells them from quiet minutes is the rest of the
+file. In real M1 candles a third to a half of all flat bars stand at the close of the bar before, never five in a row
+and a half percent of all bars at most; an exporter that fills makes nothing but such bars. Real neighbours with the
+same four prices and the same volume are a thousandth of all bars. In files with volumes, a flat bar at the close before
+without one was filled in.
+"""
+
+from typing import NamedTuple, Self
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from fx_pipeline.ingest.buckets import Rows
+
+Bool = npt.NDArray[np.bool_]
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+
+#: Flat bars in a row at the close before that no market makes, in a file without volumes.
+_FROZEN_BARS = 60
+_FEWEST = 20
+_FEWEST_BARS = 200
+
+
+class Quiet(NamedTuple):
+    """Counts of bars in which little or nothing happened.
+
+    Attributes
+    ----------
+    bars : int
+    flat : int
+        Bars of one price.
+    still : int
+        Flat bars at the close of the bar before.
+    silent : int
+        Still bars without a volume.
+    volumes : int
+        Bars with a volume.
+    opened : int
+        Other than flat bars that open at the close before.
+    repeated : int
+        Bars that say the bar before again, its volume too, where they have a volume or are not flat.
+    longest : int
+        The longest row of still and repeated bars in one block.
+    """
+
+    bars: int = 0
+    flat: int = 0
+    still: int = 0
+    silent: int = 0
+    volumes: int = 0
+    opened: int = 0
+    repeated: int = 0
+    longest: int = 0
+
+    def plus(self, other: Self) -> Self:
+        """Return the counts of both together."""
+        longest = max(self.longest, other.longest)
+        return type(self)(*(one + another for one, another in zip(self, other, strict=True)))._replace(longest=longest)
+
+    @property
+    def have_volumes(self) -> bool:
+        """Whether the file's bars have volumes, those apart that may be filled in."""
+        return 2 * self.volumes >= max(self.bars - self.silent, 1)
+
+    @property
+    def only_still(self) -> bool:
+        """Whether flat bars stand at the close before as no market's do."""
+        moving = max(self.bars - self.flat, 1)
+        usual = 2 * self.opened < moving
+        return usual and self.still >= max(_FEWEST, 0.02 * self.bars) and self.still >= 0.9 * self.flat
+
+    @property
+    def repeats(self) -> bool:
+        """Whether so many bars say the one before again that they are no coincidence."""
+        return self.bars >= _FEWEST_BARS and self.repeated >= max(_FEWEST, 0.01 * self.bars)
+
+
+class Filling:
+    """Marks the rows that an exporter filled in, month by month in order.
+
+    Parameters
+    ----------
+    quiet : Quiet
+        Of the whole file.
+    """
+
+    def __init__(self, quiet: Quiet) -> None:
+        self._quiet = quiet
+        self._last: dict[int, Float64] = {}
+
+    @property
+    def needed(self) -> bool:
+        """Whether any row can be one that was filled in."""
+        quiet = self._quiet
+        # A row of them may lie in two blocks.
+        frozen = 2 * quiet.longest >= _FROZEN_BARS
+        return bool(frozen or quiet.repeats or (quiet.silent if quiet.have_volumes else quiet.only_still))
+
+    def marks(self, rows: Rows) -> Bool:
+        """Return which of a month's rows, sorted by time, were filled in."""
+        quiet = self._quiet
+        still, same = np.ones(len(rows), bool), np.ones(len(rows), bool)
+        volume = np.ascontiguousarray(rows.volume)
+        for side in range(len(rows.prices) // 4):
+            state = self._last.setdefault(side, np.full(5, np.nan))
+            still_here, same_here = np.empty(len(rows), bool), np.empty(len(rows), bool)
+            _mark(*_fields(rows, side), volume, state, still_here, same_here)
+            still &= still_here
+            same &= same_here
+        if quiet.have_volumes:
+            filled = still & (rows.volume == 0)
+        elif quiet.only_still:
+            filled = still
+        else:
+            filled = _long_runs(still, _FROZEN_BARS)
+        return filled | (same if quiet.repeats else _long_runs(same, _FROZEN_BARS))
+
+
+def count_quiet(rows: Rows, backwards: bool) -> tuple[Quiet, Bool]:
+    """Count a block's rows, in the file's order, and tell which of them an exporter may have filled in.
+
+    Parameters
+    ----------
+    backwards : bool
+        Whether the file begins with its newest row.
+    """
+    doubtful = np.zeros(len(rows), bool)
+    fields = [*_fields(rows, 0), np.ascontiguousarray(rows.volume)]
+    if backwards:
+        fields = [np.ascontiguousarray(field[::-1]) for field in fields]
+    counts = Quiet(len(rows), *_count(*fields, doubtful))
+    return counts, doubtful[::-1] if backwards else doubtful
+
+
+def _fields(rows: Rows, side: int) -> list[Float64]:
+    return [np.ascontiguousarray(rows.prices[4 * side + field]) for field in range(4)]
+
+
+def _long_runs(marks: Bool, least: int) -> Bool:
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], marks, [False]]).astype(np.int8)))
+    kept = np.zeros(len(marks), bool)
+    for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        kept[start:end] = end - start >= least
+    return kept
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(
+    opens: Float64, highs: Float64, lows: Float64, closes: Float64, volume: Int64, doubtful: Bool
+) -> tuple[int, int, int, int, int, int, int]:
+    flat = still = silent = volumes = opened = repeated = longest = run = 0
+    for place in range(len(opens)):
+        volumes += volume[place] > 0
+        one_price = highs[place] == lows[place]
+        flat += one_price
+        if place == 0 or opens[place] != closes[place - 1]:
+            at_close = False
+        else:
+            at_close = True
+            opened += not one_price
+            still += one_price
+            silent += one_price and volume[place] == 0
+        again = (
+            (volume[place] > 0 or not one_price)
+            and place > 0
+            and opens[place] == opens[place - 1]
+            and highs[place] == highs[place - 1]
+            and lows[place] == lows[place - 1]
+            and closes[place] == closes[place - 1]
+            and volume[place] == volume[place - 1]
+        )
+        repeated += again
+        doubtful[place] = again or (one_price and at_close)
+        run = run + 1 if doubtful[place] else 0
+        longest = max(longest, run)
+    return flat, still, silent, volumes, opened, repeated, longest
+
+
+@numba.njit(cache=True, nogil=True)
+def _mark(
+    opens: Float64,
+    highs: Float64,
+    lows: Float64,
+    closes: Float64,
+    volume: Int64,
+    state: Float64,
+    still: Bool,
+    same: Bool,
+) -> None:
+    # `state` is the bar before: open, high, low, close, volume.
+    for place in range(len(opens)):
+        flat = highs[place] == lows[place]
+        still[place] = flat and opens[place] == state[3]
+        same[place] = (
+            (volume[place] > 0 or not flat)
+            and opens[place] == state[0]
+            and highs[place] == state[1]
+            and lows[place] == state[2]
+            and closes[place] == state[3]
+            and volume[place] == state[4]
+        )
+        state[0], state[1], state[2], state[3] = opens[place], highs[place], lows[place], closes[place]
+        state[4] = volume[place]
