@@ -91,7 +91,7 @@ def parse_breaks(text: str) -> DailyBreaks:
         return DailyBreaks(currencies=(0, 0))
     currencies: Break | None = None
     by_instrument: dict[str, Break] = {}
-    for item in (part.strip() for part in text.split(",")):
+    for item in filter(None, (part.strip() for part in text.split(","))):
         name, equals, given = item.rpartition("=")
         if not equals:
             if currencies is not None:

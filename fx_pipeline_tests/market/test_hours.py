@@ -94,7 +94,7 @@ def test_every_known_instrument_has_hours() -> None:
 
 
 def test_a_break_of_currency_pairs_leaves_the_others_alone() -> None:
-    breaks = parse_breaks("16:59-17:05")
+    breaks = parse_breaks("16:59-17:05,")
     assert breaks == DailyBreaks(currencies=(16 * 60 + 59, 17 * 60 + 5))
     assert instrument_calendar("GBP_JPY", breaks).break_end_minute == 17 * 60 + 5
     assert instrument_calendar("NZD_USD", breaks).second_break is not None

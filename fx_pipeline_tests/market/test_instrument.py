@@ -13,6 +13,8 @@ from fx_pipeline.market.instrument import instrument, known_instruments
         ("USD_HUF", 0.01, 3),
         ("XAU_USD", 0.01, 3),
         ("HKD_JPY", 0.0001, 5),
+        ("ZAR_JPY", 0.01, 3),
+        ("TRY_JPY", 0.01, 3),
         ("BTC_USD", 1.0, 1),
     ],
 )
@@ -21,6 +23,14 @@ def test_pip_and_precision(name: str, pip: float, precision: int) -> None:
     assert found.pip == pip
     assert found.display_precision == precision
     assert f"{found.base}_{found.quote}" == name
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "decimals"),
+    [("GBP_JPY", "currency", 0), ("XAU_USD", "metal", 0), ("XAG_USD", "metal", 0), ("BTC_USD", "crypto", 2)],
+)
+def test_what_is_traded_and_in_which_units(name: str, kind: str, decimals: int) -> None:
+    assert (instrument(name).kind, instrument(name).units_precision) == (kind, decimals)
 
 
 def test_prices_are_written_with_the_display_precision() -> None:

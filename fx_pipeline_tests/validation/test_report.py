@@ -9,7 +9,7 @@ import pytest
 
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.costs import CostConfig
-from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.errors import ConfigurationError, DataError
 from fx_pipeline.validation.baselines import Flat, RandomTrader, Turnover, buy_and_hold
 from fx_pipeline.validation.conditions import CONDITIONS
 from fx_pipeline.validation.context import ReportContext, TrialHistory, WindowTrial
@@ -293,7 +293,25 @@ def test_a_synthetic_market_and_modelled_quotes_are_said_aloud(market):
     words = Page(render_page(report)).words
     assert "SYNTHETIC MARKET." in words and "modelled" in words
     assert report["lineage"]["synthetic"] is True
+    basis = report["figures"]["cost_basis"]
+    assert (basis["quotes"], basis["quoted_pips"], basis["charged_pips"]) == ("modelled", None, 4.0)
+    assert basis["certainty"] == "quoted" and basis["source"] in words
+    assert "A position pays 4 pips on entry" in words and "Bid and ask of 100% of the bars are modelled" in words
     assert "quoted bid and ask" not in {line["name"] for line in report["figures"]["cost_sweep"]["lines"]}
+
+
+def test_a_fixed_cost_below_the_spread_is_a_warning(market):
+    context = ReportContext("GBP_JPY", "w", quotes_modelled=1.0)
+    report = validate(market, Flat(), context=context, costs=CostConfig(fixed_pips=0.5))
+    (warning,) = [text for text in report["figures"]["warnings"] if "Entering costs" in text]
+    assert "Entering costs 0.5 pips, less than the modelled spread of GBP_JPY" in warning
+    assert warning in Page(render_page(report)).words
+
+
+def test_costs_that_rest_on_nothing_are_not_validated(market):
+    koruna = replace(market, instrument="EUR_CZK", pip=0.0001)
+    with pytest.raises(ConfigurationError, match="what trading EUR_CZK costs is not known"):
+        validate(koruna, Flat(), context=ReportContext("EUR_CZK", "w"), costs=CostConfig(kind="profile"))
 
 
 def test_what_people_write_cannot_break_the_page(market):
