@@ -103,7 +103,10 @@ class Partitions:
             self._fail()
         name = self._context.asset_key.to_user_string()
         if not self.asked:
-            raise dg.Failure(f"{name} is made partition by partition, and this run names none.", allow_retries=False)
+            raise dg.Failure(
+                f"{name} is made partition by partition, and this run names none, or a range that holds none.",
+                allow_retries=False,
+            )
         missing = [asked for asked in self.asked if asked not in self._made]
         if missing:
             raise dg.Failure(

@@ -59,7 +59,10 @@ def asked_key(context: dg.AssetExecutionContext, partitions: dg.PartitionsDefini
     """
     keys, name = asked_keys(context, partitions), context.asset_key.to_user_string()
     if not keys:
-        raise dg.Failure(f"{name} is made partition by partition, and this run names none.", allow_retries=False)
+        raise dg.Failure(
+            f"{name} is made partition by partition, and this run names none, or a range that holds none.",
+            allow_retries=False,
+        )
     if len(keys) > 1:
         raise dg.Failure(
             f"this run asks for {len(keys)} partitions of {name} at once ({keys[0]} to {keys[-1]}), and a run makes "

@@ -127,6 +127,8 @@ def test_backfill_of_a_job_makes_every_cell_once(empty: "Chain", launched: Any) 
         ({"dagster/partition": CELLS[4]}, [CELLS[4]]),
         (tagged(CELLS[5]), [CELLS[5]]),
         ({}, []),
+        # The wrong way round it holds nothing, and the run fails.
+        ({START: CELLS[2], END: CELLS[0]}, []),
     ],
 )
 def test_every_form_of_launch(empty: "Chain", tags: Mapping[str, str], cells: Sequence[str]) -> None:
@@ -139,6 +141,14 @@ def test_range_of_an_asset_makes_every_cell_once(empty: "Chain") -> None:
     cells = [*CELLS[:2], *CELLS[3:5]]
     assert on_disk(empty) == set(cells)
     assert made(empty, "raw_candles") == made(empty, "m1_candles") == Counter(cells)
+
+
+def test_backfill_of_a_job_with_holes_asks_for_the_cells_and_no_others(empty: "Chain", launched: Any) -> None:
+    cells = [f"EUR_USD|{month}" for month in ("2024-01", "2024-03", "2024-04")] + ["GBP_USD|2024-02"]
+    contexts: list[Any] = [
+        SimpleNamespace(run=SimpleNamespace(tags=tags), instance=empty.instance) for tags in launched("ingest", cells)
+    ]
+    assert sorted(key for context in contexts for key in asked_keys(context, instrument_month)) == cells
 
 
 def test_windows_of_a_backfilled_job_are_runs_of_their_own(launched: Any) -> None:
@@ -165,9 +175,10 @@ def test_run_that_makes_fewer_than_it_was_asked_for_fails(empty: "Chain", monkey
     assert made(empty, "raw_candles") == Counter(CELLS[:2])
 
 
-def test_run_without_a_partition_fails(empty: "Chain") -> None:
-    result = run(empty, {})
-    assert not result.success and "this run names none" in failure(result)
+@pytest.mark.parametrize("tags", [{}, {START: CELLS[2], END: CELLS[0]}])
+def test_run_without_a_partition_fails(empty: "Chain", tags: Mapping[str, str]) -> None:
+    result = run(empty, tags)
+    assert not result.success and "this run names none, or a range" in failure(result)
 
 
 @pytest.mark.parametrize(
