@@ -1,6 +1,7 @@
 """The live-trading job. In this version a dry run: one decision, no order."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -38,10 +39,7 @@ def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: W
 
     Where the champion was demoted nothing is decided: the record says HOLD, so that no decision of it is left standing.
     """
-    from pathlib import Path
-
     from fx_pipeline.agents.registry import agent
-    from fx_pipeline.data_folder import identify
     from fx_pipeline.defs.promotion import read_champion, read_demotion
     from fx_pipeline.features.kernel import WARMUP_BARS
     from fx_pipeline.features.table import load_newest
@@ -70,7 +68,7 @@ def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: W
                     f"{config.instrument} has no champion: promote a validated model first.", allow_retries=False
                 )
             decision["run_id"] = context.run.run_id
-            if (copied := identify(settings.data_dir).said) != "":
+            if copied := _copied(settings.data_dir):
                 context.log.warning(copied)
                 decision["data_folder"] = copied
             atomic_write_json(settings.layout.live_decision(config.instrument), decision)
@@ -87,6 +85,17 @@ def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: W
         )
     )
     return decision
+
+
+def _copied(data_dir: Path) -> str:
+    from fx_pipeline.data_folder import identify
+    from fx_pipeline.market.errors import DataError
+
+    try:
+        return identify(data_dir).said
+    except DataError as error:
+        # Not to know where the folder came from is no reason to leave a position alone.
+        return str(error)
 
 
 def idle(instrument: str, demotion: Mapping[str, Any]) -> dict[str, Any]:

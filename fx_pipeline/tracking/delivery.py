@@ -1,5 +1,7 @@
 """What a run logs, as calls of MLflow; all of them may be repeated, and change nothing then."""
 
+import hashlib
+import json
 import logging
 import tempfile
 from collections.abc import Callable, Collection, Sequence
@@ -7,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fx_pipeline.tracking.spool import Call, RunRecord
+from fx_pipeline.tracking.store_file import first_line, is_locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -17,6 +20,8 @@ SPOOL_TAG = "fx/spool"
 #: A run that was closed because its process was gone: the same training goes on with it.
 CUT_OFF_TAG = "fx/cut_off"
 LONG_PARAMS = "long_params.txt"
+#: Folder of a run's artifacts, for calls that MLflow refused.
+REFUSED = "refused"
 _UNFINISHED = ("attributes.status = 'RUNNING'", f"attributes.status = 'KILLED' and tags.`{CUT_OFF_TAG}` = 'true'")
 
 logger = logging.getLogger(__name__)
@@ -49,7 +54,10 @@ def find(client: "MlflowClient", spool_id: str, experiment_ids: Sequence[str]) -
 
 
 def deliver(client: "MlflowClient", record: RunRecord, calls: Sequence[Call], folder: Path) -> None:
-    """Make calls of a run that was started.
+    """Make calls of a run that was started; it is restored if it was deleted.
+
+    A call that MLflow refuses for what it holds (a parameter that has another value, a name that it does not allow)
+    would be refused for ever, and hold up all behind it: it is kept in the run's artifacts, below `refused`.
 
     Parameters
     ----------
@@ -60,7 +68,40 @@ def deliver(client: "MlflowClient", record: RunRecord, calls: Sequence[Call], fo
         What relative paths of artifacts begin from.
     """
     for call in calls:
-        _KINDS[call["kind"]](client, record.run_id, call, folder)
+        act = _KINDS[call["kind"]]
+        try:
+            act(client, record.run_id, call, folder)
+        except Exception as error:
+            # Asking a locked store would wait as long again.
+            if is_locked(error):
+                raise
+            if revive(client, record):
+                act(client, record.run_id, call, folder)
+            elif _is_refused(error):
+                _keep_refused(client, record, call, error)
+            else:
+                raise
+
+
+def _is_refused(error: Exception) -> bool:
+    return getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE" or isinstance(error, FileNotFoundError)
+
+
+def _keep_refused(client: "MlflowClient", record: RunRecord, call: Call, error: Exception) -> None:
+    text = json.dumps({"call": call, "error": first_line(error)}, indent=1, sort_keys=True, default=str)
+    with tempfile.TemporaryDirectory() as made:
+        # The same call again is the same file.
+        path = Path(made) / f"{call['kind']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+        path.write_text(text + "\n")
+        client.log_artifact(record.run_id, str(path), REFUSED)
+    logger.warning(
+        "MLflow refuses %s of run %r (%s): they are kept in its artifacts, %s/%s",
+        call["kind"],
+        record.name,
+        first_line(error),
+        REFUSED,
+        path.name,
+    )
 
 
 def revive(client: "MlflowClient", record: RunRecord) -> bool:

@@ -21,7 +21,6 @@ from fx_pipeline.tracking.delivery import (
     deliver,
     find,
     restored,
-    revive,
     start,
 )
 from fx_pipeline.tracking.relocate import relocate
@@ -204,13 +203,7 @@ class Tracking:
             experiment_id = self._experiment(spool.record.experiment)
             spool.started(start(client, spool.record, experiment_id), experiment_id)
         waiting = [*spool.calls(), *calls] if not spool.is_empty else calls
-        try:
-            deliver(client, spool.record, waiting, spool.folder)
-        except Exception as error:
-            # Asking a locked store would wait as long again.
-            if is_locked(error) or not revive(client, spool.record):
-                raise
-            deliver(client, spool.record, waiting, spool.folder)
+        deliver(client, spool.record, waiting, spool.folder)
         if not spool.is_empty:
             spool.clear()
 

@@ -204,7 +204,7 @@ def _folders(parent: Path) -> list[Path]:
 
 def _is_held(folder: Path) -> bool:
     try:
-        with (folder / _LOCK).open("a") as lock:
+        with (folder / _LOCK).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -241,3 +241,18 @@ def test_a_copied_store_has_its_own_artifacts_and_models(tracking: Tracking, tmp
     assert not (original / "mlartifacts" / "training" / later.run_id).exists()
     assert relocate(copied / "mlflow.db", copied / "mlartifacts") == []
     assert first.client.get_run(run.run_id).info.artifact_uri.startswith(original.as_uri())
+
+
+def test_a_call_that_mlflow_refuses_holds_up_no_other_and_is_kept(tracking: Tracking, tmp_path: Path) -> None:
+    with tracking.run("train", "training", {"rate": 1}) as run:
+        run.log_params({"rate": 2})
+        with locked(tracking):
+            run.log_metrics({"50% = {half}": 1.0, "fine": 2.0})
+            run.log_artifact(tmp_path / "never there")
+            run.set_tags({"after": "yes"})
+    found = tracking.client.get_run(run.run_id)
+    assert (found.info.status, found.data.params, found.data.tags["after"]) == ("FINISHED", {"rate": "1"}, "yes")
+    kept = sorted((tmp_path / "artifacts" / "training" / run.run_id / "artifacts" / "refused").iterdir())
+    assert [path.name.partition("-")[0] for path in kept] == ["artifact", "metrics", "params"]
+    assert json.loads(kept[1].read_text())["call"]["points"][0][2] == {"50% = {half}": 1.0, "fine": 2.0}
+    assert list(tracking.spools.iterdir()) == []
