@@ -18,11 +18,12 @@ def blocks(kind: str) -> list[str]:
 
 def test_the_session_prints_what_the_page_says(tmp_path: Path) -> None:
     (command,), (code,), (printed,) = blocks("bash"), blocks("python"), blocks("text")
-    program, *arguments = command.split()
+    token, program, *arguments = command.split()
     # Ports of the page may be taken; the lines that the broker prints say which it got.
     for option in ("--port", "--control-port"):
         arguments[arguments.index(option) + 1] = "0"
     environment = {**os.environ, "FX_DATA_DIR": str(tmp_path / "data"), "NO_PROXY": "127.0.0.1"}
+    environment |= dict([token.split("=")])
     broker = subprocess.Popen(
         [str(Path(sys.executable).with_name(program)), *arguments],
         env=environment, stderr=subprocess.PIPE, text=True,
