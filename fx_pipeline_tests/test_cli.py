@@ -109,7 +109,7 @@ def truncated(folder: Path) -> Path:
         (lambda folder: write(folder / "EUR_USD.csv", "a,b,c\n1,2,3\n"), "EUR_USD.csv"),
         (lambda folder: write(folder / "EUR_USD.csv", ""), "EUR_USD.csv"),
         (lambda folder: write(folder / "EUR_USD.txt", "words, and no candles\nat all\n"), "give --format"),
-        (lambda folder: write(folder / "candles.csv", HEADER), "names no known instrument: give --instrument"),
+        (lambda folder: write(folder / "candles.csv", HEADER + "2024-01-02,1,1,1,1,1\n"), "names no known instrument"),
     ],
 )
 def test_bad_file(
@@ -253,7 +253,7 @@ def test_broker_needs_a_free_port(run: Callable[..., Result]) -> None:
 
 
 def test_import_says_what_it_did_and_what_it_set_aside(run: Callable[..., Result], project: Path) -> None:
-    rows = [f"2024-01-02T{k // 60:02}:{k % 60:02}:00Z,1.1,1.2,1.0,1.1,5" for k in range(120)]
+    rows = [f"2024-01-02T{k // 60:02}:{k % 60:02}:00Z,1.1,1.2,1.0,1.1,{5 + k % 2}" for k in range(120)]
     rows[7] = "2024-01-02T00:07:00Z,1.1,0.9,1.0,1.1,5"
     path = write(project / "EUR_USD.csv", HEADER + "\n".join(rows) + "\n")
     done = run("import", path)
@@ -266,7 +266,7 @@ def test_import_says_what_it_did_and_what_it_set_aside(run: Callable[..., Result
 
 
 def test_import_says_which_stored_candles_it_changed(run: Callable[..., Result], project: Path) -> None:
-    rows = [f"2024-01-02T{k // 60:02}:{k % 60:02}:00Z,1.1,1.2,1.0,1.1,5" for k in range(120)]
+    rows = [f"2024-01-02T{k // 60:02}:{k % 60:02}:00Z,1.1,1.2,1.0,1.1,{5 + k % 2}" for k in range(120)]
     path = write(project / "EUR_USD.csv", HEADER + "\n".join(rows) + "\n")
     assert run("import", path).exit_code == 0
     for k in range(60, 70):
@@ -314,7 +314,7 @@ def test_an_exception_chain_that_is_a_circle_ends() -> None:
 
 
 def test_bars_of_the_future_do_not_enter_the_store(run: Callable[..., Result], project: Path) -> None:
-    rows = [f"2024-01-02T{k // 60:02}:{k % 60:02}:00Z,1.1,1.2,1.0,1.1,5" for k in range(120)]
+    rows = [f"2024-01-02T{k // 60:02}:{k % 60:02}:00Z,1.1,1.2,1.0,1.1,{5 + k % 2}" for k in range(120)]
     path = write(project / "EUR_USD.csv", HEADER + "\n".join([*rows, "2050-01-03T10:00:00Z,1.1,1.2,1.0,1.1,5"]) + "\n")
     done = run("import", path)
     assert done.exit_code == 0 and "2024-01 to 2024-01" in done.stdout and "in the future" in done.stdout

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NamedTuple, Self
@@ -27,8 +27,8 @@ class Rows:
     ----------
     time : (N,) int64
         UTC nanoseconds.
-    row : (N,) int64
-        Number of each row in the file.
+    row : (N,) integer
+        Number of each row in the file: four bytes each in buckets.
     volume : (N,) int64
     modelled : (N,) bool
         Whether bid and ask come from the cost model.
@@ -37,7 +37,7 @@ class Rows:
     """
 
     time: Int64
-    row: Int64
+    row: npt.NDArray[np.signedinteger[Any]]
     volume: Int64
     modelled: npt.NDArray[np.bool_]
     prices: Float64
@@ -105,7 +105,7 @@ class Buckets:
 
     def add(self, rows: Rows) -> None:
         """Add rows in any order."""
-        for month, part in _by_month(rows):
+        for month, part in _by_month(replace(rows, row=rows.row.astype(np.int32))):
             self._parts.setdefault(month, []).append(part)
             self._held += _bytes(part)
         if self._held > self._limit:
@@ -148,7 +148,8 @@ class Buckets:
     @staticmethod
     def _write(file: IO[bytes], rows: Rows) -> _Spilled:
         offset = file.seek(0, os.SEEK_END)
-        for array in rows.arrays:
+        # The widest first: what is read back is aligned.
+        for array in (rows.time, rows.volume, rows.prices, rows.row.astype(np.int32, copy=False), rows.modelled):
             file.write(np.ascontiguousarray(array).data)
         return _Spilled(offset, len(rows), len(rows.prices))
 
@@ -158,13 +159,13 @@ class Buckets:
     def _read(self, part: Rows | _Spilled) -> Rows:
         if isinstance(part, Rows):
             return part
-        size = part.rows * (3 * 8 + 1 + 8 * part.sides)
-        data = self._bytes_at(part.offset, size)
-        words = np.frombuffer(data, np.int64, 3 * part.rows).reshape(3, -1)
-        modelled = np.frombuffer(data, np.bool_, part.rows, offset=24 * part.rows)
-        # A copy: floats behind single bytes are not aligned.
-        prices = np.frombuffer(data[25 * part.rows :], np.float64).reshape(part.sides, -1)
-        return Rows(words[0], words[1], words[2], modelled, prices)
+        count, wide = part.rows, (2 + part.sides) * part.rows
+        data = self._bytes_at(part.offset, 8 * wide + 5 * count)
+        words = np.frombuffer(data, np.int64, 2 * count).reshape(2, -1)
+        prices = np.frombuffer(data, np.float64, part.sides * count, offset=16 * count).reshape(part.sides, -1)
+        row = np.frombuffer(data, np.int32, count, offset=8 * wide)
+        modelled = np.frombuffer(data, np.bool_, count, offset=8 * wide + 4 * count)
+        return Rows(words[0], row, words[1], modelled, prices)
 
     def _bytes_at(self, offset: int, size: int) -> bytes:
         assert self._file is not None

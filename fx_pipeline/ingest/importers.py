@@ -24,7 +24,7 @@ from fx_pipeline.ingest.companions import reports_among
 from fx_pipeline.ingest.container import EmptyFileError
 from fx_pipeline.ingest.hours import STAMPS, Stamped
 from fx_pipeline.ingest.identity import common_instrument as common_instrument
-from fx_pipeline.ingest.identity import common_side, instrument_source, named_side
+from fx_pipeline.ingest.identity import common_side, instrument_source
 from fx_pipeline.ingest.identity import guess_instrument as guess_instrument
 from fx_pipeline.ingest.layout import DEFAULT_DATA_DIR, paper_store, quarantine_path
 from fx_pipeline.ingest.naming import file_names
@@ -35,7 +35,7 @@ from fx_pipeline.ingest.sniff import FORMATS, Format
 from fx_pipeline.ingest.sniff import guess_format as guess_format
 from fx_pipeline.ingest.weekends import check_has_weekends
 from fx_pipeline.market.candles import CANDLE_SCHEMA, SIDES
-from fx_pipeline.market.errors import ConfigurationError, DataError
+from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.market.files import write_table
 from fx_pipeline.market.instrument import instrument as find_instrument
 
@@ -410,16 +410,7 @@ def _checked(
         )
     _check_stamps(path, said.stamped, found)
     held = found.sides.held
-    if len(held) > 1:
-        side_said, side_why = "bid and ask", "each in columns of its own"
-    else:
-        (side_said,) = held
-        if side_said != side and side_why.startswith("as"):
-            side_why = "as its columns say"
-            if said.side is not None or named_side(path) is not None:
-                raise DataError(
-                    f"{path} has {side_said} prices by its columns, and not {side}: rename it, or leave --side out."
-                )
+    side_said, side_why = (held[0], side_why) if len(held) == 1 else ("bid and ask", "each in columns of its own")
     own_why = source.clock_why or reader.clock_why
     why = "which its times carry" if source.zoned else own_why
     if given_clock:
