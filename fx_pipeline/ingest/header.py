@@ -10,9 +10,10 @@ from typing import NamedTuple
 from fx_pipeline.ingest.container import EmptyFileError
 from fx_pipeline.ingest.text import Block
 
+_END = re.compile(rb"\r\n|\n|\r")
 #: Between the names of a time and four prices.
 _FEWEST_MARKS = 4
-_SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_SEPARATOR = re.compile(r'"?sep=([,;\t|])"?', re.IGNORECASE)
 
 
 class First(NamedTuple):
@@ -86,7 +87,5 @@ def skip_line(path: Path, blocks: Iterator[Block]) -> Iterator[Block]:
 
 def _split(data: bytes) -> tuple[bytes, bytes]:
     # The line and what follows its end, which is that of Unix, Windows or an old Mac.
-    line, end, rest = data.partition(b"\n")
-    if not end:
-        line, _, rest = data.partition(b"\r")
-    return line, rest
+    end = _END.search(data)
+    return (data[: end.start()], data[end.end() :]) if end else (data, b"")

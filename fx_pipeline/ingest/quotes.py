@@ -33,9 +33,13 @@ def unquoted(data: bytes, delimiter: str) -> tuple[bytes, str]:
 
 def split_cells(line: str, delimiter: str) -> list[str]:
     """Return the cells of a line, of which each, or the whole line, may be quoted."""
-    cells = next(csv.reader([line], delimiter=delimiter), [""])
-    if len(cells) == 1 and line.lstrip().startswith('"') and delimiter in cells[0]:
-        return next(csv.reader([cells[0]], delimiter=delimiter), [""])
+    try:
+        cells = next(csv.reader([line], delimiter=delimiter), [""])
+        if len(cells) == 1 and line.lstrip().startswith('"') and delimiter in cells[0]:
+            return next(csv.reader([cells[0]], delimiter=delimiter), [""])
+    except csv.Error:
+        # A cell of more than 100,000 characters is none of candles: split as it stands, it is said to be wrong.
+        return line.split(delimiter)
     return cells
 
 

@@ -477,3 +477,24 @@ def test_two_time_columns_of_parquet(tmp_path: Path, bars: pd.DataFrame) -> None
         check(path, bars, "mid")
     pd.DataFrame(prices).set_index(times).to_parquet(path)
     check(path, bars, "mid")
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_every_kind_of_line_end(tmp_path: Path, bars: pd.DataFrame, end: str) -> None:
+    row = lambda at, p, v: joined(f'"{at:%Y-%m-%d %H:%M}"', *p)  # noqa: E731
+    check(write(tmp_path / "EURUSD.csv", [",".join(["time", *FIELDS]), *lines(bars, row)], end), bars, "mid")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "time,op\ren,high,low,close\n1,1,1,1,1\n",
+        f"time,open,high,low,close\n{'9' * 200_000},1,1,1,1\n",
+        'sep="\ntime,o\n',
+    ],
+)
+def test_odd_characters_are_an_error_that_names_the_file(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "EURUSD.csv"
+    path.write_bytes(content.encode())
+    with pytest.raises(DataError, match=r"EURUSD\.csv"):
+        read_candles(path, guess_format(path), "EUR_USD")
