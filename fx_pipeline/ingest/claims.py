@@ -54,8 +54,8 @@ def filled_claims(found: CheckedFile) -> Sentences:
         )
     if quiet.still and not quiet.have_volumes and quiet.still > 0.001 * quiet.bars:
         return (
-            f"filled in: {quiet.still:,} bars are flat at the close before, in a file without volumes; {quiet.flat:,} "
-            "are flat, so that they look quoted, and were kept",
+            f"filled in: {quiet.still:,} of {quiet.flat:,} flat bars stand at the close before, in a file without "
+            "volumes: they cannot be told from filled-in minutes, and were kept",
         )
     return ()
 

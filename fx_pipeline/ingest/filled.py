@@ -41,8 +41,9 @@ class Quiet(NamedTuple):
         Bars with a volume.
     opened : int
         Other than flat bars that open at the close before.
-    repeated : int
-        Bars that say the bar before again, its volume too, where they have a volume or are not flat.
+    repeated, nearly : int
+        Bars, other than flat ones, that say the bar before again, its volume too; and those that have its high and its
+        low, and else something new, as happens where prices have few digits.
     longest : int
         The longest row of still and repeated bars in one block.
     """
@@ -54,6 +55,7 @@ class Quiet(NamedTuple):
     volumes: int = 0
     opened: int = 0
     repeated: int = 0
+    nearly: int = 0
     longest: int = 0
 
     def plus(self, other: Self) -> Self:
@@ -76,7 +78,8 @@ class Quiet(NamedTuple):
     @property
     def repeats(self) -> bool:
         """Whether so many bars say the one before again that they are no coincidence."""
-        return self.bars >= _FEWEST_BARS and self.repeated >= max(_FEWEST, 0.01 * self.bars)
+        many = self.bars >= _FEWEST_BARS and self.repeated >= max(_FEWEST, 0.01 * self.bars)
+        return many and self.repeated > 3 * self.nearly
 
 
 class Filling:
@@ -151,8 +154,8 @@ def _long_runs(marks: Bool, least: int) -> Bool:
 @numba.njit(cache=True, nogil=True)
 def _count(
     opens: Float64, highs: Float64, lows: Float64, closes: Float64, volume: Int64, doubtful: Bool
-) -> tuple[int, int, int, int, int, int, int]:
-    flat = still = silent = volumes = opened = repeated = longest = run = 0
+) -> tuple[int, int, int, int, int, int, int, int]:
+    flat = still = silent = volumes = opened = repeated = nearly = longest = run = 0
     for place in range(len(opens)):
         volumes += volume[place] > 0
         one_price = highs[place] == lows[place]
@@ -164,20 +167,20 @@ def _count(
             opened += not one_price
             still += one_price
             silent += one_price and volume[place] == 0
+        range_again = place > 0 and highs[place] == highs[place - 1] and lows[place] == lows[place - 1]
         again = (
-            (volume[place] > 0 or not one_price)
-            and place > 0
+            range_again
+            and (volume[place] > 0 or not one_price)
             and opens[place] == opens[place - 1]
-            and highs[place] == highs[place - 1]
-            and lows[place] == lows[place - 1]
             and closes[place] == closes[place - 1]
             and volume[place] == volume[place - 1]
         )
-        repeated += again
+        repeated += again and not one_price
+        nearly += range_again and not again and not one_price
         doubtful[place] = again or (one_price and at_close)
         run = run + 1 if doubtful[place] else 0
         longest = max(longest, run)
-    return flat, still, silent, volumes, opened, repeated, longest
+    return flat, still, silent, volumes, opened, repeated, nearly, longest
 
 
 @numba.njit(cache=True, nogil=True)
