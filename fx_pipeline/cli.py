@@ -441,9 +441,9 @@ def leaderboard_(
         from dataclasses import asdict
 
         from fx_pipeline.defs.promotion import champions
+        from fx_pipeline.leaderboard_command import leaderboard_table
         from fx_pipeline.settings import load_settings
         from fx_pipeline.validation.leaderboard import write_leaderboard
-        from fx_pipeline.validation.numbers import number
 
         settings = load_settings()
         page = settings.layout.leaderboard
@@ -454,25 +454,7 @@ def leaderboard_(
             for row in entries:
                 sys.stdout.write(json.dumps(asdict(row), allow_nan=False) + "\n")
             return
-        table = Table(box=None, padding=(0, 1, 0, 0))
-        for heading in ("verdict", "instrument", "window", "agent"):
-            table.add_column(heading, no_wrap=True)
-        for heading in ("seeds", "trades", "a trade", "DSR", "drawdown"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        for row in entries:
-            cells = (
-                f"{row.verdict}{' (champion)' if row.champion else ''}",
-                row.instrument,
-                row.window,
-                row.agent,
-                str(row.seeds),
-                f"{row.trades:,}",
-                number(row.expectancy_pips, "pips"),
-                number(row.deflated_sharpe, "percent"),
-                number(row.max_drawdown_pips, "size"),
-            )
-            table.add_row(*(Text(cell) for cell in cells))
-        console.print(table)
+        console.print(leaderboard_table(entries))
         plain(console, str(page))
 
 

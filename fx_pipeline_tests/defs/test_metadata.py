@@ -12,7 +12,8 @@ import pytest
 from dagster._serdes import deserialize_value, serialize_value
 
 import fx_pipeline.defs
-from fx_pipeline.defs.metadata import plain, table
+from fx_pipeline.defs.metadata import link, plain, table
+from fx_pipeline.validation.report_page import page_environment
 
 FOLDER = Path(fx_pipeline.defs.__file__).parent
 #: What takes metadata at run time; an asset's own definition is no result.
@@ -89,3 +90,15 @@ def test_all_metadata_go_through_it(path: Path) -> None:
 
 def test_there_are_results_to_look_at() -> None:
     assert sum(len(results(path)) for path in FOLDER.glob("*.py")) > 20
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:5000/#/runs/1", "https://mlflow.example.com/"])
+def test_pages_are_links(address: str) -> None:
+    assert link(address) == dg.MetadataValue.url(address)
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", ""])
+def test_the_rest_is_text(address: str) -> None:
+    assert link(address) == dg.MetadataValue.text(address)
+    page = page_environment().from_string("{{ 'link' if address is web_link else 'text' }}")
+    assert page.render(address=address) == "text"
