@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -107,6 +108,8 @@ class ProgressFile:
     def report(self, fraction: float, figures: Mapping[str, float]) -> None:
         """Take the metrics of an iteration; see `fx_pipeline.agents.base.Progress`."""
         document, step = self._document, figures.get("iterations", 0.0)
+        # JSON has no number for what a diverged training reports; its error says so.
+        figures = {name: value for name, value in figures.items() if math.isfinite(value)}
         document["fraction"] = fraction
         document["figures"] |= figures
         for name, value in figures.items():

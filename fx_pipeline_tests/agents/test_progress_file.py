@@ -84,3 +84,9 @@ def test_what_is_no_progress_is_named_and_written_anew(tmp_path: Path, content: 
         read_progress(tmp_path)
     with ProgressFile(tmp_path, "a", {}):
         assert read_progress(tmp_path)["curves"] == {}
+
+
+def test_figure_that_is_no_number_is_left_out(tmp_path: Path) -> None:
+    with ProgressFile(tmp_path, "a", {}) as shown:
+        shown.report(0.5, {"iterations": 1.0, "loss": float("nan"), "pips_per_episode": 2.0})
+    assert read_progress(tmp_path)["figures"] == {"iterations": 1.0, "pips_per_episode": 2.0}
