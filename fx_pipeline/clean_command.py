@@ -17,8 +17,8 @@ REMADE = (
 #: What is not.
 KEPT = (
     "paper desk models champion standings live mlartifacts mlflow.spool mlflow.db mlflow.db-journal mlflow.db-wal "
-    "mlflow.db-shm mlflow.db.experiments.lock mlflow.db.init.lock ledger.db ledger.db-journal ledger.db-wal ledger.db-shm "
-    "data_folder.json"
+    "mlflow.db-shm mlflow.db.experiments.lock mlflow.db.init.lock ledger.db ledger.db-journal ledger.db-wal "
+    "ledger.db-shm data_folder.json"
 ).split()
 _LOCKS = {"ui/lock": "fx-pipeline ui", "demo.lock": "a demo", "live/account.lock": "live trading"}
 
