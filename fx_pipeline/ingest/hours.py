@@ -24,7 +24,6 @@ Stamped = Literal["open", "end"]
 STAMPS: tuple[Stamped, ...] = get_args(Stamped)
 
 #: Metals are closed from 17:00 to 18:00 New York each day (until September 2015 from 17:15): minutes after 17:00.
-_METALS = ("XAU", "XAG", "XPT", "XPD")
 _BREAK_END = 60
 _BREAK_MINUTES = (40, 80)
 _WEEKEND_MINUTES = 40 * 60
@@ -38,10 +37,10 @@ _WIDEST, _ERRORS, _ERRORS_APART = 1.25, 4.0, 3.0
 
 def opening_minute(instrument: str) -> int | None:
     """Return when an instrument's week begins, minutes after Sunday 17:00 New York; None where it has no weekends."""
-    base = find_instrument(instrument).base
-    if base == "BTC":
+    kind = find_instrument(instrument).kind
+    if kind == "crypto":
         return None
-    return _BREAK_END if base in _METALS else 0
+    return _BREAK_END if kind == "metal" else 0
 
 
 def opening_seen(instrument: str, first_ns: int, last_ns: int, holes: Int64) -> int | None:
@@ -123,7 +122,7 @@ class BreakFound(NamedTuple):
 
 def daily_break(instrument: str, holes: Int64) -> BreakFound | None:
     """Find the daily break of an instrument that has one; None where it has none or the file shows none."""
-    if find_instrument(instrument).base not in _METALS:
+    if find_instrument(instrument).kind != "metal":
         return None
     breaks = Gaps.of(holes).breaks
     late = _around(breaks.firsts - _BREAK_END)
