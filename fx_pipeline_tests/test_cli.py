@@ -4,7 +4,6 @@ import io
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from fx_pipeline.cli import app, clear_errors
+from fx_pipeline.settings import load_settings
+from fx_pipeline.ui import supervise
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = "time,open,high,low,close,volume\n"
@@ -218,19 +219,10 @@ def test_demo_outside_of_the_project(
 def test_ui_starts_with_what_a_killed_process_left_removed(
     run: Callable[..., Result], project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Dagster:
-        """Stands in for the process of the UI."""
-
-        def __init__(self, command: list[str]) -> None:
-            assert command[1] == "dev"
-
-        def wait(self) -> int:
-            return 0
-
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
-    monkeypatch.setattr(subprocess, "Popen", Dagster)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    started: list[Path] = []
+    monkeypatch.setattr(supervise, "run_ui", lambda options, settings, folder, say: started.append(folder))
     month = project / "data" / "raw" / "EUR_USD" / "2024-01"
     month.mkdir(parents=True)
     left, living = (month / f".tmp-{process}-abc-page-00000.json.zst" for process in (gone.pid, os.getpid()))
@@ -239,7 +231,52 @@ def test_ui_starts_with_what_a_killed_process_left_removed(
     done = run("ui", "--reports-port", 0)
     assert done.exit_code == 0, done.output
     assert f"removed what a killed process left: {left.relative_to(project)}" in done.stdout.replace("\n", "")
-    assert not left.exists() and living.exists()
+    assert not left.exists() and living.exists() and started == [project.resolve()]
+
+
+def test_ui_says_which_port_is_taken(run: Callable[..., Result]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"port {port} cannot be used" in one_error(run("ui", "--port", port))
+        assert "choose another --reports-port" in one_error(run("ui", "--port", 0, "--reports-port", port))
+
+
+def test_a_second_ui_is_refused(run: Callable[..., Result], project: Path) -> None:
+    with supervise.only_one(load_settings()):
+        assert f"fx-pipeline ui runs already on data (process {os.getpid()})" in one_error(run("ui", "--port", 0))
+
+
+def test_health_of_what_does_not_run(run: Callable[..., Result], project: Path) -> None:
+    done = run("health")
+    assert done.exit_code == 1 and done.stdout.startswith("not running: ")
+    assert json.loads(run("health", "--json").stdout)["well"] is False
+
+
+def test_folder_and_clean_follow_the_setting(
+    run: Callable[..., Result], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = project / "we[ir]d" / "[/]"
+    monkeypatch.setenv("FX_DATA_DIR", str(data))
+    for name in ("lake", "paper", "mine"):
+        (data / name).mkdir(parents=True)
+    assert run("folder").stdout == f"{data}\n"
+    done = run("clean")
+    assert f"{data}: removed lake" in done.stdout and "it keeps mine, paper" in done.stdout
+    assert f"{data}: removed paper" in run("clean", "--all").stdout
+    assert [path.name for path in data.iterdir()] == ["mine"]
+
+
+def test_mlflow_needs_something_to_show(run: Callable[..., Result], project: Path) -> None:
+    assert "mlflow.db is not there yet" in one_error(run("mlflow"))
+
+
+def test_what_is_printed_is_not_read_as_markup(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("we[ir]d", "[red]x", "[bold]", ":smile:", "[link=x]y"):
+        assert one_error(run("demo", "--candles", f"{name}.csv")).endswith(
+            f"{name}.csv is not a file: CANDLES= takes the path of an M1 candle file."
+        )
 
 
 def test_broker_needs_a_free_port(run: Callable[..., Result]) -> None:

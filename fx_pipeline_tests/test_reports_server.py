@@ -1,46 +1,56 @@
-"""The report pages on loopback, for the links of the Dagster UI."""
+"""The report pages, for the links of the Dagster UI, behind the guard."""
 
-import socket
-import urllib.request
 from pathlib import Path
-from urllib.error import HTTPError
 
 import pytest
+from starlette.testclient import TestClient
 
-from fx_pipeline.market.errors import ConfigurationError
-from fx_pipeline.reports_server import serving_reports
-
-
-def get(url: str) -> bytes:
-    # Proxies of the user's environment have no business on loopback.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=10) as reply:
-        body: bytes = reply.read()
-    return body
+from fx_pipeline.reports_server import reports_app
+from fx_pipeline.settings import load_settings
+from fx_pipeline.ui.access import access_token
+from fx_pipeline.ui.web import guarded_reports
 
 
-def test_page_is_served_and_nothing_above_it(tmp_path: Path) -> None:
+@pytest.fixture
+def reports(tmp_path: Path) -> Path:
     (tmp_path / "secret").write_text("no")
     page = tmp_path / "reports" / "muzero" / "EUR_USD" / "2024-01-02" / "report.html"
     page.parent.mkdir(parents=True)
     page.write_text("<h1>report</h1>")
-    with serving_reports(tmp_path / "reports", 0) as port:
-        assert get(f"http://127.0.0.1:{port}/muzero/EUR_USD/2024-01-02/report.html") == b"<h1>report</h1>"
-        with pytest.raises(HTTPError):
-            get(f"http://127.0.0.1:{port}/../secret")
-        with pytest.raises(HTTPError):
-            get(f"http://127.0.0.1:{port}/%2e%2e/secret")
+    return tmp_path / "reports"
+
+
+def test_page_is_served_and_nothing_above_it(reports: Path, tmp_path: Path) -> None:
+    client = TestClient(reports_app(reports, tmp_path / "health.json"))
+    assert client.get("/muzero/EUR_USD/2024-01-02/report.html").text == "<h1>report</h1>"
+    (reports / "link").symlink_to(tmp_path / "secret")
+    for path in ("/../secret", "/%2e%2e/secret", "/..%2fsecret", "/link", "//etc/passwd", "/muzero"):
+        assert client.get(path).status_code == 404
+
+
+def test_the_pages_are_listed_or_the_leaderboard_is_shown(reports: Path, tmp_path: Path) -> None:
+    client = TestClient(reports_app(reports, tmp_path / "health.json"))
+    assert 'href="/muzero/EUR_USD/2024-01-02/report.html"' in client.get("/").text
+    (reports / "<script>.html").write_text("")
+    assert "<script>" not in client.get("/").text
+    (reports / "leaderboard.html").write_text("the leaderboard")
+    assert client.get("/").text == "the leaderboard"
 
 
 def test_folder_need_not_exist_yet(tmp_path: Path) -> None:
-    with serving_reports(tmp_path / "reports", 0) as port:
-        assert get(f"http://127.0.0.1:{port}/")
+    client = TestClient(reports_app(tmp_path / "reports", tmp_path / "health.json"))
+    assert "There is none yet" in client.get("/").text
+    done = client.get("/health")
+    assert done.status_code == 503 and done.json()["line"].startswith("not running")
 
 
-def test_taken_port_is_named(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(ConfigurationError, match=f"port {port} cannot be used"), serving_reports(tmp_path, port):
-            pass
+def test_the_pages_are_guarded(reports: Path, tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path)
+    client = TestClient(guarded_reports(settings), base_url="http://127.0.0.1:3001")
+    page = "/muzero/EUR_USD/2024-01-02/report.html"
+    assert client.get(page).status_code == 401
+    token = access_token(settings.layout.ui)
+    assert client.get(page, headers={"host": "evil.example", "authorization": f"Bearer {token}"}).status_code == 403
+    # The start address sets the cookie, and then links work.
+    assert client.get(f"/?token={token}").status_code == 200
+    assert client.get(page).text == "<h1>report</h1>"
