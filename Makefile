@@ -50,16 +50,16 @@ format: $(STAMP) ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-ui: $(STAMP) ## Open the Dagster UI and the report pages on localhost.
+ui: $(STAMP) ## Open the Dagster UI and the report pages on localhost (open the addresses that it prints).
 	$(BIN)/fx-pipeline ui
 
 mlflow: $(STAMP) ## Open the MLflow UI on localhost.
-	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$${FX_DATA_DIR:-data}/mlflow.db" --host 127.0.0.1 --port 5000
+	$(BIN)/fx-pipeline mlflow
 
 prove: $(STAMP) ## Print whether the agent learns, in some twenty minutes (SEEDS=5 MINUTES=5 FULL_MINUTES=30: hours).
 	$(BIN)/fx-pipeline prove muzero --market all --seeds $(SEEDS) --minutes $(MINUTES) --no-fail
 	$(BIN)/fx-pipeline prove muzero --market ou --preset full --seeds 1 --minutes $(FULL_MINUTES) --no-ppo --no-fail \
-	  --output "$${FX_DATA_DIR:-data}/proofs/full"
+	  --output "$$($(BIN)/fx-pipeline folder)/proofs/full"
 	$(BIN)/pytest -m slow -k ends_in_the_same_bytes fx_pipeline_tests/agents/test_muzero_kills.py -v
 
 bench: $(STAMP) ## Run the benchmarks (some ten minutes; on an otherwise idle machine).
@@ -73,9 +73,11 @@ bench: $(STAMP) ## Run the benchmarks (some ten minutes; on an otherwise idle ma
 	@echo 'longer ones: python -m benchmarks.gate (about half an hour), python -m benchmarks.options (an hour and a half)'
 
 clean: ## Remove what can be made again; keeps imported candles, models, tracking and the trial ledger.
+	@if test -x $(BIN)/fx-pipeline; then $(BIN)/fx-pipeline clean; \
+	  else echo "the data folder is left as it is: without .venv nobody reads FX_DATA_DIR (make setup clean)"; fi
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
-	cd data && rm -rf raw lake quarantine warehouse.duckdb* windows checkpoints reports newest_report.json proofs dagster ci
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-clean-all: clean ## Remove everything below data/ too: imported candles, models and the trial ledger are lost.
-	find data -mindepth 1 ! -name README.md -delete
+clean-all: $(STAMP) ## Remove imported candles, models and the trial ledger, too: they are lost.
+	$(BIN)/fx-pipeline clean --all
+	$(MAKE) clean

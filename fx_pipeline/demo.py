@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 LIVE_HISTORY_NS = 63 * 86_400 * 1_000_000_000
 
 
-#: A signal is seen by the thread that waits for it within less.
-_SEEN_S = 0.1
-
-
 @dataclass(frozen=True)
 class DemoResult:
     """What the demo made.
@@ -257,17 +253,16 @@ def cutting_short(cancel: Callable[[], None]) -> Iterator[None]:
     Interrupted
         If one came.
     """
-    with ending_at_once(cancel) as came:
-        try:
+    came: list[int] = []
+    try:
+        with ending_at_once(cancel) as came:
             yield
-        except BaseException as error:
-            # Dagster raises its own error for an interrupt in a step. The signal itself is seen a moment later.
-            if not came:
-                time.sleep(_SEEN_S)
-            if not came:
-                raise
-            cancel()
-            raise Interrupted(came[0]) from error
+    except BaseException as error:
+        # Dagster raises its own error for an interrupt in a step.
+        if not came:
+            raise
+        cancel()
+        raise Interrupted(came[0]) from error
 
 
 class Interrupted(FxPipelineError):

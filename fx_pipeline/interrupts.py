@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: No signal has this number.
+_END = 0
 
 
 @contextmanager
@@ -30,7 +32,7 @@ def ending_at_once(last_words: Callable[[], None], grace_s: float = 3.0) -> Iter
     Yields
     ------
     list of int
-        The signals that came.
+        The signals that came, complete when the body has ended.
     """
     came: list[int] = []
     done, again = threading.Event(), threading.Event()
@@ -42,12 +44,13 @@ def ending_at_once(last_words: Callable[[], None], grace_s: float = 3.0) -> Iter
 
     def watch() -> None:
         while True:
-            numbers = [number for number in reader.recv(64) if number in _SIGNALS]
-            if done.is_set():
+            seen = reader.recv(64)
+            numbers = [number for number in seen if number in _SIGNALS]
+            came.extend(numbers)
+            if _END in seen:
                 return
             if not numbers:
                 continue
-            came.extend(numbers)
             if len(came) > 1:
                 again.set()
             else:
@@ -64,7 +67,8 @@ def ending_at_once(last_words: Callable[[], None], grace_s: float = 3.0) -> Iter
 
     before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
     wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=watch, name="interrupts", daemon=True).start()
+    watcher = threading.Thread(target=watch, name="interrupts", daemon=True)
+    watcher.start()
     try:
         yield came
     finally:
@@ -73,4 +77,8 @@ def ending_at_once(last_words: Callable[[], None], grace_s: float = 3.0) -> Iter
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
-        writer.send(b"\0")
+        writer.send(bytes([_END]))
+        # Every signal is in the list then.
+        watcher.join()
+        reader.close()
+        writer.close()

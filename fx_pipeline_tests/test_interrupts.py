@@ -22,7 +22,6 @@ try:
         while True:
             time.sleep(0.01)
 except KeyboardInterrupt:
-    time.sleep(0.1)
     raise SystemExit(40 + came[0])
 """
 

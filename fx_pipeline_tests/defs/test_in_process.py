@@ -1,4 +1,4 @@
-"""Runs in this process beside others: who is waited for is said, and an interrupted run does not look as if it went on."""
+"""Runs in this process beside others: who is waited for is said, and an interrupted run is marked."""
 
 from collections.abc import Iterator
 
