@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from fx_pipeline import progress_display
-from fx_pipeline.progress_display import Display
+from fx_pipeline.progress_display import Display, plain
 
 
 def test_stages_and_progress_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,3 +35,18 @@ def test_terminal_gets_a_bar_that_goes_away() -> None:
     with display.stage("train"):
         display.report("train", 0.5, {"loss": 1.0})
     assert "train" in out.getvalue() and "ok" in out.getvalue().splitlines()[-1]
+
+
+@pytest.mark.parametrize("text", ["we[ir]d", "[red]x", "[/]", ":smile:", "[link=http://x]y[/link]", "a" * 300])
+def test_nothing_is_read_as_markup(text: str) -> None:
+    for terminal in (False, True):
+        said = io.StringIO()
+        console = Console(file=said, force_terminal=terminal, width=80, color_system=None)
+        plain(console, text)
+        display = Display(console)
+        with display.stage(text) as say:
+            display.note(text)
+            say(text)
+        lines = said.getvalue()
+        # The note once, the stage's result twice, and the line itself.
+        assert lines.count(text) >= 4

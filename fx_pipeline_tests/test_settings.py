@@ -214,3 +214,29 @@ def test_a_promotion_that_means_nothing_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("FX_PROMOTION", value)
     with pytest.raises(ConfigurationError, match="FX_PROMOTION"):
         load_settings()
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "data:text/html,x", "//evil.example", "ftp://x", "reports"])
+def test_reports_are_found_at_a_web_address(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("FX_REPORTS_URL", address)
+    with pytest.raises(ConfigurationError, match="FX_REPORTS_URL: write it as http://host:port or https://host"):
+        load_settings()
+    monkeypatch.setenv("FX_REPORTS_URL", "https://fx.example.com/reports/")
+    assert load_settings().reports_url == "https://fx.example.com/reports"
+
+
+def test_names_of_the_ui(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FX_UI_HOSTS", "fx.Example.com, proxy:8443")
+    assert load_settings().ui_hosts == ("fx.example.com", "proxy:8443")
+    for bad in ("*", "http://fx.example.com", "a b", "x/y"):
+        monkeypatch.setenv("FX_UI_HOSTS", bad)
+        with pytest.raises(ConfigurationError, match="is no host: write names such as"):
+            load_settings()
+
+
+def test_an_empty_data_folder_is_the_default_and_home_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    for blank in ("", "  "):
+        monkeypatch.setenv("FX_DATA_DIR", blank)
+        assert load_settings().data_dir == Path("data")
+    monkeypatch.setenv("FX_DATA_DIR", "~/fx")
+    assert load_settings().data_dir == Path.home() / "fx"
