@@ -1,5 +1,7 @@
 """Settings: environment variables with the prefix `FX_`, or a `.env` file in the working directory."""
 
+import json
+import os
 import re
 from datetime import date
 from functools import cached_property
@@ -8,7 +10,13 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from fx_pipeline.layout import Layout
 from fx_pipeline.market.calendar import FxCalendar, parse_break, trading_day_start
@@ -27,10 +35,31 @@ Preset = Literal["full", "small", "tiny", "legacy"]
 _INGEST_CRON = "7 * * * *"
 
 
+#: Settings of the shell as JSON, in the environment of the processes of `fx-pipeline ui`: Dagster's code server lets
+#: `.env` win over the shell, and its runs would then have another data folder than the one that was asked for.
+PINNED = "FX_PINNED"
+
+
+def pin_settings() -> None:
+    """Let what the shell sets win over `.env` in this process and all that it starts, whatever they load later."""
+    shell = {name: value for name, value in os.environ.items() if name.startswith("FX_") and name != PINNED}
+    os.environ[PINNED] = json.dumps(shell)
+
+
 class Settings(BaseSettings):
     """Everything that a user may set. `FX_SEED=3`, for example, sets `seed`."""
 
     model_config = SettingsConfigDict(env_prefix="FX_", env_file=".env", extra="ignore", frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource, **named: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put what was pinned before the environment."""
+        pinned = EnvSettingsSource(settings_cls)
+        pinned.env_vars = {name.lower(): value for name, value in json.loads(os.environ.get(PINNED, "{}")).items()}
+        init, *others = (*sources, *named.values())
+        return (init, pinned, *others)
 
     data_dir: Path = Field(Path("data"), description="Folder of everything that the pipeline makes.")
 

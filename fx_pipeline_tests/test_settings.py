@@ -8,7 +8,7 @@ import pytest
 from fx_pipeline.market.calendar import FxCalendar
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.market.holidays import holidays_with
-from fx_pipeline.settings import Settings, load_settings
+from fx_pipeline.settings import PINNED, Settings, load_settings, pin_settings
 
 TOKEN = "0123456789abcdef-a-token-that-must-not-show"
 ACCOUNT = "101-001-1234567-001"
@@ -240,3 +240,18 @@ def test_an_empty_data_folder_is_the_default_and_home_is_known(monkeypatch: pyte
         assert load_settings().data_dir == Path("data")
     monkeypatch.setenv("FX_DATA_DIR", "~/fx")
     assert load_settings().data_dir == Path.home() / "fx"
+
+
+def test_what_is_pinned_wins_over_what_is_loaded_later(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text("FX_DATA_DIR=of the file\nFX_SEED=5\n")
+    monkeypatch.setenv(PINNED, "{}")
+    for name, value in {"DATA_DIR": "of the shell", "SEEDS": "1,2", "GATE": '{"min_trades": 3}'}.items():
+        monkeypatch.setenv(f"FX_{name}", value)
+    pin_settings()
+    # What Dagster's code server does with .env.
+    monkeypatch.setenv("FX_DATA_DIR", "of the file")
+    monkeypatch.setenv("FX_GATE", '{"min_trades": 4}')
+    settings = load_settings()
+    assert settings.data_dir == Path("of the shell") and settings.seeds == (1, 2) and settings.gate.min_trades == 3
+    assert settings.seed == 5 and load_settings(seed=6).seed == 6

@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
-from fx_pipeline.settings import Settings
+from fx_pipeline.settings import Settings, pin_settings
 from fx_pipeline.ui.access import access_token
 from fx_pipeline.ui.children import Child, Keeper
 from fx_pipeline.ui.guard import PARAMETER
@@ -360,6 +360,7 @@ def run_ui(options: UiOptions, settings: Settings, project: Path, say: Say) -> N
         # The code location reads it when it loads. Whoever serves the reports under another name says so.
         if settings.reports_url == type(settings).model_fields["reports_url"].default:
             os.environ["FX_REPORTS_URL"] = addresses["reports"].rstrip("/")
+        pin_settings()
         # Short, for the socket's sake, and nobody else's.
         folder = Path(tempfile.mkdtemp(prefix="fx-ui-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
