@@ -16,7 +16,8 @@ REMADE = (
 ).split()
 #: What is not.
 KEPT = (
-    "paper desk models champion standings live mlartifacts mlflow.db mlflow.db-journal mlflow.db-wal mlflow.db-shm mlflow.db.experiments.lock mlflow.db.init.lock "
+    "paper desk models champion standings live mlartifacts mlflow.db mlflow.db-journal mlflow.db-wal mlflow.db-shm "
+    "mlflow.db.experiments.lock mlflow.db.init.lock "
     "ledger.db ledger.db-journal ledger.db-wal ledger.db-shm"
 ).split()
 _LOCKS = {"ui/lock": "fx-pipeline ui", "demo.lock": "a demo", "live/account.lock": "live trading"}
