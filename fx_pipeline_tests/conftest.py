@@ -6,9 +6,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Two workers of pytest share two cores: with two threads each, every small operation of torch waits for a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No test judges the machine's pace.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _MEASURED = "measured"

@@ -172,7 +172,7 @@ def test_report_that_is_garbled(run: Callable[..., Result], project: Path) -> No
     folder.mkdir(parents=True)
     write(folder / "report.json", "{")
     write(project / "data" / "newest_report.json", json.dumps({"folder": str(folder)}))
-    assert "report.json is not a validation report" in one_error(run("summary", "--json"))
+    assert "report.json is damaged (it is not JSON" in one_error(run("summary", "--json"))
 
 
 def test_bad_setting(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:

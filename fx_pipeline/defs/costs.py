@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from fx_pipeline.defs.features import feature_table
+from fx_pipeline.defs.metadata import plain
 from fx_pipeline.defs.partitions import keys_of
 from fx_pipeline.defs.resources import Warehouse
 
@@ -54,4 +55,4 @@ def spread_model_fits(context: dg.AssetCheckExecutionContext, warehouse: Warehou
         ]
     if rows:
         metadata["by year"] = dg.MetadataValue.table(rows)
-    return dg.AssetCheckResult(passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata=metadata)
+    return dg.AssetCheckResult(passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata=plain(metadata))

@@ -104,7 +104,8 @@ def read_stored(path: Path, remedy: str) -> bytes:
     except FileNotFoundError as error:
         raise MissingFileError(f"{path} does not exist: {remedy}") from error
     except (IsADirectoryError, NotADirectoryError) as error:
-        raise DataError(f"{path} is no file ({error.strerror}): move what lies there away, then {remedy}") from error
+        first = "" if remedy.startswith("move it away") else "move what lies there away, then "
+        raise DataError(f"{path} is no file ({error.strerror}): {first}{remedy}") from error
     except PermissionError as error:
         raise StorageError(f"{path} may not be read ({error.strerror}): let this user read it.") from error
     except OSError as error:

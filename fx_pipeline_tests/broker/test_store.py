@@ -99,10 +99,10 @@ def test_a_month_that_cannot_be_served_is_named(tmp_path: Path, candles: pa.Tabl
     path.parent.mkdir(parents=True)
     path.mkdir() if damage == "folder" else path.write_bytes(_damaged(candles, damage))
     for read in (candle_store.read_values, candle_store.read_month):
-        with pytest.raises(DataError, match=r"2024-01\.parquet .*Remove it and import the candles again"):
+        with pytest.raises(DataError, match=r"2024-01\.parquet .*move it away and import the candles again"):
             read(tmp_path, "EUR_USD", "2024-01")
     if damage in ("empty", "zeros", "no parquet", "folder"):
-        with pytest.raises(DataError, match=r"2024-01\.parquet .*Remove it"):
+        with pytest.raises(DataError, match=r"2024-01\.parquet .*move it away"):
             candle_store.row_count(tmp_path, "EUR_USD")
 
 

@@ -115,7 +115,7 @@ def no_expectancy(chain: "Chain") -> None:
     [
         ("m1_candles.candles_are_sane", high_below_low, "mid high is not the highest"),
         ("m1_candles.candles_are_sane", bars_twice, "time"),
-        ("m1_candles.candles_are_sane", cut_short, "2024-01.parquet is not the parquet file that it should be"),
+        ("m1_candles.candles_are_sane", cut_short, "2024-01.parquet is damaged"),
         ("m1_candles.gaps_are_few", hours_missing, "EUR_USD|2024-01"),
         ("feature_table.features_are_finite", one_nan, "EUR_USD"),
         ("feature_table.features_are_finite", cold_in_the_middle, "EUR_USD"),

@@ -222,7 +222,7 @@ def test_a_model_is_compared_with_another_champion_of_no_newer_window(empty: "Ch
         path.with_name(".tmp-1-0-GBP_USD.json").write_text("{")
         path.with_name("GBP_USD.json").write_text("{}")
         found, (unread,) = champions(settings)
-        assert found == ["a"] and "GBP_USD.json is not the record of a champion (instrument: field required" in unread
+        assert found == ["a"] and "GBP_USD.json is damaged (it lacks the key instrument" in unread
         assert rival(settings, "EUR_USD", "2024-03-01", "a") is None
         assert rival(settings, "EUR_USD", "2024-01-01", "b") is None
         for window in ("2024-02-01", "2024-03-01"):

@@ -195,7 +195,7 @@ def test_what_trainings_choose_by_changes_neither_the_history_nor_the_need_for_a
 def test_bars_that_were_set_aside_are_counted_beside_half_written_files(tmp_path: Path) -> None:
     path = quarantine_path(tmp_path, "EUR_USD", "import")
     path.parent.mkdir(parents=True)
-    times = pd.date_range("2024-01-01", periods=4, freq="D", tz="UTC")
+    times = pd.date_range("2024-01-01", periods=4, freq="D", tz="UTC", unit="ns")
     pd.DataFrame({"time": times}).to_parquet(path)
     (path.parent / f".tmp-{path.name}").write_bytes(b"half")
     assert _quarantined(Settings(data_dir=tmp_path), "EUR_USD", times[1], times[3]) == 2

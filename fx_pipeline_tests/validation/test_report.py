@@ -101,7 +101,7 @@ def test_a_report_that_is_none_is_named(tmp_path):
     with pytest.raises(DataError, match="validate the window first"):
         read_report(tmp_path)
     (tmp_path / "report.json").write_text("{")
-    with pytest.raises(DataError, match=r"report\.json is not a validation report"):
+    with pytest.raises(DataError, match=r"report\.json is damaged \(it is not JSON"):
         read_report(tmp_path)
     (tmp_path / "report.json").write_text("{}")
     with pytest.raises(DataError, match="schema"):

@@ -268,6 +268,8 @@ def _clear_errors(path: Path) -> Iterator[None]:
     try:
         with clear_disk_errors(path):
             yield
+    except FxPipelineError:
+        raise
     except OSError as error:
         found = error.filename or path
         raise FxPipelineError(

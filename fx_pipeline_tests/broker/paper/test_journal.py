@@ -146,7 +146,7 @@ def test_what_stands_beside_the_journal_is_named(tmp_path: Path, name: str) -> N
     write(tmp_path)
     (tmp_path / name).unlink()
     (tmp_path / name).mkdir()
-    with pytest.raises(FxPipelineError, match=rf"{name} cannot be used \(Is a directory\)"):
+    with pytest.raises(FxPipelineError, match=rf"{name} is a folder where a file should be"):
         Journal(tmp_path)
 
 
