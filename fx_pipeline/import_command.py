@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import cast
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from fx_pipeline.ingest.companions import reports_among
 from fx_pipeline.ingest.hours import Stamped
@@ -67,11 +67,11 @@ def show_import(report: ImportReport, console: Console) -> None:
         ("quarantined", f"{report.quarantined:,} {report.reasons or ''}"),
         ("months", f"{report.months[0]} to {report.months[-1]}" if report.months else "none"),
     ):
-        table.add_row(label, escape(value))
+        table.add_row(label, Text(value))
     # Each claim is a label and what is said under it.
     for sentence in report.assumptions:
         label, colon, text = sentence.partition(": ")
-        table.add_row(escape(label if colon else "assumed"), escape(text if colon else sentence))
+        table.add_row(Text(label if colon else "assumed"), Text(text if colon else sentence))
     console.print(table, highlight=False)
     if report.changed:
         shown = ", ".join(
