@@ -23,7 +23,7 @@ EVERY_S = 2.0
 SILENT_S, STARTING_S = 30.0, 180.0
 #: One that says so often in a row, and at once, that it cannot answer, sooner.
 MOST_REFUSALS = 3
-#: Without a tick for so many intervals of the slowest sensor, at least for so long, ticks have stopped.
+#: Without a tick of any sensor for so many intervals of the quickest, at least for so long, ticks have stopped.
 INTERVALS, LEAST_TICK_S = 4, 120.0
 #: The machine slept when a look comes so much later than it should.
 _SLEPT_S = 15.0
@@ -92,7 +92,7 @@ def tick_limit(locations: Sequence[Mapping[str, Any]]) -> float | None:
         for sensor in repository["sensors"]
         if sensor["sensorState"]["status"] == "RUNNING"
     ]
-    return max(LEAST_TICK_S, INTERVALS * max(intervals)) if intervals else None
+    return max(LEAST_TICK_S, INTERVALS * min(intervals)) if intervals else None
 
 
 class Watchdog:
