@@ -83,7 +83,9 @@ def test_a_value_of_another_type_is_refused_with_the_file(tmp_path: Path, change
         read_health(path)
 
 
-@pytest.mark.parametrize("garbled", [b"", b"{", b"[]", b'{"state": 1, "unknown": 2}', b"null", b"\0" * 64, b"[" * 100_000])
+@pytest.mark.parametrize(
+    "garbled", [b"", b"{", b"[]", b'{"state": 1, "unknown": 2}', b"null", b"\0" * 64, b"[" * 100_000]
+)
 def test_a_garbled_file_is_refused_with_the_file(tmp_path: Path, garbled: bytes) -> None:
     path = tmp_path / "health.json"
     path.write_bytes(garbled)
