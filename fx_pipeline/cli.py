@@ -79,6 +79,14 @@ def clear_leftovers(data_dir: Path) -> None:
         plain(console, f"removed what a killed process left: {leftover}")
 
 
+def tell_folder(data_dir: Path) -> None:
+    """Say so where the data folder is a copy; a folder that nobody has named yet gets its name."""
+    from fx_pipeline.data_folder import identify
+
+    if said := identify(data_dir).said:
+        plain(console, said, "note: ", "yellow")
+
+
 @app.command("import")
 def import_(
     files: Annotated[list[Path], typer.Argument(help="Candle files of one instrument, M1 bars.")],
@@ -170,6 +178,7 @@ def demo(
         find_instrument(name)
         with only_one(settings.data_dir):
             clear_leftovers(settings.data_dir)
+            tell_folder(settings.data_dir)
             try:
                 result = run_demo(settings, name, Display(console), files, format, windows, utc_offset, bar_time)
             except Interrupted as interrupted:
@@ -508,6 +517,7 @@ def ui(
         settings = load_settings()
         clear_killed_runs()
         clear_leftovers(settings.data_dir)
+        tell_folder(settings.data_dir)
         run_ui(UiOptions(port, reports_port), settings, project, lambda line: plain(console, line))
 
 

@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from fx_pipeline.market.errors import FxPipelineError
 from fx_pipeline.ui.health import judge, read_health
 from fx_pipeline.validation.report_page import page_environment
 
@@ -48,7 +49,11 @@ def health_endpoint(path: Path) -> Callable[[Request], Response]:
     """Return the endpoint that answers 200 while the pipeline is well, and 503 else, with the line that says why."""
 
     def endpoint(request: Request) -> Response:
-        well, line = judge(read_health(path))
+        try:
+            well, line = judge(read_health(path))
+        except FxPipelineError:
+            # Here nobody has shown a token: no paths.
+            well, line = False, "ui/health.json in the data folder cannot be read: fx-pipeline health says why"
         return JSONResponse({"well": well, "line": line}, 200 if well else 503)
 
     return endpoint

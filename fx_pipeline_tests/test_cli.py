@@ -234,6 +234,22 @@ def test_ui_starts_with_what_a_killed_process_left_removed(
     assert not left.exists() and living.exists() and started == [project.resolve()]
 
 
+def test_a_copy_of_a_folder_that_only_demos_made_says_so(
+    run: Callable[..., Result], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fx_pipeline import demo
+    from fx_pipeline.market.errors import DataError
+
+    def fail(*arguments: object) -> None:
+        raise DataError("far enough.")
+
+    monkeypatch.setattr(demo, "run_demo", fail)
+    assert "a copy of" not in run("demo").stdout
+    shutil.copytree(project / "data", project / "copy")
+    monkeypatch.setenv("FX_DATA_DIR", "copy")
+    assert f"this data folder is a copy of {project / 'data'}: " in run("demo").stdout
+
+
 def test_ui_says_which_port_is_taken(run: Callable[..., Result]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

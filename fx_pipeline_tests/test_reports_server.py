@@ -44,6 +44,13 @@ def test_folder_need_not_exist_yet(tmp_path: Path) -> None:
     assert done.status_code == 503 and done.json()["line"].startswith("not running")
 
 
+def test_a_garbled_health_file_is_not_well_and_tells_no_paths(tmp_path: Path) -> None:
+    (tmp_path / "health.json").write_text('{"state": "ready"}')
+    done = TestClient(reports_app(tmp_path / "reports", tmp_path / "health.json")).get("/health")
+    assert done.status_code == 503 and not done.json()["well"]
+    assert "cannot be read" in done.json()["line"] and str(tmp_path) not in done.text
+
+
 def test_the_pages_are_guarded(reports: Path, tmp_path: Path) -> None:
     settings = load_settings(data_dir=tmp_path)
     client = TestClient(guarded_reports(settings), base_url="http://127.0.0.1:3001")

@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 
 from fx_pipeline.market.atomic import atomic_path
+from fx_pipeline.market.disk import read_stored
 from fx_pipeline.market.errors import ConfigurationError
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32,}")
@@ -31,9 +32,10 @@ def access_token(folder: Path) -> str:
         with atomic_path(path) as temporary:
             temporary.chmod(0o600)
             temporary.write_text(secrets.token_urlsafe(32))
-    if path.stat().st_mode & 0o077 and os.name == "posix":
+    if path.is_file() and path.stat().st_mode & 0o077 and os.name == "posix":
         raise ConfigurationError(f"{path} can be read by others: remove it, and a new one is made.")
-    token = path.read_text().strip()
+    # Bytes that are no text are no token either.
+    token = read_stored(path, "remove it, and a new one is made.").decode("latin-1").strip()
     if not _TOKEN.fullmatch(token):
         raise ConfigurationError(f"{path} is no token: remove it, and a new one is made.")
     return token

@@ -2,17 +2,46 @@
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
+from typing_extensions import TypedDict
 
 from fx_pipeline.market.atomic import atomic_write_bytes, process_runs
-from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.errors import MissingFileError
+from fx_pipeline.market.records import read_record
 
 NAME = "health.json"
 STARTING, READY, STOPPING, STOPPED, FAILED = "starting", "ready", "stopping", "stopped", "failed"
 #: A file that is older was left behind, or its writer hangs; it is written every second.
 STALE_S = 20.0
+
+
+_CONFIG = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+@with_config(_CONFIG)
+class _Addresses(TypedDict):
+    dagster: str
+    reports: str
+
+
+@with_config(_CONFIG)
+class _Record(TypedDict):
+    state: str
+    process: Annotated[int, Field(gt=0, lt=2**31)]
+    updated_s: float
+    addresses: _Addresses
+    parts: dict[str, dict[str, Any]]
+    last_tick_s: float | None
+    tick_limit_s: float | None
+    problems: list[str]
+    said: list[str]
+
+
+_RECORD = TypeAdapter(_Record)
 
 
 @dataclass
@@ -66,11 +95,10 @@ def read_health(path: Path) -> Health | None:
         If the file holds something else.
     """
     try:
-        return Health(**json.loads(path.read_bytes()))
-    except FileNotFoundError:
+        found = read_record(path, _RECORD, "remove it; fx-pipeline ui writes it again.")
+    except MissingFileError:
         return None
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path} cannot be read: remove it; fx-pipeline ui writes it again. ({error})") from error
+    return Health(**{part.name: found[part.name] for part in fields(Health)})
 
 
 def judge(health: Health | None, now_s: float | None = None) -> tuple[bool, str]:

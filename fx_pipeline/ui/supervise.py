@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
+from fx_pipeline.market.errors import ConfigurationError, FxPipelineError, StorageError
 from fx_pipeline.settings import Settings, pin_settings
 from fx_pipeline.ui.access import access_token
 from fx_pipeline.ui.children import Child, Keeper
@@ -180,6 +180,7 @@ class Supervisor:
         self._said: deque[str] = deque(maxlen=_SAID)
         self._health = Health(STARTING, os.getpid(), time.time(), addresses)
         self._wrote = 0.0
+        self._is_unwritten = False
         self._stops = 0
         self._began_s = time.time()
         self.asked_to_end = threading.Event()
@@ -251,7 +252,8 @@ class Supervisor:
         group = child.end()
         if group is not None:
             self._keeper.tell("gone", group)
-        if child.is_given_up:
+        # While the disk takes nothing no start can succeed, and none of them is the process's own failure.
+        if child.is_given_up and not self._is_unwritten:
             raise SupervisionError(f"{child.name} {why}, {child.failures} times in a row: fx-pipeline ui ends.")
         child.problem = why
         self.tell(f"{child.name} {why}: started again")
@@ -324,7 +326,17 @@ class Supervisor:
             child.name: {"process": child.pid, "starts": child.starts, "problem": child.problem}
             for child in self._children
         } | {"the keeper": {"process": self._keeper.pid, "starts": 1, "problem": ""}}
-        write_health(self._settings.layout.ui / NAME, self._health)
+        try:
+            write_health(self._settings.layout.ui / NAME, self._health)
+        except StorageError as error:
+            # A disk that is full for a while must not end what runs. Others see the file grow old, and judge it so.
+            if not self._is_unwritten:
+                self.tell(f"{error} What runs goes on.")
+            self._is_unwritten = True
+            return
+        if self._is_unwritten:
+            self.tell("the health file is written again")
+        self._is_unwritten = False
 
     def _tell_lost_runs(self, runs: list[str]) -> None:
         for run in runs:

@@ -27,6 +27,8 @@ from fx_pipeline.ui.health import NAME
 
 #: How long a request may take to end when the server stops, seconds.
 _STOP_S = 3
+#: Of a request beside its body.
+HEAD_LIMIT = 1 << 16
 
 
 def guarded_reports(settings: Settings) -> ASGIApp:
@@ -85,6 +87,9 @@ def _server(app: ASGIApp) -> uvicorn.Server:
     # Addresses of the start page hold the token: no access log. Nobody else says where a request came from.
     config = uvicorn.Config(
         app,
+        # The other parser of uvicorn keeps headers without end, before the guard can look at them.
+        http="h11",
+        h11_max_incomplete_event_size=HEAD_LIMIT,
         log_level="warning",
         access_log=False,
         proxy_headers=False,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fx_pipeline.market.errors import ConfigurationError
+from fx_pipeline.market.errors import ConfigurationError, DataError
 from fx_pipeline.ui.access import access_token
 
 
@@ -23,9 +23,15 @@ def test_one_that_others_may_read_is_refused(tmp_path: Path) -> None:
         access_token(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "short", "with blanks " * 9, "ä" * 50])
-def test_what_is_no_token_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "token").write_text(text)
+@pytest.mark.parametrize("text", ["", "short", "with blanks " * 9, "ä" * 50, b"\xff\xfe" * 40])
+def test_what_is_no_token_is_refused(tmp_path: Path, text: str | bytes) -> None:
+    (tmp_path / "token").write_bytes(text if isinstance(text, bytes) else text.encode())
     (tmp_path / "token").chmod(0o600)
     with pytest.raises(ConfigurationError, match="is no token: remove it"):
+        access_token(tmp_path)
+
+
+def test_a_folder_in_its_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "token").mkdir()
+    with pytest.raises(DataError, match=r"token is no file .*: move what lies there away"):
         access_token(tmp_path)

@@ -1,5 +1,6 @@
 """What others make of the health file."""
 
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,8 @@ NOW = 1_800_000_000.0
 
 def health(**changes: Any) -> Health:
     facts: dict[str, Any] = {"state": "ready", "process": os.getpid(), "updated_s": NOW - 1, "last_tick_s": NOW - 9}
-    return Health(**{**facts, "tick_limit_s": 120.0, **changes})
+    addresses = {"dagster": "http://127.0.0.1:3000/", "reports": "http://127.0.0.1:3001/"}
+    return Health(**{"addresses": addresses, **facts, "tick_limit_s": 120.0, **changes})
 
 
 def test_well() -> None:
@@ -55,7 +57,37 @@ def test_the_file_gives_back_what_was_written(tmp_path: Path) -> None:
     write_health(path, health(said=["ready"], updated_s=time.time()))
     found = read_health(path)
     assert found is not None and found.said == ["ready"]
-    for garbled in ("", "{", "[]", '{"state": 1, "unknown": 2}', "null"):
-        path.write_text(garbled)
-        with pytest.raises(DataError, match="cannot be read: remove it"):
-            read_health(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"process": "x"},
+        {"process": 0},
+        {"process": 10**30},
+        {"updated_s": "x"},
+        {"problems": 5},
+        {"problems": [1]},
+        {"addresses": []},
+        {"addresses": {}},
+        {"state": 3},
+        {"last_tick_s": "x", "tick_limit_s": 1.0},
+        {"updated_s": None},
+    ],
+)
+def test_a_value_of_another_type_is_refused_with_the_file(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = tmp_path / "health.json"
+    write_health(path, health())
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(DataError, match=r"health\.json is damaged .*: remove it"):
+        read_health(path)
+
+
+@pytest.mark.parametrize(
+    "garbled", [b"", b"{", b"[]", b'{"state": 1, "unknown": 2}', b"null", b"\0" * 64, b"[" * 100_000]
+)
+def test_a_garbled_file_is_refused_with_the_file(tmp_path: Path, garbled: bytes) -> None:
+    path = tmp_path / "health.json"
+    path.write_bytes(garbled)
+    with pytest.raises(DataError, match=r"health\.json is damaged .*: remove it"):
+        read_health(path)
