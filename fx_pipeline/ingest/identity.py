@@ -92,7 +92,7 @@ def common_instrument(files: Sequence[Path], given: str | None, held: Held | Non
 def instrument_source(path: Path, inside: str | None) -> str:
     """Return in a clause what says which instrument a file holds."""
     sources = [*(["its rows"] if inside else []), *(["its name"] if named_instruments(path) else [])]
-    return f"as {' and '.join(sources)} {'say' if len(sources) > 1 else 'says'}" if sources else "as given"
+    return f"as {' and '.join(sources)} {'say' if inside else 'says'}" if sources else "as given"
 
 
 def common_side(path: Path, given: Side | None, inside: str | None, usual: Side) -> tuple[Side, str]:

@@ -28,7 +28,7 @@ from fx_pipeline.ingest.hours import (
 from fx_pipeline.ingest.judge import IMPORT_QUARANTINE_SCHEMA, TWICE, Judged, judge, refused_rows, settle
 from fx_pipeline.ingest.neighbours import Neighbours
 from fx_pipeline.ingest.parsed import Parsed, Source, unreadable_cells
-from fx_pipeline.ingest.plausible import check_break, check_clock, check_level
+from fx_pipeline.ingest.plausible import check_break, check_clock, check_level, check_spread
 from fx_pipeline.ingest.said import Said
 from fx_pipeline.ingest.sides import GivenSides, Side
 from fx_pipeline.ingest.timeframe import Steps
@@ -181,7 +181,9 @@ def read_file(
             raise
         # Rows without a time leave holes that look like longer bars: they are what to mend first.
         raise DataError(f"{state.timeless_rows()} Without those rows, {error}") from error
-    check_level(str(path), instrument, float(np.nanmedian(state.levels)) if state.levels else float("nan"))
+    level = float(np.median(state.levels)) if state.levels else float("nan")
+    check_level(str(path), instrument, level)
+    check_spread(str(path), instrument, level, state.spreads)
     local_ns = np.unique(joined([*state.evidence, *([] if state.left_out else state.doubtful_evidence)]))
     opening = opening_minute(instrument)
     if steps.first is not None and steps.last is not None:
@@ -328,6 +330,7 @@ class _Reading:
     modelled: bool = False
     at_weekends: int = 0
     levels: list[float] = field(default_factory=list)
+    spreads: list[tuple[float, float]] = field(default_factory=list)
 
     def add(self, read: _Block, judged: Judged, buckets: Buckets) -> None:
         above = self.next_row - 1
@@ -354,6 +357,8 @@ class _Reading:
         self.modelled |= bool(judged.good.modelled.any())
         if np.isfinite(judged.level):
             self.levels.append(judged.level)
+        if np.isfinite(judged.spread[0]):
+            self.spreads.append(judged.spread)
         buckets.add(replace(judged.good, row=judged.good.row + above))
 
     def check_readable(self) -> None:
