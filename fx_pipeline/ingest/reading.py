@@ -33,6 +33,7 @@ from fx_pipeline.ingest.said import Said
 from fx_pipeline.ingest.sides import GivenSides, Side
 from fx_pipeline.ingest.timeframe import Steps
 from fx_pipeline.ingest.weekends import at_weekends, check_week_ends, without_weekends
+from fx_pipeline.market.candles import CROSSED
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.months import month_bounds, month_of
 
@@ -41,6 +42,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 THREADS = 2
+#: Publishers' own quotes are crossed in a few percent of the bars, as a bid and an ask are not of one instant.
+_MOST_CROSSED = 0.1
 
 
 class Evidence(NamedTuple):
@@ -203,6 +206,13 @@ def read_file(
         raise DataError(
             f"{path}: {len(quarantine):,} of {state.rows:,} rows are bad, the first in row {quarantine['row'][0]} "
             f"({quarantine['reason'][0]}). A file more than half bad is refused; rows should look like {expected}."
+        )
+    crossed = pc.filter(quarantine["row"], pc.equal(quarantine["reason"], CROSSED))
+    if len(crossed) > _MOST_CROSSED * state.rows:
+        raise DataError(
+            f"{path}: in {len(crossed):,} of {state.rows:,} rows the ask is below the bid, first in row {crossed[0]}: "
+            "bids and asks are not those of the same minutes, or their columns are not what they seem. Leave one side "
+            "only."
         )
     assert state.sides is not None
     return CheckedFile(
