@@ -5,10 +5,11 @@ file. In real M1 candles a third to a half of all flat bars stand at the close o
 and a half percent of all bars at most; an exporter that fills makes nothing but such bars. Real neighbours with the
 same four prices and the same volume are a thousandth of all bars. In files with volumes, a flat bar at the close before
 without one was filled in; and where bars without a volume are nearly all flat, those at other prices were too: filled
-in from the next bar, or along a line. Real prices of usual digits stand still for 23 bars at most, whatever the volumes
-say: an hour of it is a feed that had stopped.
+in from the next bar, or along a line. Real prices of usual digits stand still for 23 bars at most: an hour of it is a
+feed that had stopped, whatever the volumes say, unless prices stand still all the time, as those of a pegged pair do.
 """
 
+import math
 from typing import NamedTuple, Self
 
 import numba
@@ -24,6 +25,8 @@ Int64 = npt.NDArray[np.int64]
 #: Bars in a row at the close, or at all prices, of the bar before that no market makes.
 _FROZEN_BARS = 60
 _FEWEST = 20
+#: In files with volumes, so many times the longest row that would come about by chance besides.
+_BEYOND_CHANCE = 3
 #: Share of the bars without a volume that are flat where an exporter made them.
 _MUTE_SHARE = 0.9
 _FEWEST_BARS = 200
@@ -50,8 +53,10 @@ class Quiet(NamedTuple):
     repeated, nearly : int
         Bars, other than flat ones, that say the bar before again, its volume too; and those that have its high and its
         low, and else something new, as happens where prices have few digits.
-    longest : int
-        The longest row in one block of still and repeated bars, or of bars with the same four prices.
+    stood : int
+        Bars with the four prices of the bar before.
+    longest, stands : int
+        The longest row in one block of still and repeated bars, and of bars with the same four prices.
     """
 
     bars: int = 0
@@ -63,12 +68,15 @@ class Quiet(NamedTuple):
     opened: int = 0
     repeated: int = 0
     nearly: int = 0
+    stood: int = 0
     longest: int = 0
+    stands: int = 0
 
     def plus(self, other: Self) -> Self:
         """Return the counts of both together."""
-        longest = max(self.longest, other.longest)
-        return type(self)(*(one + another for one, another in zip(self, other, strict=True)))._replace(longest=longest)
+        both = type(self)(*(one + another for one, another in zip(self, other, strict=True)))
+        longest, stands = max(self.longest, other.longest), max(self.stands, other.stands)
+        return both._replace(longest=longest, stands=stands)
 
     @property
     def have_volumes(self) -> bool:
@@ -82,9 +90,19 @@ class Quiet(NamedTuple):
         return self.have_volumes and many and self.mute >= _MUTE_SHARE * (self.bars - self.volumes)
 
     @property
+    def frozen_bars(self) -> int:
+        """How long a row of bars at the same prices is that no market makes."""
+        share = self.stood / max(self.bars, 1)
+        if not self.have_volumes or not 0 < share:
+            return _FROZEN_BARS
+        if share == 1:
+            return self.bars + 1
+        return max(_FROZEN_BARS, round(_BEYOND_CHANCE * math.log(self.bars) / -math.log(share)))
+
+    @property
     def froze(self) -> bool:
-        """Whether prices stood still for an hour."""
-        return self.longest >= _FROZEN_BARS
+        """Whether prices stood still for longer than a market's do."""
+        return self.stands + 1 >= self.frozen_bars
 
     @property
     def only_still(self) -> bool:
@@ -118,7 +136,7 @@ class Filling:
         """Whether any row can be one that was filled in."""
         quiet = self._quiet
         # A row of them may lie in two blocks.
-        frozen = 2 * quiet.longest >= _FROZEN_BARS
+        frozen = 2 * max(quiet.longest, quiet.stands) >= _FROZEN_BARS
         told = (quiet.silent or quiet.only_mute) if quiet.have_volumes else quiet.only_still
         return bool(frozen or quiet.repeats or told)
 
@@ -136,7 +154,7 @@ class Filling:
             still &= still_here
             same &= same_here
             stood &= stood_here
-        frozen = _long_runs(still | same, _FROZEN_BARS) | _long_runs(stood, _FROZEN_BARS)
+        frozen = _long_runs(same, _FROZEN_BARS) | _long_runs(still | stood, quiet.frozen_bars)
         if quiet.have_volumes:
             filled = (still | stood | (flat & quiet.only_mute)) & (rows.volume == 0)
         elif quiet.only_still:
@@ -177,8 +195,8 @@ def _long_runs(marks: Bool, least: int) -> Bool:
 @numba.njit(cache=True, nogil=True)
 def _count(
     opens: Float64, highs: Float64, lows: Float64, closes: Float64, volume: Int64, doubtful: Bool
-) -> tuple[int, int, int, int, int, int, int, int, int]:
-    flat = still = silent = mute = volumes = opened = repeated = nearly = longest = run = stands = 0
+) -> tuple[int, int, int, int, int, int, int, int, int, int, int]:
+    flat = still = silent = mute = volumes = opened = repeated = nearly = stood = longest = run = stands = standing = 0
     for place in range(len(opens)):
         volumes += volume[place] > 0
         one_price = highs[place] == lows[place]
@@ -191,16 +209,18 @@ def _count(
             still += one_price
         mute += one_price and volume[place] == 0
         range_again = place > 0 and highs[place] == highs[place - 1] and lows[place] == lows[place - 1]
-        stood = range_again and opens[place] == opens[place - 1] and closes[place] == closes[place - 1]
-        silent += volume[place] == 0 and (stood or (one_price and at_close))
-        again = stood and (volume[place] > 0 or not one_price) and volume[place] == volume[place - 1]
+        stays = range_again and opens[place] == opens[place - 1] and closes[place] == closes[place - 1]
+        silent += volume[place] == 0 and (stays or (one_price and at_close))
+        again = stays and (volume[place] > 0 or not one_price) and volume[place] == volume[place - 1]
         repeated += again and not one_price
         nearly += range_again and not again and not one_price
         doubtful[place] = again or (one_price and at_close)
         run = run + 1 if doubtful[place] else 0
-        stands = stands + 1 if stood else 0
-        longest = max(longest, run, stands)
-    return flat, still, silent, mute, volumes, opened, repeated, nearly, longest
+        longest = max(longest, run)
+        stood += stays
+        standing = standing + 1 if stays else 0
+        stands = max(stands, standing)
+    return flat, still, silent, mute, volumes, opened, repeated, nearly, stood, longest, stands
 
 
 @numba.njit(cache=True, nogil=True)

@@ -159,3 +159,12 @@ def test_flat_bars_of_a_part_without_volumes_stay(tmp_path: Path) -> None:
         frame.loc[10:1999:40, name] = price
     found = read_candles(write_csv(frame, tmp_path / "EURUSD.csv"), "csv", "EUR_USD")
     assert (found.without_tick, len(found.candles)) == (0, len(frame))
+
+
+def test_prices_of_a_pegged_pair_stand_still_and_stay(tmp_path: Path) -> None:
+    frame = walk(MINUTES, step=0, price=3.75)
+    frame[FIELDS] = 3.75
+    moved = np.random.default_rng(2).random(len(frame)) < 0.05
+    frame.loc[moved, "high"] = 3.75001
+    found = read_candles(write_csv(frame, tmp_path / "USDSAR.csv"), "csv", "USD_SAR")
+    assert (found.without_tick, len(found.candles)) == (0, len(frame))
