@@ -93,7 +93,7 @@ class Quiet(NamedTuple):
     def frozen_bars(self) -> int:
         """How long a row of bars at the same prices is that no market makes."""
         share = self.stood / max(self.bars, 1)
-        if not self.have_volumes or not share > 0:
+        if not self.have_volumes or share == 0:
             return _FROZEN_BARS
         if share == 1:
             return self.bars + 1
