@@ -47,8 +47,10 @@ def filled_claims(found: CheckedFile) -> Sentences:
     """Say what was left out as filled in, and what cannot be told from it."""
     quiet = found.quiet
     if found.without_tick:
-        flat = "flat at the close before and without a volume" if quiet.have_volumes else "flat at the close before"
+        other = " or at another price" if quiet.only_mute and quiet.mute > quiet.silent else ""
+        flat = f"flat at the close before{other}" + (" and without a volume" if quiet.have_volumes else "")
         also = ", or the bar before said again" if quiet.repeats else ""
+        also += ", or of prices that stood still for an hour" if quiet.froze else ""
         return (
             f"filled in: {found.without_tick:,} rows left out, {flat}{also}: minutes without a tick have no candle",
         )

@@ -166,7 +166,7 @@ def columns_of(path: Path, names: Sequence[str], row: str = ", row 1") -> Column
     complete = [side for side in sides if all(f"{side}_{field[0]}" in prices for field in _FIELDS)]
     partial = sides.keys() - set(complete) - {"one"}
     times = _times(names)
-    if not complete and (ticks := [name for name in names if _key(name) in _TICKS]):
+    if not prices and (ticks := [name for name in names if _key(name) in _TICKS]):
         raise DataError(
             f"{path}{row}: these are ticks ({', '.join(ticks)}): download the one-minute bars (M1) of the same "
             f"publisher. Expected are {EXPECTED}."

@@ -6,6 +6,7 @@ anything is written; then each month's file is written atomically.
 
 import contextlib
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from fx_pipeline.broker.paper import store as candle_store
@@ -35,7 +37,7 @@ from fx_pipeline.ingest.sniff import FORMATS, Format
 from fx_pipeline.ingest.sniff import guess_format as guess_format
 from fx_pipeline.ingest.weekends import check_has_weekends
 from fx_pipeline.market.candles import CANDLE_SCHEMA, SIDES
-from fx_pipeline.market.errors import ConfigurationError
+from fx_pipeline.market.errors import ConfigurationError, DataError
 from fx_pipeline.market.files import write_table
 from fx_pipeline.market.instrument import instrument as find_instrument
 
@@ -302,7 +304,23 @@ def import_files(
             report.next_file()
         if empty is not None and not reads:
             raise empty
+        _check_sides(reads)
         return _store(reads, instrument, data_dir, report, stamped or "open", tuple(left_out))
+
+
+def _check_sides(reads: Sequence["_Read"]) -> None:
+    # Of the same minutes the later file's asks would stand for the earlier one's bids.
+    for one, other in itertools.combinations(reads, 2):
+        if {one.side, other.side} != {"bid", "ask"}:
+            continue
+        for month in sorted({*one.buckets.months} & {*other.buckets.months}):
+            both = np.intersect1d(one.buckets.times(month), other.buckets.times(month))
+            if len(both):
+                raise DataError(
+                    f"{one.path} holds {one.side} prices and {other.path} {other.side} prices of the same minutes, "
+                    f"first of {pd.Timestamp(int(both[0])):%Y-%m-%d %H:%M} UTC, and one would stand for the other: "
+                    "import one of them, or put both into one file as bid_open .. ask_close."
+                )
 
 
 @dataclass(frozen=True)

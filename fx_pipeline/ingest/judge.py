@@ -66,6 +66,9 @@ class Judged:
         Counts of these and of all good rows.
     level : float
         Median of the closes; NaN when there is none.
+    spread : (float, float)
+        Median and largest spread at the close of good rows with both bid and ask, as shares of the price; NaN when
+        there are none.
     """
 
     good: Rows
@@ -77,6 +80,7 @@ class Judged:
     doubtful_evidence: Int64
     quiet: Quiet
     level: float
+    spread: tuple[float, float]
 
 
 def judge(
@@ -134,7 +138,16 @@ def judge(
         doubtful_evidence=clock_evidence(parsed.local_ns[doubted]),
         quiet=quiet,
         level=float(np.median(finite)) if len(finite) else float("nan"),
+        spread=_spread(rows, sides),
     )
+
+
+def _spread(rows: Rows, sides: GivenSides) -> tuple[float, float]:
+    if not {"bid_c", "ask_c"} <= {*sides.columns} or not len(rows):
+        return float("nan"), float("nan")
+    bid, ask = (rows.prices[sides.columns.index(name)] for name in ("bid_c", "ask_c"))
+    shares = (ask - bid) / bid
+    return float(np.median(shares)), float(shares.max())
 
 
 def settle(rows: Rows, contradicting_ns: Int64) -> tuple[Rows, Rows, int]:

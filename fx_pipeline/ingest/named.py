@@ -28,6 +28,8 @@ from fx_pipeline.market.errors import DataError
 Int64 = npt.NDArray[np.int64]
 
 _BATCH_ROWS = 65_536
+#: What stands in a column of price sides, whatever it is called.
+_SIDE_WORDS = frozenset(("bid", "bids", "ask", "asks", "offer", "mid"))
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def _told(
 
 
 def _tags(columns: Columns, names: Sequence[str], cells: Mapping[str, pa.Array]) -> dict[str, str]:
-    # Columns that say what the rows are: by their name, or because an instrument stands in them.
+    # Columns that say what the rows are: by their name, or because an instrument or a price side stands in them.
     used = {*columns.prices.values(), columns.volume, *(column.name for column in columns.times)}
     found: dict[str, str] = {name: subject for name, subject in columns.tags.items() if name in cells}
     for name in [name for name, subject in found.items() if subject in ("base", "quote")]:
@@ -147,8 +149,13 @@ def _tags(columns: Columns, names: Sequence[str], cells: Mapping[str, pa.Array])
         if not re.fullmatch("[A-Za-z]{3}", _first_value(cells[name])):
             del found[name]
     for name in names:
-        if name not in used and name in cells and instrument_of(_first_value(cells[name])):
+        if name in used or name not in cells:
+            continue
+        value = _first_value(cells[name])
+        if instrument_of(value):
             found.setdefault(name, "instrument")
+        elif value.strip().lower() in _SIDE_WORDS:
+            found.setdefault(name, "side")
     return found
 
 

@@ -8,8 +8,9 @@ from fx_pipeline.ingest.sides import Side
 from fx_pipeline.market.instrument import known_instruments
 
 _ALIASES = {"GOLD": "XAU_USD", "SILVER": "XAG_USD", "XBTUSD": "BTC_USD"}
-#: `EURUSD`, `EUR/USD`, `C:EURUSD`, `OANDA:EUR_USD`, `EURUSD=X`, and with what brokers add: `EURUSD.m`, `EURUSDpro`.
-_SYMBOL = re.compile(r"(?:\w[\w.]*:)?([A-Z]{3})[/_\- .]?([A-Z]{3})(?:=X|[.\-_#!+]\w*| [A-Za-z]+|[a-z]{1,4})?")
+#: `EURUSD`, `EUR/USD`, `C:EURUSD`, `OANDA:EUR_USD`, `EURUSD=X`, and with what brokers add: `#EURUSD`, `EURUSD.m`,
+#: `EURUSDpro`.
+_SYMBOL = re.compile(r"(?:\w[\w.]*:)?[#!.]?([A-Z]{3})[/_\- .]?([A-Z]{3})(?:=X|[.\-_#!+]\w*| [A-Za-z]+|[a-z]{1,4})?")
 _SIDES: dict[str, Side] = {
     "bid": "bid", "bids": "bid", "b": "bid", "sell": "bid", "ask": "ask", "asks": "ask", "a": "ask", "offer": "ask",
     "buy": "ask", "mid": "mid", "mids": "mid", "m": "mid", "midpoint": "mid", "middle": "mid",

@@ -11,7 +11,9 @@ from fx_pipeline.ingest.clock import NO_TIME, Clock
 from fx_pipeline.ingest.hours import BreakFound, daily_break, fitting_break
 from fx_pipeline.market.calendar import MINUTE_NS, TRADING_WEEK_MINUTES, WEEK_MINUTES, trading_week, week_minutes
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.instrument import instrument as find_instrument
 from fx_pipeline.market.levels import plausible_range, typical_price
+from fx_pipeline.market.spreads import spread_model
 
 Int64 = npt.NDArray[np.int64]
 
@@ -19,6 +21,8 @@ _BUCKET_MINUTES = 5
 #: Ticks a quarter of an hour beyond the week's ends are feeds' habits, not a wrong clock.
 _TOLERANCE_MINUTES = 15
 _INTRUDING_BUCKETS = 2
+#: So many times the modelled spread is wider than any publisher's quotes.
+_WIDEST_SPREADS = 50
 _ZONED = "Its times carry a zone, and an offset is for times without one: write them so first."
 #: Clocks that files of candles are on.
 CANDIDATES = (
@@ -46,6 +50,37 @@ def check_level(name: str, instrument: str, level: float) -> None:
         raise DataError(
             f"{name} has prices about {level:.5g}, and {instrument} trades about {typical_price(instrument):.3g}: "
             "it is another instrument's file, or its columns are not what they seem. Check --instrument and --format."
+        )
+
+
+def check_spread(name: str, instrument: str, level: float, spreads: Sequence[tuple[float, float]]) -> None:
+    """Refuse bids and asks that are one price twice, or so far apart that they are no quotes of one instrument.
+
+    Parameters
+    ----------
+    level : float
+        The typical price of the file.
+    spreads : sequence of (float, float)
+        Median and largest share of the price, by part of the file; none of a file without both sides.
+
+    Raises
+    ------
+    DataError
+    """
+    if not spreads:
+        return
+    typical, largest = float(np.median([median for median, _ in spreads])), max(most for _, most in spreads)
+    if largest <= 0:
+        raise DataError(
+            f"{name}: the asks equal the bids in every row, so that trading would cost nothing: it holds one price "
+            "twice. Leave one side only, and the spread is modelled."
+        )
+    model = spread_model(instrument)
+    usual = model.london if model.unit == "share" else model.london * find_instrument(instrument).pip / level
+    if typical > _WIDEST_SPREADS * usual:
+        raise DataError(
+            f"{name}: bid and ask are {100 * typical:.3g} percent of the price apart, and {instrument} is quoted about "
+            f"{100 * usual:.2g} percent wide: one of them is of another instrument or scale. Leave one side only."
         )
 
 

@@ -28,11 +28,12 @@ from fx_pipeline.ingest.hours import (
 from fx_pipeline.ingest.judge import IMPORT_QUARANTINE_SCHEMA, TWICE, Judged, judge, refused_rows, settle
 from fx_pipeline.ingest.neighbours import Neighbours
 from fx_pipeline.ingest.parsed import Parsed, Source, unreadable_cells
-from fx_pipeline.ingest.plausible import check_break, check_clock, check_level
+from fx_pipeline.ingest.plausible import check_break, check_clock, check_level, check_spread
 from fx_pipeline.ingest.said import Said
 from fx_pipeline.ingest.sides import GivenSides, Side
 from fx_pipeline.ingest.timeframe import Steps
 from fx_pipeline.ingest.weekends import at_weekends, check_week_ends, without_weekends
+from fx_pipeline.market.candles import CROSSED
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.months import month_bounds, month_of
 
@@ -41,6 +42,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 THREADS = 2
+#: Publishers' own quotes are crossed in a few percent of the bars, as a bid and an ask are not of one instant.
+_MOST_CROSSED = 0.1
 
 
 class Evidence(NamedTuple):
@@ -181,7 +184,9 @@ def read_file(
             raise
         # Rows without a time leave holes that look like longer bars: they are what to mend first.
         raise DataError(f"{state.timeless_rows()} Without those rows, {error}") from error
-    check_level(str(path), instrument, float(np.nanmedian(state.levels)) if state.levels else float("nan"))
+    level = float(np.median(state.levels)) if state.levels else float("nan")
+    check_level(str(path), instrument, level)
+    check_spread(str(path), instrument, level, state.spreads)
     local_ns = np.unique(joined([*state.evidence, *([] if state.left_out else state.doubtful_evidence)]))
     opening = opening_minute(instrument)
     if steps.first is not None and steps.last is not None:
@@ -201,6 +206,13 @@ def read_file(
         raise DataError(
             f"{path}: {len(quarantine):,} of {state.rows:,} rows are bad, the first in row {quarantine['row'][0]} "
             f"({quarantine['reason'][0]}). A file more than half bad is refused; rows should look like {expected}."
+        )
+    crossed = pc.filter(quarantine["row"], pc.equal(quarantine["reason"], CROSSED))
+    if len(crossed) > _MOST_CROSSED * state.rows:
+        raise DataError(
+            f"{path}: in {len(crossed):,} of {state.rows:,} rows the ask is below the bid, first in row {crossed[0]}: "
+            "bids and asks are not those of the same minutes, or their columns are not what they seem. Leave one side "
+            "only."
         )
     assert state.sides is not None
     return CheckedFile(
@@ -328,6 +340,7 @@ class _Reading:
     modelled: bool = False
     at_weekends: int = 0
     levels: list[float] = field(default_factory=list)
+    spreads: list[tuple[float, float]] = field(default_factory=list)
 
     def add(self, read: _Block, judged: Judged, buckets: Buckets) -> None:
         above = self.next_row - 1
@@ -354,6 +367,8 @@ class _Reading:
         self.modelled |= bool(judged.good.modelled.any())
         if np.isfinite(judged.level):
             self.levels.append(judged.level)
+        if np.isfinite(judged.spread[0]):
+            self.spreads.append(judged.spread)
         buckets.add(replace(judged.good, row=judged.good.row + above))
 
     def check_readable(self) -> None:

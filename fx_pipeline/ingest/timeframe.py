@@ -21,8 +21,8 @@ _NAMES |= {1800: "M30", 3600: "H1", 7200: "H2", 14400: "H4", 28800: "H8", 43200:
 _FEWEST_BARS = 10
 #: A stretch is coarse when so many steps in a row are multiples of so many minutes. Where minutes are only missing,
 #: one step in `multiple` is, at most: at these lengths chance makes one such stretch in a hundred million bars.
-_MULTIPLES = np.array([2, 3, 5, 15, 60])
-_STEPS_NEEDED = np.array([40, 26, 12, 8, 6])
+_MULTIPLES = np.array([2, 3, 5, 15, 60, 240, 1440])
+_STEPS_NEEDED = np.array([40, 26, 12, 8, 6, 4, 3])
 #: The same for steps shorter than a minute.
 _SECONDS_NEEDED = 12
 #: Gaps from here on are kept: daily breaks, weekends and holes.
@@ -116,7 +116,7 @@ class Steps:
         found = np.concatenate([np.empty((0, _RUN), np.int64), *self._runs, rest])
         parts: list[Coarse] = []
         # The longest bars first: a stretch of H1 is one of M5 too.
-        for first, second, before, end, step, _ in sorted(found.tolist(), key=lambda run: (-run[4], run[0])):
+        for first, second, before, end, step, _ in sorted(found.tolist(), key=lambda run: (-run[4], run[0], -run[3])):
             for start, stop in _without(first, end, parts):
                 # What is left beside coarser bars must be evidence by itself.
                 if (start, stop) == (first, end) or (stop - start) // step >= _REST_NEEDED:

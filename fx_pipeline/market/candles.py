@@ -9,6 +9,7 @@ from fx_pipeline.market.calendar import MINUTE_NS
 
 SIDES = ("bid", "mid", "ask")
 PRICE_COLUMNS = tuple(f"{side}_{field}" for side in SIDES for field in "ohlc")
+CROSSED = "ask below bid"
 SOURCES = ("imported", "synthetic", "practice", "live")
 
 #: M1 candles: `time` is the bar's open; `quotes_modelled` says that bid and ask come from the cost model.
@@ -66,7 +67,7 @@ def bad_bar_reasons(candles: pd.DataFrame, now_ns: int | None = None) -> npt.NDA
             mark((open_ > high) | (open_ < low) | (close > high) | (close < low), "open or close outside the range")
         if "bid" in sides and "ask" in sides:
             ask, bid = 4 * sides.index("ask"), 4 * sides.index("bid")
-            mark((prices[:, ask] < prices[:, bid]) | (prices[:, ask + 3] < prices[:, bid + 3]), "ask below bid")
+            mark((prices[:, ask] < prices[:, bid]) | (prices[:, ask + 3] < prices[:, bid + 3]), CROSSED)
     mark(time_ns % MINUTE_NS != 0, "time off the minute")
     if now_ns is not None:
         mark(time_ns >= now_ns, "time in the future")

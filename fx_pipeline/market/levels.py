@@ -11,7 +11,9 @@ _USD_VALUE = {
 }  # fmt: skip
 #: How far from that value a unit may have been since 2000, as a factor.
 _USUAL_FACTOR = 2.5
-_FACTOR = {"USD": 1.0, "TRY": 60.0, "ZAR": 4.0, "XAU": 12.0, "XAG": 10.0, "BTC": 1e7}
+_FACTOR = {"USD": 1.0, "TRY": 60.0, "ZAR": 4.0, "XAU": 9.0, "XAG": 10.0, "BTC": 1e7}
+#: The same upwards, where it is another: ten times the price is another scale.
+_RISE = {"XAU": 6.0}
 
 
 def typical_price(name: str) -> float:
@@ -23,5 +25,5 @@ def typical_price(name: str) -> float:
 def plausible_range(name: str) -> tuple[float, float]:
     """Return the lowest and highest price that data of an instrument can have had since 2000, generously."""
     pair = instrument(name)
-    factor = _FACTOR.get(pair.base, _USUAL_FACTOR) * _FACTOR.get(pair.quote, _USUAL_FACTOR)
-    return typical_price(name) / factor, typical_price(name) * factor
+    base, quote = (_FACTOR.get(currency, _USUAL_FACTOR) for currency in (pair.base, pair.quote))
+    return typical_price(name) / (base * quote), typical_price(name) * _RISE.get(pair.base, base) * quote

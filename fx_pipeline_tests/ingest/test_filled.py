@@ -117,3 +117,54 @@ def test_prices_of_few_digits_repeat_themselves_and_stay(tmp_path: Path, volume:
     path = write_csv(frame.drop(columns="volume") if volume == "none" else frame, tmp_path / "EURUSD.csv")
     found = read_candles(path, "csv", "EUR_USD")
     assert (found.without_tick, len(found.candles)) == (0, len(frame))
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("start", [0, 1000, len(MINUTES) - 200])
+def test_prices_that_stand_still_for_an_hour_are_left_out_whatever_the_volume(
+    tmp_path: Path, flat: bool, start: int
+) -> None:
+    frame = walk(MINUTES)
+    prices = frame.loc[start, FIELDS].to_numpy(float)
+    frame.loc[start : start + 199, FIELDS] = prices[3] if flat else prices
+    found = read_candles(write_csv(frame, tmp_path / "EURUSD.csv"), "csv", "EUR_USD")
+    assert found.without_tick == 199 and len(found.candles) == len(frame) - 199
+    assert any("stood still for an hour" in said for said in found.assumptions)
+
+
+@pytest.mark.parametrize("way", ["backwards", "line", "whole rows"])
+def test_minutes_filled_in_otherwise_than_from_the_close_before_are_left_out(tmp_path: Path, way: str) -> None:
+    frame = ticked()
+    filled = fill(frame, is_open)
+    made = ~filled["time"].isin(frame["time"])
+    if way == "whole rows":
+        filled.loc[made, FIELDS] = np.nan
+        filled[FIELDS] = filled[FIELDS].ffill()
+    else:
+        source = filled["open"] if way == "backwards" else filled["close"]
+        known = source.where(~made)
+        values = known.bfill() if way == "backwards" else known.interpolate().round(5)
+        for name in FIELDS:
+            filled.loc[made, name] = values[made]
+    found = read_candles(write_csv(filled, tmp_path / "EURUSD.csv"), "csv", "EUR_USD")
+    assert found.candles["time"].to_pylist() == frame["time"].tolist()
+
+
+def test_flat_bars_of_a_part_without_volumes_stay(tmp_path: Path) -> None:
+    frame = walk(MINUTES)
+    frame.loc[:1999, "volume"] = 0
+    # At prices of their own.
+    price = frame.loc[10:1999:40, "open"] + 0.00003
+    for name in FIELDS:
+        frame.loc[10:1999:40, name] = price
+    found = read_candles(write_csv(frame, tmp_path / "EURUSD.csv"), "csv", "EUR_USD")
+    assert (found.without_tick, len(found.candles)) == (0, len(frame))
+
+
+def test_prices_of_a_pegged_pair_stand_still_and_stay(tmp_path: Path) -> None:
+    frame = walk(MINUTES, step=0, price=3.75)
+    frame[FIELDS] = 3.75
+    moved = np.random.default_rng(2).random(len(frame)) < 0.05
+    frame.loc[moved, "high"] = 3.75001
+    found = read_candles(write_csv(frame, tmp_path / "USDSAR.csv"), "csv", "USD_SAR")
+    assert (found.without_tick, len(found.candles)) == (0, len(frame))

@@ -48,6 +48,19 @@ def test_an_ask_file_is_stored_as_asks(tmp_path: Path) -> None:
     assert (report.side, report.costs) == ("ask", "modelled") and "side: ask, as its name says" in report.assumptions
 
 
+def test_bids_and_asks_of_the_same_minutes_are_not_laid_over_one_another(tmp_path: Path) -> None:
+    frame = walk(fx_minutes("2024-01-09", "2024-01-09 04:00"))
+    bids, asks = (write_csv(frame, tmp_path / f"EURUSD_{side}.csv") for side in ("BID", "ASK"))
+    with pytest.raises(
+        DataError, match=r"BID\.csv holds bid prices and .*ASK\.csv ask prices of the same minutes, first"
+    ):
+        import_files([bids, asks], "EUR_USD", None, tmp_path / "data")
+    assert not list((tmp_path / "data").rglob("2024-01.parquet"))
+    later = write_csv(frame[120:], tmp_path / "EURUSD_ASK.csv")
+    report = import_files([write_csv(frame[:120], bids), later], "EUR_USD", None, tmp_path / "data")
+    assert report.imported == len(frame)
+
+
 def test_what_a_file_says_counts_for_more_than_its_name_and_may_not_contradict_it(tmp_path: Path) -> None:
     path = tmp_path / "candles.csv"
     path.touch()

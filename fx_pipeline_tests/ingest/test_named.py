@@ -498,3 +498,10 @@ def test_odd_characters_are_an_error_that_names_the_file(tmp_path: Path, content
     path.write_bytes(content.encode())
     with pytest.raises(DataError, match=r"EURUSD\.csv"):
         read_candles(path, guess_format(path), "EUR_USD")
+
+
+def test_a_close_of_another_name_is_named_and_not_taken_for_ticks(tmp_path: Path) -> None:
+    path = tmp_path / "EURUSD.csv"
+    path.write_text("Date,Price,Open,High,Low\n2024-01-05 19:00,1.09502,1.09501,1.09505,1.095\n")
+    with pytest.raises(DataError, match=r"incomplete price columns in date, price, open.*\(close missing\)"):
+        read_candles(path, "csv", "EUR_USD")

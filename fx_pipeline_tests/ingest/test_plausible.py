@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from fx_pipeline.ingest.clock import Clock, parse_clock
-from fx_pipeline.ingest.plausible import check_clock, clock_evidence
+from fx_pipeline.ingest.plausible import check_clock, check_spread, clock_evidence
 from fx_pipeline.ingest.timeframe import Steps
 from fx_pipeline.market.calendar import MINUTE_NS, open_minutes
 from fx_pipeline.market.errors import DataError
@@ -91,3 +91,32 @@ def test_steps_are_counted_over_stretches() -> None:
     steps.add(2 * 10**15 + np.arange(12) * 5 * MINUTE_NS)
     with pytest.raises(DataError, match=r"a\.csv holds M5 bars \(most are 300 seconds apart\)"):
         steps.check("a.csv")
+
+
+@pytest.mark.parametrize(
+    ("instrument", "level", "spreads", "says"),
+    [
+        ("GBP_USD", 1.57, [(0.0, 0.0), (0.0, 0.0)], "the asks equal the bids in every row"),
+        ("GBP_USD", 1.57, [(0.1, 0.1)], "10 percent of the price apart, and GBP_USD is quoted about 0.01"),
+        ("EUR_USD", 1.1, [(0.0091, 0.01)], "0.91 percent"),
+        ("XAU_USD", 2050.0, [(0.02, 0.02)], "2 percent"),
+    ],
+)
+def test_bids_and_asks_that_are_no_quotes_are_refused(instrument: str, level: float, spreads, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        check_spread("a.csv", instrument, level, spreads)
+
+
+@pytest.mark.parametrize(
+    ("instrument", "level", "spreads"),
+    # No quotes; an account that pays a commission; a night; a lira in turmoil; gold of 2006.
+    [
+        ("EUR_USD", 1.1, []),
+        ("EUR_USD", 1.1, [(0.0, 2e-5)]),
+        ("EUR_USD", 1.1, [(4e-4, 0.02)]),
+        ("USD_TRY", 13.0, [(0.02, 0.1)]),
+        ("XAU_USD", 550.0, [(0.0045, 0.02)]),
+    ],
+)
+def test_quotes_that_can_be(instrument: str, level: float, spreads) -> None:
+    check_spread("a.csv", instrument, level, spreads)

@@ -102,8 +102,9 @@ def test_the_two_currencies_may_stand_apart(write: Write, mids: pd.DataFrame, fi
     assert len(read_candles(path, "csv", "EUR_USD").candles) == 60
 
 
-def test_a_column_tells_the_side(write: Write, mids: pd.DataFrame) -> None:
-    path = write("EURUSD.csv", mids.head(60).assign(offer_side="ASK"))
+@pytest.mark.parametrize("column", ["offer_side", "type", "Kind of price"])
+def test_a_column_tells_the_side(write: Write, mids: pd.DataFrame, column: str) -> None:
+    path = write("EURUSD.csv", mids.head(60).assign(**{column: "ASK"}))
     found = read_candles(path, "csv", "EUR_USD")
     assert found.side == "ask"
     assert found.candles["ask_o"].to_pylist() == pytest.approx(mids["open"].head(60).tolist())
@@ -114,6 +115,7 @@ def test_a_column_tells_the_side(write: Write, mids: pd.DataFrame) -> None:
     [
         ("OANDA:EUR_USD", "EUR_USD"),
         ("XAUUSD.", "XAU_USD"),
+        ("#EURUSD", "EUR_USD"),
         ("Gold", "XAU_USD"),
         ("GBPJPY_i", "GBP_JPY"),
         ("BTCUSDT", None),

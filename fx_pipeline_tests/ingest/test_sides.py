@@ -5,10 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fx_pipeline.ingest.importers import read_candles
+from fx_pipeline.ingest.plausible import check_level
 from fx_pipeline.ingest.sides import GivenSides, Side
 from fx_pipeline.market.calendar import MINUTE_NS
+from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument
 from fx_pipeline.market.spreads import modelled_spread_pips
+from fx_pipeline_tests.ingest.made import FIELDS, fx_minutes, walk, write_csv
 
 #: 08:00 to 12:00 New York on a Wednesday.
 TIMES = int(np.datetime64("2024-02-07T13:00", "ns").astype(np.int64)) + MINUTE_NS * np.arange(240)
@@ -53,3 +57,24 @@ def test_a_tiny_price_of_a_metal_keeps_a_positive_bid() -> None:
     sides = GivenSides.of(Path("x.csv"), "XAU_USD", {"one"}, "ask")
     assert sides.widest_step_down == 0.0
     assert sides.complete(np.full((4, 1), 0.01), TIMES[:1])["bid_l"][0] > 0
+
+
+@pytest.mark.parametrize(("late", "refused"), [(0, False), (1, True), (60, True)])
+def test_bids_and_asks_of_other_minutes_are_refused(tmp_path: Path, late: int, refused: bool) -> None:
+    bids = walk(fx_minutes("2024-01-08 00:00", "2024-01-09 12:00"))
+    quotes = bids[["time"]].copy()
+    for name in FIELDS:
+        quotes[f"bid_{name}"] = bids[name]
+        quotes[f"ask_{name}"] = (bids[name].shift(late) + 0.00008).round(5)
+    path = write_csv(quotes[late:], tmp_path / "EURUSD.csv")
+    if not refused:
+        assert len(read_candles(path, "csv", "EUR_USD").candles) == len(bids)
+        return
+    with pytest.raises(DataError, match=r"in [\d,]+ of [\d,]+ rows the ask is below the bid, first in row \d+"):
+        read_candles(path, "csv", "EUR_USD")
+
+
+@pytest.mark.parametrize("factor", [0.1, 10.0])
+def test_gold_of_another_scale_is_refused(factor: float) -> None:
+    with pytest.raises(DataError, match="XAU_USD trades about"):
+        check_level("a.csv", "XAU_USD", 2050.0 * factor)
