@@ -72,7 +72,7 @@ bench: $(STAMP) ## Run the benchmarks (some ten minutes; on an otherwise idle ma
 	$(BIN)/python -m benchmarks.validation
 	@echo 'longer ones: python -m benchmarks.gate (about half an hour), python -m benchmarks.options (an hour and a half)'
 
-clean: ## Remove what can be made again; keeps imported candles, models, tracking and the trial ledger.
+clean: ## Remove .venv and what can be made again; keeps imported candles, registered models, tracking, the trial ledger.
 	@if test -x $(BIN)/fx-pipeline; then $(BIN)/fx-pipeline clean; \
 	  else echo "the data folder is left as it is: without .venv nobody reads FX_DATA_DIR (make setup clean)"; fi
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -563,6 +563,7 @@ def mlflow(
         from fx_pipeline.ui.mlflow import mlflow_command
 
         command = mlflow_command(load_settings().layout, port)
+        plain(console, f"MLflow: http://127.0.0.1:{port}  (it takes half a minute to start)")
         sys.stdout.flush()
         os.execv(command[0], command)
 

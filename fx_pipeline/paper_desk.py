@@ -428,7 +428,8 @@ def _introduce(exchange: Exchange, market: PaperMarket, store: Path, state: Path
     config = exchange.config
     summary = exchange.desk.summary().body["account"]
     origin = "continued" if exchange.resumed else "new"
-    say(f"account: {config.account}, {origin}, balance {summary['balance']} {config.home_currency}; state in {state}")
+    balance = f"{summary['balance']} {config.home_currency}"
+    say(f"account: {config.account}, {origin}, balance {balance}; state in {state.resolve()}")
     pace = "moved by the control surface only" if speed == 0 else f"at {speed:g} times real time"
     if exchange.dropped_bytes:
         say(f"a last record of {exchange.dropped_bytes} bytes was cut short: it was never acknowledged, and is dropped")

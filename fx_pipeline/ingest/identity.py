@@ -70,12 +70,13 @@ def common_instrument(files: Sequence[Path], given: str | None, held: Held | Non
         names, inside = named_instruments(path), own[path]
         if inside is not None and given is not None and inside != given:
             raise DataError(f"{path} says in its rows that it holds {inside}, not {given}: give --instrument {inside}.")
-        if inside is not None and names and inside not in names:
+        if inside is not None and names and inside not in names and given is None:
             raise DataError(
-                f"{path} says in its rows that it holds {inside}, and its name says {' and '.join(names)}: rename it, "
-                "if its rows are right."
+                f"{path} says in its rows that it holds {inside}, and its name says {' and '.join(names)}: give "
+                f"--instrument {inside}, if its rows are right."
             )
-        if given is not None and names and given not in names:
+        # Rows and user together outweigh a name.
+        if given is not None and names and given not in names and inside is None:
             raise DataError(
                 f"the file name {path.name!r} names {' and '.join(names)}, not {given}: leave the file out, or rename "
                 f"it if it does hold {given}."
@@ -91,7 +92,8 @@ def common_instrument(files: Sequence[Path], given: str | None, held: Held | Non
 
 def instrument_source(path: Path, inside: str | None) -> str:
     """Return in a clause what says which instrument a file holds."""
-    sources = [*(["its rows"] if inside else []), *(["its name"] if named_instruments(path) else [])]
+    names = named_instruments(path)
+    sources = [*(["its rows"] if inside else []), *(["its name"] if names and inside in (None, *names) else [])]
     return f"as {' and '.join(sources)} {'say' if inside else 'says'}" if sources else "as given"
 
 

@@ -41,6 +41,7 @@ from fx_pipeline.market.errors import ConfigurationError, DataError
 from fx_pipeline.market.files import write_table
 from fx_pipeline.market.instrument import instrument as find_instrument
 
+_REPLACED = "replaced: {:,} candles stood in the store with other values, of bids, asks or volume"
 #: Share of an import's time that goes into reading, the rest into writing: for progress only.
 _READING_SHARE = 0.6
 
@@ -520,7 +521,11 @@ def _store(
         timeframe="M1",
         stamped=stamped,
         costs="modelled" if any(item.modelled for item in found) else "quoted",
-        assumptions=(*united([(read.path, read.assumptions) for read in reads]), *left_out),
+        assumptions=(
+            *united([(read.path, read.assumptions) for read in reads]),
+            *left_out,
+            *([_REPLACED.format(upsert.changed)] if upsert.changed else []),
+        ),
     )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fx_pipeline.ingest.identity import common_instrument, common_side, named_side
+from fx_pipeline.ingest.identity import common_instrument, common_side, instrument_source, named_side
 from fx_pipeline.ingest.importers import import_files, read_candles
 from fx_pipeline.market.errors import DataError
 from fx_pipeline_tests.ingest.made import fx_minutes, walk, write_csv
@@ -73,3 +73,14 @@ def test_what_a_file_says_counts_for_more_than_its_name_and_may_not_contradict_i
         common_instrument([euro], None, lambda path: "GBP_USD")
     with pytest.raises(DataError, match="different instruments"):
         common_instrument([path, euro], None, lambda path: "GBP_USD" if path.name == "candles.csv" else None)
+
+
+def test_rows_and_user_together_outweigh_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "EURUSD.csv"
+    path.touch()
+    assert common_instrument([path], "GBP_USD", lambda _: "GBP_USD") == "GBP_USD"
+    assert instrument_source(path, "GBP_USD") == "as its rows say"
+    with pytest.raises(DataError, match="its name says EUR_USD: give --instrument GBP_USD"):
+        common_instrument([path], None, lambda _: "GBP_USD")
+    with pytest.raises(DataError, match="names EUR_USD, not GBP_USD"):
+        common_instrument([path], "GBP_USD", lambda _: None)
