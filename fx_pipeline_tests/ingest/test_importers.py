@@ -313,6 +313,15 @@ def test_a_second_import_of_the_same_file_changes_nothing(tmp_path: Path, mids: 
     assert (first.first, first.last) == (mids["time"].iloc[0].value, mids["time"].iloc[-1].value)
 
 
+def test_candles_that_are_replaced_are_said(tmp_path: Path, mids: pd.DataFrame) -> None:
+    path = write_csv(mids, tmp_path)
+    first = import_files([path], "EUR_USD", "csv", tmp_path / "data", side="mid")
+    second = import_files([path], "EUR_USD", "csv", tmp_path / "data", side="ask")
+    assert not [said for said in first.assumptions if said.startswith("replaced")]
+    assert second.changed == len(mids)
+    assert second.contract()["assumptions"][-1].startswith(f"replaced: {len(mids):,} candles stood in the store")
+
+
 def test_nothing_is_stored_when_one_of_the_files_is_refused(tmp_path: Path, mids: pd.DataFrame) -> None:
     good, bad = write_csv(mids, tmp_path), tmp_path / "bad.csv"
     bad.write_text("time,open\n1,2\n")
