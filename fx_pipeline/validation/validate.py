@@ -10,7 +10,9 @@ import numpy.typing as npt
 from fx_pipeline.agents.base import Policy, Progress
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
+from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.costs import CostConfig, Fills, build_fills
+from fx_pipeline.market.prints import day_prints
 from fx_pipeline.validation.comparison import RANDOM_DRAWS, compare_with_baselines
 from fx_pipeline.validation.context import RecordTrial, ReportContext, TrialHistory, TrialScore
 from fx_pipeline.validation.cost_basis import cost_basis
@@ -171,6 +173,8 @@ def score_policy(
     metrics = trade_metrics(done.pnl_pips)
     if record_trial is None:
         return done, metrics, None
+    first, last = int(done.starts[0]), int(done.starts[-1]) + session_bars
+    judged_ns, judged_close = market.time[first:last], market.close[first:last]
     history = record_trial(
         TrialScore(
             context=context,
@@ -183,6 +187,9 @@ def score_policy(
             sharpe_per_trade=metrics.sharpe_per_trade,
             session_ns=market.time[done.starts],
             session_pnl_pips=done.session_pnl_pips,
+            valid_start_ns=int(judged_ns[0]),
+            valid_end_ns=int(judged_ns[-1]) + MINUTE_NS,
+            days=day_prints(judged_ns, judged_close),
         )
     )
     return done, metrics, history
