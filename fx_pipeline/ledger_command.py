@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     from fx_pipeline.tracking.ledger import Ledger
     from fx_pipeline.tracking.ledger_witness import Witness
 
-ledger = typer.Typer(
-    help="The trial ledger: whether it is whole, and what to do when it is gone.", no_args_is_help=True
-)
+ledger = typer.Typer(help="The trial ledger: is it whole, and what to do when it is gone.", no_args_is_help=True)
 
 
 @ledger.command()

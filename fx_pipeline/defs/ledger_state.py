@@ -67,5 +67,5 @@ def event_witnesses(instance: dg.DagsterInstance, report: dg.AssetKey) -> list[W
 def _witness(record: dg.EventLogRecord) -> Witness:
     made: Any = record.asset_materialization
     told = {name: made.metadata[shown].value for shown, name in _SHOWN.items() if shown in made.metadata}
-    instrument, window = cell(record.partition_key)
+    instrument, window = cell(str(record.partition_key))
     return witness_of(f"Dagster run {record.run_id}", instrument, window, told)
