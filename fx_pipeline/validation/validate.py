@@ -5,12 +5,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.agents.base import Policy, Progress
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
+from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.costs import CostConfig, Fills, build_fills
+from fx_pipeline.market.prints import Days, day_prints
 from fx_pipeline.validation.comparison import RANDOM_DRAWS, compare_with_baselines
 from fx_pipeline.validation.context import RecordTrial, ReportContext, TrialHistory, TrialScore
 from fx_pipeline.validation.cost_basis import cost_basis
@@ -171,6 +174,7 @@ def score_policy(
     metrics = trade_metrics(done.pnl_pips)
     if record_trial is None:
         return done, metrics, None
+    start_ns, end_ns, days = judged_bars(market, done.starts, session_bars)
     history = record_trial(
         TrialScore(
             context=context,
@@ -183,9 +187,20 @@ def score_policy(
             sharpe_per_trade=metrics.sharpe_per_trade,
             session_ns=market.time[done.starts],
             session_pnl_pips=done.session_pnl_pips,
+            valid_start_ns=start_ns,
+            valid_end_ns=end_ns,
+            days=days,
         )
     )
     return done, metrics, history
+
+
+def judged_bars(market: MarketArrays, starts: npt.ArrayLike, session_bars: int = SESSION_BARS) -> tuple[int, int, Days]:
+    """Return the span of the bars of some sessions, UTC nanoseconds, and what their days are recognised by."""
+    bars = np.asarray(starts, dtype=np.int64)
+    first, last = int(bars[0]), int(bars[-1]) + session_bars
+    time_ns = market.time[first:last]
+    return int(time_ns[0]), int(time_ns[-1]) + MINUTE_NS, day_prints(time_ns, market.close[first:last])
 
 
 def _part(progress: Progress | None, first: float, last: float) -> Progress | None:
