@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from fx_pipeline.validation.track_record import TrackRecord
 
 SYNTHETIC = "synthetic"
 
@@ -91,12 +94,18 @@ class WindowTrial:
     session_pnl_pips : (T,) float64
     this : bool
         Whether it is the one that is validated.
+    checkpoint : str
+        Hash of its weights; empty where that is not known.
+    trades : int or None
+        Closed on these sessions; None where that is not known.
     """
 
     configuration: str
     seed: int
     session_pnl_pips: npt.NDArray[np.float64]
     this: bool
+    checkpoint: str = ""
+    trades: int | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +144,8 @@ class TrialHistory:
         Seeds of this configuration that have trials in this window, and all of them among those that are left out.
     champion : ChampionSeries or None
         The champion on the sessions of this validation; None where there is none to compare with.
+    record : TrackRecord or None
+        The walk-forward record of this configuration that ends with this trial; None: its window alone is the record.
     """
 
     count: int
@@ -143,6 +154,7 @@ class TrialHistory:
     left_out: int = 0
     seeds_left_out: tuple[int, ...] = ()
     champion: ChampionSeries | None = None
+    record: "TrackRecord | None" = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +174,8 @@ class TrialScore:
         First bar of each session, UTC.
     session_pnl_pips : (T,) float64
         What was made in it, after costs.
+    evidence : bytes
+        What a track record needs of this score (`Evidence.to_bytes`).
     """
 
     context: ReportContext
@@ -174,6 +188,7 @@ class TrialScore:
     sharpe_per_trade: float | None
     session_ns: npt.NDArray[np.int64]
     session_pnl_pips: npt.NDArray[np.float64]
+    evidence: bytes = b""
 
 
 #: Records the score of this validation and returns the history that now includes it.
