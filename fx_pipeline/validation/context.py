@@ -146,6 +146,17 @@ class TrialHistory:
         The champion on the sessions of this validation; None where there is none to compare with.
     record : TrackRecord or None
         The walk-forward record of this configuration that ends with this trial; None: its window alone is the record.
+    chosen_among : int
+        Things that were chosen among on these days, this one included: the number that deflates.
+    chosen : Mapping of str to int
+        What `chosen_among` adds up, in words: "configurations", "further candidates", "further years",
+        "lost trials"; and "instruments", under how many names the candles were judged, which adds nothing.
+    ledger_faults : tuple of str
+        What is wrong with the ledger, a sentence each: then nobody knows how many trials there were.
+    ledger_id, ledger_head : str
+        Of the ledger that this was read from, this trial's rows included.
+    ledger_rows : int
+        Length of its chain.
     """
 
     count: int
@@ -155,6 +166,12 @@ class TrialHistory:
     seeds_left_out: tuple[int, ...] = ()
     champion: ChampionSeries | None = None
     record: "TrackRecord | None" = None
+    chosen_among: int = 1
+    chosen: Mapping[str, int] = field(default_factory=dict)
+    ledger_faults: tuple[str, ...] = ()
+    ledger_id: str = ""
+    ledger_head: str = ""
+    ledger_rows: int = 0
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,8 @@ class Evidence:
 
     @classmethod
     def _read(cls, head: Mapping[str, Any], body: bytes) -> "Evidence":
-        place, arrays = 0, {}
+        place = 0
+        arrays: dict[str, Any] = {}
         wanted = [(name, kind, head["sessions"]) for name, kind in _BY_SESSION.items()]
         wanted += [(name, kind, head["trades"]) for name, kind in _BY_TRADE.items()]
         wanted += [(f"baseline {name}", "<f8", head["sessions"]) for name in head["baselines"]]

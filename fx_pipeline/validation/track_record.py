@@ -200,7 +200,7 @@ class TrackRecord:
 
     @property
     def looks(self) -> tuple[float, ...]:
-        """The share of a year's trading days that had been seen at each window, increasing: when the record was judged."""
+        """Share of a year's trading days that had been seen after each window, increasing: when it was judged."""
         days: set[int] = set()
         shares: list[float] = []
         for one in self.windows:
