@@ -18,8 +18,8 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,27 @@ import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.prints import DAY, Days, no_days
+from fx_pipeline.tracking.ledger_chain import CHAINED, Head, append, head, verify
 from fx_pipeline.tracking.ledger_file import connected
 
 # What makes two evaluations the same trial.
 IDENTITY = ("instrument", "window", "checkpoint_hash", "data_fingerprint", "costs", "seed", "evaluation_code")
 #: Longest wait for another process that holds the file: longer than any copy of it takes.
 PATIENCE_S = 600.0
-_SELECTION = "selection "
+_SELECTION, _REPLAY, _SEALED = "selection ", "replay ", "hold-out "
+#: Six hours: what sessions are as long as, in rows from before the span of their bars was kept.
+_SESSION_NS = 6 * 3_600 * 1_000_000_000
+_OF_EVIDENCE = ("valid_start_ns", "valid_end_ns", "trained_seed_sha", "evidence")
+_SHOWN = (
+    *("instrument", "window", "config_hash", "checkpoint_hash", "data_fingerprint", "evaluation_code"),
+    *("key", "seed", "trades"),
+)
+_SCORED = (
+    "SELECT trials.*, trials.trial_key AS key, session_ns, pnl_pips, valid_start_ns, valid_end_ns, trained_seed_sha, "
+    "evidence, EXISTS (SELECT 1 FROM reports WHERE reports.trial_key = trials.trial_key) AS reported "
+    "FROM trials LEFT JOIN series USING (trial_key) LEFT JOIN evidence USING (trial_key)"
+)
 # Series are the same bytes on every machine.
 _NS, _PIPS = np.dtype("<i8"), np.dtype("<f8")
 
@@ -63,6 +77,14 @@ class Trial:
         What was made in it, after costs.
     evaluation_code : str
         Digest of the code that computed the score: a mended evaluation makes another trial.
+    valid_start_ns, valid_end_ns : int
+        Open of the first bar that was judged, and end of the last one, UTC.
+    days : (D,) array of `market.prints.DAY`
+        What the days of these bars are recognised by.
+    evidence : bytes
+        What a track record needs of this score; nothing here looks into it.
+    trained_seed_sha : str
+        What the training began with (seed, settings, code, data), by its own record.
     """
 
     instrument: str
@@ -79,6 +101,11 @@ class Trial:
     session_ns: npt.NDArray[np.int64]
     session_pnl_pips: npt.NDArray[np.float64]
     evaluation_code: str
+    valid_start_ns: int = 0
+    valid_end_ns: int = 0
+    days: Days = field(default_factory=no_days)
+    evidence: bytes = b""
+    trained_seed_sha: str = ""
 
     @property
     def key(self) -> str:
@@ -97,27 +124,81 @@ def selection_window(window: str) -> str:
     return f"{_SELECTION}{window}"
 
 
+#: Columns of a trial's row that its scorer gives.
+_OF_TRIAL = tuple(
+    item.name
+    for item in dataclasses.fields(Trial)
+    if item.name not in ("session_ns", "session_pnl_pips", "days", *_OF_EVIDENCE)
+)
+
+
 @dataclass(frozen=True)
 class ScoredTrial:
     """A row of the ledger with its series.
 
     Attributes
     ----------
-    key, config_hash, data_fingerprint, evaluation_code : str
+    key, instrument, window, config_hash, checkpoint_hash, data_fingerprint, evaluation_code : str
     costs : Mapping
-    seed : int
+    seed, trades : int
     session_ns : (T,) int64
     session_pnl_pips : (T,) float64
+        Empty in `Ledger.of_configuration` where a file kept none.
+    valid_start_ns, valid_end_ns : int
+        Span of the bars that were judged. Of a row from before it was kept, from the first session to the end of the
+        last one as long as sessions are; 0 where it has no series either.
+    evidence : bytes
+        Empty where none was kept.
+    trained_seed_sha : str
+    reported : bool
+        Whether it was judged, or only scored beside one that was.
+    recovered : bool
+        Whether it was carried over from reports and runs after its ledger was lost.
+    kept : bool
+        Whether there is a series, of however many sessions.
     """
 
     key: str
+    instrument: str
+    window: str
     config_hash: str
+    checkpoint_hash: str
     data_fingerprint: str
     evaluation_code: str
     costs: Mapping[str, Any]
     seed: int
+    trades: int
     session_ns: npt.NDArray[np.int64]
     session_pnl_pips: npt.NDArray[np.float64]
+    valid_start_ns: int
+    valid_end_ns: int
+    evidence: bytes
+    trained_seed_sha: str
+    reported: bool
+    recovered: bool
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A report on a trial, as the ledger knows it.
+
+    Attributes
+    ----------
+    figures_sha256 : str
+        Of its figures.
+    lineage_sha256 : str
+        Of what it says it was made from (`lineage_sha256`); empty for one of a version that did not keep it.
+    """
+
+    figures_sha256: str
+    lineage_sha256: str
+
+
+def lineage_sha256(lineage: Mapping[str, Any]) -> str:
+    """Hash what a report says it was made from, without what it says of the ledger, which is written after it."""
+    kept = {name: value for name, value in lineage.items() if not name.startswith("ledger_")}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 class Ledger:
@@ -150,59 +231,81 @@ class Ledger:
         self._clock = clock
         self._patience_s = patience_s
 
-    def record(self, trial: Trial) -> bool:
+    def record(self, trial: Trial, judged: bool = False) -> bool:
         """Append a trial with its series; return whether it is new. A recorded one is left as it was first scored.
+
+        `judged` says that a report on it is about to be made: this row is there whatever becomes of the report.
 
         Raises
         ------
         ValueError
             If the series is not one finite value a session, in the order of the sessions.
         """
-        session_ns = np.asarray(trial.session_ns, _NS)
-        pnl_pips = np.asarray(trial.session_pnl_pips, _PIPS)
-        if session_ns.ndim != 1 or session_ns.shape != pnl_pips.shape or (np.diff(session_ns) <= 0).any():
-            raise ValueError(
-                f"a score series has one value a session, sessions increasing: {session_ns.shape} sessions, "
-                f"{pnl_pips.shape} values."
-            )
-        if not np.isfinite(pnl_pips).all():
-            raise ValueError("a score is not finite: mend the rollout.")
-        row = {
-            item.name: getattr(trial, item.name)
-            for item in dataclasses.fields(trial)
-            if item.name not in ("session_ns", "session_pnl_pips")
-        }
-        row["costs"] = json.dumps(row["costs"], sort_keys=True, default=str)
-        row["trial_key"] = trial.key
-        row["recorded_by"] = self.who
-        row["recorded_at"] = self._now()
-        names = ", ".join(row)
-        places = ", ".join(f":{name}" for name in row)
-        with self._connection() as connection:
-            known = connection.execute("SELECT 1 FROM trials WHERE trial_key = ?", (trial.key,)).fetchone()
-            if known is None:
-                connection.execute(f"INSERT INTO trials ({names}) VALUES ({places})", row)
-            # Also where the trial is known: a row may come from a file that kept no series.
-            if connection.execute("SELECT 1 FROM series WHERE trial_key = ?", (trial.key,)).fetchone() is None:
-                connection.execute(
-                    "INSERT INTO series (trial_key, session_ns, pnl_pips) VALUES (?, ?, ?)",
-                    (trial.key, session_ns.tobytes(), pnl_pips.tobytes()),
-                )
-            return known is None
+        return self.record_many([trial], judged)[0]
 
-    def attach_report(self, trial: Trial, report_hash: str) -> None:
-        """Append the hash of a report on a recorded trial.
+    def record_many(self, trials: Sequence[Trial], judged: bool = False) -> list[bool]:
+        """Append trials in one transaction, as `record` does one: all of them, or none at an error."""
+        for trial in trials:
+            _require_series(trial)
+        with self._connection() as connection:
+            return [self._record(connection, trial, judged) for trial in trials]
+
+    def _record(self, connection: sqlite3.Connection, trial: Trial, judged: bool) -> bool:
+        key = trial.key
+        known = _has(connection, "trials", key)
+        if not known:
+            row = {name: getattr(trial, name) for name in _OF_TRIAL}
+            row["costs"] = json.dumps(row["costs"], sort_keys=True, default=str)
+            self._insert(connection, "trials", {"trial_key": key, **row, **self._by()})
+        # Also where the trial is known: a row may come from a file that kept no series, or no evidence.
+        if not _has(connection, "series", key):
+            series = {"session_ns": np.asarray(trial.session_ns, _NS).tobytes()}
+            series["pnl_pips"] = np.asarray(trial.session_pnl_pips, _PIPS).tobytes()
+            self._insert(connection, "series", {"trial_key": key, **series})
+        if trial.valid_end_ns and not _has(connection, "evidence", key):
+            days = np.asarray(trial.days, DAY).tobytes()
+            sha256 = hashlib.sha256(days).hexdigest()
+            if not _has(connection, "days", sha256):
+                self._insert(connection, "days", {"days_sha256": sha256, "days": days})
+            row = {name: getattr(trial, name) for name in _OF_EVIDENCE}
+            self._insert(connection, "evidence", {"trial_key": key, "days_sha256": sha256, **row})
+        if judged:
+            self._report(connection, key, Reported("", ""))
+        return not known
+
+    def attach_report(self, trial: Trial | str, report_hash: str, lineage: str = "") -> None:
+        """Append the hashes of a report on a recorded trial, or of the trial that has this key.
+
+        Parameters
+        ----------
+        trial : Trial or str
+        report_hash : str
+            Of its figures.
+        lineage : str
+            Of its lineage, as `lineage_sha256` makes it.
 
         Raises
         ------
         sqlite3.IntegrityError
             If the trial was never recorded.
         """
-        row = (trial.key, report_hash)
         with self._connection() as connection:
-            known = "SELECT 1 FROM reports WHERE trial_key = ? AND report_hash = ?"
-            if connection.execute(known, row).fetchone() is None:
-                connection.execute("INSERT INTO reports (trial_key, report_hash) VALUES (?, ?)", row)
+            self._report(connection, trial if isinstance(trial, str) else trial.key, Reported(report_hash, lineage))
+
+    def _report(self, connection: sqlite3.Connection, key: str, report: Reported) -> None:
+        same = "SELECT 1 FROM reports WHERE trial_key = ? AND report_hash = ?"
+        if connection.execute(same, (key, report.figures_sha256)).fetchone() is None:
+            row = {"trial_key": key, "report_hash": report.figures_sha256, "lineage_sha256": report.lineage_sha256}
+            self._insert(connection, "reports", {**row, **self._by()})
+
+    def reports(self, key: str) -> list[Reported]:
+        """Return the reports on a trial, oldest first."""
+        if not self.path.exists():
+            return []
+        query = "SELECT report_hash, lineage_sha256 FROM reports WHERE trial_key = ? AND report_hash != '' ORDER BY id"
+        with self._connection() as connection:
+            rows = connection.execute(query, (key,)).fetchall()
+        return [Reported(row["report_hash"], row["lineage_sha256"] or "") for row in rows]
 
     def count(self, instrument: str | None = None, window: str | None = None) -> int:
         """Number of distinct trials, of an instrument and window or of all. Scores of a selection have to be named."""
@@ -225,7 +328,8 @@ class Ledger:
             for row in rows:
                 row["costs"] = json.loads(row["costs"])
                 found = connection.execute(
-                    "SELECT report_hash FROM reports WHERE trial_key = ? ORDER BY id", (row["trial_key"],)
+                    "SELECT report_hash FROM reports WHERE trial_key = ? AND report_hash != '' ORDER BY id",
+                    (row["trial_key"],),
                 )
                 row["report_hashes"] = [hashes[0] for hashes in found]
         return rows
@@ -241,27 +345,34 @@ class Ledger:
 
     def scored(self, instrument: str, window: str) -> list[ScoredTrial]:
         """Trials of a window with their series, oldest first. Those of a file that kept no series are missing."""
+        return [trial for trial in self._scored("instrument = ? AND window = ?", instrument, window) if trial.kept]
+
+    def of_configuration(self, instrument: str, config_hash: str) -> list[ScoredTrial]:
+        """Trials of a configuration on an instrument in all windows, oldest first, without replays, sealed days and
+        what trainings chose by. Those of which no series or evidence was kept are among them."""
+        found = self._scored("instrument = ? AND config_hash = ?", instrument, config_hash)
+        return [trial for trial in found if is_choice(trial.window)]
+
+    def _scored(self, where: str, *values: str) -> list[ScoredTrial]:
         if not self.path.exists():
             return []
-        where, values = _filter(instrument, window)
-        columns = "trial_key, config_hash, data_fingerprint, evaluation_code, costs, seed, session_ns, pnl_pips"
         with self._connection() as connection:
-            rows = connection.execute(
-                f"SELECT {columns} FROM trials JOIN series USING (trial_key){where} ORDER BY id", values
-            ).fetchall()
-        return [
-            ScoredTrial(
-                key=row["trial_key"],
-                config_hash=row["config_hash"],
-                data_fingerprint=row["data_fingerprint"],
-                evaluation_code=row["evaluation_code"],
-                costs=json.loads(row["costs"]),
-                seed=row["seed"],
-                session_ns=np.frombuffer(row["session_ns"], _NS),
-                session_pnl_pips=np.frombuffer(row["pnl_pips"], _PIPS),
-            )
-            for row in rows
-        ]
+            rows = connection.execute(f"{_SCORED} WHERE {where} ORDER BY id", values).fetchall()
+        return [_scored_trial(row) for row in rows]
+
+    def head(self) -> Head:
+        """Return what stands for all rows of the ledger; of one that does not exist, an empty id and no rows."""
+        if not self.path.exists():
+            return Head("", 0, "")
+        with self._connection() as connection:
+            return head(connection)
+
+    def verify(self) -> list[str]:
+        """Walk the chain over all rows; return what is wrong with it, a sentence each."""
+        if not self.path.exists():
+            return []
+        with self._connection() as connection:
+            return verify(connection)
 
     def open_holdout(self, instrument: str, checkpoint_hash: str, start_ns: int, last_ns: int, evaluation: str) -> bool:
         """Open sealed days for a candidate, before it is scored there; return whether it is the first time.
@@ -283,7 +394,15 @@ class Ledger:
         DataError
             If the candidate has seen any of these days in another way.
         """
-        values = (instrument, checkpoint_hash, start_ns, last_ns, evaluation, self.who, self._now())
+        opening = {
+            "instrument": instrument,
+            "checkpoint_hash": checkpoint_hash,
+            "start_ns": start_ns,
+            "last_ns": last_ns,
+            "evaluation": evaluation,
+            "opened_by": self.who,
+            "opened_at": self._now(),
+        }
         with self._connection() as connection:
             # Where the seal begins is a setting: what was seen is told by the bars, not by its name.
             found = connection.execute(
@@ -299,11 +418,7 @@ class Ledger:
                         "opened once for a candidate. Seal newer days (FX_HOLDOUT_START) instead."
                     )
             if not found:
-                connection.execute(
-                    "INSERT INTO sealed_openings (instrument, checkpoint_hash, start_ns, last_ns, evaluation, "
-                    "opened_by, opened_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    values,
-                )
+                self._insert(connection, "sealed_openings", opening)
         return not found
 
     def sealed_until(self, instrument: str, checkpoint_hash: str, start_ns: int) -> int | None:
@@ -329,11 +444,66 @@ class Ledger:
         with self._connection() as connection:
             return int(connection.execute(query, values).fetchone()[0])
 
+    def _insert(self, connection: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> None:
+        names, places = ", ".join(row), ", ".join(f":{name}" for name in row)
+        written = connection.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", row)
+        # Tables that nothing else names are named by their number.
+        append(connection, table, row.get(CHAINED[table], written.lastrowid))
+
+    def _by(self) -> dict[str, str]:
+        return {"recorded_by": self.who, "recorded_at": self._now()}
+
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
 
     def _connection(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
         return connected(self.path, self._patience_s)
+
+
+def is_choice(window: str) -> bool:
+    """Whether scores under this name are of a window that candidates are chosen on."""
+    return not window.startswith((_SELECTION, _REPLAY, _SEALED))
+
+
+def _require_series(trial: Trial) -> None:
+    session_ns, pnl_pips = np.asarray(trial.session_ns, _NS), np.asarray(trial.session_pnl_pips, _PIPS)
+    if session_ns.ndim != 1 or session_ns.shape != pnl_pips.shape or (np.diff(session_ns) <= 0).any():
+        raise ValueError(
+            f"a score series has one value a session, sessions increasing: {session_ns.shape} sessions, "
+            f"{pnl_pips.shape} values."
+        )
+    if not np.isfinite(pnl_pips).all():
+        raise ValueError("a score is not finite: mend the rollout.")
+
+
+def _has(connection: sqlite3.Connection, table: str, key: str) -> bool:
+    query = f"SELECT 1 FROM {table} WHERE {CHAINED[table]} = ?"
+    return connection.execute(query, (key,)).fetchone() is not None
+
+
+def _scored_trial(row: sqlite3.Row) -> ScoredTrial:
+    session_ns = np.frombuffer(row["session_ns"] or b"", _NS)
+    start_ns, end_ns = row["valid_start_ns"], row["valid_end_ns"]
+    if start_ns is None:
+        start_ns, end_ns = span_of_sessions(session_ns)
+    return ScoredTrial(
+        **{name: row[name] for name in _SHOWN},
+        costs=json.loads(row["costs"]),
+        session_ns=session_ns,
+        session_pnl_pips=np.frombuffer(row["pnl_pips"] or b"", _PIPS),
+        valid_start_ns=start_ns,
+        valid_end_ns=end_ns,
+        evidence=row["evidence"] or b"",
+        trained_seed_sha=row["trained_seed_sha"] or "",
+        reported=bool(row["reported"]),
+        recovered=row["origin"] is not None,
+        kept=row["session_ns"] is not None,
+    )
+
+
+def span_of_sessions(session_ns: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """Return the span of the bars of some sessions, UTC nanoseconds; (0, 0) without any."""
+    return (int(session_ns[0]), int(session_ns[-1]) + _SESSION_NS) if len(session_ns) else (0, 0)
 
 
 def _unnamed(window: str | None) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fx_pipeline.agents.base import Policy
 from fx_pipeline.environment.rewards import RewardConfig
-from fx_pipeline.market.arrays import WINDOW_BARS, MarketArrays
+from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import Fills
 from fx_pipeline.validation.baselines import Flat, SmaCross, buy_and_hold, sell_and_hold, turnover
 from fx_pipeline.validation.metrics import trade_metrics

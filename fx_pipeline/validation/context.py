@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fx_pipeline.market.prints import Days, no_days
+
 if TYPE_CHECKING:
     from fx_pipeline.validation.track_record import TrackRecord
 
@@ -191,8 +193,12 @@ class TrialScore:
         First bar of each session, UTC.
     session_pnl_pips : (T,) float64
         What was made in it, after costs.
+    valid_start_ns, valid_end_ns : int
+        Open of the first bar that was judged, and end of the last one, UTC.
+    days : (D,) array of `market.prints.DAY`
+        What the days of these bars are recognised by.
     evidence : bytes
-        What a track record needs of this score (`Evidence.to_bytes`).
+        What a track record needs of this score.
     """
 
     context: ReportContext
@@ -205,6 +211,9 @@ class TrialScore:
     sharpe_per_trade: float | None
     session_ns: npt.NDArray[np.int64]
     session_pnl_pips: npt.NDArray[np.float64]
+    valid_start_ns: int = 0
+    valid_end_ns: int = 0
+    days: Days = field(default_factory=no_days)
     evidence: bytes = b""
 
 

@@ -10,7 +10,9 @@ import numpy.typing as npt
 from fx_pipeline.agents.base import Policy, Progress
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
+from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.costs import CostConfig, Fills, build_fills
+from fx_pipeline.market.prints import day_prints
 from fx_pipeline.validation.comparison import compare_with_baselines, run_ablation, run_baselines
 from fx_pipeline.validation.context import RecordTrial, ReportContext, TrialHistory, TrialScore
 from fx_pipeline.validation.cost_basis import cost_basis
@@ -202,6 +204,8 @@ def score_policy(
     score = Score(done, metrics, baselines, moments, evidence, None)
     if record_trial is None:
         return score
+    first, last = int(done.starts[0]), int(done.starts[-1]) + session_bars
+    judged_ns, judged_close = market.time[first:last], market.close[first:last]
     history = record_trial(
         TrialScore(
             context=context,
@@ -214,6 +218,9 @@ def score_policy(
             sharpe_per_trade=metrics.sharpe_per_trade,
             session_ns=market.time[done.starts],
             session_pnl_pips=done.session_pnl_pips,
+            valid_start_ns=int(judged_ns[0]),
+            valid_end_ns=int(judged_ns[-1]) + MINUTE_NS,
+            days=day_prints(judged_ns, judged_close),
             evidence=evidence.to_bytes(),
         )
     )
