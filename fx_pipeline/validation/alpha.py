@@ -1,10 +1,10 @@
 """What a model makes beyond what holding and a moving average would have made of the same sessions (Jensen 1968).
 
-In a strong trend the total of buy and hold is out of reach of any model that is not in the market all day, though a model
-may have an edge that has nothing to do with the trend. So totals are not compared: the model's session results are
-regressed on those of the baselines, and what is left a session, the intercept, is its own. Its uncertainty is that of
-resampled sessions, in stationary blocks, all series together, fitted anew each time. Sell and hold is the negative of buy
-and hold less its costs, and staying flat is 0: neither adds anything.
+In a strong trend the total of buy and hold is out of reach of any model that is not in the market all day, though a
+model may have an edge that has nothing to do with the trend. So totals are not compared: the model's session results
+are regressed on those of the baselines, and what is left a session, the intercept, is its own. Its uncertainty is that
+of resampled sessions, in stationary blocks, all series together, fitted anew each time. Sell and hold is the negative
+of buy and hold less its costs, and staying flat is 0: neither adds anything.
 """
 
 from collections.abc import Sequence
@@ -123,7 +123,7 @@ def jensens_alpha(
 
 
 def _intercept(means: FloatArray, centre: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Intercepts (R,) and slopes (R, 2) from means (R, 8) of the three series about `centre` (3,) and their products."""
+    """Intercepts (R,) and slopes (R, 2) from means (R, 8) of three series about `centre` (3,) and their products."""
     y, x, z, yx, yz, xx, xz, zz = means.T
     yx, yz, xz = yx - y * x, yz - y * z, xz - x * z
     xx, zz = xx - x * x, zz - z * z

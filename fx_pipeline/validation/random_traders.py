@@ -1,9 +1,9 @@
 """What random traders with the turnover of a policy make, exactly: no draws, so none to be lucky with.
 
-A random trader enters a flat bar with one probability and leaves a held one with another (`baselines.RandomTrader`). What
-it still makes in a session then depends on its bar and position alone, so the moments of its result follow backwards from
-the session's last bar, a few operations a bar for all sessions at once. Sessions are independent: over many of them the
-total is close to normal, and the third moment corrects for skew (Edgeworth, first term).
+A random trader enters a flat bar with one probability and leaves a held one with another (`baselines.RandomTrader`).
+What it still makes in a session then depends on its bar and position alone, so the moments of its result follow
+backwards from the session's last bar, a few operations a bar for all sessions at once. Sessions are independent: over
+many of them the total is close to normal, and the third moment corrects for skew (Edgeworth, first term).
 """
 
 from typing import NamedTuple

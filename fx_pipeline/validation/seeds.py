@@ -1,8 +1,8 @@
 """The seeds of a configuration: do other trainings, that differ in chance alone, do as well?
 
-A seed is only a number. What counts is a training of its own: other weights, and other trades. Seeds that share weights,
-or whose sessions are nearly the same in as many trades, are one. Five honest trainings on an easy market do not fall under
-it: even the known good rule, followed with a few different mistakes, is correlated below that (a test measures it).
+A seed is only a number. What counts is a training of its own: other weights, and other trades. Seeds that share
+weights, or whose sessions are nearly the same in as many trades, are one. Five honest trainings on an easy market do
+not fall under it: a known good rule that is followed with a few different mistakes trades another number of times.
 """
 
 from collections.abc import Sequence

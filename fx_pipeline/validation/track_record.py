@@ -44,15 +44,17 @@ class Scored(Protocol):
     @property
     def window(self) -> str: ...
     @property
-    def valid_start_ns(self) -> int | None: ...
+    def valid_start_ns(self) -> int: ...
     @property
-    def valid_end_ns(self) -> int | None: ...
+    def valid_end_ns(self) -> int: ...
+    @property
+    def trades(self) -> int: ...
     @property
     def session_ns(self) -> IntArray: ...
     @property
     def session_pnl_pips(self) -> FloatArray: ...
     @property
-    def evidence(self) -> bytes | None: ...
+    def evidence(self) -> bytes: ...
     @property
     def reported(self) -> bool: ...
 
@@ -284,7 +286,7 @@ def gather_record(
     -------
     TrackRecord
     """
-    end = _span(own)[1]
+    end = own.valid_end_ns
     mine = [row for row in rows if _within(row, end) and row.key != own.key]
     windows, missing = _windows(own, evidence, mine)
     names = {one.window for one in windows}
@@ -299,19 +301,8 @@ def gather_record(
     return replace(record, seeds=seeds, family=family, left_out=left_out)
 
 
-def _span(row: Scored) -> tuple[int, int]:
-    """The bars that a row judged; those of an old ledger are told by its sessions."""
-    start, end = row.valid_start_ns, row.valid_end_ns
-    if start is None or end is None:
-        return int(row.session_ns[0]), int(row.session_ns[-1]) + MINUTE_NS
-    return start, end
-
-
 def _within(row: Scored, end: int) -> bool:
-    if not len(row.session_ns):
-        return False
-    first, last = _span(row)
-    return first >= end - YEAR_NS and last <= end
+    return row.valid_start_ns >= end - YEAR_NS and row.valid_end_ns <= end
 
 
 def _length(evidence: Evidence) -> int:
@@ -333,7 +324,7 @@ def _windows(own: Scored, evidence: Evidence, rows: Sequence[Scored]) -> tuple[t
     reported: dict[str, dict[str, list[Scored]]] = {own.window: {own.checkpoint_hash: [own]}}
     scored: dict[str, int] = {}
     for row in rows:
-        scored.setdefault(row.window, _span(row)[0])
+        scored.setdefault(row.window, row.valid_start_ns)
         if row.reported and not (row.window == own.window and row.checkpoint_hash == own.checkpoint_hash):
             reported.setdefault(row.window, {}).setdefault(row.checkpoint_hash, []).append(row)
     missing = [f"window {name} was scored, and has no report" for name in scored if name not in reported]
@@ -344,11 +335,11 @@ def _windows(own: Scored, evidence: Evidence, rows: Sequence[Scored]) -> tuple[t
         if worst is own:
             chosen.append((own, len(found), evidence))
             continue
-        if worst.evidence is None:
+        if not worst.evidence:
             missing.append(f"window {name} was judged when no evidence was kept")
             continue
         chosen.append((worst, len(found), Evidence.from_bytes(worst.evidence)))
-    chosen.sort(key=lambda one: (_span(one[0])[0], one[0].window))
+    chosen.sort(key=lambda one: (one[0].valid_start_ns, one[0].window))
     windows, until = [], -1
     for row, candidates, shown in chosen:
         kept = shown.session_ns >= until
@@ -381,12 +372,13 @@ def _seeds(record: TrackRecord, rows: Sequence[Scored], own: Scored, evidence: E
             hashes.append(row.checkpoint_hash)
             places, own_places = _places(record.session_ns, row.session_ns)
             pnl[places] = row.session_pnl_pips[own_places]
-            shown = evidence if row is own else None if row.evidence is None else Evidence.from_bytes(row.evidence)
-            if shown is None:
-                unknown = True
+            if len(places) == len(row.session_ns):
+                trades += row.trades
+            elif row is own or row.evidence:
+                shown = evidence if row is own else Evidence.from_bytes(row.evidence)
+                trades += int(np.isin(shown.session_ns[shown.trade_session], record.session_ns).sum())
             else:
-                on_record = np.isin(shown.session_ns[shown.trade_session], record.session_ns)
-                trades += int(on_record.sum())
+                unknown = True
         seeds.append(SeedRecord(seed, tuple(hashes), own.window in by_window, None if unknown else trades, pnl))
     return tuple(seeds)
 
@@ -408,7 +400,7 @@ def _family(
         others.setdefault((row.config_hash, row.seed), {}).setdefault(row.checkpoint_hash, []).append(row)
     for (configuration, number), checkpoints in others.items():
         pnl = np.full(len(times), np.nan)
-        for row in sorted((_alike(rows, own) for rows in checkpoints.values()), key=lambda row: _span(row)[0]):
+        for row in sorted((_alike(rows, own) for rows in checkpoints.values()), key=lambda row: row.valid_start_ns):
             places, own_places = _places(times, row.session_ns)
             pnl[places] = np.fmin(pnl[places], row.session_pnl_pips[own_places])
         if np.isnan(pnl).all():
