@@ -1,0 +1,106 @@
+"""From rows of the ledger to a verdict, by the product's own functions; only the rollout is left out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
+
+from benchmarks.gate_world import QUARTER_NS, SESSIONS, STEPS, Attempt, Market, window_key
+from fx_pipeline.defs.reporting import trial_history
+from fx_pipeline.tracking.ledger import Ledger
+from fx_pipeline.validation.chance import MIN_RUNS, judge_seed
+from fx_pipeline.validation.conditions import CONDITIONS
+from fx_pipeline.validation.context import TrialHistory
+from fx_pipeline.validation.gate import GateConfig, judge
+from fx_pipeline.validation.record_figures import judge_record, simulated
+from fx_pipeline.validation.risk import Risk, size_trades
+from fx_pipeline.validation.track_record import YEAR_DAYS, Planned, TrackRecord, gather_record
+
+#: Conditions that resampling decides; the others are exact however few the runs, and one that fails rejects.
+RESAMPLED = frozenset(
+    {"better_than_flat", "better_than_baselines", "not_overfitted", "superior", "worth_its_risk", "enough_runs"}
+)
+_SCREEN_RUNS = 100
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the gate said of an attempt.
+
+    Attributes
+    ----------
+    promoted : bool
+    failed : tuple of str
+        Conditions that did; where exact ones failed, only those were asked.
+    z, deflated_z : float
+        Of the record.
+    record : TrackRecord
+    history : TrialHistory
+    """
+
+    promoted: bool
+    failed: tuple[str, ...]
+    z: float
+    deflated_z: float
+    record: TrackRecord
+    history: TrialHistory
+
+
+def planned(market: Market) -> list[Planned]:
+    """The walk-forward plan."""
+    last = STEPS * QUARTER_NS
+    return [
+        Planned(window_key(window), int(days[0]), int(days[-1]) + last)
+        for window, days in enumerate(market.session_ns)
+    ]
+
+
+def hand_in(ledger: Ledger, market: Market, attempt: Attempt, faults: Sequence[str] = ()) -> Judgement:
+    """Record an attempt as one that a report is made on, and judge it at the defaults."""
+    trial = attempt.trial(market)
+    ledger.record(trial, judged=True)
+    history = trial_history(ledger, trial, faults)
+    (own,) = (row for row in ledger.scored(trial.instrument, trial.window) if row.key == trial.key)
+    rivals = [
+        row
+        for window in range(attempt.window + 1)
+        for row in ledger.scored(trial.instrument, window_key(window))
+        if row.config_hash != trial.config_hash
+    ]
+    record = gather_record(
+        own,
+        attempt.evidence,
+        ledger.of_configuration(trial.instrument, trial.config_hash),
+        rivals,
+        [plan for plan in planned(market) if plan.valid_end_ns <= trial.valid_end_ns],
+    )
+    facts = _facts(record, history, trial.data_fingerprint, _SCREEN_RUNS)
+    verdict = judge(facts, GateConfig(), CONDITIONS)
+    failed = [one.name for one in verdict.conditions if not one.passed and one.name not in RESAMPLED]
+    if not failed:
+        facts = _facts(record, history, trial.data_fingerprint, MIN_RUNS)
+        verdict = judge(facts, GateConfig(), CONDITIONS)
+        failed = [one.name for one in verdict.conditions if not one.passed]
+    z, deflated_z = (facts["record"][name] for name in ("z", "deflated_z"))
+    return Judgement(verdict.promoted, tuple(failed), z or 0.0, deflated_z or 0.0, record, history)
+
+
+def _facts(record: TrackRecord, history: TrialHistory, fingerprint: str, runs: int) -> dict[str, Any]:
+    newest = record.windows[-1]
+    returns = newest.evidence.pip / newest.evidence.trade_entry_price * newest.evidence.trade_pnl_pips
+    years, alone = SESSIONS / YEAR_DAYS, len(record.windows) == 1
+    sized = size_trades(returns, years, runs=runs, seed=judge_seed(fingerprint, "risk")) if alone else None
+    risk = cast("Risk", SimpleNamespace(years=years, safe_f=sized))
+    simulations = simulated(record.pnl_pips, record.session_pnl_pips, runs, fingerprint) if alone else None
+    judged = judge_record(record, history, risk, simulations, fingerprint=fingerprint, runs=runs)
+    trades = len(newest.evidence.trade_pnl_pips)
+    return {
+        "record": judged.facts,
+        # What a simulated rollout cannot have wrong.
+        "parity_error_pips": 0.0,
+        "parity": {"differing": 0, "replayed": trades, "trades": trades, "left_out": 0},
+        "leaks_searched": ["benchmark"],
+        "leaks_found": 0,
+        "overlapping_sessions": 0,
+        "holdout_openings": 0,
+    }
