@@ -5,22 +5,17 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
 
-from benchmarks.gate_world import QUARTER_NS, SESSIONS, STEPS, Attempt, Market, window_key
+from benchmarks.gate_world import SESSIONS, STEP_NS, STEPS, Attempt, Market, window_key
 from fx_pipeline.defs.reporting import trial_history
 from fx_pipeline.tracking.ledger import Ledger
 from fx_pipeline.validation.chance import MIN_RUNS, judge_seed
 from fx_pipeline.validation.conditions import CONDITIONS
 from fx_pipeline.validation.context import TrialHistory
 from fx_pipeline.validation.gate import GateConfig, judge
-from fx_pipeline.validation.record_figures import judge_record, simulated
+from fx_pipeline.validation.record_figures import _sequential, judge_record, simulated
 from fx_pipeline.validation.risk import Risk, size_trades
+from fx_pipeline.validation.selection import deflated
 from fx_pipeline.validation.track_record import YEAR_DAYS, Planned, TrackRecord, gather_record
-
-#: Conditions that resampling decides; the others are exact however few the runs, and one that fails rejects.
-RESAMPLED = frozenset(
-    {"better_than_flat", "better_than_baselines", "not_overfitted", "superior", "worth_its_risk", "enough_runs"}
-)
-_SCREEN_RUNS = 100
 
 
 @dataclass(frozen=True)
@@ -31,7 +26,7 @@ class Judgement:
     ----------
     promoted : bool
     failed : tuple of str
-        Conditions that did; where exact ones failed, only those were asked.
+        Conditions that did; nothing else is asked where the deflated Sharpe ratio alone refuses already.
     z, deflated_z : float
         Of the record.
     record : TrackRecord
@@ -48,10 +43,9 @@ class Judgement:
 
 def planned(market: Market) -> list[Planned]:
     """The walk-forward plan."""
-    last = STEPS * QUARTER_NS
+    last = STEPS * STEP_NS
     return [
-        Planned(window_key(window), int(days[0]), int(days[-1]) + last)
-        for window, days in enumerate(market.session_ns)
+        Planned(window_key(window), int(days[0]), int(days[-1]) + last) for window, days in enumerate(market.session_ns)
     ]
 
 
@@ -74,18 +68,18 @@ def hand_in(ledger: Ledger, market: Market, attempt: Attempt, faults: Sequence[s
         rivals,
         [plan for plan in planned(market) if plan.valid_end_ns <= trial.valid_end_ns],
     )
-    facts = _facts(record, history, trial.data_fingerprint, _SCREEN_RUNS)
-    verdict = judge(facts, GateConfig(), CONDITIONS)
-    failed = [one.name for one in verdict.conditions if not one.passed and one.name not in RESAMPLED]
-    if not failed:
-        facts = _facts(record, history, trial.data_fingerprint, MIN_RUNS)
-        verdict = judge(facts, GateConfig(), CONDITIONS)
-        failed = [one.name for one in verdict.conditions if not one.passed]
-    z, deflated_z = (facts["record"][name] for name in ("z", "deflated_z"))
-    return Judgement(verdict.promoted, tuple(failed), z or 0.0, deflated_z or 0.0, record, history)
+    # One condition that fails rejects: what takes no resampling is asked first.
+    first = {"days": record.days, "trials": history.chosen_among, **_sequential(record, history)}
+    z, deflated_z = first["z"] or 0.0, first["deflated_z"] or 0.0
+    if not deflated({"record": first}, GateConfig()).passed:
+        return Judgement(False, ("deflated_sharpe",), z, deflated_z, record, history)
+    verdict = judge(_facts(record, history, trial.data_fingerprint), GateConfig(), CONDITIONS)
+    failed = tuple(one.name for one in verdict.conditions if not one.passed)
+    return Judgement(verdict.promoted, failed, z, deflated_z, record, history)
 
 
-def _facts(record: TrackRecord, history: TrialHistory, fingerprint: str, runs: int) -> dict[str, Any]:
+def _facts(record: TrackRecord, history: TrialHistory, fingerprint: str) -> dict[str, Any]:
+    runs = MIN_RUNS
     newest = record.windows[-1]
     returns = newest.evidence.pip / newest.evidence.trade_entry_price * newest.evidence.trade_pnl_pips
     years, alone = SESSIONS / YEAR_DAYS, len(record.windows) == 1

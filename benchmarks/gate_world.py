@@ -1,6 +1,6 @@
 """A market for the benchmark of the gate, and what traders make of it: arrays only, thousands of them at once.
 
-A year is thirteen windows of twenty sessions, six hours a weekday, on a driftless path of quarter hours. A trader is
+A year is thirteen windows of twenty sessions, six hours a weekday, on a driftless path of five-minute bars. A trader is
 known by its trades; what the pipeline's rollout leaves behind of them (`validation.evidence`) is made from those, so
 that everything after it (ledger, record, figures, gate) is the product's own.
 """
@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,16 +23,16 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 WINDOWS, SESSIONS = 13, 20
-#: Quarter hours of a session, and of a day.
-STEPS, DAY_STEPS = 24, 96
-QUARTER_NS = 15 * 60 * 10**9
-DAY_NS = 96 * QUARTER_NS
+#: Minutes of a bar; bars of a session, and of a day.
+MINUTES, STEPS, DAY_STEPS = 5, 72, 288
+STEP_NS = MINUTES * 60 * 10**9
+DAY_NS = DAY_STEPS * STEP_NS
 #: First session: Monday, 2024-01-01, in the afternoon of New York's day.
 START_NS = 1_704_067_200 * 10**9
-_OPENS = 52
+_OPENS = 156
 PIP, PRICE = 0.0001, 1.1
-#: Pips a quarter hour: about 60 a day.
-STEP_PIPS = 6.0
+#: Standard deviation of a bar: about 60 pips a day.
+STEP_PIPS = 3.5
 TICK_PIPS = 0.1
 INSTRUMENT = "EUR_USD"
 
@@ -58,18 +59,18 @@ class Market:
         """First bar (W, S) of each session: the weekdays."""
         day = np.arange(self.windows * SESSIONS)
         days = day // 5 * 7 + day % 5
-        return (START_NS + days * DAY_NS + _OPENS * QUARTER_NS).reshape(self.windows, SESSIONS)
+        return (START_NS + days * DAY_NS + _OPENS * STEP_NS).reshape(self.windows, SESSIONS)
 
     @cached_property
     def pips(self) -> FloatArray:
-        """Price (W * S * 96 + 1,) of every quarter hour of the weekdays, in pips from the start."""
+        """Price (W * S * 288 + 1,) of every bar of the weekdays, in pips from the start."""
         draw = np.random.default_rng([self.seed, 0])
         moves = draw.normal(scale=STEP_PIPS, size=self.windows * SESSIONS * DAY_STEPS)
         return np.concatenate([[0.0], moves.cumsum()])
 
     @cached_property
     def moves(self) -> FloatArray:
-        """Change (W, S, 24) of each quarter hour of each session."""
+        """Change (W, S, 72) of each bar of each session."""
         steps = np.diff(self.pips).reshape(self.windows, SESSIONS, DAY_STEPS)
         return steps[:, :, _OPENS : _OPENS + STEPS]
 
@@ -101,8 +102,8 @@ class Market:
         per = SESSIONS * DAY_STEPS
         found = []
         for window in range(self.windows):
-            starts = self.session_ns[window] - _OPENS * QUARTER_NS
-            time = (starts[:, None] + np.arange(DAY_STEPS) * QUARTER_NS).ravel()
+            starts = self.session_ns[window] - _OPENS * STEP_NS
+            time = (starts[:, None] + np.arange(DAY_STEPS) * STEP_NS).ravel()
             found.append(day_prints(time, PRICE + PIP * self.pips[window * per + 1 : (window + 1) * per + 1]))
         return found
 
@@ -131,7 +132,7 @@ class Trades:
 
 
 def trades_of(positions: npt.NDArray[np.int8], moves: FloatArray) -> list[Trades]:
-    """Read the trades off the positions (K, S, 24) that K traders hold in the quarter hours of a window."""
+    """Read the trades off the positions (K, S, 72) that K traders hold in the bars of a window."""
     traders, sessions, steps = positions.shape
     padded = np.zeros((traders, sessions, steps + 2), dtype=np.int8)
     padded[:, :, 1:-1] = positions
@@ -145,15 +146,15 @@ def trades_of(positions: npt.NDArray[np.int8], moves: FloatArray) -> list[Trades
     gross = side * (path[session, last] - path[session, first])
     ends = np.searchsorted(trader, np.arange(traders + 1))
     return [
-        Trades(session[a:b].astype(np.int64), gross[a:b], (15 * (last - first))[a:b].astype(np.int64))
-        for a, b in zip(ends[:-1], ends[1:], strict=True)
+        Trades(session[a:b].astype(np.int64), gross[a:b], (MINUTES * (last - first))[a:b].astype(np.int64))
+        for a, b in pairwise(ends)
     ]
 
 
 def evidence_of(market: Market, window: int, trades: Trades, cost_pips: float) -> Evidence:
     """What a rollout of these trades would have left behind, at this cost a trade."""
     net = trades.gross_pips - cost_pips
-    exposure = trades.bars.sum() / (15.0 * SESSIONS * STEPS)
+    exposure = trades.bars.sum() / (MINUTES * SESSIONS * STEPS)
     rate = len(net) / SESSIONS
     # A random trader with the same turnover pays for it, and is exposed as long.
     moments = np.zeros((SESSIONS, 3))
@@ -161,7 +162,7 @@ def evidence_of(market: Market, window: int, trades: Trades, cost_pips: float) -
     moments[:, 1] = exposure * (market.moves[window] ** 2).sum(axis=1)
     return Evidence(
         pip=PIP,
-        session_bars=15 * STEPS,
+        session_bars=MINUTES * STEPS,
         session_ns=market.session_ns[window],
         session_price=market.prices[window],
         trade_session=trades.session,
@@ -220,7 +221,7 @@ class Attempt:
             session_pnl_pips=shown.session_pnl_pips,
             evaluation_code="benchmark",
             valid_start_ns=int(shown.session_ns[0]),
-            valid_end_ns=int(shown.session_ns[-1]) + STEPS * QUARTER_NS,
+            valid_end_ns=int(shown.session_ns[-1]) + STEPS * STEP_NS,
             days=market.days(self.window),
             evidence=shown.to_bytes(),
             trained_seed_sha=digest("seed", self.configuration, self.seed, self.window, self.weights),
