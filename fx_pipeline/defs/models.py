@@ -219,20 +219,25 @@ def validation_identity(
     what is wrong with the ledger.
     """
     from fx_pipeline.defs.reporting import other_trials
+    from fx_pipeline.defs.track_records import record_parts
     from fx_pipeline.reuse import identity, report_digest
 
     ledger, instrument = tracking.ledger(), span.market.instrument
+    costs = settings.judged_costs_of(instrument)
     return identity(
         report_digest(),
         checkpoint=record["weights_sha256"],
         data=span.market.fingerprint,
         starts=span.starts.tolist(),
-        costs=asdict(settings.costs_of(instrument)),
+        costs=asdict(costs),
+        # The report says where these are below what is judged.
+        configured_costs=asdict(settings.costs_of(instrument)),
         mc_runs=settings.mc_runs,
         seed=record["seed"],
         gate=asdict(settings.gate),
         # What it was chosen among changes the deflated Sharpe ratio; another trial of this window, also its family.
-        others=other_trials(ledger, span, key, record, settings.costs_of(instrument)),
+        others=other_trials(ledger, span, key, record, costs),
+        planned=record_parts(settings, instrument),
         faults=list(faults),
         openings=ledger.holdout_openings(instrument, settings.sealed_from_ns),
         beside=beside,
