@@ -2,10 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from fx_pipeline.market.prints import Days, no_days
+
+if TYPE_CHECKING:
+    from fx_pipeline.validation.track_record import TrackRecord
 
 SYNTHETIC = "synthetic"
 
@@ -96,12 +101,18 @@ class WindowTrial:
     session_pnl_pips : (T,) float64
     this : bool
         Whether it is the one that is validated.
+    checkpoint : str
+        Hash of its weights; empty where that is not known.
+    trades : int or None
+        Closed on these sessions; None where that is not known.
     """
 
     configuration: str
     seed: int
     session_pnl_pips: npt.NDArray[np.float64]
     this: bool
+    checkpoint: str = ""
+    trades: int | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +151,19 @@ class TrialHistory:
         Seeds of this configuration that have trials in this window, and all of them among those that are left out.
     champion : ChampionSeries or None
         The champion on the sessions of this validation; None where there is none to compare with.
+    record : TrackRecord or None
+        The walk-forward record of this configuration that ends with this trial; None: its window alone is the record.
+    chosen_among : int
+        Things that were chosen among on these days, this one included: the number that deflates.
+    chosen : Mapping of str to int
+        What `chosen_among` adds up, in words: "configurations", "further candidates", "further years",
+        "lost trials"; and "instruments", under how many names the candles were judged, which adds nothing.
+    ledger_faults : tuple of str
+        What is wrong with the ledger, a sentence each: then nobody knows how many trials there were.
+    ledger_id, ledger_head : str
+        Of the ledger that this was read from, this trial's rows included.
+    ledger_rows : int
+        Length of its chain.
     """
 
     count: int
@@ -148,6 +172,13 @@ class TrialHistory:
     left_out: int = 0
     seeds_left_out: tuple[int, ...] = ()
     champion: ChampionSeries | None = None
+    record: "TrackRecord | None" = None
+    chosen_among: int = 1
+    chosen: Mapping[str, int] = field(default_factory=dict)
+    ledger_faults: tuple[str, ...] = ()
+    ledger_id: str = ""
+    ledger_head: str = ""
+    ledger_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -167,6 +198,12 @@ class TrialScore:
         First bar of each session, UTC.
     session_pnl_pips : (T,) float64
         What was made in it, after costs.
+    valid_start_ns, valid_end_ns : int
+        Open of the first bar that was judged, and end of the last one, UTC.
+    days : (D,) array of `market.prints.DAY`
+        What the days of these bars are recognised by.
+    evidence : bytes
+        What a track record needs of this score.
     """
 
     context: ReportContext
@@ -179,6 +216,10 @@ class TrialScore:
     sharpe_per_trade: float | None
     session_ns: npt.NDArray[np.int64]
     session_pnl_pips: npt.NDArray[np.float64]
+    valid_start_ns: int = 0
+    valid_end_ns: int = 0
+    days: Days = field(default_factory=no_days)
+    evidence: bytes = b""
 
 
 #: Records the score of this validation and returns the history that now includes it.
