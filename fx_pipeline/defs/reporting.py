@@ -103,22 +103,26 @@ def validate_span(
     run_links: Mapping[str, Any],
     progress: "Progress",
     champion: "ChampionSeries | None" = None,
+    costs: "CostConfig | None" = None,
 ) -> dict[str, Any]:
     """Validate the checkpoint of a folder on a span, with its ablation; its score joins the ledger.
 
-    With a `champion` the report has the paired test against it, if it was judged on the same sessions.
+    With a `champion` the report has the paired test against it, if it was judged on the same sessions. A champion is
+    judged at `costs` of its own, others at those of the settings.
     """
     from fx_pipeline.agents.registry import agent
+    from fx_pipeline.defs.verified import load_judged
+    from fx_pipeline.tracking.ledger import lineage_sha256
     from fx_pipeline.validation.validate import validate_policy
 
     record = read_checkpoint(checkpoint)
-    kind = agent(agent_name)
-    policy = kind.load_policy(checkpoint)
-    return validate_policy(
+    kind, costs = agent(agent_name), costs or settings.costs_of(span.market.instrument)
+    policy = load_judged(agent_name, checkpoint, record["weights_sha256"])
+    report = validate_policy(
         span.market,
         span.starts,
         policy,
-        costs=settings.costs_of(span.market.instrument),
+        costs=costs,
         reward=kind.reward(record["preset"]),
         seed=record["seed"],
         context=report_context(settings, warehouse, span, record, agent_name, ledger, run_links),
@@ -128,6 +132,9 @@ def validate_span(
         ablation=kind.without_search(policy) if kind.without_search else None,
         progress=progress,
     )
+    key = own_trial(span.market.instrument, span.window.key, record, report["lineage"]["data_fingerprint"], costs)
+    ledger.attach_report(key, report["figures_sha256"], lineage_sha256(report["lineage"]))
+    return report
 
 
 def score_seeds(
@@ -158,19 +165,21 @@ def score_span(
     checkpoint: Path,
     agent_name: str,
     progress: "Progress",
+    costs: "CostConfig | None" = None,
 ) -> None:
     """Let the checkpoint of a folder trade a span; its score joins the ledger, and nothing is judged."""
     from fx_pipeline.agents.registry import agent
+    from fx_pipeline.defs.verified import load_judged
     from fx_pipeline.market.costs import build_fills
     from fx_pipeline.validation.validate import score_policy
 
     record = read_checkpoint(checkpoint)
-    kind, costs = agent(agent_name), settings.costs_of(span.market.instrument)
+    kind, costs = agent(agent_name), costs or settings.costs_of(span.market.instrument)
     score_policy(
         span.market,
         build_fills(span.market, costs),
         span.starts,
-        kind.load_policy(checkpoint),
+        load_judged(agent_name, checkpoint, record["weights_sha256"]),
         costs=costs,
         reward=kind.reward(record["preset"]),
         seed=record["seed"],
