@@ -93,7 +93,7 @@ def holdout_report(
     if isinstance(span, str):
         yield skipped(context, span)
         return
-    last_ns, costs = int(span.market.time[-1]), asdict(settings.costs_of(instrument))
+    last_ns, costs = int(span.market.time[-1]), asdict(settings.judged_costs_of(instrument))
     # Neither code nor other settings: a run that was killed before they changed could never be repeated.
     evaluation = hashlib.sha256(json.dumps([sha256, start_ns, last_ns, costs], sort_keys=True).encode()).hexdigest()
     ledger.open_holdout(instrument, sha256, start_ns, last_ns, evaluation)

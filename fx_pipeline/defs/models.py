@@ -206,17 +206,20 @@ def validation_identity(
     from fx_pipeline.reuse import identity, report_digest
 
     ledger, instrument = tracking.ledger(), span.market.instrument
+    costs = settings.judged_costs_of(instrument)
     return identity(
         report_digest(),
         checkpoint=record["weights_sha256"],
         data=span.market.fingerprint,
         starts=span.starts.tolist(),
-        costs=asdict(settings.costs_of(instrument)),
+        costs=asdict(costs),
+        # The report says where these are below what is judged.
+        configured_costs=asdict(settings.costs_of(instrument)),
         mc_runs=settings.mc_runs,
         seed=record["seed"],
         gate=asdict(settings.gate),
         # Another trial of the instrument changes the deflated Sharpe ratio; one of this window, also its family.
-        others=other_trials(ledger, instrument, key, record, span.market.fingerprint, settings.costs_of(instrument)),
+        others=other_trials(ledger, instrument, key, record, span.market.fingerprint, costs),
         openings=ledger.holdout_openings(instrument, settings.sealed_from_ns),
         beside=beside,
     )

@@ -78,6 +78,8 @@ def report_context(
         checkpoint_sha256=record["weights_sha256"],
         code_version=record["code_version"],
         settings={"preset": record["preset"], "config_digest": record["config_digest"], "seed": record["seed"]},
+        configured_costs=asdict(settings.costs_of(instrument)),
+        trained_costs=record.get("costs"),
         leaks=span.leaks,
         holdout_openings=ledger.holdout_openings(instrument, settings.sealed_from_ns),
         selection_scores=ledger.count(instrument, selection_window(record["window"]["key"])),
@@ -116,7 +118,7 @@ def validate_span(
     from fx_pipeline.validation.validate import validate_policy
 
     record = read_checkpoint(checkpoint)
-    kind, costs = agent(agent_name), costs or settings.costs_of(span.market.instrument)
+    kind, costs = agent(agent_name), costs or settings.judged_costs_of(span.market.instrument)
     policy = load_judged(agent_name, checkpoint, record["weights_sha256"])
     report = validate_policy(
         span.market,
@@ -148,7 +150,7 @@ def score_seeds(
 ) -> None:
     """Let each checkpoint trade a span, where the ledger does not know yet what it makes there; `progress` by stage."""
     instrument, window = span.market.instrument, span.window.key
-    costs = settings.costs_of(instrument)
+    costs = settings.judged_costs_of(instrument)
     known = {trial.key for trial in ledger.scored(instrument, window)}
     for number, checkpoint in enumerate(checkpoints, 1):
         own = own_trial(instrument, window, checkpoint.record, span.market.fingerprint, costs)
@@ -174,7 +176,7 @@ def score_span(
     from fx_pipeline.validation.validate import score_policy
 
     record = read_checkpoint(checkpoint)
-    kind, costs = agent(agent_name), costs or settings.costs_of(span.market.instrument)
+    kind, costs = agent(agent_name), costs or settings.judged_costs_of(span.market.instrument)
     score_policy(
         span.market,
         build_fills(span.market, costs),

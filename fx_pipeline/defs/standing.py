@@ -139,7 +139,7 @@ def _stand(
         checkpoint=champion["sha256"],
         data=replayed.market.fingerprint,
         starts=replayed.starts.tolist(),
-        costs=asdict(settings.costs_of(champion["instrument"])),
+        costs=asdict(settings.judged_costs_of(champion["instrument"])),
         mc_runs=settings.mc_runs,
         gate=asdict(settings.gate),
         percentile=settings.promotion.drawdown_percentile,
@@ -178,7 +178,7 @@ def _series(
     from fx_pipeline.validation.context import ChampionSeries
 
     instrument, key = span.market.instrument, span.window.key
-    own = own_trial(instrument, key, record, span.market.fingerprint, settings.costs_of(instrument))
+    own = own_trial(instrument, key, record, span.market.fingerprint, settings.judged_costs_of(instrument))
     for trial in ledger.scored(instrument, key):
         if trial.key == own:
             return ChampionSeries(champion["sha256"], champion["window"], trial.session_ns, trial.session_pnl_pips)

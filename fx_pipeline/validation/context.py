@@ -44,6 +44,9 @@ class ReportContext:
     code_version : str
     settings : Mapping
         Settings of the agent and its search, JSON-able.
+    configured_costs, trained_costs : Mapping or None
+        Fields of the cost model that the settings ask for, and of the one that the checkpoint was trained at; None when
+        not known.
     leaks : Mapping of str to int
         What was searched for knowledge of the future, and how often it was found. Empty when nothing was searched.
     holdout_openings : int or None
@@ -74,6 +77,8 @@ class ReportContext:
     checkpoint_sha256: str = ""
     code_version: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    configured_costs: Mapping[str, Any] | None = None
+    trained_costs: Mapping[str, Any] | None = None
     leaks: Mapping[str, int] = field(default_factory=dict)
     holdout_openings: int | None = None
     selection_scores: int | None = None

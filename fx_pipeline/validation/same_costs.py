@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from fx_pipeline.market.costs import CostConfig
+from fx_pipeline.market.costs import CostConfig, JudgedCosts, judged_costs
 from fx_pipeline.market.errors import ConfigurationError
 
 #: What no broker can quote, and a setting that went through a file may be off by.
@@ -33,14 +33,17 @@ def as_judged(record: Mapping[str, Any], instrument: str) -> CostConfig:
     ConfigurationError
         If they are none that this version knows.
     """
-    known = {field.name for field in fields(CostConfig)}
-    unknown = sorted(record.keys() - known)
+    floored = {field.name for field in fields(JudgedCosts)} - {field.name for field in fields(CostConfig)}
+    kind: type[CostConfig] = JudgedCosts if floored & record.keys() else CostConfig
+    unknown = sorted(record.keys() - {field.name for field in fields(kind)})
     if unknown:
         raise ConfigurationError(f"its costs have {', '.join(unknown)}, which this version does not know: update it.")
     try:
-        return CostConfig(**record)
+        costs = kind(**record)
     except TypeError as error:
         raise ConfigurationError(f"its costs are damaged ({error}): promote the window again.") from error
+    # A record of an earlier version was judged at what was configured: now no model is judged below the market's.
+    return judged_costs(costs, instrument)
 
 
 def harsher_anywhere(one: Mapping[str, Any], other: Mapping[str, Any], instrument: str) -> list[str]:

@@ -85,7 +85,9 @@ def validate_policy(
         If the costs rest on the spread of an instrument of which none is known.
     """
     began = clock()
-    basis = cost_basis(market, costs, context.quotes_modelled)
+    basis = cost_basis(
+        market, costs, context.quotes_modelled, configured=context.configured_costs, trained=context.trained_costs
+    )
     fills = build_fills(market, costs)
     done, metrics, history = score_policy(
         market,
