@@ -33,7 +33,7 @@ from fx_pipeline.market.links import is_web_link
 from fx_pipeline.market.spreads import FIXED_PIPS, default_fixed_pips, require_known_spread
 from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS, WalkForwardConfig
 from fx_pipeline.validation.gate import GateConfig
-from fx_pipeline.validation.promotion import PromotionConfig
+from fx_pipeline.validation.promotion_config import PromotionConfig, refuse_replaced
 
 #: `fx_pipeline.agents.muzero` sizes; the demo and CI use `small` and `tiny`.
 Preset = Literal["full", "small", "tiny", "legacy"]
@@ -151,6 +151,13 @@ class Settings(BaseSettings):
         PromotionConfig(),
         description='When a champion is replaced or demoted, as JSON, such as {"max_paired_p": 0.01}.',
     )
+
+    @field_validator("promotion", mode="before")
+    @classmethod
+    def _not_replaced(cls, value: object) -> object:
+        if isinstance(value, dict):
+            refuse_replaced(value)
+        return value
 
     @field_validator("data_dir", mode="before")
     @classmethod

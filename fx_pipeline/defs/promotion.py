@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fx_pipeline.agents.record import read_checkpoint, read_run
 from fx_pipeline.defs.resources import Tracking, Warehouse
@@ -22,7 +22,6 @@ from fx_pipeline.market.atomic import atomic_path, atomic_write_json
 from fx_pipeline.market.errors import DataError, FxPipelineError
 from fx_pipeline.market.origin import candle_origin
 from fx_pipeline.settings import Settings
-from fx_pipeline.validation.demotion import decide_demotion, later_standings
 from fx_pipeline.validation.promotion import Decision, decide_promotion
 from fx_pipeline.validation.records import (
     CHAMPION_SCHEMA,
@@ -32,9 +31,7 @@ from fx_pipeline.validation.records import (
     read_demotion_record,
 )
 from fx_pipeline.validation.spans import span_ns
-
-if TYPE_CHECKING:
-    from fx_pipeline.tracking.ledger import Ledger
+from fx_pipeline.validation.tenure import decide_demotion, later_standings
 
 #: In the folder of a report: the model version that it made.
 REGISTERED_NAME = "registered.json"
@@ -77,8 +74,19 @@ def read_champion(settings: Settings, instrument: str) -> dict[str, Any] | None:
     return None if record is None or (demotion and demotion["sha256"] == record["sha256"]) else record
 
 
-def rival(settings: Settings, instrument: str, window: str, sha256: str) -> dict[str, Any] | None:
-    """Return the champion that a model validated on a window is compared with: another one, and not of a newer window.
+def rival(
+    settings: Settings, instrument: str, window: str, sha256: str, valid_end_ns: int | None = None
+) -> dict[str, Any] | None:
+    """Return the champion that a model validated on a window is compared with: another one, and not of newer bars.
+
+    Parameters
+    ----------
+    settings : Settings
+    instrument, window : str
+    sha256 : str
+        Of the model.
+    valid_end_ns : int, optional
+        End of the bars of the window; windows are compared by name where it, or that of the champion, is not known.
 
     Raises
     ------
@@ -86,7 +94,11 @@ def rival(settings: Settings, instrument: str, window: str, sha256: str) -> dict
         If its record cannot be read.
     """
     champion = read_champion(settings, instrument)
-    return None if champion is None or champion["sha256"] == sha256 or window < champion["window"] else champion
+    if champion is None or champion["sha256"] == sha256:
+        return None
+    until = champion["valid_end_ns"]
+    newer = window < champion["window"] if until is None or valid_end_ns is None else valid_end_ns < until
+    return None if newer else champion
 
 
 def champions(settings: Settings) -> tuple[list[str], list[str]]:
@@ -310,13 +322,13 @@ def _register(
 
 def _due_demotion(settings: Settings, instrument: str) -> tuple[dict[str, Any] | None, list[str]]:
     """The demotion of the champion, where one is due or not finished; and which standings could not be read."""
-    from fx_pipeline.defs.standing import promise_of, read_standings
+    from fx_pipeline.defs.tenure import promise_of, read_standings
 
     champion = read_champion(settings, instrument)
     if champion is None:
         return unfinished_demotion(settings, instrument), []
     standings, unread = read_standings(settings, champion)
-    reason = decide_demotion(champion, standings, promise_of(champion), settings.promotion)
+    reason = decide_demotion(champion, standings, promise_of(settings, champion), settings.promotion)
     if reason is None:
         return None, unread
     kept = ("instrument", "agent", "window", "sha256", "source", "registered_model", "version", "registered_url")
@@ -357,7 +369,7 @@ def _recorded(settings: Settings, instrument: str) -> dict[str, Any] | None:
 
 
 def _judged_span(settings: Settings, record: Mapping[str, Any], model: Path) -> dict[str, int | None]:
-    """The bars that a champion was promoted for: by its record, by its report, or by the plan; None where none knows."""
+    """The bars that a champion was promoted for, by its record, its report, or the plan; None where none knows."""
     from fx_pipeline.sessions.table import read_plan
     from fx_pipeline.validation.report import read_report
 

@@ -15,6 +15,7 @@ from fx_pipeline.defs.metadata import link
 from fx_pipeline.defs.promotion import REGISTERED_NAME
 from fx_pipeline.defs.resources import Warehouse
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.origin import source_of
 from fx_pipeline.settings import Settings, load_settings
 from fx_pipeline.validation.records import read_registered_record
 
@@ -66,8 +67,7 @@ def report_context(
         window=window.key,
         agent=agent,
         episodes=int(record["counters"]["episodes"]),
-        # A window that mixes sources is as good as its weakest one.
-        source="synthetic" if "synthetic" in sources else "+".join(sorted(sources)),
+        source=source_of(sources),
         quotes_modelled=float(modelled),
         **window.spans(),
         embargo_bars=window.embargo_bars,
@@ -86,6 +86,16 @@ def report_context(
         sealed=settings.sealed_span if window.key == settings.sealed_span else "",
         run={**run_links, "validated": pd.Timestamp.now("UTC").isoformat(timespec="seconds")},
     )
+
+
+def source_of_span(warehouse: Warehouse, span: Any) -> str:
+    """Return where the candles of a validation span came from, as a report says it."""
+    query = "SELECT DISTINCT source FROM features WHERE instrument = ? AND epoch_ns(time) >= ? AND epoch_ns(time) < ?"
+    with warehouse.get_connection(read_only=True) as connection:
+        found = connection.execute(
+            query, [span.market.instrument, span.window.valid_start, span.window.valid_end]
+        ).fetchall()
+    return source_of(name for (name,) in found)
 
 
 def _quarantined(settings: Settings, instrument: str, start: pd.Timestamp, end: pd.Timestamp) -> int:

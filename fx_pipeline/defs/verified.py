@@ -8,6 +8,7 @@ was made from. Each difference is a sentence that ends with what to do.
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,7 +171,7 @@ def refuse_other_checkpoint(
     span = _present(warehouse, instrument, window, "train")
     if record["window"] != {"key": window, **span.window.spans()}:
         raise UnverifiedError(f"the checkpoint of window {window} was trained on other spans than it has: {train}")
-    if record["data_fingerprint"] != _trained_on(settings, span):
+    if record["data_fingerprint"] != _trained_on(settings, span, record):
         raise UnverifiedError(
             f"the candles that window {window} was trained on are not those that there are now: train it again, as "
             "what it has seen is not known."
@@ -205,6 +206,29 @@ def load_judged(agent_name: str, folder: Path, sha256: str) -> "Policy":
     return policy
 
 
+def refuse_swapped_model(champion: Mapping[str, Any]) -> None:
+    """Refuse the folder of a champion that holds other weights, or another record of them, than were promoted.
+
+    Raises
+    ------
+    UnverifiedError
+        Naming the file.
+    """
+    model = Path(champion["model"])
+    recorded = champion.get("checkpoint_record_sha256")
+    for name, wanted in ((WEIGHTS_NAME, champion["sha256"]), (RECORD_NAME, recorded)):
+        # Champions of earlier versions have no hash of the record: their weights are held against it on loading.
+        if wanted is None:
+            continue
+        if not (model / name).exists():
+            raise UnverifiedError(f"{model / name} of the champion is missing: restore it.")
+        found = file_sha256(model / name)
+        if found != wanted:
+            raise UnverifiedError(
+                f"{model / name} has the hash {found[:12]}, and {wanted[:12]} was promoted: restore the file."
+            )
+
+
 def figures_sha256(figures: Mapping[str, Any]) -> str:
     """Hash the figures of a report, as `validation.report` does when it makes one."""
     return hashlib.sha256(json.dumps(figures, sort_keys=True, allow_nan=False).encode()).hexdigest()
@@ -224,11 +248,14 @@ def _present(warehouse: Warehouse, instrument: str, window: str, part: str) -> "
     return span
 
 
-def _trained_on(settings: Settings, span: "Span") -> str:
+def _trained_on(settings: Settings, span: "Span", record: Mapping[str, Any]) -> str:
     from fx_pipeline.agents.muzero.identity import data_fingerprint
     from fx_pipeline.defs.seeds import training_data
+    from fx_pipeline.market.costs import recorded_costs
 
-    return data_fingerprint(training_data(settings, span))
+    data = training_data(settings, span)
+    # At its own costs: those of the settings may be others by now, which says nothing of the candles.
+    return data_fingerprint(replace(data, costs=recorded_costs(record.get("costs")) or data.costs))
 
 
 def _difference(span: "Span", lineage: Mapping[str, Any]) -> str:

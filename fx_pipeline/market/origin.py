@@ -1,5 +1,7 @@
 """Where candles came from, in words: what a name in the column `source` is worth as evidence."""
 
+from collections.abc import Iterable
+
 #: Sources that a broker answers for. A file may hold anything, and a generated market is known to.
 BROKER_SOURCES = frozenset({"practice", "live"})
 _SENTENCES = {
@@ -14,6 +16,12 @@ _SENTENCES = {
 def sources_of(source: str) -> tuple[str, ...]:
     """Return the single names in the source of a span: "imported+live" has two."""
     return tuple(sorted({name for name in source.split("+") if name}))
+
+
+def source_of(names: Iterable[str]) -> str:
+    """Return the source of a span that has candles of these: as good as the weakest of them."""
+    found = sorted(set(names))
+    return "synthetic" if "synthetic" in found else "+".join(found)
 
 
 def candle_origin(source: str) -> str:

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.market.prints import Days, no_days
+
+if TYPE_CHECKING:
+    from fx_pipeline.validation.track_record import TrackRecord
 
 SYNTHETIC = "synthetic"
 
@@ -98,12 +101,18 @@ class WindowTrial:
     session_pnl_pips : (T,) float64
     this : bool
         Whether it is the one that is validated.
+    checkpoint : str
+        Hash of its weights; empty where that is not known.
+    trades : int or None
+        Closed on these sessions; None where that is not known.
     """
 
     configuration: str
     seed: int
     session_pnl_pips: npt.NDArray[np.float64]
     this: bool
+    checkpoint: str = ""
+    trades: int | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,8 @@ class TrialHistory:
         Seeds of this configuration that have trials in this window, and all of them among those that are left out.
     champion : ChampionSeries or None
         The champion on the sessions of this validation; None where there is none to compare with.
+    record : TrackRecord or None
+        The walk-forward record of this configuration that ends with this trial; None: its window alone is the record.
     chosen_among : int
         Things that were chosen among on these days, this one included: the number that deflates.
     chosen : Mapping of str to int
@@ -161,6 +172,7 @@ class TrialHistory:
     left_out: int = 0
     seeds_left_out: tuple[int, ...] = ()
     champion: ChampionSeries | None = None
+    record: "TrackRecord | None" = None
     chosen_among: int = 1
     chosen: Mapping[str, int] = field(default_factory=dict)
     ledger_faults: tuple[str, ...] = ()

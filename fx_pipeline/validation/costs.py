@@ -181,14 +181,20 @@ def sweep_costs(
         for pips in (scale * pips for pips in FINANCING_PIPS)
     ]
     free = reprice(done, market, build_fills(market, replace(base, kind="fixed", fixed_pips=0.0)))
-    stressed = replace(costs, slippage_pips=max(costs.slippage_pips, scale * TICK_PIPS))
     again = reprice(done, market, build_fills(market, costs))
+    stressed = stressed_pips(done, market, costs)
     return CostSweep(
         lines=tuple(lines),
         break_even_pips=float(free.mean()) if len(free) else None,
-        stressed_expectancy_pips=line("", "", stressed).expectancy_pips,
+        stressed_expectancy_pips=float(stressed.mean()) if len(stressed) else None,
         parity_error_pips=float(np.abs(again - done.pnl_pips).max()) if len(again) else 0.0,
     )
+
+
+def stressed_pips(done: Rollout, market: MarketArrays, costs: CostConfig) -> npt.NDArray[np.float64]:
+    """P&L (N,) of the trades of a rollout at its costs with at least a tick of slippage a fill."""
+    tick = cost_scale(market.instrument) * TICK_PIPS
+    return reprice(done, market, build_fills(market, replace(costs, slippage_pips=max(costs.slippage_pips, tick))))
 
 
 def _pips(value: float) -> str:

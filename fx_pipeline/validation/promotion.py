@@ -50,8 +50,8 @@ def decide_promotion(
         Record of the present champion: `window`, `sha256`, `source`, `costs`, and `valid_end_ns`, the end of the bars
         that it was judged on (None where that is not known any more).
     demotion : Mapping, optional
-        Record of the last demotion of the instrument: `sha256`, `source`, `last_window`, `reason`, and `judged_until_ns`
-        and `last_end_ns`, the ends of the bars that it was promoted for and failed on.
+        Record of the last demotion of the instrument: `sha256`, `source`, `last_window`, `reason`, and
+        `judged_until_ns` and `last_end_ns`, the ends of the bars that it was promoted for and failed on.
     config : PromotionConfig, optional
     gate : GateConfig, optional
         Of now.
@@ -108,8 +108,8 @@ def decide_promotion(
     if seen_ns is not None and start_ns < seen_ns:
         return Decision(
             False,
-            f"window {window} begins {said_ns(start_ns)}, and the champion was chosen by bars until {said_ns(seen_ns)}: "
-            "who is better is judged on later ones.",
+            f"window {window} begins {said_ns(start_ns)}, and the champion was chosen by bars until "
+            f"{said_ns(seen_ns)}: who is better is judged on later ones.",
         )
     return _beside(figures["paired"], champion, window, config)
 

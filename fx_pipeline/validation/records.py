@@ -5,10 +5,10 @@ that nothing that reads many of them stops at one.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from fx_pipeline.market.records import read_record
 

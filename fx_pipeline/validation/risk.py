@@ -7,6 +7,7 @@ position of one unit; safe-f says which multiple of it keeps a deep drawdown unl
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.validation.metrics import drawdown, longest_run
@@ -86,13 +87,8 @@ def account_risk(done: Rollout, market: MarketArrays, *, runs: int, seed: int) -
     pnl = done.session_pnl_pips
     below = drawdown(pnl) > 0
     rate = len(done.trades) / years
-    trades = max(1, round(rate * HORIZON_YEARS))
-    limits = RiskLimits(trades, HORIZON_YEARS)
-    sized = None
-    if len(done.trades):
-        paths = max(min(runs, MAX_PATHS, MAX_ELEMENTS // trades), min(runs, MIN_PATHS))
-        returns = trade_returns(done.pnl_pips, done.trades["entry_price"], market.pip)
-        sized = safe_f(returns, limits, seed=seed, runs=paths, sets=SETS)
+    limits = _limits(len(done.trades), years)
+    returns = trade_returns(done.pnl_pips, done.trades["entry_price"], market.pip)
     return Risk(
         years=years,
         ratios=return_ratios(pnl * market.pip / market.close[done.starts], done.sessions / years),
@@ -101,7 +97,30 @@ def account_risk(done: Rollout, market: MarketArrays, *, runs: int, seed: int) -
         drawdown=SessionDrawdown(float(drawdown(pnl).max()), longest_run(below), int(below.sum())),
         trades_per_year=rate,
         horizon_years=HORIZON_YEARS,
-        horizon_trades=trades,
+        horizon_trades=limits.trades,
         tolerance=limits.tolerance,
-        safe_f=sized,
+        safe_f=size_trades(returns, years, runs=runs, seed=seed),
     )
+
+
+def size_trades(returns: npt.NDArray[np.float64], years: float, *, runs: int, seed: int) -> SafeF | None:
+    """Find safe-f and CAR25 of the trades of some years, at their rate over the horizon; None without trades.
+
+    Parameters
+    ----------
+    returns : (N,) float64
+        Of each trade, as a fraction of the position's value.
+    years : float
+    runs : int
+        Paths a set, at most.
+    seed : int
+    """
+    if not len(returns):
+        return None
+    limits = _limits(len(returns), years)
+    paths = max(min(runs, MAX_PATHS, MAX_ELEMENTS // limits.trades), min(runs, MIN_PATHS))
+    return safe_f(returns, limits, seed=seed, runs=paths, sets=SETS)
+
+
+def _limits(trades: int, years: float) -> RiskLimits:
+    return RiskLimits(max(1, round(trades / years * HORIZON_YEARS)), HORIZON_YEARS)

@@ -235,7 +235,8 @@ def decide_demotion(
     unjudged = [found for found in recent if not found["sound"]]
     if len(unjudged) == config.unjudged_windows:
         said = "; ".join(f"{found['window']}: {' '.join(found['reasons'])}" for found in unjudged)
-        return f"it cannot be judged on its newest {_windows(len(unjudged))}, and what cannot be judged is no champion. {said}"
+        on = f"its newest {_windows(len(unjudged))}"
+        return f"it cannot be judged on {on}, and what cannot be judged is no champion. {said}"
     sound = [found for found in told if found["fresh"].any()]
     if not sound:
         return None

@@ -77,7 +77,7 @@ def context(ledger, market, seed, record=RECORD, leaks=NO_LEAK, window="w", **mo
 
 def score(ledger, market, policy, seed, costs=COSTS):
     """Let the pipeline's own functions score a policy, which puts it into the ledger; return its total."""
-    _, metrics, _ = score_policy(
+    scored = score_policy(
         market,
         build_fills(market, costs),
         STARTS,
@@ -90,7 +90,7 @@ def score(ledger, market, policy, seed, costs=COSTS):
         session_bars=SESSION,
         record_trial=trial_recorder(ledger, RECORD),
     )
-    return metrics.total_pips
+    return scored.metrics.total_pips
 
 
 def judged(ledger, market, policy, seed, costs=COSTS, record=RECORD, **more):
@@ -103,8 +103,7 @@ def judged(ledger, market, policy, seed, costs=COSTS, record=RECORD, **more):
         reward=RewardConfig(),
         seed=seed,
         context=context(ledger, market, seed, record, **more),
-        mc_runs=300,
-        random_draws=20,
+        mc_runs=10_000,
         batch=SESSIONS,
         session_bars=SESSION,
         record_trial=trial_recorder(ledger, record),
