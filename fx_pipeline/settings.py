@@ -152,6 +152,12 @@ class Settings(BaseSettings):
         description='When a champion is replaced or demoted, as JSON, such as {"max_paired_p": 0.01}.',
     )
 
+    live_unproven: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Models that may trade real money though no candles from a broker judged them: the first 12 digits "
+        "of the sha256 of each, separated by commas.",
+    )
+
     @field_validator("promotion", mode="before")
     @classmethod
     def _not_replaced(cls, value: object) -> object:
@@ -171,7 +177,7 @@ class Settings(BaseSettings):
         # No shell reads .env, so nobody else would resolve ~ there.
         return value.expanduser()
 
-    @field_validator("ui_hosts", "instruments", mode="before")
+    @field_validator("ui_hosts", "instruments", "live_unproven", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -220,6 +226,14 @@ class Settings(BaseSettings):
             raise ValueError("write it as http://host:port or https://host.")
         refuse_credentials(value)
         return value.strip().rstrip("/")
+
+    @field_validator("live_unproven")
+    @classmethod
+    def _digits(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not re.fullmatch(r"[0-9a-f]{12}", name):
+                raise ValueError(f"{name!r} is not the first 12 digits of a sha256.")
+        return value
 
     @field_validator("ui_hosts")
     @classmethod
