@@ -53,6 +53,7 @@ def holdout_report(
     No job, schedule or sensor materialises this: it is launched by hand, with the candidate named in its config, and
     its validation must have passed the gate.
     """
+    from fx_pipeline.defs.ledger_state import ledger_faults
     from fx_pipeline.defs.reporting import report_metadata, validate_span
     from fx_pipeline.market.disk import clear_disk_errors
     from fx_pipeline.reuse import identity, report_digest, stamp, stands
@@ -90,12 +91,13 @@ def holdout_report(
         present = rival(settings, instrument, key, sha256)
         # A report without the comparison will do: the gate asks for none.
         compared = [present["sha256"], None] if present else [None]
+        faults = ledger_faults(context.instance, validation_report.key, settings, tracking, ledger)
         _require_promoted(
             settings,
             ledger,
             instrument,
             key,
-            [validation_identity(settings, tracking, valid, key, record, beside) for beside in compared],
+            [validation_identity(settings, tracking, valid, key, record, beside, faults) for beside in compared],
         )
     span = load_span(warehouse, instrument, key, "sealed", opened_until_ns)
     if isinstance(span, str):

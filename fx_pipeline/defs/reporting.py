@@ -116,11 +116,13 @@ def validate_span(
     progress: "Progress",
     champion: "ChampionSeries | None" = None,
     costs: "CostConfig | None" = None,
+    faults: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Validate the checkpoint of a folder on a span, with its ablation; its score joins the ledger.
+    """Validate the checkpoint of a folder on a span, with its ablation; its score joins the ledger, and its report.
 
     With a `champion` the report has the paired test against it, if it was judged on the same sessions. A champion is
-    judged at `costs` of its own, others at those of the settings.
+    judged at `costs` of its own, others at those of the settings. `faults` are what is wrong with the ledger, a
+    sentence each.
     """
     from fx_pipeline.agents.registry import agent
     from fx_pipeline.defs.verified import load_judged
@@ -130,6 +132,7 @@ def validate_span(
     record = read_checkpoint(checkpoint)
     kind, costs = agent(agent_name), costs or settings.judged_costs_of(span.market.instrument)
     policy = load_judged(agent_name, checkpoint, record["weights_sha256"])
+    recorded: list[Trial] = []
     report = validate_policy(
         span.market,
         span.starts,
@@ -140,13 +143,25 @@ def validate_span(
         context=report_context(settings, warehouse, span, record, agent_name, ledger, run_links),
         mc_runs=settings.mc_runs,
         gate=settings.gate,
-        record_trial=trial_recorder(ledger, record, champion),
+        record_trial=trial_recorder(ledger, record, champion, faults=faults, judged=True, recorded=recorded),
         ablation=kind.without_search(policy) if kind.without_search else None,
         progress=progress,
     )
-    key = own_trial(span.market.instrument, span.window.key, record, report["lineage"]["data_fingerprint"], costs)
-    ledger.attach_report(key, report["figures_sha256"], lineage_sha256(report["lineage"]))
+    # Before anyone sees it: a report that the ledger does not know is none.
+    ledger.attach_report(recorded[-1], report["figures_sha256"], lineage_sha256(report["lineage"]))
+    report["lineage"] |= ledger_lineage(ledger)
     return report
+
+
+def ledger_lineage(ledger: "Ledger") -> dict[str, Any]:
+    """Return what stands for the rows of the ledger: written down elsewhere, it tells whether they are all there."""
+    head = ledger.head()
+    return {
+        "ledger_id": head.ledger_id,
+        "ledger_head": head.hash,
+        "ledger_rows": head.rows,
+        "ledger_trials": ledger.count(),
+    }
 
 
 def score_seeds(
@@ -202,9 +217,30 @@ def score_span(
 
 
 def trial_recorder(
-    ledger: "Ledger", record: Mapping[str, Any], champion: "ChampionSeries | None" = None
+    ledger: "Ledger",
+    record: Mapping[str, Any],
+    champion: "ChampionSeries | None" = None,
+    *,
+    faults: Sequence[str] = (),
+    judged: bool = False,
+    recorded: "list[Trial] | None" = None,
 ) -> "Callable[[TrialScore], TrialHistory]":
-    """Return the callback that makes every score a row of the trial ledger, and answers with its company."""
+    """Return the callback that makes every score a row of the trial ledger, and answers with its company.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    record : Mapping
+        Of the checkpoint.
+    champion : ChampionSeries, optional
+        Beside which the score is shown.
+    faults : sequence of str
+        What is wrong with the ledger.
+    judged : bool
+        Whether a report is made of the score: its checkpoint is a candidate, and no seed that is scored beside one.
+    recorded : list of Trial, optional
+        Takes what was recorded.
+    """
     import numpy as np
 
     from fx_pipeline.reuse import evaluation_digest
@@ -226,14 +262,30 @@ def trial_recorder(
             session_ns=score.session_ns,
             session_pnl_pips=score.session_pnl_pips,
             evaluation_code=evaluation_digest(),
+            valid_start_ns=score.valid_start_ns,
+            valid_end_ns=score.valid_end_ns,
+            days=score.days,
+            evidence=score.evidence,
+            trained_seed_sha=trained_seed_sha(record),
         )
-        ledger.record(trial)
-        history = trial_history(ledger, trial)
+        ledger.record(trial, judged)
+        if recorded is not None:
+            recorded.append(trial)
+        history = trial_history(ledger, trial, faults)
         if champion is None or not np.array_equal(champion.session_ns, trial.session_ns):
             return history
         return replace(history, champion=champion)
 
     return write
+
+
+def trained_seed_sha(record: Mapping[str, Any]) -> str:
+    """Hash what a training began with, by its own record: seed, settings, code, data and window.
+
+    Weights that are equal have another of these only where somebody rewrote a record.
+    """
+    names = ("seed", "config_digest", "code_version", "data_fingerprint", "window")
+    return hashlib.sha256(json.dumps([record.get(name) for name in names], sort_keys=True).encode()).hexdigest()
 
 
 def selection_recorder(
@@ -294,11 +346,12 @@ def configuration(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def trial_history(ledger: "Ledger", trial: "Trial") -> "TrialHistory":
+def trial_history(ledger: "Ledger", trial: "Trial", faults: Sequence[str] = ()) -> "TrialHistory":
     """Read the trials of a recorded one's instrument, and with their series those of its window judged as it was.
 
-    Only the same data and costs, by the same code, make company: a score at other costs is no choice that there was,
-    and would decide whether this one looks overfitted.
+    What it was chosen among is counted by the bars, under whatever name they were judged. Only the same data and costs,
+    by the same code, make company: a score at other costs is no choice that there was, and would decide whether this
+    one looks overfitted.
     """
     from fx_pipeline.validation.context import TrialHistory, WindowTrial
 
@@ -312,7 +365,14 @@ def trial_history(ledger: "Ledger", trial: "Trial") -> "TrialHistory":
         elif other.config_hash == trial.config_hash:
             left_out.add(other.seed)
     here = {found.seed for found in company if found.configuration == trial.config_hash}
+    choices, head = ledger.choices(trial.look, trial.days), ledger.head()
     return TrialHistory(
+        chosen_among=choices.total,
+        chosen=choices.words(),
+        ledger_faults=tuple(faults),
+        ledger_id=head.ledger_id,
+        ledger_head=head.hash,
+        ledger_rows=head.rows,
         count=ledger.count(instrument=trial.instrument),
         sharpes=ledger.sharpes(instrument=trial.instrument),
         window=tuple(company),
@@ -337,27 +397,56 @@ def _judged_by(trial: "Trial | ScoredTrial") -> str:
 
 def other_trials(
     ledger: "Ledger",
-    instrument: str,
+    span: Any,
     window: str,
     record: Mapping[str, Any],
-    data_fingerprint: str,
     costs: "CostConfig",
-) -> list[str]:
-    """Return the keys of the instrument's trials but the one that validating a checkpoint on a window makes, sorted.
+) -> dict[str, Any]:
+    """Return what a report takes of the ledger beside its own trial: another of these is another report.
 
-    They all are what a report is made from: each adds to the number of trials that deflate its Sharpe ratio.
+    The trials of the same window and of the configuration's record, by key, as its family and its seeds; and what it
+    was chosen among. Neither trainings and replays on other days nor their seeds are of it.
 
     Parameters
     ----------
     ledger : Ledger
-    instrument, window : str
+    span : Span
+        Of the validation.
+    window : str
     record : Mapping
         Of the checkpoint.
-    data_fingerprint : str
     costs : CostConfig
     """
-    own = own_trial(instrument, window, record, data_fingerprint, costs)
-    return [key for key in ledger.keys(instrument) if key != own]
+    from fx_pipeline.tracking.choices import Look, record_start_ns
+    from fx_pipeline.tracking.trials import is_choice
+    from fx_pipeline.validation.validate import judged_bars
+
+    instrument, data_fingerprint = span.market.instrument, span.market.fingerprint
+    start_ns, end_ns, days = judged_bars(span.market, span.starts)
+    own = Look(
+        key=own_trial(instrument, window, record, data_fingerprint, costs),
+        instrument=instrument,
+        window=window,
+        config_hash=configuration(record),
+        checkpoint_hash=record["weights_sha256"],
+        data_fingerprint=data_fingerprint,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        days=" own",
+        reported=True,
+        choice=is_choice(window),
+    )
+    looks, _ = ledger.looks()
+    begins_ns = record_start_ns(own, looks)
+
+    def is_company(look: Look) -> bool:
+        inside = look.config_hash == own.config_hash and begins_ns <= look.start_ns and look.end_ns <= own.end_ns
+        return look.instrument == instrument and look.choice and (look.window == window or inside)
+
+    return {
+        "trials": sorted(look.key for look in looks if look.key != own.key and is_company(look)),
+        "chosen": ledger.choices(own, days).words(),
+    }
 
 
 def own_trial(
@@ -419,6 +508,7 @@ def report_metadata(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "sessions": figures["sessions"],
         "trades": figures["trades"],
         "trials in the ledger": figures["trials"],
+        **{name.replace("_", " "): value for name, value in lineage.items() if name.startswith("ledger_")},
         "scores of checkpoints while training": lineage["selection_scores"],
         "seeds of this configuration": figures["seeds"],
     }

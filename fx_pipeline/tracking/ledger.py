@@ -12,193 +12,47 @@ counts them.
 """
 
 import contextlib
-import dataclasses
-import hashlib
 import json
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fx_pipeline.market.errors import DataError
-from fx_pipeline.market.prints import DAY, Days, no_days
-from fx_pipeline.tracking.ledger_chain import CHAINED, Head, append, head, verify
+from fx_pipeline.market.prints import DAY, Days
+from fx_pipeline.tracking.choices import Choices, Look, count_choices
+from fx_pipeline.tracking.ledger_chain import CHAINED, Head, append, hash_at, head, verify
 from fx_pipeline.tracking.ledger_file import connected
+from fx_pipeline.tracking.trials import (
+    LOOKS,
+    NS,
+    OF_EVIDENCE,
+    OF_TRIAL,
+    PIPS,
+    REPLAY,
+    SCORED,
+    SELECTION,
+    Reported,
+    ScoredTrial,
+    Trial,
+    is_choice,
+    lineage_sha256,
+    look_of,
+    require_series,
+    scored_trial,
+    selection_window,
+    trial_key,
+)
 
-# What makes two evaluations the same trial.
-IDENTITY = ("instrument", "window", "checkpoint_hash", "data_fingerprint", "costs", "seed", "evaluation_code")
+__all__ = ["Ledger", "Reported", "ScoredTrial", "Trial", "lineage_sha256", "selection_window", "trial_key"]
+
 #: Longest wait for another process that holds the file: longer than any copy of it takes.
 PATIENCE_S = 600.0
-_SELECTION, _REPLAY, _SEALED = "selection ", "replay ", "hold-out "
-#: Six hours: what sessions are as long as, in rows from before the span of their bars was kept.
-_SESSION_NS = 6 * 3_600 * 1_000_000_000
-_OF_EVIDENCE = ("valid_start_ns", "valid_end_ns", "trained_seed_sha", "evidence")
-_SHOWN = (
-    *("instrument", "window", "config_hash", "checkpoint_hash", "data_fingerprint", "evaluation_code"),
-    *("key", "seed", "trades"),
-)
-_SCORED = (
-    "SELECT trials.*, trials.trial_key AS key, session_ns, pnl_pips, valid_start_ns, valid_end_ns, trained_seed_sha, "
-    "evidence, EXISTS (SELECT 1 FROM reports WHERE reports.trial_key = trials.trial_key) AS reported "
-    "FROM trials LEFT JOIN series USING (trial_key) LEFT JOIN evidence USING (trial_key)"
-)
-# Series are the same bytes on every machine.
-_NS, _PIPS = np.dtype("<i8"), np.dtype("<f8")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One evaluated configuration.
-
-    Attributes
-    ----------
-    instrument, window : str
-        OANDA name, and key of the walk-forward window or what `selection_window` makes of it.
-    agent : str
-    config_hash : str
-        Hash of the agent's settings.
-    seed : int
-    checkpoint_hash, data_fingerprint : str
-    costs : Mapping
-        Settings of the evaluation (costs, fills), JSON-able.
-    trades : int
-    expectancy_pips, sharpe_per_trade : float or None
-        None when the list of trades has none.
-    session_ns : (T,) int64
-        First bar of each judged session, UTC, increasing.
-    session_pnl_pips : (T,) float64
-        What was made in it, after costs.
-    evaluation_code : str
-        Digest of the code that computed the score: a mended evaluation makes another trial.
-    valid_start_ns, valid_end_ns : int
-        Open of the first bar that was judged, and end of the last one, UTC.
-    days : (D,) array of `market.prints.DAY`
-        What the days of these bars are recognised by.
-    evidence : bytes
-        What a track record needs of this score; nothing here looks into it.
-    trained_seed_sha : str
-        What the training began with (seed, settings, code, data), by its own record.
-    """
-
-    instrument: str
-    window: str
-    agent: str
-    config_hash: str
-    seed: int
-    checkpoint_hash: str
-    data_fingerprint: str
-    costs: Mapping[str, Any]
-    trades: int
-    expectancy_pips: float | None
-    sharpe_per_trade: float | None
-    session_ns: npt.NDArray[np.int64]
-    session_pnl_pips: npt.NDArray[np.float64]
-    evaluation_code: str
-    valid_start_ns: int = 0
-    valid_end_ns: int = 0
-    days: Days = field(default_factory=no_days)
-    evidence: bytes = b""
-    trained_seed_sha: str = ""
-
-    @property
-    def key(self) -> str:
-        """The `trial_key` of the trial, which does not know who scored it, when, or how well."""
-        return trial_key({name: getattr(self, name) for name in IDENTITY})
-
-
-def trial_key(identity: Mapping[str, Any]) -> str:
-    """SHA-256 of the values of `IDENTITY`."""
-    chosen = {name: identity[name] for name in IDENTITY}
-    return hashlib.sha256(json.dumps(chosen, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def selection_window(window: str) -> str:
-    """Return the name under which scores stand by which the trainings of a window chose among their weights."""
-    return f"{_SELECTION}{window}"
-
-
-#: Columns of a trial's row that its scorer gives.
-_OF_TRIAL = tuple(
-    item.name
-    for item in dataclasses.fields(Trial)
-    if item.name not in ("session_ns", "session_pnl_pips", "days", *_OF_EVIDENCE)
-)
-
-
-@dataclass(frozen=True)
-class ScoredTrial:
-    """A row of the ledger with its series.
-
-    Attributes
-    ----------
-    key, instrument, window, config_hash, checkpoint_hash, data_fingerprint, evaluation_code : str
-    costs : Mapping
-    seed, trades : int
-    session_ns : (T,) int64
-    session_pnl_pips : (T,) float64
-        Empty in `Ledger.of_configuration` where a file kept none.
-    valid_start_ns, valid_end_ns : int
-        Span of the bars that were judged. Of a row from before it was kept, from the first session to the end of the
-        last one as long as sessions are; 0 where it has no series either.
-    evidence : bytes
-        Empty where none was kept.
-    trained_seed_sha : str
-    reported : bool
-        Whether it was judged, or only scored beside one that was.
-    recovered : bool
-        Whether it was carried over from reports and runs after its ledger was lost.
-    kept : bool
-        Whether there is a series, of however many sessions.
-    """
-
-    key: str
-    instrument: str
-    window: str
-    config_hash: str
-    checkpoint_hash: str
-    data_fingerprint: str
-    evaluation_code: str
-    costs: Mapping[str, Any]
-    seed: int
-    trades: int
-    session_ns: npt.NDArray[np.int64]
-    session_pnl_pips: npt.NDArray[np.float64]
-    valid_start_ns: int
-    valid_end_ns: int
-    evidence: bytes
-    trained_seed_sha: str
-    reported: bool
-    recovered: bool
-    kept: bool
-
-
-@dataclass(frozen=True)
-class Reported:
-    """A report on a trial, as the ledger knows it.
-
-    Attributes
-    ----------
-    figures_sha256 : str
-        Of its figures.
-    lineage_sha256 : str
-        Of what it says it was made from (`lineage_sha256`); empty for one of a version that did not keep it.
-    """
-
-    figures_sha256: str
-    lineage_sha256: str
-
-
-def lineage_sha256(lineage: Mapping[str, Any]) -> str:
-    """Hash what a report says it was made from, without what it says of the ledger, which is written after it."""
-    kept = {name: value for name, value in lineage.items() if not name.startswith("ledger_")}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 class Ledger:
@@ -246,28 +100,43 @@ class Ledger:
     def record_many(self, trials: Sequence[Trial], judged: bool = False) -> list[bool]:
         """Append trials in one transaction, as `record` does one: all of them, or none at an error."""
         for trial in trials:
-            _require_series(trial)
+            require_series(trial)
         with self._connection() as connection:
             return [self._record(connection, trial, judged) for trial in trials]
 
-    def _record(self, connection: sqlite3.Connection, trial: Trial, judged: bool) -> bool:
+    def record_recovered(self, trials: Sequence[Trial], kind: str, content: Mapping[str, Any]) -> None:
+        """Append trials that were carried over from elsewhere, marked as such, and what is said of that, at once."""
+        with self._connection() as connection:
+            for trial in trials:
+                self._record(connection, trial, judged=True, origin=kind)
+            self._note(connection, kind, content)
+
+    def note(self, kind: str, content: Mapping[str, Any]) -> None:
+        """Append something that happened to the file itself."""
+        with self._connection() as connection:
+            self._note(connection, kind, content)
+
+    def _note(self, connection: sqlite3.Connection, kind: str, content: Mapping[str, Any]) -> None:
+        text = json.dumps(content, sort_keys=True, default=str)
+        self._insert(connection, "events", {"kind": kind, "content": text, **self._by()})
+
+    def _record(self, connection: sqlite3.Connection, trial: Trial, judged: bool, origin: str | None = None) -> bool:
         key = trial.key
         known = _has(connection, "trials", key)
         if not known:
-            row = {name: getattr(trial, name) for name in _OF_TRIAL}
+            row = {name: getattr(trial, name) for name in OF_TRIAL}
             row["costs"] = json.dumps(row["costs"], sort_keys=True, default=str)
-            self._insert(connection, "trials", {"trial_key": key, **row, **self._by()})
+            self._insert(connection, "trials", {"trial_key": key, **row, **self._by(), "origin": origin})
         # Also where the trial is known: a row may come from a file that kept no series, or no evidence.
         if not _has(connection, "series", key):
-            series = {"session_ns": np.asarray(trial.session_ns, _NS).tobytes()}
-            series["pnl_pips"] = np.asarray(trial.session_pnl_pips, _PIPS).tobytes()
+            series = {"session_ns": np.asarray(trial.session_ns, NS).tobytes()}
+            series["pnl_pips"] = np.asarray(trial.session_pnl_pips, PIPS).tobytes()
             self._insert(connection, "series", {"trial_key": key, **series})
         if trial.valid_end_ns and not _has(connection, "evidence", key):
-            days = np.asarray(trial.days, DAY).tobytes()
-            sha256 = hashlib.sha256(days).hexdigest()
+            days, sha256 = np.asarray(trial.days, DAY).tobytes(), trial.days_sha256
             if not _has(connection, "days", sha256):
                 self._insert(connection, "days", {"days_sha256": sha256, "days": days})
-            row = {name: getattr(trial, name) for name in _OF_EVIDENCE}
+            row = {name: getattr(trial, name) for name in OF_EVIDENCE}
             self._insert(connection, "evidence", {"trial_key": key, "days_sha256": sha256, **row})
         if judged:
             self._report(connection, key, Reported("", ""))
@@ -357,8 +226,51 @@ class Ledger:
         if not self.path.exists():
             return []
         with self._connection() as connection:
-            rows = connection.execute(f"{_SCORED} WHERE {where} ORDER BY id", values).fetchall()
-        return [_scored_trial(row) for row in rows]
+            rows = connection.execute(f"{SCORED} WHERE {where} ORDER BY id", values).fetchall()
+        return [scored_trial(row) for row in rows]
+
+    def looks(self) -> tuple[list[Look], dict[str, Days]]:
+        """Return every score that somebody saw, but for replays, and the days that they are known by."""
+        if not self.path.exists():
+            return [], {}
+        with self._connection() as connection:
+            rows = connection.execute(LOOKS).fetchall()
+            days = connection.execute("SELECT days_sha256, days FROM days").fetchall()
+        looks = [look_of(row) for row in rows if not row["window"].startswith(REPLAY)]
+        return looks, {row["days_sha256"]: np.frombuffer(row["days"], DAY) for row in days}
+
+    def choices(self, own: Look, days: Days) -> Choices:
+        """Count what was chosen among on the record that ends with a trial of these days; it need not be here yet."""
+        looks, known = self.looks()
+        return count_choices(own, looks, known | {own.days: days}, self.lost())
+
+    def places(self) -> set[tuple[str, str, str]]:
+        """Instrument, window and checkpoint of every trial; and with an empty checkpoint, of every window."""
+        if not self.path.exists():
+            return set()
+        with self._connection() as connection:
+            rows = connection.execute("SELECT DISTINCT instrument, window, checkpoint_hash FROM trials").fetchall()
+        return {tuple(row) for row in rows} | {(row[0], row[1], "") for row in rows}
+
+    def lost(self) -> int:
+        """Number of trials that lost ledgers had, and that could not be carried over from what told of them."""
+        return sum(int(event["lost"]) for event in self.events("recovered"))
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """What was written down of what happened to the file itself, oldest first."""
+        if not self.path.exists():
+            return []
+        query = "SELECT content, recorded_by, recorded_at FROM events WHERE kind = ? ORDER BY id"
+        with self._connection() as connection:
+            rows = connection.execute(query, (kind,)).fetchall()
+        return [json.loads(row["content"]) | {"by": row["recorded_by"], "at": row["recorded_at"]} for row in rows]
+
+    def hash_at(self, row: int) -> str | None:
+        """Return the hash of the chain at a row; None where it is shorter."""
+        if not self.path.exists():
+            return None
+        with self._connection() as connection:
+            return hash_at(connection, row)
 
     def head(self) -> Head:
         """Return what stands for all rows of the ledger; of one that does not exist, an empty id and no rows."""
@@ -460,55 +372,14 @@ class Ledger:
         return connected(self.path, self._patience_s)
 
 
-def is_choice(window: str) -> bool:
-    """Whether scores under this name are of a window that candidates are chosen on."""
-    return not window.startswith((_SELECTION, _REPLAY, _SEALED))
-
-
-def _require_series(trial: Trial) -> None:
-    session_ns, pnl_pips = np.asarray(trial.session_ns, _NS), np.asarray(trial.session_pnl_pips, _PIPS)
-    if session_ns.ndim != 1 or session_ns.shape != pnl_pips.shape or (np.diff(session_ns) <= 0).any():
-        raise ValueError(
-            f"a score series has one value a session, sessions increasing: {session_ns.shape} sessions, "
-            f"{pnl_pips.shape} values."
-        )
-    if not np.isfinite(pnl_pips).all():
-        raise ValueError("a score is not finite: mend the rollout.")
-
-
 def _has(connection: sqlite3.Connection, table: str, key: str) -> bool:
     query = f"SELECT 1 FROM {table} WHERE {CHAINED[table]} = ?"
     return connection.execute(query, (key,)).fetchone() is not None
 
 
-def _scored_trial(row: sqlite3.Row) -> ScoredTrial:
-    session_ns = np.frombuffer(row["session_ns"] or b"", _NS)
-    start_ns, end_ns = row["valid_start_ns"], row["valid_end_ns"]
-    if start_ns is None:
-        start_ns, end_ns = span_of_sessions(session_ns)
-    return ScoredTrial(
-        **{name: row[name] for name in _SHOWN},
-        costs=json.loads(row["costs"]),
-        session_ns=session_ns,
-        session_pnl_pips=np.frombuffer(row["pnl_pips"] or b"", _PIPS),
-        valid_start_ns=start_ns,
-        valid_end_ns=end_ns,
-        evidence=row["evidence"] or b"",
-        trained_seed_sha=row["trained_seed_sha"] or "",
-        reported=bool(row["reported"]),
-        recovered=row["origin"] is not None,
-        kept=row["session_ns"] is not None,
-    )
-
-
-def span_of_sessions(session_ns: npt.NDArray[np.int64]) -> tuple[int, int]:
-    """Return the span of the bars of some sessions, UTC nanoseconds; (0, 0) without any."""
-    return (int(session_ns[0]), int(session_ns[-1]) + _SESSION_NS) if len(session_ns) else (0, 0)
-
-
 def _unnamed(window: str | None) -> tuple[str, ...]:
     """Conditions that leave out what only a window's name can ask for."""
-    return () if window else (f"window NOT LIKE '{_SELECTION}%'",)
+    return () if window else (f"window NOT LIKE '{SELECTION}%'",)
 
 
 def _filter(instrument: str | None, window: str | None, *conditions: str) -> tuple[str, list[str]]:

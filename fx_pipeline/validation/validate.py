@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.agents.base import Policy, Progress
@@ -12,7 +13,7 @@ from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.costs import CostConfig, Fills, build_fills
-from fx_pipeline.market.prints import day_prints
+from fx_pipeline.market.prints import Days, day_prints
 from fx_pipeline.validation.comparison import compare_with_baselines, run_ablation, run_baselines
 from fx_pipeline.validation.context import RecordTrial, ReportContext, TrialHistory, TrialScore
 from fx_pipeline.validation.cost_basis import cost_basis
@@ -206,8 +207,7 @@ def score_policy(
     score = Score(done, metrics, baselines, moments, evidence, None)
     if record_trial is None:
         return score
-    first, last = int(done.starts[0]), int(done.starts[-1]) + session_bars
-    judged_ns, judged_close = market.time[first:last], market.close[first:last]
+    start_ns, end_ns, days = judged_bars(market, done.starts, session_bars)
     history = record_trial(
         TrialScore(
             context=context,
@@ -220,13 +220,21 @@ def score_policy(
             sharpe_per_trade=metrics.sharpe_per_trade,
             session_ns=market.time[done.starts],
             session_pnl_pips=done.session_pnl_pips,
-            valid_start_ns=int(judged_ns[0]),
-            valid_end_ns=int(judged_ns[-1]) + MINUTE_NS,
-            days=day_prints(judged_ns, judged_close),
+            valid_start_ns=start_ns,
+            valid_end_ns=end_ns,
+            days=days,
             evidence=evidence.to_bytes(),
         )
     )
     return score._replace(history=history)
+
+
+def judged_bars(market: MarketArrays, starts: npt.ArrayLike, session_bars: int = SESSION_BARS) -> tuple[int, int, Days]:
+    """Return the span of the bars of some sessions, UTC nanoseconds, and what their days are recognised by."""
+    bars = np.asarray(starts, dtype=np.int64)
+    first, last = int(bars[0]), int(bars[-1]) + session_bars
+    time_ns = market.time[first:last]
+    return int(time_ns[0]), int(time_ns[-1]) + MINUTE_NS, day_prints(time_ns, market.close[first:last])
 
 
 def _part(progress: Progress | None, first: float, last: float) -> Progress | None:
