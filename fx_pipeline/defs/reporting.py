@@ -115,8 +115,8 @@ def validate_span(
     run_links: Mapping[str, Any],
     progress: "Progress",
     champion: "ChampionSeries | None" = None,
-    costs: "CostConfig | None" = None,
     faults: Sequence[str] = (),
+    costs: "CostConfig | None" = None,
 ) -> dict[str, Any]:
     """Validate the checkpoint of a folder on a span, with its ablation; its score joins the ledger, and its report.
 
