@@ -219,6 +219,7 @@ def validation_identity(
     what is wrong with the ledger.
     """
     from fx_pipeline.defs.reporting import other_trials
+    from fx_pipeline.defs.track_records import record_parts
     from fx_pipeline.reuse import identity, report_digest
 
     ledger, instrument = tracking.ledger(), span.market.instrument
@@ -236,6 +237,7 @@ def validation_identity(
         gate=asdict(settings.gate),
         # What it was chosen among changes the deflated Sharpe ratio; another trial of this window, also its family.
         others=other_trials(ledger, span, key, record, costs),
+        planned=record_parts(settings, instrument),
         faults=list(faults),
         openings=ledger.holdout_openings(instrument, settings.sealed_from_ns),
         beside=beside,

@@ -14,6 +14,7 @@ from fx_pipeline.agents.record import read_checkpoint
 from fx_pipeline.defs.metadata import link
 from fx_pipeline.defs.promotion import REGISTERED_NAME
 from fx_pipeline.defs.resources import Warehouse
+from fx_pipeline.defs.track_records import planned_windows, walk_forward_record
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.origin import source_of
 from fx_pipeline.settings import Settings, load_settings
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from fx_pipeline.market.costs import CostConfig
     from fx_pipeline.tracking.ledger import Ledger, ScoredTrial, Trial
     from fx_pipeline.validation.context import ChampionSeries, ReportContext, TrialHistory, TrialScore
+    from fx_pipeline.validation.track_record import Planned
 
 
 def report_context(
@@ -143,7 +145,15 @@ def validate_span(
         context=report_context(settings, warehouse, span, record, agent_name, ledger, run_links),
         mc_runs=settings.mc_runs,
         gate=settings.gate,
-        record_trial=trial_recorder(ledger, record, champion, faults=faults, judged=True, recorded=recorded),
+        record_trial=trial_recorder(
+            ledger,
+            record,
+            champion,
+            faults=faults,
+            judged=True,
+            recorded=recorded,
+            planned=planned_windows(settings, span.market.instrument),
+        ),
         ablation=kind.without_search(policy) if kind.without_search else None,
         progress=progress,
     )
@@ -224,6 +234,7 @@ def trial_recorder(
     faults: Sequence[str] = (),
     judged: bool = False,
     recorded: "list[Trial] | None" = None,
+    planned: "Sequence[Planned]" = (),
 ) -> "Callable[[TrialScore], TrialHistory]":
     """Return the callback that makes every score a row of the trial ledger, and answers with its company.
 
@@ -240,6 +251,8 @@ def trial_recorder(
         Whether a report is made of the score: its checkpoint is a candidate, and no seed that is scored beside one.
     recorded : list of Trial, optional
         Takes what was recorded.
+    planned : sequence of Planned
+        The walk-forward plan: what the record of the configuration should have.
     """
     import numpy as np
 
@@ -271,7 +284,7 @@ def trial_recorder(
         ledger.record(trial, judged)
         if recorded is not None:
             recorded.append(trial)
-        history = trial_history(ledger, trial, faults)
+        history = replace(trial_history(ledger, trial, faults), record=walk_forward_record(ledger, trial, planned))
         if champion is None or not np.array_equal(champion.session_ns, trial.session_ns):
             return history
         return replace(history, champion=champion)
@@ -444,7 +457,7 @@ def other_trials(
         return look.instrument == instrument and look.choice and (look.window == window or inside)
 
     return {
-        "trials": sorted(look.key for look in looks if look.key != own.key and is_company(look)),
+        "trials": sorted((look.key, look.reported) for look in looks if look.key != own.key and is_company(look)),
         "chosen": ledger.choices(own, days).words(),
     }
 

@@ -103,9 +103,13 @@ def promise_of(
     times = np.atleast_1d(np.asarray(fractions, dtype=np.float64))
     bounds = spending_boundary(times) + deflation
     root = math.sqrt(len(pips))
+    seen = np.maximum((len(pips) * times / times[-1]).round().astype(np.int64), 1)
+    on_the_way = pips.cumsum()[seen - 1] / (sd * np.sqrt(seen))
+    z = float(on_the_way[-1])
+    # A look at which it was above the boundary and was not promoted stopped nothing, for whatever reason.
+    bounds[:-1][on_the_way[:-1] >= bounds[:-1]] = np.inf
     # Drift is the z at fraction 1; the record is `times[-1]` of that, in `len(pips)` sessions.
     unit = sd * math.sqrt(times[-1]) / root
-    z = float(pips.mean()) * root / sd
     good, middle = (drift_limit(times, bounds, z, confidence) * unit for confidence in (level, 0.5))
     if not good > -cost_pips:
         raise ValueError(
@@ -257,7 +261,7 @@ def drawdown_limit(
     """Return the percentile of the largest drawdown over histories of `sessions` sessions of a good champion.
 
     A double bootstrap: each history is resampled from the record about a mean of its own, which a resampled record
-    gives, about the median-unbiased estimate; a promise that is wrong by chance makes no drawdown too deep. Sessions
+    gives, about the promise, so that a flattering record makes no drawdown too deep. Sessions
     are resampled in blocks and one by one, and the deeper figure is taken: losses that happened to be followed by gains
     make the drawdowns of blocks small.
 
@@ -283,7 +287,7 @@ def drawdown_limit(
     limits = []
     for block in {optimal_block(shapes.total), 1.0}:
         records = stationary_indices(known, runs, block, seed)
-        means = shapes.total[records].mean(axis=1) - shapes.total.mean() + promise.middle_pips
+        means = shapes.total[records].mean(axis=1) - shapes.total.mean() + promise.good_pips
         order = stationary_indices(known, runs, block, seed, steps=sessions, first_path=runs)
         limits.append(float(np.percentile(_falls(shapes, order, means - shapes.total.mean()), percentile)))
     return max(limits)

@@ -228,7 +228,7 @@ def test_late_orders_fill_that_many_bars_later_and_never_after_the_session(marke
 def test_the_ablation_is_a_line_of_its_own(market):
     fills = build_fills(market, CostConfig())
     done = run(market, busy())
-    reduced = run_ablation(done, market, fills, None, busy(2), WINDOW)
+    reduced = run_ablation(done, market, fills, None, busy(2), 32)
     table = compare_with_baselines(done, *run_baselines(done, market, fills, None), reduced)
     assert table.ablation.total_pips == pytest.approx(run(market, busy(2)).pnl_pips.sum())
     best = max(line.total_pips for line in table.baselines)
