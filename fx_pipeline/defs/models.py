@@ -270,7 +270,8 @@ def champion(
     whose edge is gone by what it made on newer bars loses the alias, and then there is none.
     """
     settings, instrument = load_settings(), asked_key(context, instruments)
-    outcome = promote(settings, warehouse, tracking, AGENT, instrument, config.window, context.run.run_id)
+    faults = ledger_faults(context.instance, validation_report.key, settings, tracking, tracking.ledger())
+    outcome = promote(settings, warehouse, tracking, AGENT, instrument, config.window, context.run.run_id, faults)
     if outcome.demotion is not None:
         context.log.warning(
             f"demoted the champion of window {outcome.demotion['window']}: {outcome.demotion['reason']}"
