@@ -10,6 +10,7 @@ from typing import Any
 from fx_pipeline.agents.record import read_checkpoint, read_run
 from fx_pipeline.defs.resources import Tracking, Warehouse
 from fx_pipeline.defs.verified import (
+    StaleError,
     UnverifiedError,
     file_sha256,
     open_ledger,
@@ -181,6 +182,8 @@ def _decide(
         return decision
     try:
         refuse_changed(settings, open_ledger(settings), report, Path(report["run"]["report"]).parent)
+    except StaleError as error:
+        return Decision(False, str(error), missing=error.because)
     except UnverifiedError as error:
         return Decision(False, str(error))
     return decision
@@ -194,10 +197,12 @@ def promote(
     instrument: str,
     window: str,
     run_id: str,
+    faults: Sequence[str] = (),
 ) -> Promotion:
     """Demote the champion if it failed, and make the model of a window the champion if its report allows it.
 
-    Repeating it changes nothing, and completes what a kill left.
+    Repeating it changes nothing, and completes what a kill left. With `faults`, what is wrong with the trial ledger,
+    nothing is promoted: nobody knows what it was chosen among.
     """
     demotion, unread = _due_demotion(settings, instrument)
     if demotion is not None:
@@ -206,7 +211,10 @@ def promote(
         atomic_write_json(settings.layout.demotion(instrument), demotion)
         tags = {"demoted": demotion["reason"], "demoted_by_window": demotion["last_window"]}
         tracking.mlflow().remove_champion(demotion["registered_model"], demotion["version"], tags)
-    champion, reason = _promote(settings, warehouse, tracking, agent, instrument, window, run_id)
+    if faults:
+        champion, reason = None, f"the trial ledger cannot be relied on: {' '.join(faults)}"
+    else:
+        champion, reason = _promote(settings, warehouse, tracking, agent, instrument, window, run_id)
     if champion is None and demotion is not None:
         # The last step: while this file is there, `unfinished_demotion` names what is left to do.
         settings.layout.champion(instrument).unlink(missing_ok=True)

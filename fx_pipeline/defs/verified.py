@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fx_pipeline.agents.record import RECORD_NAME, WEIGHTS_NAME, read_checkpoint
 from fx_pipeline.defs.resources import Warehouse
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.prints import no_days
 from fx_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,6 +26,21 @@ if TYPE_CHECKING:
 
 class UnverifiedError(DataError):
     """A report is not what was computed, or not of what is there now."""
+
+
+class StaleError(UnverifiedError):
+    """A report was right when it was made, and is no longer: validating its window again makes one that is.
+
+    Parameters
+    ----------
+    said : str
+    because : str
+        Of what is there now: the same as long as nothing changes.
+    """
+
+    def __init__(self, said: str, because: str) -> None:
+        super().__init__(said)
+        self.because = because
 
 
 def open_ledger(settings: Settings) -> "Ledger":
@@ -96,9 +112,21 @@ def refuse_changed(settings: Settings, ledger: "Ledger", report: Mapping[str, An
         )
     openings = ledger.holdout_openings(figures["instrument"], settings.sealed_from_ns)
     if openings != figures["holdout_openings"]:
-        raise UnverifiedError(
+        raise StaleError(
             f"the sealed days were opened for {openings} candidates, and the report of window {window} was made when "
-            f"they were for {figures['holdout_openings']}: {again}"
+            f"they were for {figures['holdout_openings']}: {again}",
+            f"opened {openings}",
+        )
+    counted = (figures.get("record") or figures).get("trials") or 0
+    looks, days = ledger.looks()
+    own = next(look for look in looks if look.key == row.key)
+    chosen = ledger.choices(own, days.get(own.days, no_days()))
+    if chosen.total > counted:
+        words = ", ".join(f"{count} {what}" for what, count in chosen.words().items())
+        raise StaleError(
+            f"since the report of window {window} was made, which counts {counted} choices, more was tried on the same "
+            f"days: {chosen.total} by now ({words}). {again}",
+            f"chosen {chosen.total}",
         )
 
 

@@ -25,7 +25,8 @@ class Decision:
     promote : bool
     reason : str
     missing : str or None
-        Hash of the champion where only the comparison with it is missing: validating the window again makes it.
+        What the report lacks of what there is now, where validating the window again mends it: the hash of the champion
+        that it was not compared with, or what has been added since.
     """
 
     promote: bool

@@ -155,7 +155,13 @@ def warehouse_of(settings: Any) -> Any:
     return build_resources(settings)["warehouse"]
 
 
-def attest(chain: Chain, window: str | None = None, lineage: Mapping[str, Any] | None = None, **figures: Any) -> None:
+def attest(
+    chain: Chain,
+    window: str | None = None,
+    lineage: Mapping[str, Any] | None = None,
+    record: Mapping[str, Any] | None = None,
+    **figures: Any,
+) -> None:
     """Let a report say what a few episodes of training never earn, as if the validation had computed it.
 
     Unlike who edits a report, this has the trial ledger name the figures, and the stamp the files.
@@ -167,8 +173,11 @@ def attest(chain: Chain, window: str | None = None, lineage: Mapping[str, Any] |
 
     path = chain.report.with_name(window or chain.window) / "report.json"
     report = json.loads(path.read_text())
-    kept = {name: report["figures"][name] for name in ("sessions", "holdout_openings")}
-    report["figures"] |= {**GOOD, **kept, "verdict": "promoted", "expectancy_pips": 3.2, **figures}
+    was = report["figures"]
+    kept = {name: was["record"][name] for name in ("windows", "looks", "days", "trials", "chosen", "sessions")}
+    facts = GOOD["record"] | kept | (record or {})
+    report["figures"] = was | GOOD | {"record": facts, "holdout_openings": was["holdout_openings"]}
+    report["figures"] |= {"verdict": "promoted", "expectancy_pips": 3.2} | figures
     report["lineage"] |= lineage or {}
     report["figures_sha256"] = figures_sha256(report["figures"])
     path.write_text(json.dumps(report))

@@ -171,9 +171,9 @@ def test_a_report_made_again_after_an_interrupted_promotion_is_the_one_that_is_k
         patch.setattr("fx_pipeline.defs.promotion._register", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             promote(place)
-    attest(place, trials=99)
+    attest(place, episodes=99)
     done = promote(place)
-    assert json.loads(Path(done.champion["report"]).read_text())["figures"]["trials"] == 99
+    assert json.loads(Path(done.champion["report"]).read_text())["figures"]["episodes"] == 99
 
 
 def test_rejected_report_is_refused_by_the_asset_too(copy: "Chain") -> None:
