@@ -130,9 +130,6 @@ def judge_record(
         "overlapping_sessions": record.overlapping_sessions,
         "shared_sessions": record.shared_sessions,
         "ledger_faults": list(history.ledger_faults) if history else None,
-        "ledger_head": history.ledger_head if history else "",
-        "ledger_id": history.ledger_id if history else "",
-        "ledger_rows": history.ledger_rows if history else 0,
         "mc_runs": runs,
     }
     return JudgedRecord(facts, significance, family, seeds)

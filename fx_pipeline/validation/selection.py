@@ -21,7 +21,10 @@ def deflated(figures: Figures, config: GateConfig) -> Condition:
     looks = _looks(record.get("looks"))
     bound = None if looks is None else _boundary(looks, config.min_deflated_sharpe)
     if figure is None or trials is None or looks is None or bound is None:
-        figure, text = None, "There is no deflated Sharpe ratio: fewer than two different trades, or no ledger of trials."
+        figure, text = (
+            None,
+            "There is no deflated Sharpe ratio: fewer than two different trades, or no ledger of trials.",
+        )
         remedy = "It needs trades, and a ledger that counts every trial."
     else:
         days = figure_of(record, "days") or 0
