@@ -254,16 +254,16 @@ def decide_demotion(
         f"{tenure.total_pips:+.1f} pips in {tenure.sessions} sessions of {_windows(tenure.windows)} since its record, "
         f"which promises {tenure.promised_pips:+.1f} after its own error"
     )
+    if tenure.evidence >= tenure.threshold:
+        return (
+            f"its edge is gone: {since}. The evidence came to {tenure.evidence:.2f}, and at {tenure.threshold:.2f} a "
+            f"champion that keeps its promise would be demoted in {config.demotion_chance:.2%} of its windows."
+        )
     limit = tenure.drawdown_limit_pips
     if limit is not None and tenure.drawdown_pips > limit:
         return (
             f"on window {tenure.window} it fell by {tenure.drawdown_pips:.1f} pips, bar by bar, beyond the {limit:.1f} "
             f"pips that {config.drawdown_percentile:g}% of the histories that its record allows stay within ({since})."
-        )
-    if tenure.evidence >= tenure.threshold:
-        return (
-            f"its edge is gone: {since}. The evidence came to {tenure.evidence:.2f}, and at {tenure.threshold:.2f} a "
-            f"champion that keeps its promise would be demoted in {config.demotion_chance:.2%} of its windows."
         )
     return None
 
