@@ -6,23 +6,20 @@ trades are correlated by 0.7. About six trades a session, at 1.5 pips each.
 """
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.gate_judge import Judgement, hand_in
-from benchmarks.gate_world import SESSIONS, WINDOWS, Attempt, Market, Trades, evidence_of
+from benchmarks.gate_world import DAY_NS, SESSIONS, STEP_NS, STEPS, WINDOWS, Attempt, Market, Trades, evidence_of
 from fx_pipeline.tracking.ledger import Ledger
-from fx_pipeline.validation.demotion import (
-    SessionShapes,
-    demotion_statistic,
-    demotion_threshold,
-    drawdown_limit,
-    promise_of,
-)
+from fx_pipeline.validation.demotion import SessionShapes
+from fx_pipeline.validation.promotion_config import PromotionConfig
+from fx_pipeline.validation.tenure import PromisedRecord, decide_demotion, shapes_of_trades
 
+SHAPE = ("total", "lowest", "highest", "fall")
 SEEDS = 5
 CORRELATION = 0.7
 TRADES, TRADE_SD_PIPS, COST_PIPS = 6.0, 12.0, 1.5
@@ -103,31 +100,50 @@ def live(true_t: float, seed: int) -> Life:
                 break
     if not judged.promoted:
         return Life(true_t, 0, judged.failed, 0, False, 0)
-    demoted = champion(judged)
-    good = demoted([pips_of(edge, None) for _ in range(WINDOWS)])
-    gone = demoted([pips_of(edge, 0.0) for _ in range(WINDOWS)])
-    return Life(true_t, window + 1, (), good or WINDOWS, bool(good), gone)
+    champion = Champion(edge, judged)
+    good = champion.lives(None)
+    return Life(true_t, window + 1, (), good or WINDOWS, bool(good), champion.lives(0.0))
 
 
-def pips_of(edge: Edge, gross_pips: float | None) -> np.ndarray:
-    """Net results (S,) of the sessions of a later window: of one seed, the champion."""
-    trades = edge.window(0, gross_pips)[0]
-    return np.bincount(trades.session, trades.gross_pips - COST_PIPS, SESSIONS)
+class Champion:
+    """A promoted configuration: its newest weights, trading on in windows after its record."""
 
+    def __init__(self, edge: Edge, judged: Judgement) -> None:
+        self.edge, record = edge, judged.record
+        self.end_ns = int(record.session_ns[-1]) + STEPS * STEP_NS
+        parts = [one.evidence for one in record.windows]
+        shapes = [
+            shapes_of_trades(
+                SESSIONS, one.trade_session, one.trade_pnl_pips, one.trade_max_drawdown_pips, one.trade_peak_pips
+            )
+            for one in parts
+        ]
+        joined = (np.concatenate([getattr(shape, name) for shape in shapes]) for name in SHAPE)
+        cost = -sum(float(one.random_moments[:, 0].sum()) for one in parts) / (SESSIONS * len(parts))
+        self.promised = PromisedRecord(SessionShapes(*joined), cost, record.looks, lucky_z=judged.z - judged.deflated_z)
+        self.state = {"sha256": record.windows[-1].checkpoint, "source": "imported", "valid_end_ns": self.end_ns}
 
-def champion(judged: Judgement) -> Callable[[list[np.ndarray]], int]:
-    """Return what says after how many of some later windows a champion is demoted; 0 for none of them."""
-    record = judged.record
-    pips = record.session_pnl_pips
-    cost = COST_PIPS * len(record.pnl_pips) / len(pips)
-    promise = promise_of(pips, cost, record.looks, deflation=judged.z - judged.deflated_z, seed=1)
-    threshold = demotion_threshold(promise, pips, SESSIONS, seed=2)
-    limit = drawdown_limit(SessionShapes.of_totals(pips), promise, SESSIONS, seed=3)
+    def lives(self, gross_pips: float | None) -> int:
+        """Return after how many windows it is demoted, of a year; 0 when it is not. Its edge is as it was, or this."""
+        standings: list[dict[str, Any]] = []
+        for window in range(WINDOWS):
+            standings.append(self.standing(window, gross_pips))
+            if decide_demotion(self.state, standings, self.promised, PromotionConfig()) is not None:
+                return window + 1
+        return 0
 
-    def demoted(windows: list[np.ndarray]) -> int:
-        reached = demotion_statistic(windows, promise) >= threshold
-        falls = np.array([SessionShapes.of_totals(window).deepest() for window in windows])
-        hit = reached | (falls > (np.inf if limit is None else limit))
-        return int(hit.argmax()) + 1 if hit.any() else 0
-
-    return demoted
+    def standing(self, window: int, gross_pips: float | None) -> dict[str, Any]:
+        """What is kept of a replay on a later window."""
+        trades = self.edge.window(0, gross_pips)[0]
+        days = np.arange(SESSIONS)
+        session_ns = self.end_ns + (window * 28 + days // 5 * 7 + days % 5) * DAY_NS
+        return {
+            "window": f"{window:03d}",
+            "sha256": self.state["sha256"],
+            "source": "imported",
+            "sound": True,
+            "reasons": [],
+            "valid_end_ns": int(session_ns[-1]) + STEPS * STEP_NS,
+            "session_ns": session_ns.tolist(),
+            "session_pnl_pips": np.bincount(trades.session, trades.gross_pips - COST_PIPS, SESSIONS).tolist(),
+        }

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
 
-from benchmarks.gate_world import SESSIONS, STEP_NS, STEPS, Attempt, Market, window_key
+from benchmarks.gate_world import STEP_NS, STEPS, Attempt, Market, window_key
 from fx_pipeline.defs.reporting import trial_history
+from fx_pipeline.defs.track_records import walk_forward_record
+from fx_pipeline.market.years import covered_years
 from fx_pipeline.tracking.ledger import Ledger
 from fx_pipeline.validation.chance import MIN_RUNS, judge_seed
 from fx_pipeline.validation.conditions import CONDITIONS
@@ -15,7 +17,7 @@ from fx_pipeline.validation.gate import GateConfig, judge
 from fx_pipeline.validation.record_figures import _sequential, judge_record, simulated
 from fx_pipeline.validation.risk import Risk, size_trades
 from fx_pipeline.validation.selection import deflated
-from fx_pipeline.validation.track_record import YEAR_DAYS, Planned, TrackRecord, gather_record
+from fx_pipeline.validation.track_record import Planned, TrackRecord
 
 
 @dataclass(frozen=True)
@@ -54,40 +56,33 @@ def hand_in(ledger: Ledger, market: Market, attempt: Attempt, faults: Sequence[s
     trial = attempt.trial(market)
     ledger.record(trial, judged=True)
     history = trial_history(ledger, trial, faults)
-    (own,) = (row for row in ledger.scored(trial.instrument, trial.window) if row.key == trial.key)
-    rivals = [
-        row
-        for window in range(attempt.window + 1)
-        for row in ledger.scored(trial.instrument, window_key(window))
-        if row.config_hash != trial.config_hash
-    ]
-    record = gather_record(
-        own,
-        attempt.evidence,
-        ledger.of_configuration(trial.instrument, trial.config_hash),
-        rivals,
-        [plan for plan in planned(market) if plan.valid_end_ns <= trial.valid_end_ns],
-    )
+    record = walk_forward_record(ledger, trial, planned(market))
+    if record is None:
+        raise ValueError("an attempt on a window has a record.")
     # One condition that fails rejects: what takes no resampling is asked first.
     first = {"days": record.days, "trials": history.chosen_among, **_sequential(record, history)}
     z, deflated_z = first["z"] or 0.0, first["deflated_z"] or 0.0
     if not deflated({"record": first}, GateConfig()).passed:
         return Judgement(False, ("deflated_sharpe",), z, deflated_z, record, history)
-    verdict = judge(_facts(record, history, trial.data_fingerprint), GateConfig(), CONDITIONS)
+    verdict = judge(_facts(record, history, trial.instrument, trial.data_fingerprint), GateConfig(), CONDITIONS)
     failed = tuple(one.name for one in verdict.conditions if not one.passed)
     return Judgement(verdict.promoted, failed, z, deflated_z, record, history)
 
 
-def _facts(record: TrackRecord, history: TrialHistory, fingerprint: str) -> dict[str, Any]:
-    runs = MIN_RUNS
-    newest = record.windows[-1]
-    returns = newest.evidence.pip / newest.evidence.trade_entry_price * newest.evidence.trade_pnl_pips
-    years, alone = SESSIONS / YEAR_DAYS, len(record.windows) == 1
-    sized = size_trades(returns, years, runs=runs, seed=judge_seed(fingerprint, "risk")) if alone else None
+def _facts(record: TrackRecord, history: TrialHistory, instrument: str, fingerprint: str) -> dict[str, Any]:
+    newest = record.windows[-1].evidence
+    # Of a record of one window the sizing is that of its report.
+    years = covered_years(instrument, record.spans)
+    moved = record.excursions.scaled(record.trade_values)
+    seed = judge_seed(fingerprint, "risk")
+    alone = len(record.windows) == 1
+    sized = size_trades(record.trade_returns, years, moved, runs=MIN_RUNS, seed=seed) if alone else None
+    simulations = simulated(record.pnl_pips, record.session_pnl_pips, MIN_RUNS, fingerprint) if alone else None
     risk = cast("Risk", SimpleNamespace(years=years, safe_f=sized))
-    simulations = simulated(record.pnl_pips, record.session_pnl_pips, runs, fingerprint) if alone else None
-    judged = judge_record(record, history, risk, simulations, fingerprint=fingerprint, runs=runs)
-    trades = len(newest.evidence.trade_pnl_pips)
+    judged = judge_record(
+        record, history, risk, simulations, instrument=instrument, fingerprint=fingerprint, runs=MIN_RUNS
+    )
+    trades = len(newest.trade_pnl_pips)
     return {
         "record": judged.facts,
         # What a simulated rollout cannot have wrong.

@@ -172,6 +172,7 @@ def evidence_of(market: Market, window: int, trades: Trades, cost_pips: float) -
         trade_bars_held=trades.bars,
         trade_max_drawdown_pips=np.maximum(-net, 0.0),
         trade_peak_pips=np.maximum(net, 0.0),
+        trade_low_pips=np.minimum(net, 0.0),
         baselines={name: series[window] for name, series in market.baselines.items()},
         random_moments=moments,
     )
