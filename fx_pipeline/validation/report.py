@@ -72,6 +72,7 @@ TRADE_COLUMNS = (
     "pnl_pips",
     "max_drawdown_pips",
     "peak_pips",
+    "low_pips",
     "amddp1",
 )
 
@@ -116,7 +117,15 @@ def build_report(
         record = record_of_window(score.evidence, context.window, seed, context.checkpoint_sha256, history)
     simulations = simulated(done.pnl_pips, done.session_pnl_pips, mc_runs, fingerprint)
     risk = account_risk(done, market, runs=mc_runs, seed=judge_seed(fingerprint, "risk"))
-    judged = judge_record(record, history, risk, simulations, fingerprint=fingerprint, runs=mc_runs)
+    judged = judge_record(
+        record,
+        history,
+        risk,
+        simulations,
+        instrument=market.instrument,
+        fingerprint=fingerprint,
+        runs=mc_runs,
+    )
     parity = replay_at_broker(done, market, costs)
     # What the gate reads: a report can be judged again from its figures alone.
     facts = {
