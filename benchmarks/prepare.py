@@ -5,11 +5,11 @@ process with Dagster's SQLite storage: on all months but the newest (a first bui
 newest month came (one new month).
 
 Prints `nothing_new_cpu_s` and `one_month_cpu_s`: CPU seconds, of all threads, from the launch of the run to its end,
-Dagster's own events and the checks among them. What a process spends before that on starting Python and importing
-Dagster and the code location, whatever it then does, is not in them: it is `import_cpu_s`, and `nothing_new_process_cpu_s`
-and `one_month_process_cpu_s` are everything, as the operating system counts it. `first_build_cpu_s` is the first run.
-`peak_rss_mb` is the most memory that any of the three processes held, libraries included; `import_rss_mb` of it was there
-before the run was launched. Seconds are medians of `ROUNDS`.
+Dagster's own events and the checks among them, and what the steps import. What a process spends before that on starting
+Python, importing Dagster and the code location and opening Dagster's storage, whatever it then does, is not in them: it
+is `import_cpu_s`, and `nothing_new_process_cpu_s` and `one_month_process_cpu_s` are everything.
+`first_build_cpu_s` is the first run. `peak_rss_mb` is the most memory that any of the processes held, libraries and all;
+`import_rss_mb` of it was there before the run was launched. Seconds are medians of `ROUNDS`.
 """
 
 import contextlib
@@ -75,9 +75,9 @@ def run_once(data_dir: Path) -> dict[str, Any]:
     job = defs.resolve_job_def("prepare")
     (data_dir / "dagster").mkdir(exist_ok=True)
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    before, rss_before = time.process_time(), _peak_rss_mb()
-    began = time.perf_counter()
     with dg.DagsterInstance.local_temp(str(data_dir / "dagster")) as instance:
+        before, rss_before = time.process_time(), _peak_rss_mb()
+        began = time.perf_counter()
         result = job.execute_in_process(instance=instance, partition_key=INSTRUMENT, run_config=quiet)
     assert result.success
     features = result.asset_materializations_for_node("feature_table")[0].metadata
