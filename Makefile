@@ -38,7 +38,8 @@ test: $(STAMP) ## Run all tests but the slow ones.
 	$(BIN)/pytest -n 2 -m "not slow"
 
 test-slow: $(STAMP) ## Run the slow tests.
-	$(BIN)/pytest -n 2 -m slow --durations 12 --durations-min 10
+	@# A third worker, as many of them wait; one test at a time, in the order of fx_pipeline_tests/conftest.py.
+	$(BIN)/pytest -n 3 --maxschedchunk 1 -m slow --durations 12 --durations-min 10
 
 lint: $(STAMP) ## Check style, types and the walls between rooms.
 	$(BIN)/ruff check .
