@@ -135,7 +135,9 @@ def features_are_causal(context: dg.AssetCheckExecutionContext, warehouse: Wareh
         with warehouse.get_connection(read_only=True) as connection:
             market = load_market(connection, instrument)
         tested += CAUSALITY_BARS if len(market) >= WARMUP_BARS else 0
-        wrong = causal_mismatches(market.close, market.time, market.features, market.pip, CAUSALITY_BARS, settings.seed)
+        wrong = causal_mismatches(
+            market.close, market.time, market.features, market.unit, CAUSALITY_BARS, settings.seed
+        )
         different += [f"{instrument} bar {bar}" for bar in wrong]
     return dg.AssetCheckResult(passed=not different, metadata=plain({"bars tested": tested, "different": different}))
 
