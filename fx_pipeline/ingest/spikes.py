@@ -10,7 +10,7 @@ The rule looks at both sides of a bar, which is fair: the lake is built afterwar
    5 and the 30 bars before and after. A market in turmoil has wide bars beside: of 11 real files, 547,000 bars with the
    Brexit night, the pound's crash of 7 October 2016, the franc of 15 January 2015 and the yen of 3 January 2019 among
    them (these three as hours), no excursion that came back so reaches 18 in a minute's or five minutes' bars. Two and
-   more bars that follow one another without a step between bars need `_CALM_MOVED` times: only a crash does that.
+   more bars whose opens and closes move away without a step between bars need `_CALM_MOVED` times: a crash does that.
 
 At the two ends of what is known, where one side is missing, a step beyond the instrument's largest within `RUN_BARS`
 bars of the end is a spike until more bars say otherwise: they are held back, and the month is built again when there
@@ -43,6 +43,8 @@ _FLOOR = 0.3
 _RETURN = 0.25
 _CALM, _CALM_MOVED = 30.0, 100.0
 _SHORT, _LONG = 5, 30
+#: Of so many moves to and fro, each of half of the way, a run's bars are away each by itself.
+_TO_AND_FRO = 3
 #: At an end of what is known there must be so many bars to compare with.
 _EDGE_BARS = 100
 #: A step over a longer gap than this may be so many times as large.
@@ -89,20 +91,21 @@ class Scan:
     def __init__(self, instrument: str) -> None:
         self._floor = _FLOOR * largest_jump(instrument)
         self._closes: dict[int, float] = {}
-        self.found: list[int] = []
+        self._found: list[Int64] = []
 
     def add(self, time: Int64, prices: Float64) -> None:
-        """Look at more bars: times (T,), prices (4 S, T) of S sides.
-
-        `found` gets the open of each bar whose range, with the close before it, is wide enough to be a spike.
-        """
+        """Look at more bars: times (T,), prices (4 S, T) of S sides."""
         if not len(time):
             return
         for side in range(len(prices) // 4):
             high, low, close = (np.ascontiguousarray(prices[4 * side + field]) for field in (1, 2, 3))
             places = _wide(high, low, close, self._closes.get(side, math.nan), self._floor)
-            self.found += time[places].tolist()
+            self._found.append(time[places])
             self._closes[side] = float(close[-1])
+
+    def times(self) -> Int64:
+        """Return the opens of the bars whose range, with the close before, is wide enough for a spike: sorted."""
+        return np.unique(np.concatenate([np.empty(0, np.int64), *self._found]))
 
 
 def reason_of(mark: int) -> str:
@@ -110,11 +113,11 @@ def reason_of(mark: int) -> str:
     return _MARKS[mark]
 
 
-def near_ends(time: Int64, found: Sequence[int]) -> tuple[bool, bool]:
+def near_ends(time: Int64, found: Int64) -> tuple[bool, bool]:
     """Whether bars beyond the first, and beyond the last of `time` (T,) are needed to judge those of `found`."""
     if not len(found) or not len(time):
         return False, False
-    places = np.searchsorted(time, np.asarray(found, np.int64))
+    places = np.searchsorted(time, found)
     return bool(places.min() < _NEAR_BARS), bool(places.max() >= len(time) - _NEAR_BARS)
 
 
@@ -137,16 +140,13 @@ def find_spikes(
     levels: dict[int, Level] = {}
     limit = largest_jump(instrument)
     for prices, is_price in sides:
-        open_, high, low, close = (np.ascontiguousarray(row) for row in prices)
-        floor = limit * (_FLOOR if is_price else 1.0)
-        places = _wide(high, low, close, math.nan, floor)
-        if not len(places):
-            continue
-        own = np.zeros(len(time), np.int8)
-        steps = _judge(time, open_, high, low, close, places, floor, limit, known_before, known_after, own)
+        fields = [np.ascontiguousarray(row) for row in prices]
+        own, steps = _judge(time, fields, limit * (_FLOOR if is_price else 1.0), limit, known_before, known_after)
         np.maximum(marks, own, out=marks)
         for place, before in steps:
-            levels.setdefault(int(time[place]), Level(int(time[place]), float(close[before]), float(open_[place])))
+            levels.setdefault(
+                int(time[place]), Level(int(time[place]), float(fields[3][before]), float(fields[0][place]))
+            )
     return Found(marks, tuple(level for _, level in sorted(levels.items())))
 
 
@@ -208,34 +208,37 @@ def _widest(high, low, marks, first, last, forwards):  # type: ignore[no-untyped
 
 
 @numba.njit(cache=True, nogil=True)
-def _judge(  # type: ignore[no-untyped-def]
-    time, opens, highs, lows, closes, places, floor, limit, known_before, known_after, marks
+def _write(opens, closes, marks, first, last, base, away):  # type: ignore[no-untyped-def]
+    for bar in range(first, last):
+        if marks[bar] == 0:
+            marks[bar] = 1 if max(abs(opens[bar] - base), abs(closes[bar] - base)) > away / 2 else 2
+
+
+@numba.njit(cache=True, nogil=True)
+def _come_back(  # type: ignore[no-untyped-def]
+    time, opens, highs, lows, closes, places, floor, limit, marks
 ):
-    """Write the marks of one side; return its level changes, (bar after, bar before) each."""
+    """Mark the runs that come back; return the steps that stay, (bar after, bar before) each."""
     bars = len(opens)
     steps = [(np.int64(0), np.int64(0)) for _ in range(0)]
     done = 0
     for start in places:
-        if start < done:
+        if start < done or marks[start] != 0:
             continue
         before = start - 1
         while before >= 0 and marks[before] != 0:
             before -= 1
         if before < 0:
-            # The first bar of all: what stands out from the open after it.
-            if start == 0 and not known_before and bars >= _EDGE_BARS:
-                after = opens[1]
-                away = max(highs[0] - after, after - lows[0])
-                if away > limit * after and away > _CALM * _widest(highs, lows, marks, 1, bars, True):
-                    marks[0] = 1 if max(abs(opens[0] - after), abs(closes[0] - after)) > away / 2 else 2
-                    done = 1
             continue
         base = closes[before]
         far = _over(time[start] - time[before])
         calm_before = _widest(highs, lows, marks, 0, before + 1, False)
         top, bottom = highs[start], lows[start]
+        body_top, body_bottom = opens[start], opens[start]
         for end in range(start + 1, min(start + RUN_BARS, bars - 1) + 1):
             top, bottom = max(top, highs[end - 1]), min(bottom, lows[end - 1])
+            body_top = max(body_top, opens[end - 1], closes[end - 1])
+            body_bottom = min(body_bottom, opens[end - 1], closes[end - 1])
             after = opens[end]
             away = max(top - max(base, after), min(base, after) - bottom)
             over = max(far, _over(time[end] - time[end - 1]))
@@ -243,34 +246,76 @@ def _judge(  # type: ignore[no-untyped-def]
             if away <= over * floor * min(base, bottom) or abs(after - base) > _RETURN * away:
                 continue
             stepped = abs(opens[start] - base) >= away / 2 or abs(after - closes[end - 1]) >= away / 2
-            needed = _CALM if stepped or end == start + 1 else _CALM_MOVED
+            wicks = max(body_top - base, base - body_bottom) <= _RETURN * away
+            needed = _CALM if stepped or wicks or end == start + 1 else _CALM_MOVED
             if away > needed * max(calm_before, _widest(highs, lows, marks, end, bars, True)):
-                for bar in range(start, end):
-                    body = max(abs(opens[bar] - base), abs(closes[bar] - base))
-                    marks[bar] = 1 if body > away / 2 else 2
+                _write(opens, closes, marks, start, end, base, away)
                 done = end
                 break
-        if done > start:
-            continue
-        left = bars - start
         step = abs(opens[start] - base)
-        if left <= RUN_BARS and not known_after and bars >= _EDGE_BARS:
-            top, bottom = highs[start:].max(), lows[start:].min()
-            away = max(top - base, base - bottom)
-            inside = _widest(highs, lows, marks, start + 1, bars, True)
-            needed = _CALM if left == 1 or step >= away / 2 else _CALM_MOVED
-            back = abs(closes[bars - 1] - base) <= _RETURN * away and left > 1
-            if not back and away > far * limit * min(base, bottom) and away > needed * max(calm_before, inside):
-                for bar in range(start, bars):
-                    body = max(abs(opens[bar] - base), abs(closes[bar] - base))
-                    marks[bar] = 1 if body > away / 2 else 2
-                done = bars
-                continue
-        calm = max(calm_before, _widest(highs, lows, marks, start, bars, True))
-        if step > far * limit * min(base, opens[start]) and step > _CALM * calm:
-            if start <= RUN_BARS and not known_before and bars >= _EDGE_BARS:
-                for bar in range(start):
-                    marks[bar] = 1
-            else:
+        if done <= start and step > far * limit * min(base, opens[start]):
+            if step > _CALM * max(calm_before, _widest(highs, lows, marks, start, bars, True)):
                 steps.append((np.int64(start), np.int64(before)))
     return steps
+
+
+@numba.njit(cache=True, nogil=True)
+def _hold_back(time, opens, highs, lows, closes, limit, marks):  # type: ignore[no-untyped-def]
+    """Mark the bars from the first of the last `RUN_BARS` on that is away from those before; whether there are any."""
+    bars = len(opens)
+    for start in range(max(1, bars - RUN_BARS), bars):
+        before = start - 1
+        while before >= 0 and marks[before] != 0:
+            before -= 1
+        if before < 0 or marks[start] != 0:
+            continue
+        base = closes[before]
+        far = _over(abs(time[start] - time[before]))
+        if max(highs[start] - base, base - lows[start]) <= far * limit * min(base, lows[start]):
+            continue
+        top, bottom, body, moves, last = highs[start], lows[start], 0.0, 0, base
+        for bar in range(start, bars):
+            top, bottom = max(top, highs[bar]), min(bottom, lows[bar])
+            body = max(body, abs(opens[bar] - base), abs(closes[bar] - base))
+        away = max(top - base, base - bottom)
+        for bar in range(start, bars):
+            moves += (abs(opens[bar] - last) >= away / 2) + (abs(closes[bar] - opens[bar]) >= away / 2)
+            last = closes[bar]
+        wicks = body <= _RETURN * away
+        calm = _widest(highs, lows, marks, 0, before + 1, False)
+        # A crash is seen by its wide bars; bars that are away each by itself are as wide.
+        if not wicks and moves < _TO_AND_FRO:
+            calm = max(calm, _widest(highs, lows, marks, start + 1, bars, True))
+        stepped = abs(opens[start] - base) >= away / 2 or moves >= _TO_AND_FRO
+        needed = _CALM if stepped or wicks or start == bars - 1 else _CALM_MOVED
+        if away > needed * calm:
+            _write(opens, closes, marks, start, bars, base, away)
+            return True
+    return False
+
+
+def _judge(
+    time: Int64, fields: Sequence[Float64], floor: float, limit: float, known_before: bool, known_after: bool
+) -> tuple[npt.NDArray[np.int8], list[tuple[int, int]]]:
+    # The marks of one side, and its level changes, (bar after, bar before) each.
+    marks = np.zeros(len(time), np.int8)
+    places = _wide(*fields[1:], math.nan, floor)
+    if not len(places):
+        return marks, []
+    steps = _come_back(time, *fields, places, floor, limit, marks)
+    held = False
+    if len(time) >= _EDGE_BARS:
+        open_, high, low, close = fields
+        if not known_before:
+            # The start is the end of the bars read backwards.
+            turned = slice(_EDGE_BARS - 1, None, -1)
+            ends = [np.ascontiguousarray(row[turned]) for row in (time, close, high, low, open_)]
+            start = np.ascontiguousarray(marks[turned])
+            held = _hold_back(*ends, limit, start)
+            marks[turned] = start
+        if not known_after:
+            last = slice(-_EDGE_BARS, None)
+            held |= _hold_back(*(row[last] for row in (time, *fields)), limit, marks[last])
+    if held:
+        steps = _come_back(time, *fields, places, floor, limit, marks)
+    return marks, [step for step in steps if not marks[step[0]] and not marks[step[1]]]
