@@ -4,8 +4,8 @@ import duckdb
 import numpy as np
 
 from fx_pipeline.features.kernel import FEATURE_NAMES, WARMUP_BARS, compute_features
-from fx_pipeline.market.instrument import instrument as find_instrument
 from fx_pipeline.market.months import month_bounds
+from fx_pipeline.market.units import price_unit
 
 
 def causal_bars(connection: duckdb.DuckDBPyConnection, instrument: str, bars: int, seed: int) -> tuple[int, list[int]]:
@@ -34,7 +34,7 @@ def causal_bars(connection: duckdb.DuckDBPyConnection, instrument: str, bars: in
     if begins[-1] < WARMUP_BARS:
         return 0, []
     drawn = np.random.default_rng(seed).integers(WARMUP_BARS - 1, int(begins[-1]), bars)
-    pip, different = find_instrument(instrument).pip, []
+    unit, different = price_unit(instrument), []
     names = ", ".join(FEATURE_NAMES)
     for bar in np.unique(drawn).tolist():
         last = int(np.searchsorted(begins, bar, side="right")) - 1
@@ -50,6 +50,6 @@ def causal_bars(connection: duckdb.DuckDBPyConnection, instrument: str, bars: in
         close, time = np.asarray(rows["close"][part]), np.asarray(rows["time"][part], dtype=np.int64)
         row = np.array([np.ma.filled(rows[name][end - 1 : end], np.nan) for name in FEATURE_NAMES], dtype=np.float32)
         whole = len(rows["time"]) == begins[last + 1] - begins[first]
-        if not whole or compute_features(close, time, pip)[0][-1].tobytes() != row.tobytes():
+        if not whole or compute_features(close, time, unit)[0][-1].tobytes() != row.tobytes():
             different.append(bar)
     return len(drawn), different

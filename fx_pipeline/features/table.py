@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fx_pipeline.features.kernel import FEATURE_NAMES, FEATURES_VERSION, WARMUP_BARS, compute_features
+from fx_pipeline.features.kernel import FEATURE_NAMES, WARMUP_BARS, compute_features, version_of
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.disk import read_stored
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
 from fx_pipeline.market.lake_month import decode_lake_month, read_lake_month, rebuild
+from fx_pipeline.market.units import price_unit
 from fx_pipeline.market.warehouse import insert_tables, transaction, unreadable
 
 PRICES = {
@@ -117,16 +118,16 @@ def update_features(
     DataError
         If there are no bars at all, or a month of the lake cannot be read.
     """
-    pip = find_instrument(instrument).pip
+    unit, version = price_unit(instrument), version_of(instrument)
     ensure_schema(connection)
     months = sorted(months, key=lambda month: month.key)
     known = {
-        key: (sha256, version)
-        for key, sha256, version in connection.execute(
+        key: (sha256, number)
+        for key, sha256, number in connection.execute(
             "SELECT month, sha256, version FROM feature_months WHERE instrument = ?", [instrument]
         ).fetchall()
     }
-    wanted = {month.key: (month.sha256, FEATURES_VERSION) for month in months}
+    wanted = {month.key: (month.sha256, version) for month in months}
     if not months:
         raise DataError(f"{instrument} has no M1 parquet: materialise m1_candles first.")
     stale = [key for key in sorted({*known, *wanted}) if force or known.get(key) != wanted.get(key)]
@@ -149,7 +150,7 @@ def update_features(
             counts: dict[str, int] = {}
 
             def rows() -> Iterator[pa.Table]:
-                for month, table in _computed(instrument, pip, history, computed):
+                for month, table in _computed(instrument, unit, history, computed):
                     counts[month.key] = table.num_rows
                     yield table
 
@@ -157,7 +158,7 @@ def update_features(
             for month in computed:
                 connection.execute(
                     "INSERT INTO feature_months VALUES (?, ?, ?, ?, ?)",
-                    [instrument, month.key, month.sha256, FEATURES_VERSION, counts[month.key]],
+                    [instrument, month.key, month.sha256, version, counts[month.key]],
                 )
             written = sum(counts.values())
     found = connection.execute(
@@ -187,7 +188,7 @@ def known_sources(connection: duckdb.DuckDBPyConnection, instrument: str) -> dic
 
 
 def _computed(
-    instrument: str, pip: float, history: Sequence[Month], computed: Sequence[Month]
+    instrument: str, unit: float, history: Sequence[Month], computed: Sequence[Month]
 ) -> Iterator[tuple[Month, pa.Table]]:
     """Yield the rows of each month, computed from its bars and as many before them as the warm-up takes."""
     context: list[pa.Table] = []
@@ -202,7 +203,7 @@ def _computed(
         closes = candles.select(["time", "mid_c"])
         bars = closes if before is None else pa.concat_tables([before, closes])
         cold = bars.num_rows - candles.num_rows
-        features, sigma = compute_features(bars["mid_c"].to_numpy(), bars["time"].to_numpy().astype("int64"), pip)
+        features, sigma = compute_features(bars["mid_c"].to_numpy(), bars["time"].to_numpy().astype("int64"), unit)
         yield month, _rows(instrument, candles, features[cold:], sigma[cold:])
         before = bars.slice(max(bars.num_rows - WARMUP_BARS, 0)).combine_chunks()
 
@@ -250,7 +251,7 @@ def load_market(
         raise unreadable(connection, error) from error
     if len(time) == 0:
         raise DataError(f"{instrument} has no bars in the asked span: materialise feature_table first.")
-    digest = hashlib.sha256(f"{instrument} v{FEATURES_VERSION}".encode())
+    digest = hashlib.sha256(f"{instrument} v{version_of(instrument)}".encode())
     for array in (time, *prices.values(), features):
         digest.update(np.ascontiguousarray(array).tobytes())
     return MarketArrays(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,19 +32,23 @@ from fx_pipeline.ingest.layout import (
 from fx_pipeline.ingest.raw import MANIFEST, read_manifest, read_page
 from fx_pipeline.ingest.reading import THREADS, in_order
 from fx_pipeline.ingest.revisions import CHANGED, find_revisions, note_revisions
+from fx_pipeline.ingest.spikes import BESIDE_BARS, Scan, find_spikes, near_ends, price_sides, reason_of
 from fx_pipeline.ingest.tables import frame_table
 from fx_pipeline.market.calendar import MINUTE_NS, FxCalendar
-from fx_pipeline.market.candles import CANDLE_SCHEMA, QUARANTINE_SCHEMA, bad_bar_reasons
+from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS, QUARANTINE_SCHEMA, bad_bar_reasons
 from fx_pipeline.market.errors import DataError, FxPipelineError, NewerVersionError
 from fx_pipeline.market.files import remove_file, table_bytes, write_bytes, write_table
 from fx_pipeline.market.hours import instrument_calendar
 from fx_pipeline.market.lake_month import read_lake_month
-from fx_pipeline.market.months import month_bounds
+from fx_pipeline.market.months import month_bounds, month_of
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
 logger = logging.getLogger(__name__)
+
+#: By which rules a month is built from its pages: a month that was built by others is built again.
+RULES = 2
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,8 @@ class MonthReport:
         Changed and removed bars of this and all earlier builds, with their values in `ingest.revisions`.
     first, last : int or None
         Open times of the first and the last bar, UTC nanoseconds.
+    levels : tuple of str
+        Steps after which prices stay elsewhere in a calm market: no spikes, but worth a look.
     """
 
     instrument: str
@@ -104,6 +111,7 @@ class MonthReport:
     revisions: int
     first: int | None
     last: int | None
+    levels: tuple[str, ...] = ()
 
 
 def build_month(
@@ -127,8 +135,14 @@ def build_month(
     """
     folder = raw_folder(data_dir, instrument, month)
     # Before the pages are read: if other ones come meanwhile, the month does not count as built from them.
-    stamp = _stamp(folder) if (folder / MANIFEST).is_file() else b""
+    stamps = [
+        _stamp(data_dir, instrument, month, beside) if (folder / MANIFEST).is_file() else b""
+        for beside in (False, True)
+    ]
     candles, quarantine, duplicates, incomplete = _read_raw(data_dir, instrument, month, now_ns)
+    candles, spiked, levels, beside = _without_spikes(data_dir, instrument, month, now_ns, candles)
+    if len(spiked):
+        quarantine = pa.concat_tables([quarantine, spiked]).sort_by("time")
     lake = lake_folder(data_dir)
     path = lake_path(lake, instrument, month)
     refused = quarantine_path(data_dir, instrument, month)
@@ -150,7 +164,7 @@ def build_month(
         remove_file(refused)
     written = write_bytes(path, data) if len(candles) else remove_file(path)
     # Last of all, and never before the rest is safe: a build that was cut short shows by what this lacks.
-    write_bytes(built_path(lake, instrument, month), stamp, sync=False)
+    write_bytes(built_path(lake, instrument, month), stamps[beside], sync=False)
     first, last = (int(times[0]), int(times[-1])) if len(times) else (None, None)
     reasons, counts = np.unique(np.array(quarantine["reason"].to_pylist(), dtype=str), return_counts=True)
     return MonthReport(
@@ -177,14 +191,15 @@ def build_month(
         revisions=revisions,
         first=first,
         last=last,
+        levels=levels,
     )
 
 
 def is_built(data_dir: Path, instrument: str, month: str) -> bool:
-    """Return whether the lake's month was built, to the end, from the raw pages that are here now."""
+    """Return whether the lake's month was built, to the end, from the raw pages that are here now, by today's rules."""
     path = built_path(lake_folder(data_dir), instrument, month)
     try:
-        return path.read_bytes() == _stamp(raw_folder(data_dir, instrument, month))
+        return path.read_bytes() in [_stamp(data_dir, instrument, month, beside) for beside in (False, True)]
     except (FileNotFoundError, IsADirectoryError):
         return False
 
@@ -249,10 +264,73 @@ def read_candles(lake: Path, instrument: str, start_ns: int | None = None, end_n
     return table.slice(first, max(last - first, 0)).combine_chunks()
 
 
-def _stamp(folder: Path) -> bytes:
-    # The manifest has the hash of each page.
-    sha256 = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
-    return (json.dumps({"manifest_sha256": sha256}) + "\n").encode()
+def _stamp(data_dir: Path, instrument: str, month: str, beside: bool) -> bytes:
+    # The manifest has the hash of each page; with `beside`, of the months before and after, which were looked at, too.
+    sha256 = _manifest_sha256(data_dir, instrument, month)
+    stamp: dict[str, Any] = {"manifest_sha256": sha256, "rules": RULES}
+    if beside:
+        stamp["beside"] = [_manifest_sha256(data_dir, instrument, other, "none") for other in _beside(month)]
+    return (json.dumps(stamp) + "\n").encode()
+
+
+def _manifest_sha256(data_dir: Path, instrument: str, month: str, without: str | None = None) -> str:
+    path = raw_folder(data_dir, instrument, month) / MANIFEST
+    if without is not None and not path.is_file():
+        return without
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _beside(month: str) -> tuple[str, str]:
+    start_ns, end_ns = month_bounds(month)
+    return month_of(start_ns - 1), month_of(end_ns)
+
+
+def _without_spikes(
+    data_dir: Path, instrument: str, month: str, now_ns: int | None, candles: pa.Table
+) -> tuple[pa.Table, pa.Table, tuple[str, ...], bool]:
+    # The bars that are no spikes, those that are as `QUARANTINE_SCHEMA`, level changes in words, and whether the months
+    # beside were looked at.
+    time, prices = _times(candles), _sides(candles)
+    scan = Scan(instrument)
+    scan.add(time, prices)
+    found = scan.times()
+    if not len(found):
+        return candles, QUARANTINE_SCHEMA.empty_table(), (), False
+    near = near_ends(time, found)
+    parts, known = [candles], [True, True]
+    for number, other in enumerate(_beside(month)):
+        if near[number]:
+            others = _plain_bars(data_dir, instrument, other, now_ns)
+            known[number] = len(others) > 0
+            part = others.slice(max(len(others) - BESIDE_BARS, 0)) if number == 0 else others.slice(0, BESIDE_BARS)
+            parts.insert(0 if number == 0 else len(parts), part)
+    lead = len(parts[0]) if near[0] else 0
+    joined = pa.concat_tables(parts)
+    columns = dict(zip(PRICE_COLUMNS, _sides(joined), strict=True))
+    modelled = bool(np.all(joined["quotes_modelled"].to_numpy()))
+    judged = find_spikes(instrument, _times(joined), price_sides(columns, modelled), *known)
+    marks = judged.marks[lead : lead + len(candles)]
+    reasons = pa.array([reason_of(mark) for mark in marks[marks > 0].tolist()], pa.string())
+    spiked = candles.filter(pa.array(marks > 0)).append_column(QUARANTINE_SCHEMA.field("reason"), reasons)
+    start_ns, end_ns = month_bounds(month)
+    levels = tuple(level.says() for level in judged.levels if start_ns <= level.time_ns < end_ns)
+    return candles.filter(pa.array(marks == 0)).combine_chunks(), spiked, levels, any(near)
+
+
+def _plain_bars(data_dir: Path, instrument: str, month: str, now_ns: int | None) -> pa.Table:
+    # The bars of a month beside: none where it was not downloaded, or cannot be read, which its own build says.
+    if not (raw_folder(data_dir, instrument, month) / MANIFEST).is_file():
+        return CANDLE_SCHEMA.empty_table()
+    try:
+        return _read_raw(data_dir, instrument, month, now_ns)[0]
+    except DataError as error:
+        logger.warning("%s Its bars are not looked at beside those of a month next to it.", error)
+        return CANDLE_SCHEMA.empty_table()
+
+
+def _sides(table: pa.Table) -> Float64:
+    # (12, N), in the order of `PRICE_COLUMNS`.
+    return np.stack([table[name].to_numpy() for name in PRICE_COLUMNS])
 
 
 def _standing_bars(path: Path) -> pa.Table:

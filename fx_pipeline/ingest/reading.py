@@ -31,6 +31,8 @@ from fx_pipeline.ingest.parsed import Parsed, Source, unreadable_cells
 from fx_pipeline.ingest.plausible import check_break, check_clock, check_level, check_spread
 from fx_pipeline.ingest.said import Said
 from fx_pipeline.ingest.sides import GivenSides, Side
+from fx_pipeline.ingest.spiked import take_out
+from fx_pipeline.ingest.spikes import Scan
 from fx_pipeline.ingest.timeframe import Steps
 from fx_pipeline.ingest.weekends import at_weekends, check_week_ends, without_weekends
 from fx_pipeline.market.candles import CROSSED
@@ -151,7 +153,9 @@ def read_file(
         If the file is not M1 bars of that instrument on that clock, contradicts itself, or more than half of it is
         bad.
     """
-    state = _Reading(path, expected, source.first_row, Said(path, instrument, source.tags), Neighbours(instrument))
+    state = _Reading(
+        path, expected, source.first_row, Said(path, instrument, source.tags), Neighbours(instrument), Scan(instrument)
+    )
 
     def work(block: Any) -> tuple[_Block, GivenSides, Judged]:
         parsed = source.parse(block)
@@ -173,6 +177,7 @@ def read_file(
             state.add(read, judged, buckets)
     state.check_readable()
     steps = state.settle(buckets)
+    state.take_out_spikes(buckets, instrument)
     try:
         steps.check(str(path), lambda time_ns: _row_of(buckets, time_ns))
     except DataError as error:
@@ -322,6 +327,7 @@ class _Reading:
     next_row: int
     said: Said
     neighbours: Neighbours
+    scan: Scan
     sides: GivenSides | None = None
     cut: bool = False
     rows: int = 0
@@ -412,10 +418,24 @@ class _Reading:
                     times = np.setdiff1d(times, rows.time[filled], assume_unique=True)
             for part in buckets.parts(month):
                 self.neighbours.add(part)
+                self.scan.add(part.time, part.prices)
             start, end = month_bounds(month)
             within = refused[np.searchsorted(refused, start) : np.searchsorted(refused, end)]
             steps.add(np.union1d(times, within) if len(within) else times)
         return steps
+
+    def take_out_spikes(self, buckets: Buckets, instrument: str) -> None:
+        # Before anything is concluded from prices beside one another; so many that they are no bad bars are for
+        # `check_neighbours`, which says what the file is.
+        assert self.sides is not None
+        spikes = take_out(buckets, self.sides, instrument, self.scan.times(), self.rows)
+        if not spikes:
+            return
+        self.refused += spikes
+        self.neighbours = Neighbours(instrument)
+        for month in buckets.months:
+            for part in buckets.parts(month):
+                self.neighbours.add(part)
 
     def check_neighbours(self, buckets: Buckets, instrument: str) -> None:
         # Refuse what contradicts itself from bar to bar; bars that stand apart go to the quarantine.
