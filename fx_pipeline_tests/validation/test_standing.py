@@ -21,6 +21,7 @@ FIGURES = {
     },
     "leaks_searched": ["a span"],
     "leaks_found": 0,
+    "overlapping_sessions": 0,
     "record": {"overlapping_sessions": 0},
     "trade_list": {
         "session": [0, 0, 2],
