@@ -18,7 +18,7 @@ REMADE = (
 KEPT = (
     "paper desk models champion standings live mlartifacts mlflow.spool mlflow.db mlflow.db-journal mlflow.db-wal "
     "mlflow.db-shm mlflow.db.experiments.lock mlflow.db.init.lock ledger.db ledger.db-journal ledger.db-wal "
-    "ledger.db-shm data_folder.json"
+    "ledger.db-shm ledger.db.version-1 ledger.db.version-2 ledger.db.version-3 ledger.db.version-4 data_folder.json"
 ).split()
 _LOCKS = {"ui/lock": "fx-pipeline ui", "demo.lock": "a demo", "live/account.lock": "live trading"}
 

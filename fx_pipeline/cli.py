@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from fx_pipeline.ledger_command import ledger
 from fx_pipeline.market.errors import FxPipelineError
 from fx_pipeline.progress_display import plain
 
@@ -24,6 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(ledger, name="ledger")
 console = Console()
 errors = Console(stderr=True)
 

@@ -33,7 +33,12 @@ class Layout:
     @property
     def mlflow_uri(self) -> str:
         """MLflow's store."""
-        return f"sqlite:///{(self.data_dir / 'mlflow.db').resolve()}"
+        return f"sqlite:///{self.mlflow_database.resolve()}"
+
+    @property
+    def mlflow_database(self) -> Path:
+        """The file of MLflow's store."""
+        return self.data_dir / "mlflow.db"
 
     @property
     def mlflow_artifacts(self) -> Path:

@@ -24,16 +24,16 @@ from pydantic_settings import (
 from fx_pipeline.layout import Layout
 from fx_pipeline.market.addresses import refuse_credentials, server_address
 from fx_pipeline.market.calendar import FxCalendar, trading_day_start
-from fx_pipeline.market.costs import CostConfig
+from fx_pipeline.market.costs import CostConfig, judged_costs
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.market.holidays import holidays_with
 from fx_pipeline.market.hours import instrument_calendar, parse_breaks
 from fx_pipeline.market.instrument import instrument
 from fx_pipeline.market.links import is_web_link
-from fx_pipeline.market.spreads import default_fixed_pips, require_known_spread
+from fx_pipeline.market.spreads import FIXED_PIPS, default_fixed_pips, require_known_spread
 from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS, WalkForwardConfig
 from fx_pipeline.validation.gate import GateConfig
-from fx_pipeline.validation.promotion import PromotionConfig
+from fx_pipeline.validation.promotion_config import PromotionConfig, refuse_replaced
 
 #: `fx_pipeline.agents.muzero` sizes; the demo and CI use `small` and `tiny`.
 Preset = Literal["full", "small", "tiny", "legacy"]
@@ -125,13 +125,23 @@ class Settings(BaseSettings):
         (), description="Seeds of the trainings of a window, separated by commas; absent: FX_SEED alone."
     )
     cost_kind: Literal["fixed", "quoted", "profile"] = Field(
-        "fixed", description="Cost model of training and validation."
+        "fixed",
+        description="Cost model of training; a model is judged at the worst of it, the modelled and the stored spread.",
     )
     cost_fixed_pips: float | None = Field(
         None,
         ge=0,
         description="Cost of entering a position, for the fixed cost model; absent: 4 pips, or more where an "
         "instrument's spread is wider than that of a currency cross.",
+    )
+    cost_slippage_pips: float = Field(
+        0.0, ge=0, description="Added against the trader to every fill; a model is judged at no less than a tick."
+    )
+    cost_financing_pips: float = Field(
+        0.0,
+        ge=0,
+        description="Charged to a position of either side that is held over 17:00 New York, a day; a model is judged "
+        "at no less than the instrument's own (docs/costs.md).",
     )
     mc_runs: int = Field(10_000, ge=100, description="Monte Carlo runs of a validation report.")
     gate: GateConfig = Field(
@@ -141,6 +151,19 @@ class Settings(BaseSettings):
         PromotionConfig(),
         description='When a champion is replaced or demoted, as JSON, such as {"max_paired_p": 0.01}.',
     )
+
+    live_unproven: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Models that may trade real money though no candles from a broker judged them: the first 12 digits "
+        "of the sha256 of each, separated by commas.",
+    )
+
+    @field_validator("promotion", mode="before")
+    @classmethod
+    def _not_replaced(cls, value: object) -> object:
+        if isinstance(value, dict):
+            refuse_replaced(value)
+        return value
 
     @field_validator("data_dir", mode="before")
     @classmethod
@@ -154,7 +177,7 @@ class Settings(BaseSettings):
         # No shell reads .env, so nobody else would resolve ~ there.
         return value.expanduser()
 
-    @field_validator("ui_hosts", "instruments", mode="before")
+    @field_validator("ui_hosts", "instruments", "live_unproven", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -203,6 +226,14 @@ class Settings(BaseSettings):
             raise ValueError("write it as http://host:port or https://host.")
         refuse_credentials(value)
         return value.strip().rstrip("/")
+
+    @field_validator("live_unproven")
+    @classmethod
+    def _digits(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not re.fullmatch(r"[0-9a-f]{12}", name):
+                raise ValueError(f"{name!r} is not the first 12 digits of a sha256.")
+        return value
 
     @field_validator("ui_hosts")
     @classmethod
@@ -302,7 +333,7 @@ class Settings(BaseSettings):
         return f"hold-out {self.holdout_start}" if self.holdout_start else ""
 
     def costs_of(self, instrument: str) -> CostConfig:
-        """The cost model of training and validation.
+        """The cost model of training, and what a validation raises where the market is dearer.
 
         Raises
         ------
@@ -311,11 +342,26 @@ class Settings(BaseSettings):
         """
         if self.cost_kind == "profile":
             require_known_spread(instrument)
-        if self.cost_fixed_pips is not None:
-            return CostConfig(kind=self.cost_kind, fixed_pips=self.cost_fixed_pips)
-        if self.cost_kind == "fixed":
-            return CostConfig(kind="fixed", fixed_pips=default_fixed_pips(instrument))
-        return CostConfig(kind=self.cost_kind)
+        fixed = FIXED_PIPS if self.cost_fixed_pips is None else self.cost_fixed_pips
+        if self.cost_fixed_pips is None and self.cost_kind == "fixed":
+            fixed = default_fixed_pips(instrument)
+        return CostConfig(
+            kind=self.cost_kind,
+            fixed_pips=fixed,
+            slippage_pips=self.cost_slippage_pips,
+            financing_long_pips=self.cost_financing_pips,
+            financing_short_pips=self.cost_financing_pips,
+        )
+
+    def judged_costs_of(self, instrument: str) -> CostConfig:
+        """The costs of every score that is validated: those of `costs_of`, and no lower than the market's.
+
+        Raises
+        ------
+        ConfigurationError
+            As of `costs_of`.
+        """
+        return judged_costs(self.costs_of(instrument), instrument)
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -27,6 +27,8 @@ class _Record(Shape):
     pip: float
     window: dict[str, str]
     data_fingerprint: str
+    # Of the training; checkpoints of earlier versions do not say.
+    costs: dict[str, float | str] | None = None
     code_version: str
     seed: int
     device: str

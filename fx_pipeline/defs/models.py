@@ -1,6 +1,6 @@
 """Checkpoints, validation reports and the champion."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -113,10 +113,12 @@ def validation_report(
     score is a row of the trial ledger; the report is on the one that training itself preferred. It is a JSON file and a
     page for people.
     """
+    from fx_pipeline.defs.ledger_state import ledger_faults
     from fx_pipeline.defs.reporting import report_metadata, score_seeds, validate_span
     from fx_pipeline.defs.standing import champion_beside
     from fx_pipeline.market.disk import clear_disk_errors
     from fx_pipeline.reuse import stamp, stands
+    from fx_pipeline.tracking.ledger_witness import TAGS
     from fx_pipeline.validation.report import point_at, read_report, write_report
 
     settings = load_settings()
@@ -139,13 +141,17 @@ def validation_report(
     for reason in left_out:
         context.log.warning(f"left out: {reason}")
     ledger, judged = tracking.ledger(), candidate(checkpoints)
+    # Before anything is scored: the first row would make a ledger where none is.
+    faults = ledger_faults(context.instance, validation_report.key, settings, tracking, ledger)
+    for fault in faults:
+        context.log.warning(fault)
     others = [checkpoint for checkpoint in checkpoints if checkpoint is not judged]
     score_seeds(settings, warehouse, ledger, span, others, AGENT, lambda stage: reporter(context, stage))
     champion = champion_beside(
         context, settings, warehouse, tracking, span, judged.sha256, lambda stage: reporter(context, stage)
     )
     beside = None if champion is None else champion.sha256
-    made_from = validation_identity(settings, tracking, span, key, judged.record, beside)
+    made_from = validation_identity(settings, tracking, span, key, judged.record, beside, faults)
     folder = settings.layout.report(AGENT, instrument, key)
     files = ("report.json", "report.html")
     if stands(folder, made_from, *files):
@@ -173,7 +179,10 @@ def validation_report(
             {"mlflow_url": run.url, "mlflow_run_id": run.run_id, "dagster_run_id": context.run.run_id},
             reporter(context, f"validate {key}"),
             champion,
+            faults,
         )
+        # MLflow hears of it first: a report that is removed leaves a run that tells of its trial.
+        run.set_tags({name: report["lineage"][name] for name in TAGS if name in report["lineage"]})
         write_report(report, folder)
         metadata = report_metadata(report, folder)
         run.log_metrics({name: value for name, value in metadata.items() if isinstance(value, float)}, step=0)
@@ -196,27 +205,40 @@ def report_version(report: Mapping[str, Any]) -> dg.DataVersion:
 
 
 def validation_identity(
-    settings: Settings, tracking: Tracking, span: Span, key: str, record: Mapping[str, Any], beside: str | None
+    settings: Settings,
+    tracking: Tracking,
+    span: Span,
+    key: str,
+    record: Mapping[str, Any],
+    beside: str | None,
+    faults: Sequence[str] = (),
 ) -> str:
     """Hash what the validation report of a checkpoint on the validation span of window `key` is made from.
 
-    `beside` is the champion that it is compared with: a report that had to do without is not the same.
+    `beside` is the champion that it is compared with: a report that had to do without is not the same. `faults` are
+    what is wrong with the ledger.
     """
     from fx_pipeline.defs.reporting import other_trials
+    from fx_pipeline.defs.track_records import record_parts
     from fx_pipeline.reuse import identity, report_digest
 
     ledger, instrument = tracking.ledger(), span.market.instrument
+    costs = settings.judged_costs_of(instrument)
     return identity(
         report_digest(),
         checkpoint=record["weights_sha256"],
         data=span.market.fingerprint,
         starts=span.starts.tolist(),
-        costs=asdict(settings.costs_of(instrument)),
+        costs=asdict(costs),
+        # The report says where these are below what is judged.
+        configured_costs=asdict(settings.costs_of(instrument)),
         mc_runs=settings.mc_runs,
         seed=record["seed"],
         gate=asdict(settings.gate),
-        # Another trial of the instrument changes the deflated Sharpe ratio; one of this window, also its family.
-        others=other_trials(ledger, instrument, key, record, span.market.fingerprint, settings.costs_of(instrument)),
+        # What it was chosen among changes the deflated Sharpe ratio; another trial of this window, also its family.
+        others=other_trials(ledger, span, key, record, costs),
+        planned=record_parts(settings, instrument),
+        faults=list(faults),
         openings=ledger.holdout_openings(instrument, settings.sealed_from_ns),
         beside=beside,
     )
@@ -239,15 +261,19 @@ class PromoteConfig(dg.Config):
     code_version="1",
 )
 def champion(
-    context: dg.AssetExecutionContext, config: PromoteConfig, tracking: Tracking
+    context: dg.AssetExecutionContext, config: PromoteConfig, warehouse: Warehouse, tracking: Tracking
 ) -> Iterator[dg.MaterializeResult]:
     """The model that trades an instrument: a registered model version with the alias `champion`.
 
-    Only a checkpoint whose own report passed the gate is registered, and it replaces a champion only if it is better on
-    the same sessions. A champion that fails on newer windows loses the alias, and then there is none.
+    Only a checkpoint whose own report passes the gate of now is registered, after its figures, candles and weights were
+    held against the trial ledger; and it replaces a champion only if it is better on the same sessions. A champion
+    whose edge is gone by what it made on newer bars loses the alias, and then there is none.
     """
+    from fx_pipeline.defs.ledger_state import ledger_faults
+
     settings, instrument = load_settings(), asked_key(context, instruments)
-    outcome = promote(settings, tracking, AGENT, instrument, config.window, context.run.run_id)
+    faults = ledger_faults(context.instance, validation_report.key, settings, tracking, tracking.ledger())
+    outcome = promote(settings, warehouse, tracking, AGENT, instrument, config.window, context.run.run_id, faults)
     if outcome.demotion is not None:
         context.log.warning(
             f"demoted the champion of window {outcome.demotion['window']}: {outcome.demotion['reason']}"

@@ -14,7 +14,9 @@ from fx_pipeline.agents.record import read_checkpoint
 from fx_pipeline.defs.metadata import link
 from fx_pipeline.defs.promotion import REGISTERED_NAME
 from fx_pipeline.defs.resources import Warehouse
+from fx_pipeline.defs.track_records import planned_windows, walk_forward_record
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.origin import source_of
 from fx_pipeline.settings import Settings, load_settings
 from fx_pipeline.validation.records import read_registered_record
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from fx_pipeline.market.costs import CostConfig
     from fx_pipeline.tracking.ledger import Ledger, ScoredTrial, Trial
     from fx_pipeline.validation.context import ChampionSeries, ReportContext, TrialHistory, TrialScore
+    from fx_pipeline.validation.track_record import Planned
 
 
 def report_context(
@@ -66,8 +69,7 @@ def report_context(
         window=window.key,
         agent=agent,
         episodes=int(record["counters"]["episodes"]),
-        # A window that mixes sources is as good as its weakest one.
-        source="synthetic" if "synthetic" in sources else "+".join(sorted(sources)),
+        source=source_of(sources),
         quotes_modelled=float(modelled),
         **window.spans(),
         embargo_bars=window.embargo_bars,
@@ -78,12 +80,24 @@ def report_context(
         checkpoint_sha256=record["weights_sha256"],
         code_version=record["code_version"],
         settings={"preset": record["preset"], "config_digest": record["config_digest"], "seed": record["seed"]},
+        configured_costs=asdict(settings.costs_of(instrument)),
+        trained_costs=record.get("costs"),
         leaks=span.leaks,
         holdout_openings=ledger.holdout_openings(instrument, settings.sealed_from_ns),
         selection_scores=ledger.count(instrument, selection_window(record["window"]["key"])),
         sealed=settings.sealed_span if window.key == settings.sealed_span else "",
         run={**run_links, "validated": pd.Timestamp.now("UTC").isoformat(timespec="seconds")},
     )
+
+
+def source_of_span(warehouse: Warehouse, span: Any) -> str:
+    """Return where the candles of a validation span came from, as a report says it."""
+    query = "SELECT DISTINCT source FROM features WHERE instrument = ? AND epoch_ns(time) >= ? AND epoch_ns(time) < ?"
+    with warehouse.get_connection(read_only=True) as connection:
+        found = connection.execute(
+            query, [span.market.instrument, span.window.valid_start, span.window.valid_end]
+        ).fetchall()
+    return source_of(name for (name,) in found)
 
 
 def _quarantined(settings: Settings, instrument: str, start: pd.Timestamp, end: pd.Timestamp) -> int:
@@ -103,31 +117,61 @@ def validate_span(
     run_links: Mapping[str, Any],
     progress: "Progress",
     champion: "ChampionSeries | None" = None,
+    faults: Sequence[str] = (),
+    costs: "CostConfig | None" = None,
 ) -> dict[str, Any]:
-    """Validate the checkpoint of a folder on a span, with its ablation; its score joins the ledger.
+    """Validate the checkpoint of a folder on a span, with its ablation; its score joins the ledger, and its report.
 
-    With a `champion` the report has the paired test against it, if it was judged on the same sessions.
+    With a `champion` the report has the paired test against it, if it was judged on the same sessions. A champion is
+    judged at `costs` of its own, others at those of the settings. `faults` are what is wrong with the ledger, a
+    sentence each.
     """
     from fx_pipeline.agents.registry import agent
+    from fx_pipeline.defs.verified import load_judged
+    from fx_pipeline.tracking.ledger import lineage_sha256
     from fx_pipeline.validation.validate import validate_policy
 
     record = read_checkpoint(checkpoint)
-    kind = agent(agent_name)
-    policy = kind.load_policy(checkpoint)
-    return validate_policy(
+    kind, costs = agent(agent_name), costs or settings.judged_costs_of(span.market.instrument)
+    policy = load_judged(agent_name, checkpoint, record["weights_sha256"])
+    recorded: list[Trial] = []
+    report = validate_policy(
         span.market,
         span.starts,
         policy,
-        costs=settings.costs_of(span.market.instrument),
+        costs=costs,
         reward=kind.reward(record["preset"]),
         seed=record["seed"],
         context=report_context(settings, warehouse, span, record, agent_name, ledger, run_links),
         mc_runs=settings.mc_runs,
         gate=settings.gate,
-        record_trial=trial_recorder(ledger, record, champion),
+        record_trial=trial_recorder(
+            ledger,
+            record,
+            champion,
+            faults=faults,
+            judged=True,
+            recorded=recorded,
+            planned=planned_windows(settings, span.market.instrument),
+        ),
         ablation=kind.without_search(policy) if kind.without_search else None,
         progress=progress,
     )
+    # Before anyone sees it: a report that the ledger does not know is none.
+    ledger.attach_report(recorded[-1], report["figures_sha256"], lineage_sha256(report["lineage"]))
+    report["lineage"] |= ledger_lineage(ledger)
+    return report
+
+
+def ledger_lineage(ledger: "Ledger") -> dict[str, Any]:
+    """Return what stands for the rows of the ledger: written down elsewhere, it tells whether they are all there."""
+    head = ledger.head()
+    return {
+        "ledger_id": head.ledger_id,
+        "ledger_head": head.hash,
+        "ledger_rows": head.rows,
+        "ledger_trials": ledger.count(),
+    }
 
 
 def score_seeds(
@@ -141,7 +185,7 @@ def score_seeds(
 ) -> None:
     """Let each checkpoint trade a span, where the ledger does not know yet what it makes there; `progress` by stage."""
     instrument, window = span.market.instrument, span.window.key
-    costs = settings.costs_of(instrument)
+    costs = settings.judged_costs_of(instrument)
     known = {trial.key for trial in ledger.scored(instrument, window)}
     for number, checkpoint in enumerate(checkpoints, 1):
         own = own_trial(instrument, window, checkpoint.record, span.market.fingerprint, costs)
@@ -158,19 +202,21 @@ def score_span(
     checkpoint: Path,
     agent_name: str,
     progress: "Progress",
+    costs: "CostConfig | None" = None,
 ) -> None:
     """Let the checkpoint of a folder trade a span; its score joins the ledger, and nothing is judged."""
     from fx_pipeline.agents.registry import agent
+    from fx_pipeline.defs.verified import load_judged
     from fx_pipeline.market.costs import build_fills
     from fx_pipeline.validation.validate import score_policy
 
     record = read_checkpoint(checkpoint)
-    kind, costs = agent(agent_name), settings.costs_of(span.market.instrument)
+    kind, costs = agent(agent_name), costs or settings.judged_costs_of(span.market.instrument)
     score_policy(
         span.market,
         build_fills(span.market, costs),
         span.starts,
-        kind.load_policy(checkpoint),
+        load_judged(agent_name, checkpoint, record["weights_sha256"]),
         costs=costs,
         reward=kind.reward(record["preset"]),
         seed=record["seed"],
@@ -181,9 +227,33 @@ def score_span(
 
 
 def trial_recorder(
-    ledger: "Ledger", record: Mapping[str, Any], champion: "ChampionSeries | None" = None
+    ledger: "Ledger",
+    record: Mapping[str, Any],
+    champion: "ChampionSeries | None" = None,
+    *,
+    faults: Sequence[str] = (),
+    judged: bool = False,
+    recorded: "list[Trial] | None" = None,
+    planned: "Sequence[Planned]" = (),
 ) -> "Callable[[TrialScore], TrialHistory]":
-    """Return the callback that makes every score a row of the trial ledger, and answers with its company."""
+    """Return the callback that makes every score a row of the trial ledger, and answers with its company.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    record : Mapping
+        Of the checkpoint.
+    champion : ChampionSeries, optional
+        Beside which the score is shown.
+    faults : sequence of str
+        What is wrong with the ledger.
+    judged : bool
+        Whether a report is made of the score: its checkpoint is a candidate, and no seed that is scored beside one.
+    recorded : list of Trial, optional
+        Takes what was recorded.
+    planned : sequence of Planned
+        The walk-forward plan: what the record of the configuration should have.
+    """
     import numpy as np
 
     from fx_pipeline.reuse import evaluation_digest
@@ -205,14 +275,30 @@ def trial_recorder(
             session_ns=score.session_ns,
             session_pnl_pips=score.session_pnl_pips,
             evaluation_code=evaluation_digest(),
+            valid_start_ns=score.valid_start_ns,
+            valid_end_ns=score.valid_end_ns,
+            days=score.days,
+            evidence=score.evidence,
+            trained_seed_sha=trained_seed_sha(record),
         )
-        ledger.record(trial)
-        history = trial_history(ledger, trial)
+        ledger.record(trial, judged)
+        if recorded is not None:
+            recorded.append(trial)
+        history = replace(trial_history(ledger, trial, faults), record=walk_forward_record(ledger, trial, planned))
         if champion is None or not np.array_equal(champion.session_ns, trial.session_ns):
             return history
         return replace(history, champion=champion)
 
     return write
+
+
+def trained_seed_sha(record: Mapping[str, Any]) -> str:
+    """Hash what a training began with, by its own record: seed, settings, code, data and window.
+
+    Weights that are equal have another of these only where somebody rewrote a record.
+    """
+    names = ("seed", "config_digest", "code_version", "data_fingerprint", "window")
+    return hashlib.sha256(json.dumps([record.get(name) for name in names], sort_keys=True).encode()).hexdigest()
 
 
 def selection_recorder(
@@ -273,11 +359,12 @@ def configuration(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def trial_history(ledger: "Ledger", trial: "Trial") -> "TrialHistory":
+def trial_history(ledger: "Ledger", trial: "Trial", faults: Sequence[str] = ()) -> "TrialHistory":
     """Read the trials of a recorded one's instrument, and with their series those of its window judged as it was.
 
-    Only the same data and costs, by the same code, make company: a score at other costs is no choice that there was,
-    and would decide whether this one looks overfitted.
+    What it was chosen among is counted by the bars, under whatever name they were judged. Only the same data and costs,
+    by the same code, make company: a score at other costs is no choice that there was, and would decide whether this
+    one looks overfitted.
     """
     from fx_pipeline.validation.context import TrialHistory, WindowTrial
 
@@ -291,7 +378,14 @@ def trial_history(ledger: "Ledger", trial: "Trial") -> "TrialHistory":
         elif other.config_hash == trial.config_hash:
             left_out.add(other.seed)
     here = {found.seed for found in company if found.configuration == trial.config_hash}
+    choices, head = ledger.choices(trial.look, trial.days), ledger.head()
     return TrialHistory(
+        chosen_among=choices.total,
+        chosen=choices.words(),
+        ledger_faults=tuple(faults),
+        ledger_id=head.ledger_id,
+        ledger_head=head.hash,
+        ledger_rows=head.rows,
         count=ledger.count(instrument=trial.instrument),
         sharpes=ledger.sharpes(instrument=trial.instrument),
         window=tuple(company),
@@ -316,27 +410,56 @@ def _judged_by(trial: "Trial | ScoredTrial") -> str:
 
 def other_trials(
     ledger: "Ledger",
-    instrument: str,
+    span: Any,
     window: str,
     record: Mapping[str, Any],
-    data_fingerprint: str,
     costs: "CostConfig",
-) -> list[str]:
-    """Return the keys of the instrument's trials but the one that validating a checkpoint on a window makes, sorted.
+) -> dict[str, Any]:
+    """Return what a report takes of the ledger beside its own trial: another of these is another report.
 
-    They all are what a report is made from: each adds to the number of trials that deflate its Sharpe ratio.
+    The trials of the same window and of the configuration's record, by key, as its family and its seeds; and what it
+    was chosen among. Neither trainings and replays on other days nor their seeds are of it.
 
     Parameters
     ----------
     ledger : Ledger
-    instrument, window : str
+    span : Span
+        Of the validation.
+    window : str
     record : Mapping
         Of the checkpoint.
-    data_fingerprint : str
     costs : CostConfig
     """
-    own = own_trial(instrument, window, record, data_fingerprint, costs)
-    return [key for key in ledger.keys(instrument) if key != own]
+    from fx_pipeline.tracking.choices import Look, record_start_ns
+    from fx_pipeline.tracking.trials import is_choice
+    from fx_pipeline.validation.validate import judged_bars
+
+    instrument, data_fingerprint = span.market.instrument, span.market.fingerprint
+    start_ns, end_ns, days = judged_bars(span.market, span.starts)
+    own = Look(
+        key=own_trial(instrument, window, record, data_fingerprint, costs),
+        instrument=instrument,
+        window=window,
+        config_hash=configuration(record),
+        checkpoint_hash=record["weights_sha256"],
+        data_fingerprint=data_fingerprint,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        days=" own",
+        reported=True,
+        choice=is_choice(window),
+    )
+    looks, _ = ledger.looks()
+    begins_ns = record_start_ns(own, looks)
+
+    def is_company(look: Look) -> bool:
+        inside = look.config_hash == own.config_hash and begins_ns <= look.start_ns and look.end_ns <= own.end_ns
+        return look.instrument == instrument and look.choice and (look.window == window or inside)
+
+    return {
+        "trials": sorted((look.key, look.reported) for look in looks if look.key != own.key and is_company(look)),
+        "chosen": ledger.choices(own, days).words(),
+    }
 
 
 def own_trial(
@@ -398,6 +521,7 @@ def report_metadata(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "sessions": figures["sessions"],
         "trades": figures["trades"],
         "trials in the ledger": figures["trials"],
+        **{name.replace("_", " "): value for name, value in lineage.items() if name.startswith("ledger_")},
         "scores of checkpoints while training": lineage["selection_scores"],
         "seeds of this configuration": figures["seeds"],
     }

@@ -5,7 +5,8 @@ all read it, so that a cost cannot be charged in one of them and forgotten in an
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -13,9 +14,13 @@ import numpy.typing as npt
 
 from fx_pipeline.market.calendar import trading_day
 from fx_pipeline.market.errors import ConfigurationError
-from fx_pipeline.market.spreads import FIXED_PIPS, modelled_spread_pips
+from fx_pipeline.market.financing import DAYS_A_YEAR, financing_rate
+from fx_pipeline.market.instrument import known_instruments
+from fx_pipeline.market.spreads import FIXED_PIPS, cost_scale, least_spread_pips, modelled_spread_pips
 
 Float64 = npt.NDArray[np.float64]
+#: The last digit of a currency pair's quote, in pips: the least that a fill can slip.
+TICK_PIPS = 0.1
 
 
 class Quotes(Protocol):
@@ -80,6 +85,78 @@ class CostConfig:
             )
 
 
+def recorded_costs(record: Mapping[str, object] | None) -> CostConfig | None:
+    """Return the cost model of which a record holds the fields; None without one, or when it is none."""
+    if record is None:
+        return None
+    known = {field.name for field in fields(CostConfig)}
+    try:
+        return CostConfig(**{name: value for name, value in record.items() if name in known})  # type: ignore[arg-type]
+    except (ConfigurationError, TypeError):
+        # What cannot be read says nothing, and is reported as not known.
+        return None
+
+
+@dataclass(frozen=True)
+class JudgedCosts(CostConfig):
+    """The costs at which a model is judged; `judged_costs` makes them.
+
+    At each fill a side is the worst of three: the middle and half the fixed spread, the middle and half the modelled
+    spread of that time and price, and the stored bid or ask. What a user configures can only make them higher: the kind
+    is "fixed", and models of every kind that is nowhere above the other two are judged at one and the same cost.
+
+    Attributes
+    ----------
+    financing_rate : float
+        A year, as a share of the position at the price of the bar, charged on both sides unless the pips are more.
+    spread_floor : bool
+        False only to ask what the same trades would have made without it.
+    """
+
+    financing_rate: float = 0.0
+    spread_floor: bool = True
+
+    def released(self) -> "JudgedCosts":
+        """Return the same slippage and financing with the configured spread alone."""
+        return replace(self, spread_floor=False)
+
+
+def judged_costs(configured: CostConfig, instrument: str) -> CostConfig:
+    """Return the costs at which a model of an instrument is judged, however low the configured ones are.
+
+    Parameters
+    ----------
+    configured : CostConfig
+        Its fixed pips, slippage and financing are kept where they are the worse ones.
+    instrument : str
+        OANDA name. Of a market that no broker has (a proof's) nothing is modelled and nothing can be promoted by a job:
+        the configured costs come back as they are.
+
+    Returns
+    -------
+    CostConfig
+        The same for two configurations that charge the same everywhere.
+    """
+    if isinstance(configured, JudgedCosts) or instrument not in known_instruments():
+        return configured
+    fixed = configured.fixed_pips if configured.kind == "fixed" else 0.0
+    return JudgedCosts(
+        kind="fixed",
+        fixed_pips=fixed if fixed > least_spread_pips(instrument) else 0.0,
+        slippage_pips=max(configured.slippage_pips, TICK_PIPS * cost_scale(instrument)),
+        # What would pay the trader is no cost, and the rate charges more than nothing.
+        financing_long_pips=max(configured.financing_long_pips, 0.0),
+        financing_short_pips=max(configured.financing_short_pips, 0.0),
+        fill=configured.fill,
+        financing_rate=financing_rate(instrument),
+    )
+
+
+def frictionless(costs: CostConfig) -> CostConfig:
+    """Return a cost model with the same moment of filling, at the middle and for nothing."""
+    return CostConfig(kind="fixed", fixed_pips=0.0, fill=costs.fill)
+
+
 class Fills(NamedTuple):
     """What orders and positions are worth at each bar. All arrays are (T,) float64.
 
@@ -118,9 +195,23 @@ def build_fills(market: Quotes, config: CostConfig) -> Fills:
     -------
     Fills
     """
-    quoted = config.kind == "quoted"
-    ask_open, bid_open = (market.ask_open, market.bid_open) if quoted else (market.open, market.open)
-    ask_close, bid_close = (market.ask_close, market.bid_close) if quoted else (market.close, market.close)
+    floored = isinstance(config, JudgedCosts) and config.spread_floor
+    if floored:
+        half = np.maximum(config.fixed_pips, modelled_spread_pips(market.instrument, market.time, market.open))
+        half = half * market.pip / 2
+        ask_open, ask_close = (
+            np.maximum(market.ask_open, market.open + half),
+            np.maximum(market.ask_close, market.close + half),
+        )
+        bid_open, bid_close = (
+            np.minimum(market.bid_open, market.open - half),
+            np.minimum(market.bid_close, market.close - half),
+        )
+    elif config.kind == "quoted":
+        ask_open, bid_open, ask_close, bid_close = market.ask_open, market.bid_open, market.ask_close, market.bid_close
+    else:
+        ask_open = bid_open = market.open
+        ask_close = bid_close = market.close
     slippage = config.slippage_pips * market.pip
     last_buy, last_sell = ask_close + slippage, bid_close - slippage
     if config.fill == "next_open":
@@ -128,7 +219,9 @@ def build_fills(market: Quotes, config: CostConfig) -> Fills:
         sell = np.append(bid_open[1:], bid_close[-1:]) - slippage
     else:
         buy, sell = last_buy, last_sell
-    if config.kind == "fixed":
+    if floored:
+        entry_cost = np.zeros(len(market.time))
+    elif config.kind == "fixed":
         entry_cost = np.full(len(market.time), config.fixed_pips)
     elif config.kind == "profile":
         at_open = config.fill == "next_open"
@@ -137,6 +230,11 @@ def build_fills(market: Quotes, config: CostConfig) -> Fills:
     else:
         entry_cost = np.zeros(len(market.time))
     nights = financing_days(market.time)
+    rate = config.financing_rate / DAYS_A_YEAR if isinstance(config, JudgedCosts) else None
+    carry_long, carry_short = (
+        nights * (pips if rate is None else np.maximum(pips, rate * market.close / market.pip))
+        for pips in (config.financing_long_pips, config.financing_short_pips)
+    )
     return Fills(
         buy=np.ascontiguousarray(buy, dtype=np.float64),
         sell=np.ascontiguousarray(sell, dtype=np.float64),
@@ -145,8 +243,8 @@ def build_fills(market: Quotes, config: CostConfig) -> Fills:
         long_mark=np.ascontiguousarray(bid_close, dtype=np.float64),
         short_mark=np.ascontiguousarray(ask_close, dtype=np.float64),
         entry_cost_pips=entry_cost,
-        carry_long_pips=nights * config.financing_long_pips,
-        carry_short_pips=nights * config.financing_short_pips,
+        carry_long_pips=carry_long,
+        carry_short_pips=carry_short,
         at_close=config.fill == "close",
     )
 

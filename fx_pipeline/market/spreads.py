@@ -16,7 +16,7 @@ from fx_pipeline.market.calendar import DAY_MINUTES, week_minutes
 from fx_pipeline.market.errors import ConfigurationError, DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
 from fx_pipeline.market.instrument import known_instruments
-from fx_pipeline.market.levels import typical_price
+from fx_pipeline.market.levels import plausible_range, typical_price
 
 Float64 = npt.NDArray[np.float64]
 Certainty = Literal["quoted", "approximate", "unknown"]
@@ -219,6 +219,13 @@ def modelled_spread_pips(
         If the instrument is unknown, or the price is needed and absent.
     """
     return spread_model(instrument).pips(time_ns, price)
+
+
+def least_spread_pips(instrument: str) -> float:
+    """Return a spread in pips below which the model of an instrument is at no time and at no plausible price."""
+    model = spread_model(instrument)
+    least = min(value for _, value in model.values) * float(model.shape.min())
+    return least if model.unit == "pips" else least * plausible_range(instrument)[0] / find_instrument(instrument).pip
 
 
 def default_fixed_pips(instrument: str) -> float:

@@ -12,112 +12,47 @@ counts them.
 """
 
 import contextlib
-import dataclasses
-import hashlib
 import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.prints import DAY, Days
+from fx_pipeline.tracking.choices import Choices, Look, count_choices
+from fx_pipeline.tracking.ledger_chain import CHAINED, Head, append, hash_at, head, verify
 from fx_pipeline.tracking.ledger_file import connected
+from fx_pipeline.tracking.trials import (
+    LOOKS,
+    NS,
+    OF_EVIDENCE,
+    OF_TRIAL,
+    PIPS,
+    REPLAY,
+    SCORED,
+    SELECTION,
+    Reported,
+    ScoredTrial,
+    Trial,
+    is_choice,
+    lineage_sha256,
+    look_of,
+    require_series,
+    scored_trial,
+    selection_window,
+    trial_key,
+)
 
-# What makes two evaluations the same trial.
-IDENTITY = ("instrument", "window", "checkpoint_hash", "data_fingerprint", "costs", "seed", "evaluation_code")
+__all__ = ["Ledger", "Reported", "ScoredTrial", "Trial", "lineage_sha256", "selection_window", "trial_key"]
+
 #: Longest wait for another process that holds the file: longer than any copy of it takes.
 PATIENCE_S = 600.0
-_SELECTION = "selection "
-# Series are the same bytes on every machine.
-_NS, _PIPS = np.dtype("<i8"), np.dtype("<f8")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One evaluated configuration.
-
-    Attributes
-    ----------
-    instrument, window : str
-        OANDA name, and key of the walk-forward window or what `selection_window` makes of it.
-    agent : str
-    config_hash : str
-        Hash of the agent's settings.
-    seed : int
-    checkpoint_hash, data_fingerprint : str
-    costs : Mapping
-        Settings of the evaluation (costs, fills), JSON-able.
-    trades : int
-    expectancy_pips, sharpe_per_trade : float or None
-        None when the list of trades has none.
-    session_ns : (T,) int64
-        First bar of each judged session, UTC, increasing.
-    session_pnl_pips : (T,) float64
-        What was made in it, after costs.
-    evaluation_code : str
-        Digest of the code that computed the score: a mended evaluation makes another trial.
-    """
-
-    instrument: str
-    window: str
-    agent: str
-    config_hash: str
-    seed: int
-    checkpoint_hash: str
-    data_fingerprint: str
-    costs: Mapping[str, Any]
-    trades: int
-    expectancy_pips: float | None
-    sharpe_per_trade: float | None
-    session_ns: npt.NDArray[np.int64]
-    session_pnl_pips: npt.NDArray[np.float64]
-    evaluation_code: str
-
-    @property
-    def key(self) -> str:
-        """The `trial_key` of the trial, which does not know who scored it, when, or how well."""
-        return trial_key({name: getattr(self, name) for name in IDENTITY})
-
-
-def trial_key(identity: Mapping[str, Any]) -> str:
-    """SHA-256 of the values of `IDENTITY`."""
-    chosen = {name: identity[name] for name in IDENTITY}
-    return hashlib.sha256(json.dumps(chosen, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def selection_window(window: str) -> str:
-    """Return the name under which scores stand by which the trainings of a window chose among their weights."""
-    return f"{_SELECTION}{window}"
-
-
-@dataclass(frozen=True)
-class ScoredTrial:
-    """A row of the ledger with its series.
-
-    Attributes
-    ----------
-    key, config_hash, data_fingerprint, evaluation_code : str
-    costs : Mapping
-    seed : int
-    session_ns : (T,) int64
-    session_pnl_pips : (T,) float64
-    """
-
-    key: str
-    config_hash: str
-    data_fingerprint: str
-    evaluation_code: str
-    costs: Mapping[str, Any]
-    seed: int
-    session_ns: npt.NDArray[np.int64]
-    session_pnl_pips: npt.NDArray[np.float64]
 
 
 class Ledger:
@@ -150,59 +85,96 @@ class Ledger:
         self._clock = clock
         self._patience_s = patience_s
 
-    def record(self, trial: Trial) -> bool:
+    def record(self, trial: Trial, judged: bool = False) -> bool:
         """Append a trial with its series; return whether it is new. A recorded one is left as it was first scored.
+
+        `judged` says that a report on it is about to be made: this row is there whatever becomes of the report.
 
         Raises
         ------
         ValueError
             If the series is not one finite value a session, in the order of the sessions.
         """
-        session_ns = np.asarray(trial.session_ns, _NS)
-        pnl_pips = np.asarray(trial.session_pnl_pips, _PIPS)
-        if session_ns.ndim != 1 or session_ns.shape != pnl_pips.shape or (np.diff(session_ns) <= 0).any():
-            raise ValueError(
-                f"a score series has one value a session, sessions increasing: {session_ns.shape} sessions, "
-                f"{pnl_pips.shape} values."
-            )
-        if not np.isfinite(pnl_pips).all():
-            raise ValueError("a score is not finite: mend the rollout.")
-        row = {
-            item.name: getattr(trial, item.name)
-            for item in dataclasses.fields(trial)
-            if item.name not in ("session_ns", "session_pnl_pips")
-        }
-        row["costs"] = json.dumps(row["costs"], sort_keys=True, default=str)
-        row["trial_key"] = trial.key
-        row["recorded_by"] = self.who
-        row["recorded_at"] = self._now()
-        names = ", ".join(row)
-        places = ", ".join(f":{name}" for name in row)
-        with self._connection() as connection:
-            known = connection.execute("SELECT 1 FROM trials WHERE trial_key = ?", (trial.key,)).fetchone()
-            if known is None:
-                connection.execute(f"INSERT INTO trials ({names}) VALUES ({places})", row)
-            # Also where the trial is known: a row may come from a file that kept no series.
-            if connection.execute("SELECT 1 FROM series WHERE trial_key = ?", (trial.key,)).fetchone() is None:
-                connection.execute(
-                    "INSERT INTO series (trial_key, session_ns, pnl_pips) VALUES (?, ?, ?)",
-                    (trial.key, session_ns.tobytes(), pnl_pips.tobytes()),
-                )
-            return known is None
+        return self.record_many([trial], judged)[0]
 
-    def attach_report(self, trial: Trial, report_hash: str) -> None:
-        """Append the hash of a report on a recorded trial.
+    def record_many(self, trials: Sequence[Trial], judged: bool = False) -> list[bool]:
+        """Append trials in one transaction, as `record` does one: all of them, or none at an error."""
+        for trial in trials:
+            require_series(trial)
+        with self._connection() as connection:
+            return [self._record(connection, trial, judged) for trial in trials]
+
+    def record_recovered(self, trials: Sequence[Trial], kind: str, content: Mapping[str, Any]) -> None:
+        """Append trials that were carried over from elsewhere, marked as such, and what is said of that, at once."""
+        with self._connection() as connection:
+            for trial in trials:
+                self._record(connection, trial, judged=True, origin=kind)
+            self._note(connection, kind, content)
+
+    def note(self, kind: str, content: Mapping[str, Any]) -> None:
+        """Append something that happened to the file itself."""
+        with self._connection() as connection:
+            self._note(connection, kind, content)
+
+    def _note(self, connection: sqlite3.Connection, kind: str, content: Mapping[str, Any]) -> None:
+        text = json.dumps(content, sort_keys=True, default=str)
+        self._insert(connection, "events", {"kind": kind, "content": text, **self._by()})
+
+    def _record(self, connection: sqlite3.Connection, trial: Trial, judged: bool, origin: str | None = None) -> bool:
+        key = trial.key
+        known = _has(connection, "trials", key)
+        if not known:
+            row = {name: getattr(trial, name) for name in OF_TRIAL}
+            row["costs"] = json.dumps(row["costs"], sort_keys=True, default=str)
+            self._insert(connection, "trials", {"trial_key": key, **row, **self._by(), "origin": origin})
+        # Also where the trial is known: a row may come from a file that kept no series, or no evidence.
+        if not _has(connection, "series", key):
+            series = {"session_ns": np.asarray(trial.session_ns, NS).tobytes()}
+            series["pnl_pips"] = np.asarray(trial.session_pnl_pips, PIPS).tobytes()
+            self._insert(connection, "series", {"trial_key": key, **series})
+        if trial.valid_end_ns and not _has(connection, "evidence", key):
+            days, sha256 = np.asarray(trial.days, DAY).tobytes(), trial.days_sha256
+            if not _has(connection, "days", sha256):
+                self._insert(connection, "days", {"days_sha256": sha256, "days": days})
+            row = {name: getattr(trial, name) for name in OF_EVIDENCE}
+            self._insert(connection, "evidence", {"trial_key": key, "days_sha256": sha256, **row})
+        if judged:
+            self._report(connection, key, Reported("", ""))
+        return not known
+
+    def attach_report(self, trial: Trial | str, report_hash: str, lineage: str = "") -> None:
+        """Append the hashes of a report on a recorded trial, or of the trial that has this key.
+
+        Parameters
+        ----------
+        trial : Trial or str
+        report_hash : str
+            Of its figures.
+        lineage : str
+            Of its lineage, as `lineage_sha256` makes it.
 
         Raises
         ------
         sqlite3.IntegrityError
             If the trial was never recorded.
         """
-        row = (trial.key, report_hash)
         with self._connection() as connection:
-            known = "SELECT 1 FROM reports WHERE trial_key = ? AND report_hash = ?"
-            if connection.execute(known, row).fetchone() is None:
-                connection.execute("INSERT INTO reports (trial_key, report_hash) VALUES (?, ?)", row)
+            self._report(connection, trial if isinstance(trial, str) else trial.key, Reported(report_hash, lineage))
+
+    def _report(self, connection: sqlite3.Connection, key: str, report: Reported) -> None:
+        same = "SELECT 1 FROM reports WHERE trial_key = ? AND report_hash = ?"
+        if connection.execute(same, (key, report.figures_sha256)).fetchone() is None:
+            row = {"trial_key": key, "report_hash": report.figures_sha256, "lineage_sha256": report.lineage_sha256}
+            self._insert(connection, "reports", {**row, **self._by()})
+
+    def reports(self, key: str) -> list[Reported]:
+        """Return the reports on a trial, oldest first."""
+        if not self.path.exists():
+            return []
+        query = "SELECT report_hash, lineage_sha256 FROM reports WHERE trial_key = ? AND report_hash != '' ORDER BY id"
+        with self._connection() as connection:
+            rows = connection.execute(query, (key,)).fetchall()
+        return [Reported(row["report_hash"], row["lineage_sha256"] or "") for row in rows]
 
     def count(self, instrument: str | None = None, window: str | None = None) -> int:
         """Number of distinct trials, of an instrument and window or of all. Scores of a selection have to be named."""
@@ -225,7 +197,8 @@ class Ledger:
             for row in rows:
                 row["costs"] = json.loads(row["costs"])
                 found = connection.execute(
-                    "SELECT report_hash FROM reports WHERE trial_key = ? ORDER BY id", (row["trial_key"],)
+                    "SELECT report_hash FROM reports WHERE trial_key = ? AND report_hash != '' ORDER BY id",
+                    (row["trial_key"],),
                 )
                 row["report_hashes"] = [hashes[0] for hashes in found]
         return rows
@@ -241,27 +214,77 @@ class Ledger:
 
     def scored(self, instrument: str, window: str) -> list[ScoredTrial]:
         """Trials of a window with their series, oldest first. Those of a file that kept no series are missing."""
+        return [trial for trial in self._scored("instrument = ? AND window = ?", instrument, window) if trial.kept]
+
+    def of_configuration(self, instrument: str, config_hash: str) -> list[ScoredTrial]:
+        """Trials of a configuration on an instrument in all windows, oldest first, without replays, sealed days and
+        what trainings chose by. Those of which no series or evidence was kept are among them."""
+        found = self._scored("instrument = ? AND config_hash = ?", instrument, config_hash)
+        return [trial for trial in found if is_choice(trial.window)]
+
+    def _scored(self, where: str, *values: str) -> list[ScoredTrial]:
         if not self.path.exists():
             return []
-        where, values = _filter(instrument, window)
-        columns = "trial_key, config_hash, data_fingerprint, evaluation_code, costs, seed, session_ns, pnl_pips"
         with self._connection() as connection:
-            rows = connection.execute(
-                f"SELECT {columns} FROM trials JOIN series USING (trial_key){where} ORDER BY id", values
-            ).fetchall()
-        return [
-            ScoredTrial(
-                key=row["trial_key"],
-                config_hash=row["config_hash"],
-                data_fingerprint=row["data_fingerprint"],
-                evaluation_code=row["evaluation_code"],
-                costs=json.loads(row["costs"]),
-                seed=row["seed"],
-                session_ns=np.frombuffer(row["session_ns"], _NS),
-                session_pnl_pips=np.frombuffer(row["pnl_pips"], _PIPS),
-            )
-            for row in rows
-        ]
+            rows = connection.execute(f"{SCORED} WHERE {where} ORDER BY id", values).fetchall()
+        return [scored_trial(row) for row in rows]
+
+    def looks(self) -> tuple[list[Look], dict[str, Days]]:
+        """Return every score that somebody saw, but for replays, and the days that they are known by."""
+        if not self.path.exists():
+            return [], {}
+        with self._connection() as connection:
+            rows = connection.execute(LOOKS).fetchall()
+            days = connection.execute("SELECT days_sha256, days FROM days").fetchall()
+        looks = [look_of(row) for row in rows if not row["window"].startswith(REPLAY)]
+        return looks, {row["days_sha256"]: np.frombuffer(row["days"], DAY) for row in days}
+
+    def choices(self, own: Look, days: Days) -> Choices:
+        """Count what was chosen among on the record that ends with a trial of these days; it need not be here yet."""
+        looks, known = self.looks()
+        return count_choices(own, looks, known | {own.days: days}, self.lost())
+
+    def places(self) -> set[tuple[str, str, str]]:
+        """Instrument, window and checkpoint of every trial; and with an empty checkpoint, of every window."""
+        if not self.path.exists():
+            return set()
+        with self._connection() as connection:
+            rows = connection.execute("SELECT DISTINCT instrument, window, checkpoint_hash FROM trials").fetchall()
+        return {tuple(row) for row in rows} | {(row[0], row[1], "") for row in rows}
+
+    def lost(self) -> int:
+        """Number of trials that lost ledgers had, and that could not be carried over from what told of them."""
+        return sum(int(event["lost"]) for event in self.events("recovered"))
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """What was written down of what happened to the file itself, oldest first."""
+        if not self.path.exists():
+            return []
+        query = "SELECT content, recorded_by, recorded_at FROM events WHERE kind = ? ORDER BY id"
+        with self._connection() as connection:
+            rows = connection.execute(query, (kind,)).fetchall()
+        return [json.loads(row["content"]) | {"by": row["recorded_by"], "at": row["recorded_at"]} for row in rows]
+
+    def hash_at(self, row: int) -> str | None:
+        """Return the hash of the chain at a row; None where it is shorter."""
+        if not self.path.exists():
+            return None
+        with self._connection() as connection:
+            return hash_at(connection, row)
+
+    def head(self) -> Head:
+        """Return what stands for all rows of the ledger; of one that does not exist, an empty id and no rows."""
+        if not self.path.exists():
+            return Head("", 0, "")
+        with self._connection() as connection:
+            return head(connection)
+
+    def verify(self) -> list[str]:
+        """Walk the chain over all rows; return what is wrong with it, a sentence each."""
+        if not self.path.exists():
+            return []
+        with self._connection() as connection:
+            return verify(connection)
 
     def open_holdout(self, instrument: str, checkpoint_hash: str, start_ns: int, last_ns: int, evaluation: str) -> bool:
         """Open sealed days for a candidate, before it is scored there; return whether it is the first time.
@@ -283,7 +306,15 @@ class Ledger:
         DataError
             If the candidate has seen any of these days in another way.
         """
-        values = (instrument, checkpoint_hash, start_ns, last_ns, evaluation, self.who, self._now())
+        opening = {
+            "instrument": instrument,
+            "checkpoint_hash": checkpoint_hash,
+            "start_ns": start_ns,
+            "last_ns": last_ns,
+            "evaluation": evaluation,
+            "opened_by": self.who,
+            "opened_at": self._now(),
+        }
         with self._connection() as connection:
             # Where the seal begins is a setting: what was seen is told by the bars, not by its name.
             found = connection.execute(
@@ -299,11 +330,7 @@ class Ledger:
                         "opened once for a candidate. Seal newer days (FX_HOLDOUT_START) instead."
                     )
             if not found:
-                connection.execute(
-                    "INSERT INTO sealed_openings (instrument, checkpoint_hash, start_ns, last_ns, evaluation, "
-                    "opened_by, opened_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    values,
-                )
+                self._insert(connection, "sealed_openings", opening)
         return not found
 
     def sealed_until(self, instrument: str, checkpoint_hash: str, start_ns: int) -> int | None:
@@ -329,6 +356,15 @@ class Ledger:
         with self._connection() as connection:
             return int(connection.execute(query, values).fetchone()[0])
 
+    def _insert(self, connection: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> None:
+        names, places = ", ".join(row), ", ".join(f":{name}" for name in row)
+        written = connection.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", row)
+        # Tables that nothing else names are named by their number.
+        append(connection, table, row.get(CHAINED[table], written.lastrowid))
+
+    def _by(self) -> dict[str, str]:
+        return {"recorded_by": self.who, "recorded_at": self._now()}
+
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
 
@@ -336,9 +372,14 @@ class Ledger:
         return connected(self.path, self._patience_s)
 
 
+def _has(connection: sqlite3.Connection, table: str, key: str) -> bool:
+    query = f"SELECT 1 FROM {table} WHERE {CHAINED[table]} = ?"
+    return connection.execute(query, (key,)).fetchone() is not None
+
+
 def _unnamed(window: str | None) -> tuple[str, ...]:
     """Conditions that leave out what only a window's name can ask for."""
-    return () if window else (f"window NOT LIKE '{_SELECTION}%'",)
+    return () if window else (f"window NOT LIKE '{SELECTION}%'",)
 
 
 def _filter(instrument: str | None, window: str | None, *conditions: str) -> tuple[str, list[str]]:

@@ -1,14 +1,17 @@
 """The sqlite file of the trial ledger: its tables, what they refuse, and what is said when it cannot be used."""
 
 import contextlib
+import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
-from fx_pipeline.market.atomic import TEMPORARY_PREFIX
+from fx_pipeline.market.atomic import TEMPORARY_PREFIX, atomic_path
 from fx_pipeline.market.errors import DataError, FxPipelineError
+from fx_pipeline.tracking.ledger_chain import CHAINED, append
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS trials (
@@ -51,18 +54,62 @@ CREATE TABLE IF NOT EXISTS sealed_openings (
     opened_at TEXT NOT NULL,
     UNIQUE (instrument, checkpoint_hash, start_ns)
 );
+CREATE TABLE IF NOT EXISTS evidence (
+    trial_key TEXT PRIMARY KEY REFERENCES trials (trial_key),
+    valid_start_ns INTEGER NOT NULL,
+    valid_end_ns INTEGER NOT NULL,
+    days_sha256 TEXT NOT NULL REFERENCES days (days_sha256),
+    trained_seed_sha TEXT NOT NULL,
+    evidence BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS days (
+    days_sha256 TEXT PRIMARY KEY,
+    days BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS events (
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    content TEXT NOT NULL,
+    recorded_by TEXT NOT NULL,
+    recorded_at TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS identity (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    ledger_id TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS chain (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    row_key TEXT NOT NULL,
+    hash TEXT NOT NULL,
+    UNIQUE (name, row_key)
+);
 """
 # Grows by one whenever a table, a column or a trigger is added: all of them are made where they are missing.
-_VERSION = 4
+_VERSION = 5
+#: From this version on every row is chained.
+_CHAINED = 5
 #: Tables, and what is unique in a row of each beside its rowid.
 _TABLES = {
     "trials": ("trial_key",),
     "reports": ("trial_key", "report_hash"),
     "series": ("trial_key",),
     "sealed_openings": ("instrument", "checkpoint_hash", "start_ns"),
+    "evidence": ("trial_key",),
+    "days": ("days_sha256",),
+    "events": ("id",),
+    "identity": ("id",),
+    "chain": ("name", "row_key"),
 }
-# Columns that files of an earlier version lack; what they hold was scored by code that nobody knows.
-_ADDED = (("trials", "evaluation_code", "TEXT NOT NULL DEFAULT ''"),)
+# Columns that files of an earlier version lack; what they hold was scored by code that nobody knows. Those without a
+# value are no part of the content that is chained, so that rows from before them keep their hash.
+_ADDED = (
+    ("trials", "evaluation_code", "TEXT NOT NULL DEFAULT ''"),
+    ("trials", "origin", "TEXT"),
+    ("reports", "lineage_sha256", "TEXT"),
+    ("reports", "recorded_by", "TEXT"),
+    ("reports", "recorded_at", "TEXT"),
+)
 _APPEND_ONLY = """
 CREATE TRIGGER IF NOT EXISTS {table}_no_{verb} BEFORE {verb} ON {table}
 BEGIN SELECT RAISE(ABORT, 'the trial ledger is append-only'); END;
@@ -161,6 +208,9 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}, the trial ledger, was written by a newer version of fx_pipeline (version {version}; this one "
             f"knows {_VERSION}): update fx_pipeline, or use the data folder with the version that wrote it."
         )
+    earlier = {name: _count(connection, name) for name in CHAINED if _has(connection, name)}
+    if earlier and version < _CHAINED:
+        _keep_copy(path, version)
     # `executescript` would commit first: one statement at a time keeps the schema inside the transaction.
     for statement in _SCHEMA.split(";\n"):
         if statement.strip():
@@ -173,7 +223,47 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute(_APPEND_ONLY.format(table=table, verb=verb))
         same = " AND ".join(f"{column} = NEW.{column}" for column in unique)
         connection.execute(_NO_REPLACE.format(table=table, same=same))
+    if not _count(connection, "identity"):
+        connection.execute("INSERT INTO identity (id, ledger_id) VALUES (1, ?)", (os.urandom(16).hex(),))
+        if earlier:
+            _carry_over(connection, version, earlier)
     connection.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+def _carry_over(connection: sqlite3.Connection, version: int, rows: Mapping[str, int]) -> None:
+    """Chain the rows of a file that had no chain, after a row that says so: nobody vouches for what was before."""
+    content = json.dumps({"from_version": version, "rows": rows}, sort_keys=True)
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    connection.execute(
+        "INSERT INTO events (kind, content, recorded_by, recorded_at) VALUES ('carried over', ?, '', ?)", (content, at)
+    )
+    append(connection, "events", connection.execute("SELECT max(id) FROM events").fetchone()[0])
+    for name, key in CHAINED.items():
+        if name != "events":
+            for row in connection.execute(f"SELECT {key} FROM {name} ORDER BY rowid").fetchall():
+                append(connection, name, row[0])
+
+
+def _keep_copy(path: Path, version: int) -> None:
+    # The transaction has written nothing yet, and holds the file: it is whole. SQLite itself reads it: whatever else
+    # this process opened and closed there would take the lock away.
+    kept = path.with_name(f"{path.name}.version-{version}")
+    if not kept.exists():
+        with (
+            atomic_path(kept) as temporary,
+            contextlib.closing(sqlite3.connect(path)) as present,
+            contextlib.closing(sqlite3.connect(temporary)) as copy,
+        ):
+            present.backup(copy)
+
+
+def _has(connection: sqlite3.Connection, table: str) -> bool:
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,))
+    return found.fetchone() is not None
+
+
+def _count(connection: sqlite3.Connection, table: str) -> int:
+    return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
 @contextlib.contextmanager

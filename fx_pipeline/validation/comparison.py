@@ -1,19 +1,17 @@
 """The model beside the baselines: same sessions, same costs, same rollout."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
 
 from fx_pipeline.agents.base import Policy
 from fx_pipeline.environment.rewards import RewardConfig
-from fx_pipeline.market.arrays import WINDOW_BARS, MarketArrays
+from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import Fills
-from fx_pipeline.validation.baselines import Flat, RandomTrader, SmaCross, buy_and_hold, sell_and_hold, turnover
+from fx_pipeline.validation.baselines import Flat, SmaCross, buy_and_hold, sell_and_hold, turnover
 from fx_pipeline.validation.metrics import trade_metrics
+from fx_pipeline.validation.random_traders import SessionMoments, chance_of, random_moments, total_quantile
 from fx_pipeline.validation.rollout import Rollout, rollout
 
-RANDOM_DRAWS = 50
 BASELINE_BATCH = 1_024
 
 
@@ -25,9 +23,10 @@ class BaselineResult:
     ----------
     name : str
     trades : float
-        Closed trades; a mean over draws for the random baseline.
-    total_pips, max_drawdown_pips : float
-    expectancy_pips, win_rate : float or None
+        Closed trades; what is expected of random traders.
+    total_pips : float
+    expectancy_pips, win_rate, max_drawdown_pips : float or None
+        None without trades, and where random traders are known by their moments only.
     """
 
     name: str
@@ -35,26 +34,27 @@ class BaselineResult:
     total_pips: float
     expectancy_pips: float | None
     win_rate: float | None
-    max_drawdown_pips: float
+    max_drawdown_pips: float | None
 
 
 @dataclass(frozen=True)
 class RandomComparison:
-    """The model against random traders with its turnover.
+    """The model against random traders with its turnover, whose moments are known exactly.
 
     Attributes
     ----------
-    draws : int
     mean : BaselineResult
-        Means over the draws.
+        What is expected of them.
+    deviation_pips : float
+        Standard deviation of their totals.
     p5_total_pips, p95_total_pips : float
-        Range of the random totals.
+        Range of their totals.
     p_value : float
-        ``(1 + draws at least as good) / (1 + draws)``: how likely chance alone does as well.
+        How likely chance alone does at least as well.
     """
 
-    draws: int
     mean: BaselineResult
+    deviation_pips: float
     p5_total_pips: float
     p95_total_pips: float
     p_value: float
@@ -86,17 +86,10 @@ class Comparison:
         return self.model.total_pips - max(baseline.total_pips for baseline in self.baselines)
 
 
-def compare_with_baselines(
-    done: Rollout,
-    market: MarketArrays,
-    fills: Fills,
-    reward: RewardConfig | None,
-    seed: int,
-    draws: int = RANDOM_DRAWS,
-    ablation: Policy | None = None,
-    window_bars: int = WINDOW_BARS,
-) -> Comparison:
-    """Run every baseline on the sessions of a rollout.
+def run_baselines(
+    done: Rollout, market: MarketArrays, fills: Fills, reward: RewardConfig | None
+) -> tuple[dict[str, Rollout], SessionMoments]:
+    """Run every baseline on the sessions of a rollout, at its fills.
 
     Parameters
     ----------
@@ -106,23 +99,17 @@ def compare_with_baselines(
     fills : Fills
         The same as the model's.
     reward : RewardConfig, optional
-    seed : int
-        Of the random baseline.
-    draws : int
-        Random traders to run.
-    ablation : Policy, optional
-        The agent without its search.
-    window_bars : int
-        Bars of an observation of the ablation.
 
     Returns
     -------
-    Comparison
+    dict of str to Rollout
+        Of those without randomness: flat, buy and hold, sell and hold, SMA cross.
+    SessionMoments
+        Of random traders with the model's turnover.
     """
-
     # None of the baselines looks back: one bar of features is what an observation needs to have.
-    def run(policy: Policy, look_back: int = 1) -> Rollout:
-        return rollout(
+    fixed = {
+        policy.name: rollout(
             market,
             fills,
             done.starts,
@@ -130,13 +117,57 @@ def compare_with_baselines(
             reward,
             batch=BASELINE_BATCH,
             session_bars=done.session_bars,
-            window_bars=look_back,
+            window_bars=1,
         )
+        for policy in (Flat(), buy_and_hold(), sell_and_hold(), SmaCross(market))
+    }
+    return fixed, random_moments(market, fills, done.starts, done.session_bars, turnover(done))
 
-    fixed = (Flat(), buy_and_hold(), sell_and_hold(), SmaCross(market))
-    baselines = tuple(summarise(policy.name, run(policy)) for policy in fixed)
-    reduced = None if ablation is None else summarise("this model without its search", run(ablation, window_bars))
-    return Comparison(summarise("this model", done), baselines, reduced, _random(done, run, seed, draws))
+
+def compare_with_baselines(
+    done: Rollout,
+    baselines: Mapping[str, Rollout],
+    moments: SessionMoments,
+    ablation: Rollout | None = None,
+) -> Comparison:
+    """Put a rollout beside its baselines.
+
+    Parameters
+    ----------
+    done : Rollout
+        The model's.
+    baselines : Mapping of str to Rollout
+    moments : SessionMoments
+        Of the random traders; both from `run_baselines`.
+    ablation : Rollout, optional
+        Of the agent without its search.
+
+    Returns
+    -------
+    Comparison
+    """
+    return Comparison(
+        summarise("this model", done),
+        tuple(summarise(name, one) for name, one in baselines.items()),
+        None if ablation is None else summarise("this model without its search", ablation),
+        _random(done, moments),
+    )
+
+
+def run_ablation(
+    done: Rollout, market: MarketArrays, fills: Fills, reward: RewardConfig | None, policy: Policy, window_bars: int
+) -> Rollout:
+    """Run the agent without its search on the sessions of a rollout; it looks back on `window_bars`."""
+    return rollout(
+        market,
+        fills,
+        done.starts,
+        policy,
+        reward,
+        batch=BASELINE_BATCH,
+        session_bars=done.session_bars,
+        window_bars=window_bars,
+    )
 
 
 def summarise(name: str, done: Rollout) -> BaselineResult:
@@ -152,27 +183,25 @@ def summarise(name: str, done: Rollout) -> BaselineResult:
     )
 
 
-def _random(done: Rollout, run: Callable[[Policy], Rollout], seed: int, draws: int) -> RandomComparison | None:
-    if not len(done.trades) or draws < 1:
+def _random(done: Rollout, moments: SessionMoments) -> RandomComparison | None:
+    if not len(done.trades):
         return None
-    rates = turnover(done)
-    seeds = np.random.SeedSequence(seed).generate_state(draws, np.uint64)
-    results = [summarise("random", run(RandomTrader(rates, int(value)))) for value in seeds]
-    totals = np.array([result.total_pips for result in results])
-    trades = np.array([result.trades for result in results])
-    wins = sum((result.win_rate or 0.0) * result.trades for result in results)
+    total, trades = moments.pips.sum(axis=0), float(moments.trades.sum())
+    p_value = chance_of(float(done.pnl_pips.sum()), total)
+    if p_value is None:
+        return None
     mean = BaselineResult(
-        name=f"random, same turnover (mean of {draws})",
-        trades=float(trades.mean()),
-        total_pips=float(totals.mean()),
-        expectancy_pips=float(totals.sum() / trades.sum()) if trades.sum() else None,
-        win_rate=float(wins / trades.sum()) if trades.sum() else None,
-        max_drawdown_pips=float(np.mean([result.max_drawdown_pips for result in results])),
+        name="random, same turnover (expected)",
+        trades=trades,
+        total_pips=float(total[0]),
+        expectancy_pips=float(total[0] / trades) if trades else None,
+        win_rate=None,
+        max_drawdown_pips=None,
     )
     return RandomComparison(
-        draws=draws,
         mean=mean,
-        p5_total_pips=float(np.percentile(totals, 5)),
-        p95_total_pips=float(np.percentile(totals, 95)),
-        p_value=float((1 + (totals >= done.pnl_pips.sum()).sum()) / (1 + draws)),
+        deviation_pips=float(total[1] ** 0.5),
+        p5_total_pips=total_quantile(0.05, total),
+        p95_total_pips=total_quantile(0.95, total),
+        p_value=p_value,
     )

@@ -2,10 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from fx_pipeline.market.prints import Days, no_days
+
+if TYPE_CHECKING:
+    from fx_pipeline.validation.track_record import TrackRecord
 
 SYNTHETIC = "synthetic"
 
@@ -42,6 +47,9 @@ class ReportContext:
     code_version : str
     settings : Mapping
         Settings of the agent and its search, JSON-able.
+    configured_costs, trained_costs : Mapping or None
+        Fields of the cost model that the settings ask for, and of the one that the checkpoint was trained at; None when
+        not known.
     leaks : Mapping of str to int
         What was searched for knowledge of the future, and how often it was found. Empty when nothing was searched.
     holdout_openings : int or None
@@ -72,6 +80,8 @@ class ReportContext:
     checkpoint_sha256: str = ""
     code_version: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    configured_costs: Mapping[str, Any] | None = None
+    trained_costs: Mapping[str, Any] | None = None
     leaks: Mapping[str, int] = field(default_factory=dict)
     holdout_openings: int | None = None
     selection_scores: int | None = None
@@ -91,12 +101,18 @@ class WindowTrial:
     session_pnl_pips : (T,) float64
     this : bool
         Whether it is the one that is validated.
+    checkpoint : str
+        Hash of its weights; empty where that is not known.
+    trades : int or None
+        Closed on these sessions; None where that is not known.
     """
 
     configuration: str
     seed: int
     session_pnl_pips: npt.NDArray[np.float64]
     this: bool
+    checkpoint: str = ""
+    trades: int | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +151,19 @@ class TrialHistory:
         Seeds of this configuration that have trials in this window, and all of them among those that are left out.
     champion : ChampionSeries or None
         The champion on the sessions of this validation; None where there is none to compare with.
+    record : TrackRecord or None
+        The walk-forward record of this configuration that ends with this trial; None: its window alone is the record.
+    chosen_among : int
+        Things that were chosen among on these days, this one included: the number that deflates.
+    chosen : Mapping of str to int
+        What `chosen_among` adds up, in words: "configurations", "further candidates", "further years",
+        "lost trials"; and "instruments", under how many names the candles were judged, which adds nothing.
+    ledger_faults : tuple of str
+        What is wrong with the ledger, a sentence each: then nobody knows how many trials there were.
+    ledger_id, ledger_head : str
+        Of the ledger that this was read from, this trial's rows included.
+    ledger_rows : int
+        Length of its chain.
     """
 
     count: int
@@ -143,6 +172,13 @@ class TrialHistory:
     left_out: int = 0
     seeds_left_out: tuple[int, ...] = ()
     champion: ChampionSeries | None = None
+    record: "TrackRecord | None" = None
+    chosen_among: int = 1
+    chosen: Mapping[str, int] = field(default_factory=dict)
+    ledger_faults: tuple[str, ...] = ()
+    ledger_id: str = ""
+    ledger_head: str = ""
+    ledger_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -162,6 +198,12 @@ class TrialScore:
         First bar of each session, UTC.
     session_pnl_pips : (T,) float64
         What was made in it, after costs.
+    valid_start_ns, valid_end_ns : int
+        Open of the first bar that was judged, and end of the last one, UTC.
+    days : (D,) array of `market.prints.DAY`
+        What the days of these bars are recognised by.
+    evidence : bytes
+        What a track record needs of this score.
     """
 
     context: ReportContext
@@ -174,6 +216,10 @@ class TrialScore:
     sharpe_per_trade: float | None
     session_ns: npt.NDArray[np.int64]
     session_pnl_pips: npt.NDArray[np.float64]
+    valid_start_ns: int = 0
+    valid_end_ns: int = 0
+    days: Days = field(default_factory=no_days)
+    evidence: bytes = b""
 
 
 #: Records the score of this validation and returns the history that now includes it.

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fx_pipeline.environment.actions import BUY, CLOSE, SELL
 from fx_pipeline.market.arrays import MarketArrays
-from fx_pipeline.market.costs import CostConfig, Fills, build_fills
+from fx_pipeline.market.costs import TICK_PIPS, CostConfig, Fills, JudgedCosts, build_fills
 from fx_pipeline.market.spreads import cost_scale
 from fx_pipeline.validation.metrics import drawdown
 from fx_pipeline.validation.rollout import Rollout
@@ -22,8 +22,6 @@ SLIPPAGE_PIPS = (0.1, 0.5, 1.0)
 LATENCY_BARS = (1, 2, 5)
 #: Charged on longs and shorts alike, a day.
 FINANCING_PIPS = (0.5, 1.0)
-#: The last digit of a currency pair's quote, in pips: the least that a fill can slip.
-TICK_PIPS = 0.1
 
 
 @dataclass(frozen=True)
@@ -158,14 +156,17 @@ def sweep_costs(
         )
 
     scale = cost_scale(market.instrument)
-    own = {costs.fixed_pips} if costs.kind == "fixed" else set()
-    lines = [
-        line(f"{_pips(pips)} fixed", "spread", replace(costs, kind="fixed", fixed_pips=pips))
+    judged = isinstance(costs, JudgedCosts)
+    base = costs.released() if isinstance(costs, JudgedCosts) else costs
+    own = {costs.fixed_pips} if costs.kind == "fixed" and not judged else set()
+    lines = [line("the worst at each bar (as judged)", "spread", costs)] if judged else []
+    lines += [
+        line(f"{_pips(pips)} fixed", "spread", replace(base, kind="fixed", fixed_pips=pips))
         for pips in sorted({*(scale * pips for pips in spreads_pips), *own})
     ]
-    lines.append(line("by hour (profile)", "spread", replace(costs, kind="profile")))
+    lines.append(line("by hour (profile)", "spread", replace(base, kind="profile")))
     if quoted or costs.kind == "quoted":
-        lines.append(line("quoted bid and ask", "spread", replace(costs, kind="quoted")))
+        lines.append(line("quoted bid and ask", "spread", replace(base, kind="quoted")))
     lines += [
         line(f"{_pips(pips)} of slippage a fill", "slippage", replace(costs, slippage_pips=pips))
         for pips in (scale * pips for pips in SLIPPAGE_PIPS)
@@ -175,19 +176,25 @@ def sweep_costs(
         line(
             f"{_pips(pips)} of financing a day",
             "financing",
-            replace(costs, financing_long_pips=pips, financing_short_pips=pips),
+            _financed(costs, pips),
         )
         for pips in (scale * pips for pips in FINANCING_PIPS)
     ]
-    free = reprice(done, market, build_fills(market, replace(costs, kind="fixed", fixed_pips=0.0)))
-    stressed = replace(costs, slippage_pips=max(costs.slippage_pips, scale * TICK_PIPS))
+    free = reprice(done, market, build_fills(market, replace(base, kind="fixed", fixed_pips=0.0)))
     again = reprice(done, market, build_fills(market, costs))
+    stressed = stressed_pips(done, market, costs)
     return CostSweep(
         lines=tuple(lines),
         break_even_pips=float(free.mean()) if len(free) else None,
-        stressed_expectancy_pips=line("", "", stressed).expectancy_pips,
+        stressed_expectancy_pips=float(stressed.mean()) if len(stressed) else None,
         parity_error_pips=float(np.abs(again - done.pnl_pips).max()) if len(again) else 0.0,
     )
+
+
+def stressed_pips(done: Rollout, market: MarketArrays, costs: CostConfig) -> npt.NDArray[np.float64]:
+    """P&L (N,) of the trades of a rollout at its costs with at least a tick of slippage a fill."""
+    tick = cost_scale(market.instrument) * TICK_PIPS
+    return reprice(done, market, build_fills(market, replace(costs, slippage_pips=max(costs.slippage_pips, tick))))
 
 
 def _pips(value: float) -> str:
@@ -199,6 +206,11 @@ def _held(
 ) -> npt.NDArray[np.float64]:
     total = np.concatenate(([0.0], np.cumsum(charge)))
     return np.asarray(total[last] - total[first])
+
+
+def _financed(costs: CostConfig, pips: float) -> CostConfig:
+    charged = replace(costs, financing_long_pips=pips, financing_short_pips=pips)
+    return replace(charged, financing_rate=0.0) if isinstance(charged, JudgedCosts) else charged
 
 
 def _same_costs(left: CostConfig, right: CostConfig) -> bool:

@@ -1,19 +1,24 @@
-"""What the other trials of a window say of this one: was it chosen by luck, and does another seed do as well?
+"""What the other trials of the same sessions say of this one: was it chosen by luck?
 
 The candidates of the overfitting test are the configurations, each the mean of its seeds and checkpoints, and staying
-flat. Seeds of one configuration are no choice: among equally good ones the test would call any choice overfitted. The
-tests of data snooping take every trial by itself, as every one of them was looked at.
+flat. Seeds of one configuration are no choice: among equally good ones the test would call any choice overfitted. Nor
+are near-duplicates, or configurations that no one would choose: they would only rank below the chosen one, and make it
+look well chosen. For the same reason a choice counts as overfitted, too, where it does no better than flat on the other
+half. The tests of data snooping take every trial by itself, as every one of them was looked at.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from fx_pipeline.validation.bootstrap import optimal_block
+from fx_pipeline.validation.chance import cautious_size, upper_bound
 from fx_pipeline.validation.context import TrialHistory, WindowTrial
 from fx_pipeline.validation.pbo import Overfitting, overfitting_probability
-from fx_pipeline.validation.reality_check import MIN_PERIODS, SnoopingTests, snooping_tests
+from fx_pipeline.validation.reality_check import MIN_PERIODS, SnoopingTests, long_run_deviation, snooping_tests
 from fx_pipeline.validation.significance import (
     DeflatedSharpe,
     SharpeMoments,
@@ -24,7 +29,13 @@ from fx_pipeline.validation.significance import (
     sharpe_moments,
 )
 
+FloatArray = npt.NDArray[np.float64]
+
 MIN_TRIALS = 2
+#: Session series that are correlated more than this are one configuration, tried twice.
+DUPLICATE_CORRELATION = 0.99
+#: Family-wise error of StepM.
+SNOOPING_SIZE = 0.05
 MAX_BLOCKS = 16
 MIN_BLOCK_SESSIONS = 2
 INTERVAL_RESAMPLES = 100
@@ -39,7 +50,7 @@ class Significance:
     psr : float or None
         Probability that the true Sharpe ratio is above 0.
     deflated : DeflatedSharpe or None
-        Against the best of as many worthless trials as the ledger counts, which differ by chance alone.
+        Against the best of as many worthless ones as were chosen among, which differ by chance alone.
     deflated_measured : DeflatedSharpe or None
         The same with the variance that was measured across the trials, as in the paper. It is no condition: where
         trials differ in worth, it takes their worth for luck. A few that lose would refuse every good one, and near
@@ -67,48 +78,33 @@ class Family:
     ----------
     trials, configurations : int
         Compared session by session.
+    duplicates : int
+        Configurations that do nearly as another one: they count as that one.
+    hopeless : int
+        Configurations that are below flat by more than chance: they do not vote on overfitting.
     left_out : int
-        Trials of the window on other sessions, costs or data, by other code, or without a series.
+        Trials that were not judged on all of these sessions.
     absent : str
         Why there is no test of the family; empty when there is one.
     overfitting : Overfitting or None
     snooping : SnoopingTests or None
         Against staying flat.
+    spa_p_upper : float or None
+        Upper confidence bound of the consistent SPA p-value, which the gate judges: the p-value is a draw.
     superior : bool or None
         Whether StepM calls this very trial better than flat.
     """
 
     trials: int
     configurations: int
+    duplicates: int
+    hopeless: int
     left_out: int
     absent: str
     overfitting: Overfitting | None
     snooping: SnoopingTests | None
+    spa_p_upper: float | None
     superior: bool | None
-
-
-@dataclass(frozen=True)
-class Seeds:
-    """The seeds of this trial's configuration.
-
-    Attributes
-    ----------
-    count : int
-    total_pips : dict of int to float
-        Seed -> total on the sessions; the worst where a seed has several checkpoints.
-    worst_pips, mean_pips, spread_pips : float or None
-        The worst total, their mean and standard deviation (ddof 1).
-    left_out : tuple of int
-        Seeds that were judged in this window at other costs, on other data or by other code only: what they would have
-        made here is not known.
-    """
-
-    count: int
-    total_pips: dict[int, float]
-    worst_pips: float | None
-    mean_pips: float | None
-    spread_pips: float | None
-    left_out: tuple[int, ...]
 
 
 def judge_significance(pnl_pips: npt.ArrayLike, history: TrialHistory | None) -> Significance:
@@ -134,33 +130,38 @@ def judge_significance(pnl_pips: npt.ArrayLike, history: TrialHistory | None) ->
     independent = effective_trials(matrix) if matrix.size else None
     return Significance(
         psr=probabilistic_sharpe(moments),
-        deflated=deflated_sharpe(moments, known.count),
-        deflated_measured=deflated_sharpe(moments, known.count, known.sharpes),
+        deflated=deflated_sharpe(moments, known.chosen_among),
+        deflated_measured=deflated_sharpe(moments, known.chosen_among, known.sharpes),
         deflated_effective=deflated_sharpe(moments, independent) if independent else None,
         min_track_record_trades=min_track_record(moments),
         trials_counted=history is not None,
     )
 
 
-def judge_family(history: TrialHistory | None, runs: int, seed: int) -> Family:
-    """Test the trials of the window for overfitting and data snooping.
+def judge_family(
+    trials: Sequence[WindowTrial], runs: int, seed: int, *, left_out: int = 0, counted: bool = True
+) -> Family:
+    """Test trials of the same sessions for overfitting and data snooping.
 
     Parameters
     ----------
-    history : TrialHistory, optional
+    trials : sequence of WindowTrial
+        The judged one among them.
     runs : int
         Resamples of the snooping tests.
     seed : int
+    left_out : int
+        Trials that cannot be compared.
+    counted : bool
+        Whether there was a ledger.
 
     Returns
     -------
     Family
     """
-    trials = history.window if history else ()
-    left_out = history.left_out if history else 0
     names = list(dict.fromkeys(trial.configuration for trial in trials))
-    nothing = Family(len(trials), len(names), left_out, "", None, None, None)
-    if history is None:
+    nothing = Family(len(trials), len(names), 0, 0, left_out, "", None, None, None, None)
+    if not counted:
         return dataclasses.replace(nothing, absent="trials are not counted: there was no ledger.")
     if len(trials) < MIN_TRIALS:
         count = "one trial" if trials else "no trial"
@@ -175,45 +176,69 @@ def judge_family(history: TrialHistory | None, runs: int, seed: int) -> Family:
         return dataclasses.replace(
             nothing, absent=f"{sessions} sessions are too few: the tests need {MIN_PERIODS} or more."
         )
-    columns = [
-        matrix[:, [trial.configuration == name for trial in trials]].mean(axis=1, dtype=np.float64) for name in names
-    ]
-    flat = np.zeros(sessions)
-    overfitting = overfitting_probability(
-        np.column_stack([*columns, flat]), blocks=blocks, resamples=INTERVAL_RESAMPLES, seed=seed
-    )
-    snooping = snooping_tests(matrix, runs, seed=seed)
+    # Copies of a series move no maximum and no rank of another: one of each is enough.
+    _, first, of = np.unique(matrix, axis=1, return_index=True, return_inverse=True)
+    snooping = snooping_tests(matrix[:, first], runs, seed=seed, size=cautious_size(SNOOPING_SIZE, runs))
+    if snooping is None:
+        return dataclasses.replace(nothing, absent="no trial of these sessions made or lost anything.")
     own = next((column for column, trial in enumerate(trials) if trial.this), None)
+    chosen = trials[own].configuration if own is not None else ""
+    columns = {
+        name: matrix[:, [trial.configuration == name for trial in trials]].mean(axis=1, dtype=np.float64)
+        for name in names
+    }
+    voters, duplicates, hopeless = _voters(columns, chosen)
+    table = np.column_stack([*voters, np.zeros(sessions)])
     return dataclasses.replace(
         nothing,
-        absent="" if snooping else "no trial of the window made or lost anything.",
-        overfitting=overfitting if snooping else None,
+        duplicates=duplicates,
+        hopeless=hopeless,
+        overfitting=overfitting_probability(
+            table, blocks=blocks, resamples=INTERVAL_RESAMPLES, seed=seed, benchmark=table.shape[1] - 1
+        ),
         snooping=snooping,
-        superior=own in snooping.superior if snooping else None,
+        spa_p_upper=upper_bound(round(snooping.spa_consistent_p * runs), runs),
+        superior=own is not None and int(np.ravel(of)[own]) in snooping.superior,
     )
 
 
-def judge_seeds(history: TrialHistory | None) -> Seeds:
-    """Gather the seeds of the configuration that is validated."""
-    trials = history.window if history else ()
-    own = next((trial.configuration for trial in trials if trial.this), None)
-    totals: dict[int, float] = {}
-    for trial in trials:
-        if trial.configuration == own:
-            total = float(trial.session_pnl_pips.sum())
-            totals[trial.seed] = min(total, totals.get(trial.seed, total))
-    values = np.array(list(totals.values()))
-    return Seeds(
-        count=len(totals),
-        total_pips=dict(sorted(totals.items())),
-        worst_pips=float(values.min()) if len(values) else None,
-        mean_pips=float(values.mean()) if len(values) else None,
-        spread_pips=float(values.std(ddof=1)) if len(values) > 1 else None,
-        left_out=history.seeds_left_out if history else (),
-    )
+def _voters(columns: dict[str, FloatArray], chosen: str) -> tuple[list[FloatArray], int, int]:
+    """Series of the configurations that vote on overfitting; how many are duplicates; how many are hopeless."""
+    # The judged one first: what nearly equals it is a duplicate of it, and not the other way round.
+    order = sorted(columns, key=lambda name: name != chosen)
+    voters: list[FloatArray] = []
+    duplicates = hopeless = 0
+    for name in order:
+        series = columns[name]
+        if name != chosen and _hopeless(series):
+            hopeless += 1
+        elif any(near_copies(series, other, DUPLICATE_CORRELATION) for other in voters):
+            duplicates += 1
+        else:
+            voters.append(series)
+    return voters, duplicates, hopeless
 
 
-def _matrix(trials: tuple[WindowTrial, ...]) -> npt.NDArray[np.float64]:
+def _hopeless(series: FloatArray) -> bool:
+    # Hansen's bound of the candidates that the consistent SPA leaves out.
+    if not np.ptp(series) > 0:
+        return bool(series[0] < 0)
+    error = long_run_deviation(series[:, None], optimal_block(series))[0] / np.sqrt(len(series))
+    return bool(series.mean() < -error * np.sqrt(2 * np.log(np.log(len(series)))))
+
+
+def near_copies(left: FloatArray, right: FloatArray, correlation: float) -> bool:
+    """Whether two series (T,) are the same but for details: equal, or correlated above `correlation`."""
+    if np.array_equal(left, right):
+        return True
+    if not (np.ptp(left) > 0 and np.ptp(right) > 0):
+        return False
+    about = left - left.mean(), right - right.mean()
+    size = float(np.sqrt((about[0] ** 2).sum() * (about[1] ** 2).sum()))
+    return size > 0 and float((about[0] * about[1]).sum()) > correlation * size
+
+
+def _matrix(trials: Sequence[WindowTrial]) -> npt.NDArray[np.float64]:
     if not trials:
         return np.zeros((0, 0))
     return np.column_stack([trial.session_pnl_pips for trial in trials])

@@ -24,10 +24,13 @@ class GateConfig:
         The expectancy after all costs and a tick of slippage must be above it.
     max_probability_not_positive : float
         Largest share of bootstrap paths whose total is <= 0: what trading must beat is staying flat, which makes 0.
+    max_baseline_p : float
+        Largest p-value of the mean session beyond what holding and a moving average explain.
     max_random_p : float
         Largest probability that random traders with the same turnover do as well.
     min_deflated_sharpe : float
-        Least deflated Sharpe ratio, with every trial of the ledger.
+        Confidence that the Sharpe ratio is above that of the luckiest of as many as were chosen among; one less this
+        is the error over all looks of a year.
     max_overfitting : float
         Largest probability of backtest overfitting across the candidates.
     max_snooping_p : float
@@ -36,6 +39,8 @@ class GateConfig:
         A year, as a fraction; CAR25 must be above it.
     min_seeds : int
         Fewest seeds of the configuration.
+    min_seed_trades : int
+        Fewest trades of each of them on the record: a seed that stays flat shows nothing.
     min_worst_seed_pips : float
         Least total of the worst of them.
     max_parity_error_pips : float
@@ -50,12 +55,14 @@ class GateConfig:
     min_trades: int = 200
     min_expectancy_pips: float = 0.0
     max_probability_not_positive: float = 0.05
+    max_baseline_p: float = 0.05
     max_random_p: float = 0.05
     min_deflated_sharpe: float = 0.95
     max_overfitting: float = 0.2
     max_snooping_p: float = 0.05
     risk_free_rate: float = 0.03
     min_seeds: int = 5
+    min_seed_trades: int = 30
     min_worst_seed_pips: float = 0.0
     max_parity_error_pips: float = 1e-6
     max_holdout_openings: int = 1
@@ -131,8 +138,9 @@ class Verdict:
         return self.verdict == PROMOTED
 
 
+Figures = Mapping[str, Any]
 #: A condition of the gate: figures and thresholds in, the judged condition out.
-Rule = Callable[[Mapping[str, Any], GateConfig], Condition]
+Rule = Callable[[Figures, GateConfig], Condition]
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": lambda figure, threshold: figure > threshold,
@@ -141,12 +149,18 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 
 
-def figure_of(figures: Mapping[str, Any], key: str) -> float | None:
+def figure_of(figures: Figures, key: str) -> float | None:
     """Return a figure; None where it is missing, not a number or not finite."""
     value = figures.get(key)
     if value is None or isinstance(value, str) or not math.isfinite(value):
         return None
     return float(value)
+
+
+def record_of(figures: Figures) -> Figures:
+    """Return the figures of the walk-forward record; none where a report has no record."""
+    found = figures.get("record")
+    return found if isinstance(found, Mapping) else {}
 
 
 def condition(

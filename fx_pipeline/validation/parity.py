@@ -31,7 +31,7 @@ from fx_pipeline.broker.paper.ticks import TICKS_IN_BAR, bar_ticks
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.calendar import MINUTE_NS
-from fx_pipeline.market.costs import CostConfig, build_fills
+from fx_pipeline.market.costs import CostConfig, build_fills, frictionless
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument, known_instruments
 from fx_pipeline.validation.costs import reprice
@@ -297,9 +297,7 @@ def _without_counterpart(
     done: Rollout, market: MarketArrays, costs: CostConfig, decimals: int
 ) -> npt.NDArray[np.float64]:
     """What a broker's quotes leave out of each trade, in pips: modelled costs, and decimals finer than theirs."""
-    free = replace(costs, slippage_pips=0.0, financing_long_pips=0.0, financing_short_pips=0.0)
-    if costs.kind != "quoted":
-        free = replace(free, kind="fixed", fixed_pips=0.0)
+    free = replace(frictionless(costs), kind="quoted" if costs.kind == "quoted" else "fixed")
     shown = replace(
         market, **{name: np.rint(getattr(market, name) * 10.0**decimals) / 10.0**decimals for name in _QUOTES}
     )

@@ -48,7 +48,13 @@ class Overfitting:
 
 
 def overfitting_probability(
-    scores: npt.ArrayLike, *, blocks: int = 16, resamples: int = 0, seed: int = 0, block_length: float | None = None
+    scores: npt.ArrayLike,
+    *,
+    blocks: int = 16,
+    resamples: int = 0,
+    seed: int = 0,
+    block_length: float | None = None,
+    benchmark: int | None = None,
 ) -> Overfitting:
     """Estimate the probability of backtest overfitting of a family of candidates.
 
@@ -66,6 +72,9 @@ def overfitting_probability(
         Of the resamples.
     block_length : float, optional
         Mean block of the resamples; by default the mean of the automatic lengths.
+    benchmark : int, optional
+        A candidate that the chosen one has to beat on the other half, too: a split in which it does not counts as
+        overfitted however many losers rank below both. Without it the rank alone counts, as in the paper.
 
     Returns
     -------
@@ -88,14 +97,14 @@ def overfitting_probability(
         raise DataError(f"{len(matrix)} periods are too few for {blocks} blocks of at least 2: use fewer blocks.")
     halves = np.array([np.isin(np.arange(blocks), half) for half in combinations(range(blocks), blocks // 2)], float)
     parts = matrix[: height * blocks].reshape(blocks, height, -1)
-    logits = _logits(parts, halves)
+    logits = _logits(parts, halves, benchmark)
     interval = None
     if resamples:
         length = (
             float(np.mean([optimal_block(column) for column in matrix.T])) if block_length is None else block_length
         )
         rows = stationary_indices(height, resamples * blocks, min(length, height), seed).reshape(resamples, blocks, -1)
-        draws = [(_logits(parts[np.arange(blocks)[:, None], draw], halves) <= 0).mean() for draw in rows]
+        draws = [(_logits(parts[np.arange(blocks)[:, None], draw], halves, benchmark) <= 0).mean() for draw in rows]
         low, high = np.percentile(draws, (2.5, 97.5))
         interval = (float(low), float(high))
     return Overfitting(
@@ -108,7 +117,7 @@ def overfitting_probability(
     )
 
 
-def _logits(parts: FloatArray, halves: FloatArray) -> FloatArray:
+def _logits(parts: FloatArray, halves: FloatArray, benchmark: int | None) -> FloatArray:
     # Sums about the overall mean: sums of squares about 0 would cancel.
     mean = parts.mean(axis=(0, 1))
     about = parts - mean
@@ -122,7 +131,10 @@ def _logits(parts: FloatArray, halves: FloatArray) -> FloatArray:
         own = np.take_along_axis(outside, chosen[:, None], axis=1)
         # Ties share their ranks.
         rank = (outside < own).sum(axis=1) + ((outside == own).sum(axis=1) + 1) / 2
-        found.append(np.log(rank / (outside.shape[1] + 1 - rank)))
+        logit = np.log(rank / (outside.shape[1] + 1 - rank))
+        if benchmark is not None:
+            logit = np.where(own[:, 0] > outside[:, benchmark], logit, np.minimum(logit, 0.0))
+        found.append(logit)
     return np.concatenate(found)
 
 

@@ -115,7 +115,7 @@ def snooping_tests(
     length = max(optimal_block(column) for column in values.T) if block is None else float(block)
     periods, root = len(values), np.sqrt(len(values))
     mean, omega = values.mean(axis=0), long_run_deviation(values, length)
-    draws = _resampled_means(values, runs, length, seed)
+    draws = resampled_means(values, runs, length, seed)
     scale = root / omega if studentise else np.full(len(moved), root)
     observed = scale * mean
     largest = float(observed.max())
@@ -165,7 +165,8 @@ def long_run_deviation(values: npt.ArrayLike, block_length: float) -> FloatArray
     return np.sqrt(np.maximum(variance, np.finfo(np.float64).tiny))
 
 
-def _resampled_means(values: FloatArray, runs: int, length: float, seed: int) -> FloatArray:
+def resampled_means(values: FloatArray, runs: int, length: float, seed: int) -> FloatArray:
+    """Means (runs, K) of the columns of `values` (T, K) over stationary resamples of the rows, the same for all."""
     periods = len(values)
     means = np.empty((runs, values.shape[1]))
     for begin in range(0, runs, CHUNK):

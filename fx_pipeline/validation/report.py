@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,28 +25,40 @@ from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.records import read_record
 from fx_pipeline.validation.breakdown import break_down
+from fx_pipeline.validation.chance import judge_seed
 from fx_pipeline.validation.comparison import Comparison
 from fx_pipeline.validation.conditions import CONDITIONS, HOLDOUT_CONDITIONS
 from fx_pipeline.validation.context import SYNTHETIC, ReportContext, TrialHistory
 from fx_pipeline.validation.cost_basis import CostBasis
 from fx_pipeline.validation.costs import CostSweep
-from fx_pipeline.validation.family import judge_family, judge_seeds, judge_significance
 from fx_pipeline.validation.gate import GateConfig, judge
 from fx_pipeline.validation.metrics import FEW_TRADES, TradeMetrics
-from fx_pipeline.validation.montecarlo import compare_with_iid, simulate_equity
+from fx_pipeline.validation.montecarlo import MonteCarlo, compare_with_iid
 from fx_pipeline.validation.paired import paired_test
 from fx_pipeline.validation.parity import replay_at_broker
+from fx_pipeline.validation.record_figures import judge_record, simulated
 from fx_pipeline.validation.records import POINTER_SCHEMA, REPORT, read_pointer_record
 from fx_pipeline.validation.risk import account_risk
 from fx_pipeline.validation.rollout import Rollout
+from fx_pipeline.validation.track_record import record_of_window
 
-SCHEMA = "fx_pipeline.validation_report/4"
+if TYPE_CHECKING:
+    from fx_pipeline.validation.validate import Score
+
+SCHEMA = "fx_pipeline.validation_report/5"
+#: Reports from before records still tell what they judged; they pass no gate of now.
+OLDEST = 4
 REPORT_JSON = "report.json"
 REPORT_PAGE = "report.html"
 # Points of the price line on the page: more than its pixels would show nothing more.
 PRICE_POINTS = 1_600
 # A step between two bars beyond this breaks the line instead of bridging it.
 LINE_BREAK_NS = 4 * 3_600 * 1_000_000_000
+# Figures of the record that stand beside those of the window, too.
+OF_RECORD = (
+    *("trials", "deflated_sharpe", "overfitting_probability", "spa_p", "reality_check_p", "superior", "car25"),
+    *("seeds", "worst_seed_pips", "probability_not_positive", "random_p", "min_track_record_trades"),
+)
 # Trade, session and reward columns that the report lists; times become ISO strings.
 TRADE_COLUMNS = (
     "session",
@@ -60,14 +72,14 @@ TRADE_COLUMNS = (
     "pnl_pips",
     "max_drawdown_pips",
     "peak_pips",
+    "low_pips",
     "amddp1",
 )
 
 
 def build_report(
     market: MarketArrays,
-    done: Rollout,
-    metrics: TradeMetrics,
+    score: "Score",
     comparison: Comparison,
     sweep: CostSweep,
     basis: CostBasis,
@@ -78,21 +90,19 @@ def build_report(
     context: ReportContext,
     mc_runs: int,
     gate: GateConfig,
-    history: TrialHistory | None = None,
 ) -> dict[str, Any]:
     """Simulate, judge and put everything into one JSON-able dict.
 
     Parameters
     ----------
     market : MarketArrays
-    done : Rollout
-    metrics : TradeMetrics
-        Of `done`.
+    score : Score
+        What the policy made of the window.
     comparison : Comparison
     sweep : CostSweep
     basis : CostBasis
         What the costs rest on.
-    costs, reward, seed, context, mc_runs, gate, history
+    costs, reward, seed, context, mc_runs, gate
         As in `validate_policy`.
 
     Returns
@@ -100,35 +110,26 @@ def build_report(
     dict
         `schema`, `figures`, `figures_sha256`, `lineage` and `run`.
     """
-    simulation = _simulate(done, mc_runs, seed)
-    significance = judge_significance(done.pnl_pips, history)
-    family = judge_family(history, mc_runs, seed)
-    seeds = judge_seeds(history)
-    risk = account_risk(done, market, runs=mc_runs, seed=seed)
+    done, metrics, history = score.done, score.metrics, score.history
+    fingerprint = context.data_fingerprint or market.fingerprint
+    record = history.record if history is not None and history.record is not None and not context.sealed else None
+    if record is None:
+        record = record_of_window(score.evidence, context.window, seed, context.checkpoint_sha256, history)
+    simulations = simulated(done.pnl_pips, done.session_pnl_pips, mc_runs, fingerprint)
+    risk = account_risk(done, market, runs=mc_runs, seed=judge_seed(fingerprint, "risk"))
+    judged = judge_record(
+        record,
+        history,
+        risk,
+        simulations,
+        instrument=market.instrument,
+        fingerprint=fingerprint,
+        runs=mc_runs,
+    )
     parity = replay_at_broker(done, market, costs)
     # What the gate reads: a report can be judged again from its figures alone.
     facts = {
-        "sessions": done.sessions,
-        "trades": metrics.trades,
-        "expectancy_pips": metrics.expectancy_pips,
-        "stressed_expectancy_pips": sweep.stressed_expectancy_pips,
-        "total_pips": metrics.total_pips,
-        "break_even_spread_pips": sweep.break_even_pips,
-        "probability_not_positive": simulation and simulation["probability_not_positive"],
-        "margin_over_baselines_pips": comparison.margin_pips,
-        "random_p": comparison.random and comparison.random.p_value,
-        "min_track_record_trades": significance.min_track_record_trades,
-        "deflated_sharpe": significance.deflated.probability if history and significance.deflated else None,
-        "trials": history and history.count,
-        "overfitting_probability": family.overfitting and family.overfitting.probability,
-        "spa_p": family.snooping and family.snooping.spa_consistent_p,
-        "reality_check_p": family.snooping and family.snooping.reality_check_p,
-        "superior": family.superior,
-        "family_absent": family.absent,
-        "car25": risk.safe_f and risk.safe_f.car25,
-        "seeds": seeds.count,
-        "worst_seed_pips": seeds.worst_pips,
-        "seeds_left_out": len(seeds.left_out),
+        "record": judged.facts,
         "parity_error_pips": sweep.parity_error_pips,
         "parity": dataclasses.asdict(parity),
         "leaks_searched": sorted(context.leaks),
@@ -146,6 +147,15 @@ def build_report(
         "decisions": done.decisions,
         "episodes": context.episodes,
         "seed": seed,
+        "sessions": done.sessions,
+        "trades": metrics.trades,
+        "expectancy_pips": metrics.expectancy_pips,
+        "total_pips": metrics.total_pips,
+        "stressed_expectancy_pips": sweep.stressed_expectancy_pips,
+        "break_even_spread_pips": sweep.break_even_pips,
+        "margin_over_baselines_pips": comparison.margin_pips,
+        # Of the record: what pages and plots over the windows show.
+        **{name: judged.facts[name] for name in OF_RECORD},
         **facts,
         "verdict": verdict.verdict,
         "reasons": list(verdict.reasons),
@@ -155,13 +165,13 @@ def build_report(
         "exposure": done.exposure,
         "sessions_traded": len(np.unique(done.trades["session"])),
         "action_counts": {Action(code).name: int(count) for code, count in enumerate(done.action_counts)},
-        "significance": dataclasses.asdict(significance),
-        "family": dataclasses.asdict(family),
-        "paired": _beside_champion(done, history, mc_runs, seed),
-        "seed_totals": dataclasses.asdict(seeds),
+        "significance": dataclasses.asdict(judged.significance),
+        "family": dataclasses.asdict(judged.family),
+        "paired": _beside_champion(done, history, mc_runs, judge_seed(fingerprint, "paired")),
+        "seed_totals": dataclasses.asdict(judged.seeds),
         "risk": dataclasses.asdict(risk),
         "breakdown": dataclasses.asdict(break_down(done.trades["entry_time"], done.pnl_pips)),
-        "monte_carlo": simulation,
+        "monte_carlo": _simulation(done, simulations),
         "baselines": dataclasses.asdict(comparison),
         "cost_basis": dataclasses.asdict(basis),
         "cost_sweep": dataclasses.asdict(sweep),
@@ -220,7 +230,7 @@ def read_report(folder: Path, kind: TypeAdapter[Any] = REPORT) -> dict[str, Any]
         If there is no report, or it is not one.
     """
     try:
-        report = read_record(folder / REPORT_JSON, kind, "delete it and validate again.", SCHEMA)
+        report = read_record(folder / REPORT_JSON, kind, "delete it and validate again.", SCHEMA, oldest=OLDEST)
     except FileNotFoundError as error:
         raise DataError(f"there is no validation report in {folder}: validate the window first.") from error
     report["run"]["report"] = str(folder / REPORT_PAGE)
@@ -262,11 +272,10 @@ def report_summary(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _simulate(done: Rollout, runs: int, seed: int) -> dict[str, Any] | None:
-    if not len(done.trades):
+def _simulation(done: Rollout, simulations: tuple[MonteCarlo, MonteCarlo] | None) -> dict[str, Any] | None:
+    if simulations is None:
         return None
-    trades = simulate_equity(done.pnl_pips, runs, seed=seed)
-    sessions = simulate_equity(done.session_pnl_pips, runs, seed=seed)
+    trades, sessions = simulations
     by_session = {
         key: value for key, value in dataclasses.asdict(sessions).items() if not key.startswith(("fan_", "drawdown_"))
     }

@@ -83,10 +83,15 @@ def probabilistic_sharpe(moments: SharpeMoments, benchmark: float = 0.0) -> floa
     float or None
         None when the variance under the root is not positive (a strongly skewed, tiny sample).
     """
+    z = sharpe_z(moments, benchmark)
+    return None if z is None else float(ndtr(z))
+
+
+def sharpe_z(moments: SharpeMoments, benchmark: float = 0.0) -> float | None:
+    """The z whose normal probability `probabilistic_sharpe` is; None where that is None."""
     if moments.periods < 2 or moments.dispersion <= 0:
         return None
-    z = (moments.sharpe - benchmark) * math.sqrt(moments.periods - 1) / math.sqrt(moments.dispersion)
-    return float(ndtr(z))
+    return (moments.sharpe - benchmark) * math.sqrt(moments.periods - 1) / math.sqrt(moments.dispersion)
 
 
 def expected_max_z(trials: float) -> float:

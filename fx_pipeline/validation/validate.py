@@ -3,20 +3,25 @@
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.agents.base import Policy, Progress
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
+from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.costs import CostConfig, Fills, build_fills
-from fx_pipeline.validation.comparison import RANDOM_DRAWS, compare_with_baselines
+from fx_pipeline.market.prints import Days, day_prints
+from fx_pipeline.validation.comparison import compare_with_baselines, run_ablation, run_baselines
 from fx_pipeline.validation.context import RecordTrial, ReportContext, TrialHistory, TrialScore
 from fx_pipeline.validation.cost_basis import cost_basis
-from fx_pipeline.validation.costs import sweep_costs
+from fx_pipeline.validation.costs import stressed_pips, sweep_costs
+from fx_pipeline.validation.evidence import Evidence, evidence_of
 from fx_pipeline.validation.gate import GateConfig
 from fx_pipeline.validation.metrics import TradeMetrics, trade_metrics
+from fx_pipeline.validation.random_traders import SessionMoments
 from fx_pipeline.validation.report import build_report
 from fx_pipeline.validation.rollout import Rollout, rollout
 
@@ -32,7 +37,6 @@ def validate_policy(
     context: ReportContext,
     mc_runs: int = 10_000,
     gate: GateConfig | None = None,
-    random_draws: int = RANDOM_DRAWS,
     batch: int = 256,
     session_bars: int = SESSION_BARS,
     window_bars: int = WINDOW_BARS,
@@ -53,13 +57,11 @@ def validate_policy(
     costs : CostConfig
     reward : RewardConfig
     seed : int
-        Of the Monte Carlo and of the random baseline.
+        Of the training, by the record of the checkpoint. What the judge resamples is seeded by the data.
     context : ReportContext
     mc_runs : int
-        Bootstrap paths.
+        Bootstrap paths; fewer than 10,000 judge nothing.
     gate : GateConfig, optional
-    random_draws : int
-        Random traders to compare with.
     batch : int
         Sessions in lock-step.
     session_bars, window_bars : int
@@ -83,9 +85,11 @@ def validate_policy(
         If the costs rest on the spread of an instrument of which none is known.
     """
     began = clock()
-    basis = cost_basis(market, costs, context.quotes_modelled)
+    basis = cost_basis(
+        market, costs, context.quotes_modelled, configured=context.configured_costs, trained=context.trained_costs
+    )
     fills = build_fills(market, costs)
-    done, metrics, history = score_policy(
+    score = score_policy(
         market,
         fills,
         starts,
@@ -100,16 +104,15 @@ def validate_policy(
         record_trial=record_trial,
         progress=_part(progress, 0.0, 0.8),
     )
-    comparison = compare_with_baselines(
-        done, market, fills, reward, seed, random_draws, ablation=ablation, window_bars=window_bars
-    )
+    done, metrics = score.done, score.metrics
+    reduced = None if ablation is None else run_ablation(done, market, fills, reward, ablation, window_bars)
+    comparison = compare_with_baselines(done, score.baselines, score.moments, reduced)
     if progress is not None:
         progress(0.9, {"trades": float(metrics.trades)})
     sweep = sweep_costs(done, market, costs, quoted=context.quotes_modelled < 1.0)
     report = build_report(
         market,
-        done,
-        metrics,
+        score,
         comparison,
         sweep,
         basis,
@@ -119,12 +122,37 @@ def validate_policy(
         context=context,
         mc_runs=mc_runs,
         gate=gate or GateConfig(),
-        history=history,
     )
     report["run"]["wall_s"] = round(clock() - began, 3)
     if progress is not None:
         progress(1.0, {"trades": float(metrics.trades)})
     return report
+
+
+class Score(NamedTuple):
+    """What a policy made of a window, before anything is judged.
+
+    Attributes
+    ----------
+    done : Rollout
+    metrics : TradeMetrics
+        Of it.
+    baselines : dict of str to Rollout
+        On the same sessions, by name.
+    moments : SessionMoments
+        Of random traders with its turnover.
+    evidence : Evidence
+        All of this that a track record needs.
+    history : TrialHistory or None
+        What `record_trial` returned.
+    """
+
+    done: Rollout
+    metrics: TradeMetrics
+    baselines: dict[str, Rollout]
+    moments: SessionMoments
+    evidence: Evidence
+    history: TrialHistory | None
 
 
 def score_policy(
@@ -142,8 +170,8 @@ def score_policy(
     window_bars: int = WINDOW_BARS,
     record_trial: RecordTrial | None = None,
     progress: Progress | None = None,
-) -> tuple[Rollout, TradeMetrics, TrialHistory | None]:
-    """Roll a policy out and record its score in the trial ledger; nothing is judged.
+) -> Score:
+    """Roll a policy out beside its baselines and record its score in the trial ledger; nothing is judged.
 
     Parameters
     ----------
@@ -154,8 +182,7 @@ def score_policy(
 
     Returns
     -------
-    Rollout, TradeMetrics, TrialHistory or None
-        The history is what `record_trial` returns.
+    Score
     """
     done = rollout(
         market,
@@ -169,8 +196,18 @@ def score_policy(
         progress=progress,
     )
     metrics = trade_metrics(done.pnl_pips)
+    baselines, moments = run_baselines(done, market, fills, reward)
+    evidence = evidence_of(
+        done,
+        market,
+        stressed_pips(done, market, costs),
+        {name: one.session_pnl_pips for name, one in baselines.items()},
+        moments.pips,
+    )
+    score = Score(done, metrics, baselines, moments, evidence, None)
     if record_trial is None:
-        return done, metrics, None
+        return score
+    start_ns, end_ns, days = judged_bars(market, done.starts, session_bars)
     history = record_trial(
         TrialScore(
             context=context,
@@ -183,9 +220,21 @@ def score_policy(
             sharpe_per_trade=metrics.sharpe_per_trade,
             session_ns=market.time[done.starts],
             session_pnl_pips=done.session_pnl_pips,
+            valid_start_ns=start_ns,
+            valid_end_ns=end_ns,
+            days=days,
+            evidence=evidence.to_bytes(),
         )
     )
-    return done, metrics, history
+    return score._replace(history=history)
+
+
+def judged_bars(market: MarketArrays, starts: npt.ArrayLike, session_bars: int = SESSION_BARS) -> tuple[int, int, Days]:
+    """Return the span of the bars of some sessions, UTC nanoseconds, and what their days are recognised by."""
+    bars = np.asarray(starts, dtype=np.int64)
+    first, last = int(bars[0]), int(bars[-1]) + session_bars
+    time_ns = market.time[first:last]
+    return int(time_ns[0]), int(time_ns[-1]) + MINUTE_NS, day_prints(time_ns, market.close[first:last])
 
 
 def _part(progress: Progress | None, first: float, last: float) -> Progress | None:

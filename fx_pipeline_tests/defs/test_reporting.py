@@ -137,19 +137,31 @@ def test_a_ledger_of_the_first_version_is_read_on(ledger: Ledger) -> None:
         assert history.sharpes == (0.3, 0.1)
 
 
-def test_a_report_is_made_again_when_another_trial_joins_and_not_when_its_own_does(ledger: Ledger) -> None:
-    def others() -> list[str]:
-        record = RECORD | {"weights_sha256": "weights 1"}
-        return other_trials(ledger, "EUR_USD", "w", record, "data", COSTS)
+def others(ledger: Ledger) -> dict[str, Any]:
+    """What a report on weights 1 in window w takes of the ledger, on a market of the sessions of this module."""
+    record = RECORD | {"weights_sha256": "weights 1"}
+    bars = np.arange(400, dtype=np.int64) * 1_000
+    market = SimpleNamespace(instrument="EUR_USD", fingerprint="data", time=bars, close=np.sin(bars))
+    return other_trials(ledger, SimpleNamespace(market=market, starts=SESSIONS // 1_000), "w", record, COSTS)
 
-    assert others() == []
+
+def test_a_report_is_made_again_when_what_deflates_it_changes_and_not_when_its_own_trial_joins(ledger: Ledger) -> None:
+    alone = others(ledger)
+    assert alone["trials"] == [] and alone["chosen"]["configurations"] == 1
     score(ledger, 1, 10.0)
-    assert others() == []
-    # Another seed, another window, and this checkpoint at other costs: each adds to the count.
-    changes: list[tuple[int, dict[str, Any]]] = [(2, {}), (1, {"window": "v"}), (1, {"costs": {}})]
-    for number, (seed, change) in enumerate(changes, 1):
-        score(ledger, seed, 10.0, **change)
-        assert len(others()) == number
+    assert others(ledger) == alone
+    # A replay, and seeds of the configuration on days after these, change nothing of it.
+    later = {"window": "v", "sessions": SESSIONS + 10**18, "data_fingerprint": "newer"}
+    score(ledger, 3, 10.0, window="replay w")
+    score(ledger, 2, 10.0, **later)
+    assert others(ledger) == alone
+    # Another seed of this window, and another configuration on these days.
+    score(ledger, 2, 10.0)
+    second = others(ledger)
+    score(ledger, 1, 10.0, {**RECORD, "config_digest": "b"}, window="another")
+    third = others(ledger)
+    assert (len(second["trials"]), second["chosen"]) == (1, alone["chosen"])
+    assert (third["trials"], third["chosen"]["configurations"]) == (second["trials"], 2)
 
 
 SELECTED = SelectionScore("weights 1", "c0ffee", "1", 40, SESSIONS, np.full(12, 0.5), np.array([2.0, -1.0, 5.0]))
@@ -178,12 +190,10 @@ def test_a_score_by_which_a_training_chooses_is_a_row_of_its_configuration(ledge
 
 
 def test_what_trainings_choose_by_changes_neither_the_history_nor_the_need_for_a_report(ledger: Ledger) -> None:
-    record = RECORD | {"weights_sha256": "weights 1"}
-
     def seen() -> tuple[Any, ...]:
         history = score(ledger, 1, 12.0)
-        others = other_trials(ledger, "EUR_USD", "w", record, "data", COSTS)
-        return history.count, history.sharpes, len(history.window), history.left_out, history.seeds_left_out, others
+        known = (history.count, history.sharpes, len(history.window), history.left_out, history.seeds_left_out)
+        return (*known, history.chosen_among, others(ledger))
 
     score(ledger, 2, 20.0)
     before = seen()

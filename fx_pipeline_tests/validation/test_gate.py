@@ -5,25 +5,41 @@ import pytest
 from fx_pipeline.validation.conditions import CONDITIONS
 from fx_pipeline.validation.gate import GateConfig, judge
 
-GOOD = {
+RECORD = {
+    "windows": [{"window": "2024-01-08"}, {"window": "2024-02-05"}],
     "sessions": 300,
+    "days": 80,
+    "looks": [0.16, 0.32],
     "trades": 260,
     "min_track_record_trades": 210.0,
     "stressed_expectancy_pips": 1.2,
     "total_pips": 72.0,
     "probability_not_positive": 0.01,
-    "margin_over_baselines_pips": 10.0,
+    "baseline_p": 0.02,
+    "alpha": {"pips": 0.3},
     "random_p": 0.02,
-    "deflated_sharpe": 0.96,
+    "z": 5.0,
+    "lucky_z": 1.6,
+    "deflated_z": 3.4,
     "trials": 12,
+    "chosen": {"configurations": 10, "further candidates": 2, "instruments": 1},
     "overfitting_probability": 0.1,
     "family_absent": "",
     "spa_p": 0.03,
     "superior": True,
     "car25": 0.11,
     "seeds": 5,
+    "seed_trades": {"1": 250, "2": 240, "3": 270, "4": 260, "5": 31},
+    "seed_copies": [],
     "worst_seed_pips": 3.0,
     "seeds_left_out": 0,
+    "missing": [],
+    "overlapping_sessions": 0,
+    "shared_sessions": 0,
+    "ledger_faults": [],
+    "mc_runs": 10_000,
+}
+WINDOW = {
     "parity_error_pips": 1e-12,
     "parity": {
         "replayed": 260,
@@ -38,15 +54,23 @@ GOOD = {
     "overlapping_sessions": 0,
     "holdout_openings": 1,
 }
+GOOD = {**WINDOW, "record": RECORD}
 # Without these a report can still be judged.
-SPARE = {"sessions", "trials", "family_absent"}
-FIGURES = sorted(GOOD.keys() - SPARE - {"leaks_searched"})
+SPARE = {"sessions", "family_absent", "days", "z", "lucky_z", "chosen", "seed_copies", "shared_sessions"}
+FIGURES = sorted([*(RECORD.keys() - SPARE), *(WINDOW.keys() - {"leaks_searched"}), "record"])
 EDGES = {"trades": 200, "min_track_record_trades": 200.0, "probability_not_positive": 0.05, "random_p": 0.05} | {
-    "deflated_sharpe": 0.95,
+    "baseline_p": 0.05,
     "overfitting_probability": 0.2,
     "spa_p": 0.05,
     "worst_seed_pips": 0.0,
+    "seed_trades": {"1": 30},
 }
+
+
+def changed(**change):
+    """The good figures with some of them changed, those of the window and of the record alike."""
+    record = {key: value for key, value in change.items() if key in RECORD and key not in WINDOW}
+    return GOOD | {key: value for key, value in change.items() if key in WINDOW} | {"record": RECORD | record}
 
 
 def verdict_on(figures, **config):
@@ -73,9 +97,12 @@ def test_good_figures_pass_every_condition():
         ({"stressed_expectancy_pips": 0.0}, "positive_expectancy"),
         ({"probability_not_positive": 0.0501}, "better_than_flat"),
         ({"total_pips": 0.0}, "better_than_flat"),
-        ({"margin_over_baselines_pips": 0.0}, "better_than_baselines"),
+        ({"baseline_p": 0.0501}, "better_than_baselines"),
+        ({"alpha": {"pips": -0.1}}, "better_than_baselines"),
         ({"random_p": 0.06}, "better_than_random"),
-        ({"deflated_sharpe": 0.949}, "deflated_sharpe"),
+        ({"deflated_z": 2.5}, "deflated_sharpe"),
+        ({"looks": [0.01]}, "deflated_sharpe"),
+        ({"looks": []}, "deflated_sharpe"),
         ({"overfitting_probability": 0.21}, "not_overfitted"),
         ({"spa_p": 0.051}, "superior"),
         ({"superior": False}, "superior"),
@@ -83,6 +110,12 @@ def test_good_figures_pass_every_condition():
         ({"worst_seed_pips": -0.1}, "worst_seed"),
         ({"seeds": 4}, "worst_seed"),
         ({"seeds_left_out": 1}, "worst_seed"),
+        ({"seed_trades": RECORD["seed_trades"] | {"5": 29}}, "worst_seed"),
+        ({"seed_trades": RECORD["seed_trades"] | {"5": None}}, "worst_seed"),
+        ({"missing": ["window 2024-01-22 lies between, and was not validated"]}, "record_complete"),
+        ({"windows": []}, "record_complete"),
+        ({"ledger_faults": ["Row 7 does not follow row 6."]}, "ledger_complete"),
+        ({"mc_runs": 9_999}, "enough_runs"),
         ({"parity_error_pips": 0.01}, "accounting_agrees"),
         ({"parity": GOOD["parity"] | {"differing": 1}}, "broker_agrees"),
         ({"parity": GOOD["parity"] | {"differing": None}}, "broker_agrees"),
@@ -94,7 +127,7 @@ def test_good_figures_pass_every_condition():
     ],
 )
 def test_each_condition_fails_on_its_own_figure(change, name):
-    figures = {**GOOD, **change}
+    figures = changed(**change)
     verdict = verdict_on(figures)
     assert failed(figures) == {name}
     assert verdict.verdict == "rejected"
@@ -117,10 +150,13 @@ def test_the_replay_says_how_much_of_it_was_left_out():
 @pytest.mark.parametrize("key", FIGURES)
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, "many", "absent"])
 def test_a_missing_figure_never_passes(key, value):
-    figures = {**GOOD, key: value}
-    if value == "absent":
-        del figures[key]
-    assert verdict_on(figures).verdict == "rejected"
+    for place in [table for table in (GOOD, RECORD) if key in table]:
+        figures = {**GOOD, "record": dict(RECORD)}
+        table = figures if place is GOOD else figures["record"]
+        table[key] = value
+        if value == "absent":
+            del table[key]
+        assert verdict_on(figures).verdict == "rejected"
 
 
 def test_nothing_passes_on_nothing():
@@ -128,7 +164,7 @@ def test_nothing_passes_on_nothing():
 
 
 def test_bounds_are_inclusive_where_they_say_so():
-    assert not failed(GOOD | EDGES)
+    assert not failed(changed(**EDGES))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +174,9 @@ def test_bounds_are_inclusive_where_they_say_so():
         ({"min_expectancy_pips": 1.2}, "positive_expectancy"),
         ({"max_probability_not_positive": 0.001}, "better_than_flat"),
         ({"max_random_p": 0.01}, "better_than_random"),
-        ({"min_deflated_sharpe": 0.97}, "deflated_sharpe"),
+        ({"min_deflated_sharpe": 0.999}, "deflated_sharpe"),
+        ({"max_baseline_p": 0.01}, "better_than_baselines"),
+        ({"min_seed_trades": 32}, "worst_seed"),
         ({"max_overfitting": 0.05}, "not_overfitted"),
         ({"max_snooping_p": 0.01}, "superior"),
         ({"risk_free_rate": 0.2}, "worth_its_risk"),
@@ -153,7 +191,7 @@ def test_thresholds_are_settings(config, name):
 
 
 def test_what_would_have_to_change_is_said_in_figures():
-    verdict = verdict_on(GOOD | {"trades": 100, "seeds": 1, "stressed_expectancy_pips": -0.75})
+    verdict = verdict_on(changed(trades=100, seeds=1, stressed_expectancy_pips=-0.75))
     remedies = {condition.name: condition.remedy for condition in verdict.conditions}
     assert remedies["enough_trades"] == "100 more unseen trades: at its rate of trading, about 300 more sessions."
     assert remedies["worst_seed"] == "Train and validate 4 more seeds of the same configuration."
@@ -161,7 +199,7 @@ def test_what_would_have_to_change_is_said_in_figures():
 
 
 def test_a_family_that_cannot_be_tested_says_why():
-    verdict = verdict_on(GOOD | {"overfitting_probability": None, "family_absent": "the ledger has one trial."})
+    verdict = verdict_on(changed(overfitting_probability=None, family_absent="the ledger has one trial."))
     assert any("Overfitting cannot be tested: the ledger has one trial." in reason for reason in verdict.reasons)
 
 
@@ -173,3 +211,16 @@ def test_a_threshold_that_is_no_number_is_refused():
 def test_an_empty_gate_is_refused():
     with pytest.raises(ValueError, match="at least one condition"):
         judge(GOOD, GateConfig(), ())
+
+
+def test_the_deflated_sharpe_ratio_says_over_how_many_trials_of_what_at_which_look():
+    (condition,) = (c for c in verdict_on(GOOD).conditions if c.name == "deflated_sharpe")
+    assert "12 worthless ones that were chosen among (10 configurations, 2 further candidates)" in condition.explanation
+    assert "At look 2 of its year, after 80 trading days" in condition.explanation
+    # The bound is that of the look: earlier looks have spent of the error, and little of it is there early on.
+    bounds = [
+        next(c.threshold for c in verdict_on(changed(looks=looks)).conditions if c.name == "deflated_sharpe")
+        for looks in ([0.1], [0.5], [1.0], [0.25, 0.5, 0.75, 1.0])
+    ]
+    assert bounds[0] > bounds[1] > bounds[2] == pytest.approx(1.645, abs=0.01)
+    assert 1.645 < bounds[3] < 2.2

@@ -62,9 +62,12 @@ class Trials:
     def recorder(self, configuration):
         def record(score):
             self.window = [replace(trial, this=False) for trial in self.window]
-            self.window.append(WindowTrial(configuration, score.seed, score.session_pnl_pips, True))
+            self.window.append(
+                WindowTrial(configuration, score.seed, score.session_pnl_pips, True, trades=score.trades)
+            )
             self.sharpes.append(score.sharpe_per_trade or 0.0)
-            return TrialHistory(len(self.window), tuple(self.sharpes), tuple(self.window))
+            count = len({trial.configuration for trial in self.window})
+            return TrialHistory(len(self.window), tuple(self.sharpes), tuple(self.window), chosen_among=count)
 
         return record
 
@@ -78,8 +81,7 @@ def validate(market, policy, trials, configuration, seed):
         reward=RewardConfig(),
         seed=seed,
         context=ReportContext("GBP_JPY", "w", leaks={"rows computed anew": 0}, holdout_openings=0),
-        mc_runs=300,
-        random_draws=20,
+        mc_runs=10_000,
         batch=SESSIONS,
         session_bars=SESSION,
         record_trial=trials.recorder(configuration),

@@ -35,7 +35,7 @@ def market(market_of):
 
 def validate(market, policy, **options):
     context = options.pop("context", ReportContext("GBP_JPY", "2016-05", episodes=300))
-    settings = {"costs": CostConfig(), "reward": RewardConfig(), "seed": 5, "mc_runs": 300, "random_draws": 4}
+    settings = {"costs": CostConfig(), "reward": RewardConfig(), "seed": 5, "mc_runs": 1_000}
     return validate_policy(market, STARTS, policy, session_bars=SESSION, context=context, **(settings | options))
 
 
@@ -118,9 +118,13 @@ def company(others=(), seeds=(12, 13, 14, 15)):
         own = score.session_pnl_pips
         noise = np.random.default_rng(1).normal(0, 1.0, (len(seeds), len(own)))
         found = [WindowTrial("this", score.seed, own, True)]
-        found += [WindowTrial("this", seed, own + row, False) for seed, row in zip(seeds, noise, strict=True)]
+        found += [
+            WindowTrial("this", seed, own + row, False, trades=seed + 100)
+            for seed, row in zip(seeds, noise, strict=True)
+        ]
         found += [WindowTrial(f"other {k}", 1, np.asarray(pnl), False) for k, pnl in enumerate(others)]
-        return TrialHistory(len(found), (score.sharpe_per_trade or 0.0, 0.0, 0.1), tuple(found))
+        sharpes = (score.sharpe_per_trade or 0.0, 0.0, 0.1)
+        return TrialHistory(len(found), sharpes, tuple(found), chosen_among=1 + len(others))
 
     return record
 
@@ -136,6 +140,7 @@ def promoted(market_of):
         market_of(3_200, drift_pips=0.6),
         RandomTrader(Turnover(0.5, 0.03, 1.0), 1),
         context=context,
+        mc_runs=10_000,
         gate=GateConfig(min_trades=60, max_random_p=1.0),
         costs=CostConfig(fixed_pips=1.0),
         record_trial=company(noise_trials(4)),
@@ -153,7 +158,9 @@ def test_a_long_edge_fails_against_buy_and_hold_alone_and_noise_in_many_ways(pro
 
 
 def test_an_edge_that_beats_everything_is_promoted(promoted):
-    figures = promoted["figures"] | {"margin_over_baselines_pips": 1.0}
+    record = promoted["figures"]["record"]
+    better = record | {"baseline_p": 0.01, "alpha": record["alpha"] | {"pips": 3.0}}
+    figures = promoted["figures"] | {"record": better}
     verdict = judge(figures, GateConfig(**promoted["figures"]["gate"]), CONDITIONS)
     assert verdict.promoted
     words = Page(render_page({**promoted, "figures": figures | judged(verdict)})).words
@@ -331,7 +338,6 @@ def test_overlapping_sessions_are_refused_by_the_gate(market):
         seed=1,
         context=ReportContext("GBP_JPY", "w"),
         mc_runs=100,
-        random_draws=1,
         session_bars=SESSION,
     )
     failed = {condition["name"] for condition in report["figures"]["conditions"] if not condition["passed"]}
@@ -343,7 +349,7 @@ def test_the_score_is_recorded_before_it_is_judged_and_deflates(market, report):
 
     def record(score):
         seen.append(score)
-        return TrialHistory(40, (0.4, -0.4, 0.2, 0.0))
+        return TrialHistory(40, (0.4, -0.4, 0.2, 0.0), chosen_among=40)
 
     deflated = validate(market, RandomTrader(Turnover(0.1, 0.1, 0.5), 1), record_trial=record)
     (score,) = seen

@@ -15,7 +15,7 @@ from fx_pipeline.validation.baselines import (
     sell_and_hold,
     turnover,
 )
-from fx_pipeline.validation.comparison import compare_with_baselines
+from fx_pipeline.validation.comparison import compare_with_baselines, run_ablation, run_baselines
 from fx_pipeline.validation.costs import reprice, sweep_costs
 from fx_pipeline.validation.rollout import rollout
 
@@ -139,11 +139,14 @@ def test_random_traders_match_the_turnover(market):
 
 def test_comparison_has_every_baseline_and_no_random_one_without_trades(market):
     fills = build_fills(market, CostConfig())
-    table = compare_with_baselines(run(market, busy()), market, fills, None, seed=1, draws=5)
+    done = run(market, busy())
+    table = compare_with_baselines(done, *run_baselines(done, market, fills, None))
     assert [line.name for line in table.baselines][:3] == ["flat", "buy and hold", "sell and hold"]
     assert table.baselines[0].total_pips == 0.0
-    assert 1 / 6 <= table.random.p_value <= 1
-    assert compare_with_baselines(run(market, Flat()), market, fills, None, seed=1).random is None
+    assert 0 < table.random.p_value <= 1
+    assert table.random.p5_total_pips < table.random.mean.total_pips < table.random.p95_total_pips
+    idle = run(market, Flat())
+    assert compare_with_baselines(idle, *run_baselines(idle, market, fills, None)).random is None
 
 
 @pytest.mark.parametrize("costs", COSTS)
@@ -225,7 +228,8 @@ def test_late_orders_fill_that_many_bars_later_and_never_after_the_session(marke
 def test_the_ablation_is_a_line_of_its_own(market):
     fills = build_fills(market, CostConfig())
     done = run(market, busy())
-    table = compare_with_baselines(done, market, fills, None, seed=1, draws=1, ablation=busy(2))
+    reduced = run_ablation(done, market, fills, None, busy(2), 32)
+    table = compare_with_baselines(done, *run_baselines(done, market, fills, None), reduced)
     assert table.ablation.total_pips == pytest.approx(run(market, busy(2)).pnl_pips.sum())
     best = max(line.total_pips for line in table.baselines)
     assert table.margin_pips == pytest.approx(done.pnl_pips.sum() - best)

@@ -10,7 +10,7 @@ the weights mean something else answers otherwise, and is refused.
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,7 @@ def write_checkpoint(
         "window": {key: str(value) for key, value in data.window.items()},
         **_meaning(),
         "data_fingerprint": data_fingerprint(data),
+        "costs": asdict(data.costs),
         "code_version": code_version(),
         "seed": seed,
         "device": device,

@@ -7,6 +7,7 @@ from typing import Any
 from fx_pipeline.broker.paper.config import AccountConfig
 from fx_pipeline.broker.paper.desk.money import TWO, plain_text
 from fx_pipeline.broker.paper.quotes import Quote
+from fx_pipeline.market.financing import interest_percent
 from fx_pipeline.market.instrument import instrument
 
 DAYS = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY")
@@ -19,12 +20,6 @@ _MAJOR_MARGIN = Decimal("0.02")
 _MARGIN = Decimal("0.05")
 _MARGIN_BY_KIND = {"metal": Decimal("0.1"), "crypto": Decimal("0.5")}
 _MARGIN_BY_CURRENCY = {"XAU": _MARGIN, "TRY": Decimal("0.25"), "MXN": Decimal("0.1"), "ZAR": Decimal("0.07")}
-# Policy rates of early 2024 in percent; metals and bitcoin pay none.
-_INTEREST_PERCENT = {
-    "USD": "5.4", "EUR": "4.0", "GBP": "5.25", "JPY": "-0.1", "AUD": "4.35", "NZD": "5.5", "CAD": "5.0", "CHF": "1.75",
-    "HKD": "5.75", "SGD": "3.7", "ZAR": "8.25", "TRY": "45", "MXN": "11.25", "NOK": "4.5", "SEK": "4.0", "DKK": "3.6",
-    "PLN": "5.75", "HUF": "10", "CZK": "6.25", "CNH": "3.45", "THB": "2.5", "INR": "6.5", "SAR": "6.0",
-}  # fmt: skip
 #: What the broker keeps of the interest differential, a year, on either side.
 _FINANCING_MARKUP = Decimal("0.01")
 _NAMES = {"XAU_USD": "Gold", "XAG_USD": "Silver", "BTC_USD": "Bitcoin"}
@@ -136,7 +131,7 @@ def instrument_terms(name: str, config: AccountConfig) -> InstrumentTerms:
         (_MARGIN_BY_CURRENCY[currency] for currency in (pair.base, pair.quote) if currency in _MARGIN_BY_CURRENCY), None
     )
     margin = margin or _MARGIN_BY_KIND.get(pair.kind) or (_MAJOR_MARGIN if name in _MAJORS else _MARGIN)
-    differential = (_interest(pair.base) - _interest(pair.quote)) / 100
+    differential = (interest_percent(pair.base) - interest_percent(pair.quote)) / 100
     return InstrumentTerms(
         name=name,
         base=pair.base,
@@ -152,7 +147,3 @@ def instrument_terms(name: str, config: AccountConfig) -> InstrumentTerms:
         trailing_maximum=_TRAILING_PIPS[1] * pip,
         units_precision=pair.units_precision,
     )
-
-
-def _interest(currency: str) -> Decimal:
-    return Decimal(_INTEREST_PERCENT.get(currency, "0"))

@@ -1,0 +1,71 @@
+"""Whether the trial ledger is the one that reports, MLflow and Dagster tell of."""
+
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from fx_pipeline.defs.events import is_skip
+from fx_pipeline.defs.partitions import cell
+from fx_pipeline.defs.resources import Tracking
+from fx_pipeline.settings import Settings
+from fx_pipeline.tracking.ledger_witness import (
+    MOST,
+    Witness,
+    find_faults,
+    report_witnesses,
+    run_witnesses,
+    witness_of,
+)
+
+if TYPE_CHECKING:
+    from fx_pipeline.tracking.ledger import Ledger
+
+#: Under which names a materialisation of a report tells of the ledger.
+_SHOWN = {
+    "checkpoint sha256": "checkpoint_sha256",
+    "ledger id": "ledger_id",
+    "ledger head": "ledger_head",
+    "ledger rows": "ledger_rows",
+    "ledger trials": "ledger_trials",
+}
+
+
+def ledger_faults(
+    instance: dg.DagsterInstance, report: dg.AssetKey, settings: Settings, tracking: Tracking, ledger: "Ledger"
+) -> list[str]:
+    """Return what is wrong with the ledger, a sentence each: then nobody knows how many trials there were.
+
+    Parameters
+    ----------
+    instance : DagsterInstance
+    report : AssetKey
+        Of the validation reports.
+    settings : Settings
+    tracking : Tracking
+    ledger : Ledger
+    """
+    unread = []
+    try:
+        runs = run_witnesses(settings.layout.mlflow_database)
+    except sqlite3.DatabaseError as error:
+        runs = []
+        unread = [
+            f"{settings.layout.mlflow_database}, MLflow's file, cannot be asked which trials there were ({error}): "
+            "validate again when it can be read."
+        ]
+    heard = [*report_witnesses(settings.data_dir), *runs, *event_witnesses(instance, report)]
+    return find_faults(ledger, heard) + unread
+
+
+def event_witnesses(instance: dg.DagsterInstance, report: dg.AssetKey) -> list[Witness]:
+    """Read what the newest materialisations of the reports tell."""
+    records = instance.fetch_materializations(report, limit=MOST).records
+    return [_witness(record) for record in records if not is_skip(record) and record.partition_key]
+
+
+def _witness(record: dg.EventLogRecord) -> Witness:
+    made: Any = record.asset_materialization
+    told = {name: made.metadata[shown].value for shown, name in _SHOWN.items() if shown in made.metadata}
+    instrument, window = cell(str(record.partition_key))
+    return witness_of(f"Dagster run {record.run_id}", instrument, window, told)
