@@ -19,7 +19,7 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import Any
 
@@ -135,7 +135,7 @@ def play(markets: int, edges: int, tries: Tries, seed: int, jobs: int) -> tuple[
         lives = [
             pool.submit(live, true_t, _seed(seed, true_t, number)) for number in range(edges) for true_t in T_VALUES
         ]
-        pending = [*hunts, *lives]
+        pending: list[Future[Any]] = [*hunts, *lives]
         for future in track(
             as_completed(pending), "judging", len(pending), console=Console(stderr=True), transient=True
         ):

@@ -197,7 +197,7 @@ def run(task: Task, elsewhere: Sequence[Path] = ()) -> Outcome:
 
 def score(world: World, candidate: Candidate, ledger: Ledger) -> float:
     """Let a candidate trade, record that in the ledger, and return its total in pips; nothing is judged."""
-    _, metrics, _ = score_policy(
+    scored = score_policy(
         world.market,
         build_fills(world.market, world.costs),
         world.valid,
@@ -209,7 +209,7 @@ def score(world: World, candidate: Candidate, ledger: Ledger) -> float:
         batch=BATCH,
         record_trial=recorder_of(candidate, ledger),
     )
-    return metrics.total_pips
+    return scored.metrics.total_pips
 
 
 def validate(world: World, candidate: Candidate, ledger: Ledger) -> dict[str, Any]:

@@ -8,7 +8,7 @@ Prints `nothing_new_cpu_s` and `one_month_cpu_s`: CPU seconds, of all threads, f
 Dagster's own events and the checks among them, and what the steps import. What a process spends before that on starting
 Python, importing Dagster and the code location and opening Dagster's storage, whatever it then does, is not in them: it
 is `import_cpu_s`, and `nothing_new_process_cpu_s` and `one_month_process_cpu_s` are everything.
-`first_build_cpu_s` is the first run. `peak_rss_mb` is the most memory that any of the processes held, libraries and all;
+`first_build_cpu_s` is the first run. `peak_rss_mb` is the most memory that any of the processes held, libraries too;
 `import_rss_mb` of it was there before the run was launched. Seconds are medians of `ROUNDS`.
 """
 

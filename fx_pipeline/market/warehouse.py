@@ -118,7 +118,9 @@ def insert_tables(connection: duckdb.DuckDBPyConnection, name: str, tables: Iter
             raise failed[0] from None
         raise
     finally:
-        connection.unregister("new_rows")
+        # In a transaction that has failed, this fails as well, and is over with it.
+        with contextlib.suppress(duckdb.Error):
+            connection.unregister("new_rows")
 
 
 def _connect(path: Path, read_only: bool, lock_wait_s: float) -> duckdb.DuckDBPyConnection:

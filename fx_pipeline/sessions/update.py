@@ -5,7 +5,9 @@ its session and on the `WINDOW_BARS` - 1 before it, so bars of a month change no
 stops: rows are told from others by a checksum a month, which finds damage, not a forger.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import duckdb
@@ -37,6 +39,8 @@ _CHECKSUMS = (
     "bit_xor(hash(start_time, last_time, range_pips)) FROM valid_sessions "
     "WHERE instrument = ? AND start_time >= CAST(? AS TIMESTAMP) GROUP BY year, month"
 )
+#: What sessions are found in.
+_COLUMNS = ("time", "warm", "high", "low")
 _ALL = "0001-01-01"
 
 
@@ -128,23 +132,29 @@ def _rewrite(
     while context and begins[first] - begins[context] < WINDOW_BARS - 1:
         context -= 1
     columns = connection.execute(
-        "SELECT epoch_ns(time) AS time, high, low, warm FROM features WHERE instrument = ? "
+        "SELECT epoch_ns(time) AS time, warm, high, low FROM features WHERE instrument = ? "
         "AND time >= CAST(? AS TIMESTAMP) ORDER BY time",
         [instrument, f"{months[context][0]}-01"],
     ).fetchnumpy()
     if len(columns["time"]) != begins[-1] - begins[context]:
         raise unreadable(connection, f"{instrument} has not the bars that were written of it")
-    skip = max(int(begins[first] - begins[context]) - WINDOW_BARS + 1, 0)
-    time, high, low, warm = (np.ascontiguousarray(columns[name][skip:]) for name in ("time", "high", "low", "warm"))
-    starts, ranges = scan_sessions(time, warm, high, low, find_instrument(instrument).pip)
-    offset = int(begins[context]) + skip
-    kept = starts + offset >= begins[first]
-    starts, ranges = starts[kept], ranges[kept]
-    apart, last_apart = 0, -SESSION_BARS
-    if first:
-        before = known[months[first - 1][0]]
-        apart, last_apart = before["apart"], before["last"]
-    bounds = np.searchsorted(starts + offset, begins)
+    pip, origin = find_instrument(instrument).pip, int(begins[context])
+    before = known[months[first - 1][0]] if first else {"apart": 0, "last": -SESSION_BARS}
+    states = [(before["apart"], before["last"])]
+
+    def found() -> Iterator[pa.Table]:
+        # Month by month, each with the bars before and after it that its sessions know.
+        for begin, end in pairwise((begins[first:] - origin).tolist()):
+            lead = max(begin - WINDOW_BARS + 1, 0)
+            part = slice(lead, end + SESSION_BARS - 1)
+            time, warm, high, low = (np.ascontiguousarray(columns[name][part]) for name in _COLUMNS)
+            starts, ranges = scan_sessions(time, warm, high, low, pip)
+            starts += lead
+            inside = (starts >= begin) & (starts < end)
+            starts, ranges = starts[inside], ranges[inside]
+            states.append(_keep_apart(starts + origin, SESSION_BARS, *states[-1]))
+            yield _rows(instrument, columns["time"], starts, ranges)
+
     with transaction(connection):
         begin = f"{months[first][0]}-01" if first else _ALL
         connection.execute(
@@ -154,21 +164,14 @@ def _rewrite(
         connection.execute(
             "DELETE FROM session_months WHERE instrument = ? AND month >= ?", [instrument, begin[:7] if first else ""]
         )
-        parts = [slice(*bounds[number : number + 2].tolist()) for number in range(first, len(months))]
-        insert_tables(
-            connection, "valid_sessions", (_rows(instrument, time, starts[part], ranges[part]) for part in parts)
-        )
-        states = []
-        for part in parts:
-            apart, last_apart = _keep_apart(starts[part] + offset, SESSION_BARS, apart, last_apart)
-            states.append((apart, last_apart))
+        insert_tables(connection, "valid_sessions", found())
         sums = _checksums(connection, instrument, begin)
-        for (month, sha256, version, bars), state in zip(months[first:], states, strict=True):
+        for (month, sha256, version, bars), state in zip(months[first:], states[1:], strict=True):
             connection.execute(
                 "INSERT INTO session_months VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [instrument, month, sha256, version, RULES, bars, *sums.get(month, (0, 0)), *state],
             )
-    return len(starts)
+    return sum(count for count, _ in sums.values())
 
 
 def _rows(

@@ -200,7 +200,8 @@ def judge_tenure(
         sessions=count,
         total_pips=float(sum(pips.sum() for pips in series)),
         promised_pips=promise.good_pips * count,
-        evidence=float(demotion_statistic(series, promise)[-1]),
+        # At any of them: who reached the threshold is gone, whatever came after nobody looked.
+        evidence=float(demotion_statistic(series, promise).max()),
         threshold=threshold,
         drawdown_pips=shapes.deepest(),
         drawdown_limit_pips=limit,
