@@ -374,7 +374,8 @@ def trial_history(ledger: "Ledger", trial: "Trial", faults: Sequence[str] = ()) 
         # Its own sessions are those that were scored now: an earlier row of it may know others.
         pnl = trial.session_pnl_pips if this else _on_sessions_of(trial, other)
         if pnl is not None:
-            company.append(WindowTrial(other.config_hash, other.seed, pnl, this))
+            checkpoint, trades = other.checkpoint_hash, trial.trades if this else other.trades
+            company.append(WindowTrial(other.config_hash, other.seed, pnl, this, checkpoint, trades))
         elif other.config_hash == trial.config_hash:
             left_out.add(other.seed)
     here = {found.seed for found in company if found.configuration == trial.config_hash}
