@@ -257,6 +257,35 @@ def refuse_swapped_model(champion: Mapping[str, Any]) -> None:
             )
 
 
+def refuse_unpromoted(settings: Settings, ledger: "Ledger", champion: Mapping[str, Any]) -> None:
+    """Refuse the record of a champion that no promotion can have written: who writes files can write that one, too.
+
+    Raises
+    ------
+    UnverifiedError
+        If the report beside its model is none that the ledger knows, is of another model, or does not pass the gate.
+    """
+    from fx_pipeline.validation.conditions import CONDITIONS
+    from fx_pipeline.validation.gate import judge
+    from fx_pipeline.validation.report import read_report
+
+    folder = Path(champion["model"])
+    report = read_report(folder)
+    figures, lineage = report["figures"], report["lineage"]
+    said = (lineage["checkpoint_sha256"], lineage["source"], _plain(lineage["costs"]), figures["instrument"])
+    if said != (champion["sha256"], champion["source"], _plain(champion["costs"]), champion["instrument"]):
+        raise UnverifiedError(f"the report in {folder} says other things than the record: promote the model again.")
+    known = figures_sha256(figures) == report["figures_sha256"] and reported_trial(ledger, report) is not None
+    if not known:
+        raise UnverifiedError(f"the trial ledger does not know the report in {folder}: promote the model again.")
+    verdict = judge(figures, settings.gate, CONDITIONS)
+    if not verdict.promoted:
+        raise UnverifiedError(
+            f"the gate of now rejects the report in {folder}: {'; '.join(verdict.reasons)} Validate its window and "
+            "promote it again, or set FX_GATE as it was."
+        )
+
+
 def figures_sha256(figures: Mapping[str, Any]) -> str:
     """Hash the figures of a report, as `validation.report` does when it makes one."""
     return hashlib.sha256(json.dumps(figures, sort_keys=True, allow_nan=False).encode()).hexdigest()

@@ -118,6 +118,29 @@ def test_a_checkpoint_that_comes_after_the_look_does_not_trade_either(
     assert not result.success and "and those that were judged are" in str(event.step_failure_data.error)
 
 
+@pytest.mark.parametrize("written", ["source", "report", "verdict"])
+def test_a_record_that_no_promotion_wrote_is_no_champion(place: "Chain", written: str) -> None:
+    """Who can write the record and the registry still has no row in the ledger that bears it out."""
+    path = place.data_dir / "champion" / "EUR_USD.json"
+    record = json.loads(path.read_text())
+    frozen = model_of(place) / "report.json"
+    report = json.loads(frozen.read_text())
+    if written == "source":
+        path.write_text(json.dumps(record | {"source": "live"}))
+        said = "says other things than the record"
+    elif written == "report":
+        report["figures"]["record"]["trades"] = 9_999
+        frozen.write_text(json.dumps(report))
+        said = "does not know the report"
+    else:
+        # A report that the ledger knows, of a model that was rejected.
+        attest(place, record={"trades": 3})
+        shutil.copyfile(place.report / "report.json", frozen)
+        said = "the gate of now rejects the report"
+    refusal = refused(place)
+    assert "not promoted by the gate" in refusal and said in refusal
+
+
 def test_other_settings_of_the_search_are_another_model(place: "Chain") -> None:
     path = model_of(place) / "checkpoint.json"
     path.write_text(path.read_text() + " ")
