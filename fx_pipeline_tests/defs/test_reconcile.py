@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import numpy as np
 import pytest
 
 from fx_pipeline.market.errors import ConfigurationError
@@ -71,9 +72,9 @@ def another_model(chain: "Chain", folder: Path) -> str:
     """Write a valid checkpoint of other weights into a folder; return the hash of its weights."""
     from safetensors.numpy import load, save
 
-    weights = {name: array * 1.0 for name, array in load((folder / "weights.safetensors").read_bytes()).items()}
-    name = next(name for name, array in weights.items() if array.dtype.kind == "f" and array.size)
-    weights[name].reshape(-1)[0] += 1e-7
+    weights = {name: np.array(array) for name, array in load((folder / "weights.safetensors").read_bytes()).items()}
+    name = next(name for name, array in weights.items() if array.dtype.kind == "f" and array.ndim == 2)
+    weights[name][0, 0] += 1e-4
     data = save(weights)
     sha256 = hashlib.sha256(data).hexdigest()
     record = json.loads((folder / "checkpoint.json").read_text())
