@@ -37,6 +37,7 @@ def evidence_from(start_ns, pips, session_bars=60):
         trade_bars_held=np.full(trades, 7),
         trade_max_drawdown_pips=np.ones(trades),
         trade_peak_pips=np.ones(trades),
+        trade_low_pips=-np.ones(trades),
         baselines={"buy and hold": pips[::-1].copy(), "SMA cross 30/120": np.zeros(sessions)},
         random_moments=np.tile([-1.0, 4.0, 0.5], (sessions, 1)),
     )
