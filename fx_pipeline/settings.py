@@ -33,7 +33,7 @@ from fx_pipeline.market.links import is_web_link
 from fx_pipeline.market.spreads import FIXED_PIPS, default_fixed_pips, require_known_spread
 from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS, WalkForwardConfig
 from fx_pipeline.validation.gate import GateConfig
-from fx_pipeline.validation.promotion import PromotionConfig
+from fx_pipeline.validation.promotion_config import PromotionConfig, refuse_replaced
 
 #: `fx_pipeline.agents.muzero` sizes; the demo and CI use `small` and `tiny`.
 Preset = Literal["full", "small", "tiny", "legacy"]
@@ -152,6 +152,19 @@ class Settings(BaseSettings):
         description='When a champion is replaced or demoted, as JSON, such as {"max_paired_p": 0.01}.',
     )
 
+    live_unproven: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Models that may trade real money though no candles from a broker judged them: the first 12 digits "
+        "of the sha256 of each, separated by commas.",
+    )
+
+    @field_validator("promotion", mode="before")
+    @classmethod
+    def _not_replaced(cls, value: object) -> object:
+        if isinstance(value, dict):
+            refuse_replaced(value)
+        return value
+
     @field_validator("data_dir", mode="before")
     @classmethod
     def _folder(cls, value: object) -> object:
@@ -164,7 +177,7 @@ class Settings(BaseSettings):
         # No shell reads .env, so nobody else would resolve ~ there.
         return value.expanduser()
 
-    @field_validator("ui_hosts", "instruments", mode="before")
+    @field_validator("ui_hosts", "instruments", "live_unproven", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -213,6 +226,14 @@ class Settings(BaseSettings):
             raise ValueError("write it as http://host:port or https://host.")
         refuse_credentials(value)
         return value.strip().rstrip("/")
+
+    @field_validator("live_unproven")
+    @classmethod
+    def _digits(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not re.fullmatch(r"[0-9a-f]{12}", name):
+                raise ValueError(f"{name!r} is not the first 12 digits of a sha256.")
+        return value
 
     @field_validator("ui_hosts")
     @classmethod

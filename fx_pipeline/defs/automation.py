@@ -152,11 +152,11 @@ def _finish_demotions(tick: Tick, settings: Settings, asked: dict[str, dict[str,
                 tick.ask_until_done(instruments, request, asked.setdefault(instrument, {"count": 0}), instrument)
 
 
-def _comparison(instrument: str, window: str, report: Mapping[str, Any], champion_sha256: str) -> dg.RunRequest:
-    """Validate a window again, beside the champion; once, as a champion that cannot be replayed stays so."""
+def _comparison(instrument: str, window: str, report: Mapping[str, Any], missing: str) -> dg.RunRequest:
+    """Validate a window again, for what its report lacks; once, as a champion that cannot be replayed stays so."""
     sha256 = report["lineage"]["checkpoint_sha256"]
     return dg.RunRequest(
-        run_key=f"beside|{sha256}|{champion_sha256}", job_name=validate.name, partition_key=str(key(instrument, window))
+        run_key=f"beside|{sha256}|{missing}", job_name=validate.name, partition_key=str(key(instrument, window))
     )
 
 

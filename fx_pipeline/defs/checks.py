@@ -10,9 +10,10 @@ from fx_pipeline.defs.gaps import gap_table, overview_metadata
 from fx_pipeline.defs.market_data import m1_candles
 from fx_pipeline.defs.market_time import machine_ns
 from fx_pipeline.defs.metadata import plain, table
-from fx_pipeline.defs.models import AGENT, muzero_checkpoint, validation_report
-from fx_pipeline.defs.partitions import cell, keys_of
-from fx_pipeline.defs.resources import Warehouse
+from fx_pipeline.defs.models import AGENT, champion, muzero_checkpoint, validation_report
+from fx_pipeline.defs.partitions import INSTRUMENTS, cell, keys_of
+from fx_pipeline.defs.reconcile import CHECK, champion_state, states_metadata
+from fx_pipeline.defs.resources import Tracking, Warehouse
 from fx_pipeline.defs.seeds import read_checkpoint
 from fx_pipeline.defs.training_alerts import TRAINING_ALERTS
 from fx_pipeline.market.errors import DataError
@@ -223,6 +224,13 @@ def windows_were_validated(context: dg.AssetCheckExecutionContext) -> dg.AssetCh
     return _skips(context, validation_report)
 
 
+@dg.asset_check(asset=champion, name=CHECK)
+def champion_is_what_was_judged(context: dg.AssetCheckExecutionContext, tracking: Tracking) -> dg.AssetCheckResult:
+    """Record, registry and weights of every champion name the same model. Another state stops the live job."""
+    states = [champion_state(load_settings(), tracking, instrument) for instrument in INSTRUMENTS]
+    return dg.AssetCheckResult(passed=not any(state.stops for state in states), metadata=plain(states_metadata(states)))
+
+
 #: What `fx-pipeline summary --json` prints.
 SUMMARY_FIELDS = (
     "instrument",
@@ -253,4 +261,5 @@ CHECKS = [
     report_is_complete,
     windows_were_trained,
     windows_were_validated,
+    champion_is_what_was_judged,
 ]

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pandas as pd
@@ -18,7 +18,11 @@ from fx_pipeline.defs.promotion import rival
 from fx_pipeline.defs.resources import Tracking, Warehouse
 from fx_pipeline.defs.seeds import candidate, seed_checkpoints
 from fx_pipeline.defs.spans import load_span
-from fx_pipeline.settings import load_settings
+from fx_pipeline.defs.verified import verified_report
+from fx_pipeline.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from fx_pipeline.tracking.ledger import Ledger
 
 #: Digits of a checkpoint's hash that name it.
 _NAME_DIGITS = 12
@@ -77,7 +81,7 @@ def holdout_report(
         )
         return
     _require_named(config.checkpoint, sha256, key)
-    ledger, validated = tracking.ledger(), settings.layout.report(AGENT, instrument, key)
+    ledger = tracking.ledger()
     opened_until_ns = ledger.sealed_until(instrument, sha256, start_ns)
     if opened_until_ns is None:
         valid = load_span(warehouse, instrument, key, "valid")
@@ -89,7 +93,10 @@ def holdout_report(
         compared = [present["sha256"], None] if present else [None]
         faults = ledger_faults(context.instance, validation_report.key, settings, tracking, ledger)
         _require_promoted(
-            validated,
+            settings,
+            ledger,
+            instrument,
+            key,
             [validation_identity(settings, tracking, valid, key, record, beside, faults) for beside in compared],
         )
     span = load_span(warehouse, instrument, key, "sealed", opened_until_ns)
@@ -109,7 +116,7 @@ def holdout_report(
         gate=asdict(settings.gate),
         openings=ledger.holdout_openings(instrument, start_ns),
     )
-    folder = validated / "holdout"
+    folder = settings.layout.report(AGENT, instrument, key) / "holdout"
     files = ("report.json", "report.html")
     if stands(folder, made_from, *files):
         context.log.info(f"{folder} stands: the same checkpoint, data, settings and code made it.")
@@ -144,19 +151,25 @@ def _require_named(name: str, sha256: str, key: str) -> None:
         )
 
 
-def _require_promoted(folder: Path, made_from: Sequence[str]) -> None:
+def _require_promoted(
+    settings: Settings, ledger: "Ledger", instrument: str, key: str, made_from: Sequence[str]
+) -> None:
     from fx_pipeline.market.errors import DataError
     from fx_pipeline.reuse import stands
-    from fx_pipeline.validation.report import read_report
+    from fx_pipeline.validation.conditions import CONDITIONS
+    from fx_pipeline.validation.gate import judge
 
+    folder = settings.layout.report(AGENT, instrument, key)
     if not any(stands(folder, identity, "report.json", "report.html") for identity in made_from):
         raise DataError(
             f"{folder} holds no report of this checkpoint with the present trials, settings and code: materialise "
             "validation_report first."
         )
-    verdict = read_report(folder)["figures"]["verdict"]
-    if verdict != "promoted":
+    # What the file says of itself opens nothing.
+    report = verified_report(settings, ledger, AGENT, instrument, key)
+    verdict = judge(report["figures"], settings.gate, CONDITIONS)
+    if not verdict.promoted:
         raise DataError(
-            f"the gate says {verdict!r} in {folder}, and sealed days are for candidates that passed it: see what its "
-            "conditions ask for, and validate again."
+            f"the gate says {verdict.verdict!r} of {folder}, and sealed days are for candidates that passed it: see "
+            "what its conditions ask for, and validate again."
         )

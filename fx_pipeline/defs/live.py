@@ -9,7 +9,7 @@ import dagster as dg
 from fx_pipeline.defs.metadata import OWNERS, plain
 from fx_pipeline.defs.models import champion
 from fx_pipeline.defs.partitions import instruments
-from fx_pipeline.defs.resources import Warehouse
+from fx_pipeline.defs.resources import Tracking, Warehouse
 from fx_pipeline.settings import load_settings
 
 #: The end of the graph: what the live job decided, as observations.
@@ -34,30 +34,40 @@ class LiveConfig(dg.Config):
 
 
 @dg.op(out=dg.Out(dagster_type=dict))
-def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: Warehouse) -> dict:
+def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: Warehouse, tracking: Tracking) -> dict:
     """Load the champion, take one decision on the newest bars, record it. No order is sent.
 
-    Where the champion was demoted nothing is decided: the record says HOLD, so that no decision of it is left standing.
+    Nothing is decided unless record, registry and weights name one and the same model, and the weights that were loaded
+    are those that were judged. Where the champion was demoted the record says HOLD, so that no decision of it is left
+    standing.
     """
-    from fx_pipeline.agents.registry import agent
     from fx_pipeline.defs.promotion import read_champion, read_demotion
+    from fx_pipeline.defs.reconcile import champion_state, report_state, require_acknowledged
+    from fx_pipeline.defs.verified import load_judged
     from fx_pipeline.features.kernel import WARMUP_BARS
     from fx_pipeline.features.table import load_newest
     from fx_pipeline.live.decision import decide
     from fx_pipeline.live.lock import AccountLockedError, account_lock
     from fx_pipeline.market.arrays import WINDOW_BARS
     from fx_pipeline.market.atomic import atomic_write_json
+    from fx_pipeline.market.errors import ConfigurationError, DataError
 
     settings = load_settings()
     try:
         with account_lock(settings.layout.live_lock):
             record = read_champion(settings, config.instrument)
             demotion = read_demotion(settings, config.instrument)
+            state = champion_state(settings, tracking, config.instrument)
+            report_state(context.instance, champion.key, state)
+            if state.stops:
+                raise dg.Failure(f"{config.instrument}: {state.name}: {state.said}", allow_retries=False)
             if record is not None:
+                require_acknowledged(settings, record)
                 with warehouse.get_connection(read_only=True) as connection:
                     market = load_newest(connection, config.instrument, WARMUP_BARS + WINDOW_BARS)
-                policy = agent(record["agent"]).load_policy(Path(record["model"]))
+                policy = load_judged(record["agent"], Path(record["model"]), record["sha256"])
                 decision = decide(policy, market, record["sha256"]).record()
+                decision["champion_state"] = state.name
                 decision["model_version"] = f"{record['registered_model']} v{record['version']}"
                 said = f"{decision['action']} after the bar of {decision['bar']}"
             elif demotion is not None:
@@ -72,7 +82,7 @@ def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: W
                 context.log.warning(copied)
                 decision["data_folder"] = copied
             atomic_write_json(settings.layout.live_decision(config.instrument), decision)
-    except AccountLockedError as error:
+    except (AccountLockedError, DataError, ConfigurationError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     context.log.info(f"dry run: {said}, no order sent.")
     context.log_event(

@@ -192,7 +192,7 @@ def validation_report(
             reporter(context, f"validate {key}"),
             champion,
             faults,
-            tell_both,
+            tell=tell_both,
         )
         # MLflow hears of it first: a report that is removed leaves a run that tells of its trial.
         run.set_tags({name: report["lineage"][name] for name in TAGS if name in report["lineage"]})
@@ -274,15 +274,19 @@ class PromoteConfig(dg.Config):
     code_version="1",
 )
 def champion(
-    context: dg.AssetExecutionContext, config: PromoteConfig, tracking: Tracking
+    context: dg.AssetExecutionContext, config: PromoteConfig, warehouse: Warehouse, tracking: Tracking
 ) -> Iterator[dg.MaterializeResult]:
     """The model that trades an instrument: a registered model version with the alias `champion`.
 
-    Only a checkpoint whose own report passed the gate is registered, and it replaces a champion only if it is better on
-    the same sessions. A champion that fails on newer windows loses the alias, and then there is none.
+    Only a checkpoint whose own report passes the gate of now is registered, after its figures, candles and weights were
+    held against the trial ledger; and it replaces a champion only if it is better on the same sessions. A champion
+    whose edge is gone by what it made on newer bars loses the alias, and then there is none.
     """
+    from fx_pipeline.defs.ledger_state import ledger_faults
+
     settings, instrument = load_settings(), asked_key(context, instruments)
-    outcome = promote(settings, tracking, AGENT, instrument, config.window, context.run.run_id)
+    faults = ledger_faults(context.instance, validation_report.key, settings, tracking, tracking.ledger())
+    outcome = promote(settings, warehouse, tracking, AGENT, instrument, config.window, context.run.run_id, faults)
     if outcome.demotion is not None:
         context.log.warning(
             f"demoted the champion of window {outcome.demotion['window']}: {outcome.demotion['reason']}"

@@ -16,6 +16,7 @@ from fx_pipeline.defs.promotion import REGISTERED_NAME
 from fx_pipeline.defs.resources import Warehouse
 from fx_pipeline.defs.track_records import planned_windows, walk_forward_record
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.origin import source_of
 from fx_pipeline.settings import Settings, load_settings
 from fx_pipeline.validation.records import read_registered_record
 
@@ -72,8 +73,7 @@ def report_context(
         window=window.key,
         agent=agent,
         episodes=int(record["counters"]["episodes"]),
-        # A window that mixes sources is as good as its weakest one.
-        source="synthetic" if "synthetic" in sources else "+".join(sorted(sources)),
+        source=source_of(sources),
         quotes_modelled=float(modelled),
         **window.spans(),
         embargo_bars=window.embargo_bars,
@@ -94,6 +94,16 @@ def report_context(
     )
 
 
+def source_of_span(warehouse: Warehouse, span: Any) -> str:
+    """Return where the candles of a validation span came from, as a report says it."""
+    query = "SELECT DISTINCT source FROM features WHERE instrument = ? AND epoch_ns(time) >= ? AND epoch_ns(time) < ?"
+    with warehouse.get_connection(read_only=True) as connection:
+        found = connection.execute(
+            query, [span.market.instrument, span.window.valid_start, span.window.valid_end]
+        ).fetchall()
+    return source_of(name for (name,) in found)
+
+
 def _quarantined(settings: Settings, instrument: str, start: pd.Timestamp, end: pd.Timestamp) -> int:
     """Count the bars of a span that were set aside, on import or on building the lake."""
     from fx_pipeline.ingest.overview import count_quarantined
@@ -112,26 +122,29 @@ def validate_span(
     progress: "Progress",
     champion: "ChampionSeries | None" = None,
     faults: Sequence[str] = (),
+    costs: "CostConfig | None" = None,
     tell: "Tell | None" = None,
 ) -> dict[str, Any]:
     """Validate the checkpoint of a folder on a span, with its ablation; its score joins the ledger, and its report.
 
-    With a `champion` the report has the paired test against it, if it was judged on the same sessions. `faults` are
-    what is wrong with the ledger, a sentence each; `tell` hears of its head as soon as the score is a row.
+    With a `champion` the report has the paired test against it, if it was judged on the same sessions. A champion is
+    judged at `costs` of its own, others at those of the settings. `faults` are what is wrong with the ledger, a
+    sentence each; `tell` hears of its head as soon as the score is a row.
     """
     from fx_pipeline.agents.registry import agent
+    from fx_pipeline.defs.verified import load_judged
     from fx_pipeline.tracking.ledger import lineage_sha256
     from fx_pipeline.validation.validate import validate_policy
 
     record = read_checkpoint(checkpoint)
-    kind = agent(agent_name)
-    policy = kind.load_policy(checkpoint)
+    kind, costs = agent(agent_name), costs or settings.judged_costs_of(span.market.instrument)
+    policy = load_judged(agent_name, checkpoint, record["weights_sha256"])
     recorded: list[Trial] = []
     report = validate_policy(
         span.market,
         span.starts,
         policy,
-        costs=settings.judged_costs_of(span.market.instrument),
+        costs=costs,
         reward=kind.reward(record["preset"]),
         seed=record["seed"],
         context=report_context(settings, warehouse, span, record, agent_name, ledger, run_links),
@@ -206,19 +219,21 @@ def score_span(
     checkpoint: Path,
     agent_name: str,
     progress: "Progress",
+    costs: "CostConfig | None" = None,
 ) -> None:
     """Let the checkpoint of a folder trade a span; its score joins the ledger, and nothing is judged."""
     from fx_pipeline.agents.registry import agent
+    from fx_pipeline.defs.verified import load_judged
     from fx_pipeline.market.costs import build_fills
     from fx_pipeline.validation.validate import score_policy
 
     record = read_checkpoint(checkpoint)
-    kind, costs = agent(agent_name), settings.judged_costs_of(span.market.instrument)
+    kind, costs = agent(agent_name), costs or settings.judged_costs_of(span.market.instrument)
     score_policy(
         span.market,
         build_fills(span.market, costs),
         span.starts,
-        kind.load_policy(checkpoint),
+        load_judged(agent_name, checkpoint, record["weights_sha256"]),
         costs=costs,
         reward=kind.reward(record["preset"]),
         seed=record["seed"],

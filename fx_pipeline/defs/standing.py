@@ -1,6 +1,7 @@
 """The champion on the sessions of a newer window: beside its challenger, and by itself."""
 
 import json
+import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,17 +11,22 @@ import dagster as dg
 import pandas as pd
 
 from fx_pipeline.defs.promotion import rival
-from fx_pipeline.defs.reporting import own_trial, score_span, validate_span
+from fx_pipeline.defs.reporting import own_trial, score_span, source_of_span, validate_span
 from fx_pipeline.defs.resources import Tracking, Warehouse
 from fx_pipeline.defs.seeds import read_checkpoint
 from fx_pipeline.defs.spans import Span
+from fx_pipeline.defs.tenure import promise_of, read_standings
+from fx_pipeline.defs.verified import UnverifiedError, refuse_swapped_model
 from fx_pipeline.market.atomic import atomic_write_json
+from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.errors import FxPipelineError
 from fx_pipeline.settings import Settings
 from fx_pipeline.validation.records import STANDING_SCHEMA, read_standing_record
+from fx_pipeline.validation.same_costs import as_judged
 
 if TYPE_CHECKING:
     from fx_pipeline.agents.base import Progress
+    from fx_pipeline.market.costs import CostConfig
     from fx_pipeline.tracking.ledger import Ledger
     from fx_pipeline.validation.context import ChampionSeries
 
@@ -28,8 +34,8 @@ if TYPE_CHECKING:
 def replay_span(span: Span) -> Span:
     """Return a span under the name that a replay has in the trial ledger.
 
-    A model that was chosen before these days is no candidate of them: its score counts as a trial of the instrument,
-    and does not join the family of the window.
+    A model that was chosen before these days is no candidate of them: its score is no trial, and does not join the
+    family of the window.
     """
     return Span(replace(span.window, key=f"replay {span.window.key}"), span.market, span.starts, span.leaks)
 
@@ -45,7 +51,8 @@ def champion_beside(
 ) -> "ChampionSeries | None":
     """Return what the champion of the instrument made in the sessions of a span; replay it where that is not known.
 
-    On a window newer than the one that it was promoted on, how it stood there is written down.
+    On bars after those that it was promoted for, how it stood there is written down: judged at its own costs, whatever
+    the settings are by now, or why it could not be. The comparison with its challenger is at the challenger's costs.
 
     Returns
     -------
@@ -55,14 +62,17 @@ def champion_beside(
     """
     instrument, window = span.market.instrument, span.window
     try:
-        champion = rival(settings, instrument, window.key, challenger_sha256)
+        champion = rival(settings, instrument, window.key, challenger_sha256, window.valid_end)
     except FxPipelineError as error:
         context.log.warning(f"no comparison with the champion, who is not known: {error}")
         return None
     if champion is None:
         return None
-    folder = Path(champion["model"])
+    folder, ledger = Path(champion["model"]), tracking.ledger()
+    path = settings.layout.standings(instrument, champion["sha256"]) / f"{window.key}.json"
+    later = after_record(span, champion)
     try:
+        refuse_swapped_model(champion)
         record = read_checkpoint(folder)
         if pd.Timestamp(record["window"]["train_end"]).value > window.valid_start:
             context.log.warning(
@@ -70,53 +80,52 @@ def champion_beside(
                 f"after the start of window {window.key}."
             )
             return None
-        ledger = tracking.ledger()
-        if window.key == champion["window"]:
-            known = _series(ledger, span, record, champion, settings)
+        if later is not None:
+            _stand(context, settings, warehouse, ledger, later, path, champion, record, progress)
+        costs = settings.judged_costs_of(instrument)
+        if later is None:
+            known = _series(ledger, span, record, champion, costs)
             if known is not None:
                 return known
         replayed = replay_span(span)
-        if window.key == champion["window"]:
-            if _series(ledger, replayed, record, champion, settings) is None:
-                stage = progress(f"replay the champion on {window.key}")
-                score_span(settings, warehouse, ledger, replayed, folder, champion["agent"], stage)
-        else:
-            _stand(context, settings, warehouse, ledger, replayed, window.key, champion, record, progress)
-        return _series(ledger, replayed, record, champion, settings)
-    except FxPipelineError as error:
-        # Without the champion a report is still a report; only its promotion has to wait.
+        if _series(ledger, replayed, record, champion, costs) is None:
+            stage = progress(f"replay the champion on {window.key}")
+            score_span(settings, warehouse, ledger, replayed, folder, champion["agent"], stage, costs)
+        return _series(ledger, replayed, record, champion, costs)
+    except (OSError, sqlite3.Error):
+        # A full disk or a locked store says nothing of the champion: the run is asked for again.
+        raise
+    except Exception as error:
+        # Whatever else it is, without the champion a report is still a report; what cannot be judged, goes.
         context.log.warning(
-            f"the champion of window {champion['window']} cannot be replayed, and nothing replaces it until it can: "
-            f"{error} Restore {folder}, or retire it: delete {settings.layout.champion(instrument)}."
+            f"the champion of window {champion['window']} cannot be replayed, and nothing is compared with it until it "
+            f"can ({type(error).__name__}): {error} Restore {folder}, or retire it: delete "
+            f"{settings.layout.champion(instrument)}. After {settings.promotion.unjudged_windows} windows in a row "
+            "(unjudged_windows) it is demoted."
         )
+        if later is not None:
+            _not_judged(context, settings, warehouse, later, path, champion, str(error))
         return None
 
 
-def read_standings(settings: Settings, champion: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Read how a champion did on newer windows, as far as these replays can be trusted.
+def after_record(span: Span, champion: Mapping[str, Any]) -> Span | None:
+    """Return the part of a span on which a champion can be judged anew: bars after those that it was promoted for.
 
-    Returns
-    -------
-    list of dict
-        Standings.
-    list of str
-        Why a file is left out, each: it is damaged.
+    None where there is none, or where nobody knows any more until when it was judged and the window is its own.
     """
-    folder = settings.layout.standings(champion["instrument"], champion["sha256"])
-    found, unread = [], []
-    # A name that begins with a dot is a file that is being written, or that a kill left half written.
-    for path in sorted(folder.glob("[!.]*.json")):
-        try:
-            standing = read_standing_record(path)
-        except FileNotFoundError:
-            # Removed since it was listed.
-            continue
-        except FxPipelineError as error:
-            unread.append(str(error))
-            continue
-        if standing["sound"]:
-            found.append(standing)
-    return found, unread
+    begin = champion["valid_end_ns"]
+    if begin is None:
+        return span if span.window.key > champion["window"] else None
+    starts = span.starts[span.market.time[span.starts] >= begin]
+    return Span(span.window, span.market, starts, span.leaks) if len(starts) else None
+
+
+def judged_span(span: Span) -> tuple[int, int]:
+    """Return the bars of the sessions of a span, UTC nanoseconds, end exclusive."""
+    from fx_pipeline.market.arrays import SESSION_BARS
+
+    last = min(int(span.starts[-1]) + SESSION_BARS, len(span.market)) - 1
+    return int(span.market.time[span.starts[0]]), int(span.market.time[last]) + MINUTE_NS
 
 
 def _stand(
@@ -124,61 +133,90 @@ def _stand(
     settings: Settings,
     warehouse: Warehouse,
     ledger: "Ledger",
-    replayed: Span,
-    window: str,
+    span: Span,
+    path: Path,
     champion: Mapping[str, Any],
     record: Mapping[str, Any],
     progress: "Callable[[str], Progress]",
 ) -> None:
     from fx_pipeline.reuse import identity, report_digest
-    from fx_pipeline.validation.report import read_report
     from fx_pipeline.validation.standing import judge_standing
+    from fx_pipeline.validation.tenure import judge_tenure
 
+    replayed, window = replay_span(span), span.window.key
+    costs = as_judged(champion["costs"], champion["instrument"])
     made_from = identity(
         report_digest(),
         checkpoint=champion["sha256"],
-        data=replayed.market.fingerprint,
-        starts=replayed.starts.tolist(),
-        costs=asdict(settings.judged_costs_of(champion["instrument"])),
-        mc_runs=settings.mc_runs,
+        data=span.market.fingerprint,
+        starts=span.starts.tolist(),
+        costs=asdict(costs),
         gate=asdict(settings.gate),
-        percentile=settings.promotion.drawdown_percentile,
     )
-    path = settings.layout.standings(replayed.market.instrument, champion["sha256"]) / f"{window}.json"
-    known = _series(ledger, replayed, record, champion, settings) is not None
+    known = _series(ledger, replayed, record, champion, costs) is not None
     if known and _made_from(path) == made_from:
         return
-    folder = Path(champion["model"])
-    promoted_on = read_report(folder)["figures"]["trade_list"]["pnl_pips"]
-    links = {"dagster_run_id": context.run.run_id}
+    folder, links = Path(champion["model"]), {"dagster_run_id": context.run.run_id}
     stage = progress(f"replay the champion on {window}")
-    report = validate_span(settings, warehouse, ledger, replayed, folder, champion["agent"], links, stage)
-    standing = judge_standing(
-        report,
-        window,
-        promoted_on,
-        gate=settings.gate,
-        percentile=settings.promotion.drawdown_percentile,
-        runs=settings.mc_runs,
-        seed=int(record["seed"]),
-    )
+    report = validate_span(settings, warehouse, ledger, replayed, folder, champion["agent"], links, stage, costs=costs)
+    if report["lineage"]["checkpoint_sha256"] != champion["sha256"]:
+        raise UnverifiedError(f"{folder} holds other weights than its record names: restore them.")
+    times = span.market.time[span.starts]
+    standing = judge_standing(report, window, times, judged_span(span), settings.gate)
     atomic_write_json(path, {"schema": STANDING_SCHEMA, **standing, "made_from": made_from, **links})
-    outcome = f"{'stands' if standing['passed'] else 'fails'} on window {window}: {' '.join(standing['reasons'])}"
-    if standing["trades"] < settings.promotion.telling_trades:
-        outcome += (
-            f" With {standing['trades']} trades, fewer than {settings.promotion.telling_trades} (telling_trades), it "
-            "is passed over: of this window, only the drawdown can demote it."
-        )
-    context.log.info(f"the champion of window {champion['window']} {outcome}")
+    said = f"its replay there cannot be trusted: {' '.join(standing['reasons'])}"
+    if standing["sound"]:
+        standings, _ = read_standings(settings, champion)
+        promised = promise_of(settings, champion)
+        try:
+            tenure = (
+                None if isinstance(promised, str) else judge_tenure(champion, standings, promised, settings.promotion)
+            )
+            said = promised if isinstance(promised, str) else ""
+        except ValueError as error:
+            tenure, said = None, str(error)
+        if tenure is not None:
+            said = (
+                f"since its record {tenure.total_pips:+.1f} pips in {tenure.sessions} sessions, promised "
+                f"{tenure.promised_pips:+.1f} after the record's own error; evidence that its edge is gone "
+                f"{tenure.evidence:.2f}, demoted at {tenure.threshold:.2f}."
+            )
+    context.log.info(
+        f"the champion of window {champion['window']} made {standing['total_pips']:+.1f} pips in {standing['trades']} "
+        f"trades on window {window}; {said}"
+    )
+
+
+def _not_judged(
+    context: dg.AssetExecutionContext,
+    settings: Settings,
+    warehouse: Warehouse,
+    span: Span,
+    path: Path,
+    champion: Mapping[str, Any],
+    reason: str,
+) -> None:
+    """Write down that a champion could not be judged where others were; a standing that there is stays."""
+    from fx_pipeline.validation.standing import unjudged_standing
+
+    try:
+        # What was once judged stays judged.
+        if read_standing_record(path)["sound"]:
+            return
+    except FxPipelineError as error:
+        context.log.debug(f"a standing is written anew: {error}")
+    source = source_of_span(warehouse, span)
+    standing = unjudged_standing(champion, span.window.key, source, judged_span(span), reason)
+    atomic_write_json(path, {"schema": STANDING_SCHEMA, **standing, "dagster_run_id": context.run.run_id})
 
 
 def _series(
-    ledger: "Ledger", span: Span, record: Mapping[str, Any], champion: Mapping[str, Any], settings: Settings
+    ledger: "Ledger", span: Span, record: Mapping[str, Any], champion: Mapping[str, Any], costs: "CostConfig"
 ) -> "ChampionSeries | None":
     from fx_pipeline.validation.context import ChampionSeries
 
     instrument, key = span.market.instrument, span.window.key
-    own = own_trial(instrument, key, record, span.market.fingerprint, settings.judged_costs_of(instrument))
+    own = own_trial(instrument, key, record, span.market.fingerprint, costs)
     for trial in ledger.scored(instrument, key):
         if trial.key == own:
             return ChampionSeries(champion["sha256"], champion["window"], trial.session_ns, trial.session_pnl_pips)

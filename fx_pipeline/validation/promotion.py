@@ -1,55 +1,19 @@
-"""Which report makes a champion, and what ends one: pure decisions, used by the sensor and by the asset alike."""
+"""Which report makes a champion: a pure decision, used by the sensor and by the asset alike.
 
-import math
-from collections.abc import Mapping, Sequence
+Nothing that a report says of itself decides. Its figures are judged again by the gate of now; that they are those which
+were once computed is for the caller to find out (`defs.verified`).
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
+from fx_pipeline.validation.conditions import CONDITIONS
 from fx_pipeline.validation.context import SYNTHETIC
-
-
-@dataclass(frozen=True)
-class PromotionConfig:
-    """When a champion is replaced, and when it is demoted.
-
-    Attributes
-    ----------
-    max_paired_p : float
-        A challenger replaces the champion when the p-value of the paired test is below it.
-    demote_after : int
-        Windows in a row on which a champion fails before it is demoted. Those of fewer than `telling_trades` trades are
-        passed over.
-    telling_trades : int
-        Fewer trades on a window say neither that a champion is good nor that it is bad. One that never makes as many
-        again keeps its place, even if it loses, until a drawdown demotes it or a challenger is better.
-    drawdown_percentile : float
-        A champion whose drawdown on a newer window goes beyond this percentile of what its own trades allow is
-        demoted at once.
-    """
-
-    # A misspelt threshold must not leave the default in place unseen.
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    max_paired_p: float = 0.05
-    demote_after: int = 2
-    telling_trades: int = 30
-    drawdown_percentile: float = 99.0
-
-    def __post_init__(self) -> None:
-        """Refuse thresholds that mean nothing.
-
-        Raises
-        ------
-        ValueError
-        """
-        if not 0.0 < self.max_paired_p <= 1.0:
-            raise ValueError(f"max_paired_p is a probability above 0, not {self.max_paired_p}.")
-        if self.demote_after < 1:
-            raise ValueError(f"demote_after is at least 1, not {self.demote_after}.")
-        if self.telling_trades < 1:
-            raise ValueError(f"telling_trades is at least 1, not {self.telling_trades}.")
-        if not (math.isfinite(self.drawdown_percentile) and 50.0 <= self.drawdown_percentile <= 100.0):
-            raise ValueError(f"drawdown_percentile lies between 50 and 100, not {self.drawdown_percentile}.")
+from fx_pipeline.validation.gate import PROMOTED, GateConfig, judge
+from fx_pipeline.validation.promotion_config import PromotionConfig
+from fx_pipeline.validation.same_costs import harsher_anywhere
+from fx_pipeline.validation.spans import said_ns, span_ns
 
 
 @dataclass(frozen=True)
@@ -61,7 +25,8 @@ class Decision:
     promote : bool
     reason : str
     missing : str or None
-        Hash of the champion where only the comparison with it is missing: validating the window again makes it.
+        What the report lacks of what there is now, where validating the window again mends it: the hash of the champion
+        that it was not compared with, or what has been added since.
     """
 
     promote: bool
@@ -74,50 +39,49 @@ def decide_promotion(
     champion: Mapping[str, Any] | None,
     demotion: Mapping[str, Any] | None = None,
     config: PromotionConfig | None = None,
+    gate: GateConfig | None = None,
 ) -> Decision:
     """Decide whether the model behind a report becomes the champion of its instrument.
 
     Parameters
     ----------
     report : Mapping
-        A validation report.
+        A validation report. The verdict in it is shown and decides nothing.
     champion : Mapping, optional
-        Record of the present champion: `window`, `sha256`, `source` and `costs`.
+        Record of the present champion: `window`, `sha256`, `source`, `costs`, and `valid_end_ns`, the end of the bars
+        that it was judged on (None where that is not known any more).
     demotion : Mapping, optional
-        Record of the last demotion of the instrument: `sha256`, `source`, `last_window` and `reason`.
+        Record of the last demotion of the instrument: `sha256`, `source`, `last_window`, `reason`, and
+        `judged_until_ns` and `last_end_ns`, the ends of the bars that it was promoted for and failed on.
     config : PromotionConfig, optional
+    gate : GateConfig, optional
+        Of now.
 
     Returns
     -------
     Decision
-        No, when the gate rejected the report; when the model was demoted, or the report is of an older window than the
-        one that demoted the last champion; when it is this very model; when the model saw a synthetic market only and
-        the champion, or the last one, a real one; when the two were validated under other costs; when the champion was
-        validated on newer data; when the paired test does not call it better, or was not made beside this champion. A
-        model validated on real candles always replaces one of a synthetic market, whatever their windows.
+        No, when the gate rejects the figures; when the model was demoted, or the report is not of bars after those of
+        the champion that was; when it is this very model; when the model saw a synthetic market only and the champion,
+        or the last one, a real one; when it was judged at lower costs than the champion, or on bars that the champion
+        was chosen by; when the paired test does not call it better, or was not made beside this champion. A model
+        validated on real candles always replaces one of a synthetic market, whatever their windows.
     """
-    config = config or PromotionConfig()
+    config, gate = config or PromotionConfig(), gate or GateConfig()
     figures, lineage = report["figures"], report["lineage"]
     sha256, window, expectancy = lineage["checkpoint_sha256"], figures["window"], figures["expectancy_pips"]
-    if figures["verdict"] != "promoted":
-        return Decision(False, f"the gate rejected window {window}: {'; '.join(figures['reasons'])}")
+    verdict = judge(figures, gate, CONDITIONS)
+    if not verdict.promoted:
+        believed = "" if figures["verdict"] != PROMOTED else f" Its file says {PROMOTED}: {_otherwise(figures, gate)}."
+        return Decision(False, f"the gate rejected window {window}: {'; '.join(verdict.reasons)}{believed}")
     if expectancy is None:
         return Decision(False, f"the report of window {window} passed the gate without a trade: validate it again.")
     if demotion is not None and demotion["sha256"] == sha256:
         return Decision(False, f"the model of window {window} was demoted: {demotion['reason']}")
     synthetic = lineage["source"] == SYNTHETIC
     if champion is None:
-        if demotion is not None and synthetic and demotion["source"] != SYNTHETIC:
-            return Decision(
-                False, f"window {window} is of a synthetic market, and the last champion was validated on real candles."
-            )
-        same_market = demotion is not None and synthetic == (demotion["source"] == SYNTHETIC)
-        if demotion is not None and same_market and window < demotion["last_window"]:
-            return Decision(
-                False,
-                f"the last champion failed as late as window {demotion['last_window']}, and window {window} is older: "
-                "a successor is judged on newer days.",
-            )
+        refused = _after_demotion(report, demotion)
+        if refused is not None:
+            return Decision(False, refused)
         which = "first champion" if demotion is None else "champion in place of the demoted one"
         return Decision(True, f"window {window} passed the gate with {expectancy:.2f} pips a trade; it is the {which}.")
     if champion["sha256"] == sha256:
@@ -130,15 +94,58 @@ def decide_promotion(
         return Decision(
             True, f"window {window} passed the gate on real candles; the champion knew a synthetic market only."
         )
-    if dict(lineage["costs"]) != dict(champion["costs"]):
+    cheaper = harsher_anywhere(champion["costs"], lineage["costs"], figures.get("instrument", ""))
+    if cheaper:
         return Decision(
             False,
-            "the champion passed the gate under other costs, so the two cannot be compared: validate under its costs "
-            f"({champion['costs']}), or retire it by removing its record in data/champion.",
+            f"the champion was judged at higher costs ({', '.join(cheaper)}), so window {window} proves less than it "
+            "did: validate at costs that are nowhere lower.",
         )
-    if window < champion["window"]:
+    start_ns, end_ns = span_ns(lineage)
+    seen_ns = champion.get("valid_end_ns")
+    older = end_ns <= seen_ns if seen_ns is not None else window < champion["window"]
+    if older:
         return Decision(False, f"the champion was validated on newer data (window {champion['window']}, not {window}).")
+    if seen_ns is not None and start_ns < seen_ns:
+        return Decision(
+            False,
+            f"window {window} begins {said_ns(start_ns)}, and the champion was chosen by bars until "
+            f"{said_ns(seen_ns)}: who is better is judged on later ones.",
+        )
     return _beside(figures["paired"], champion, window, config)
+
+
+def _otherwise(figures: Mapping[str, Any], gate: GateConfig) -> str:
+    """How a report may have come to a verdict that its figures do not bear out."""
+    now, then = vars(gate), dict(figures.get("gate") or {})
+    other = [f"{name} {then[name]:g} and not {now[name]:g}" for name in now if name in then and then[name] != now[name]]
+    if other:
+        return f"it was judged under another FX_GATE ({', '.join(other)}), and the gate of now decides"
+    return "its figures do not bear that out"
+
+
+def _after_demotion(report: Mapping[str, Any], demotion: Mapping[str, Any] | None) -> str | None:
+    """Why a model does not take the place of a demoted one; None where it may."""
+    if demotion is None:
+        return None
+    window, synthetic = report["figures"]["window"], report["lineage"]["source"] == SYNTHETIC
+    if synthetic and demotion["source"] != SYNTHETIC:
+        return f"window {window} is of a synthetic market, and the last champion was validated on real candles."
+    if synthetic != (demotion["source"] == SYNTHETIC):
+        return None
+    start_ns, end_ns = span_ns(report["lineage"])
+    judged_ns, last_ns = demotion.get("judged_until_ns"), demotion.get("last_end_ns")
+    if end_ns < last_ns if last_ns is not None else window < demotion["last_window"]:
+        return (
+            f"the last champion failed as late as window {demotion['last_window']}, and window {window} is older: "
+            "a successor is judged on newer days."
+        )
+    if judged_ns is not None and start_ns < judged_ns:
+        return (
+            f"window {window} begins {said_ns(start_ns)}, and the last champion was chosen by bars until "
+            f"{said_ns(judged_ns)}: a successor is judged on newer days."
+        )
+    return None
 
 
 def _beside(
@@ -162,63 +169,3 @@ def _beside(
             f"window {window} made {shown}, needed below {config.max_paired_p:g}): not better enough to replace it.",
         )
     return Decision(True, f"window {window} passed the gate and made {shown}): it replaces the champion.")
-
-
-def telling_standings(champion: Mapping[str, Any], standings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the standings that say something of a champion, oldest window first.
-
-    Parameters
-    ----------
-    champion : Mapping
-        Its record: `window`, `sha256`, `source` and `costs`.
-    standings : sequence of Mapping
-        From `judge_standing`, in any order. Those of other models, other costs or older windows say nothing, nor does a
-        synthetic market of a champion that was validated on real candles.
-    """
-    told = [
-        standing
-        for standing in standings
-        if standing["sha256"] == champion["sha256"]
-        and standing["window"] > champion["window"]
-        and dict(standing["costs"]) == dict(champion["costs"])
-        and (standing["source"] != SYNTHETIC or champion["source"] == SYNTHETIC)
-    ]
-    return sorted(told, key=lambda standing: str(standing["window"]))
-
-
-def decide_demotion(
-    champion: Mapping[str, Any], standings: Sequence[Mapping[str, Any]], config: PromotionConfig
-) -> str | None:
-    """Decide whether a champion has to go, from how it did on newer windows.
-
-    Parameters
-    ----------
-    champion : Mapping
-        Its record.
-    standings : sequence of Mapping
-        What `telling_standings` leaves of them is asked.
-    config : PromotionConfig
-
-    Returns
-    -------
-    str or None
-        Why it is demoted: it failed on the newest `demote_after` windows on which it traded enough to say so, or its
-        drawdown on the newest window, however few trades made it, went beyond what its own trades allow. None when it
-        stays.
-    """
-    told = telling_standings(champion, standings)
-    if not told:
-        return None
-    newest = told[-1]
-    limit = newest["drawdown_limit_pips"]
-    if limit is not None and newest["max_drawdown_pips"] > limit:
-        return (
-            f"on window {newest['window']} it fell by {newest['max_drawdown_pips']:.1f} pips, beyond the "
-            f"{limit:.1f} pips that {config.drawdown_percentile:g}% of the histories of its own trades stay within."
-        )
-    # Staying flat costs nothing, and a handful of trades fails by chance.
-    recent = [standing for standing in told if standing["trades"] >= config.telling_trades][-config.demote_after :]
-    if len(recent) < config.demote_after or any(standing["passed"] for standing in recent):
-        return None
-    said = "; ".join(f"{standing['window']}: {' '.join(standing['reasons'])}" for standing in recent)
-    return f"it failed on {len(recent)} newer {'window' if len(recent) == 1 else 'windows'} in a row. {said}"

@@ -5,16 +5,16 @@ that nothing that reads many of them stops at one.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from fx_pipeline.market.records import read_record
 
-CHAMPION_SCHEMA = "fx_pipeline.champion/2"
-DEMOTION_SCHEMA = "fx_pipeline.demotion/1"
-STANDING_SCHEMA = "fx_pipeline.standing/1"
+CHAMPION_SCHEMA = "fx_pipeline.champion/3"
+DEMOTION_SCHEMA = "fx_pipeline.demotion/2"
+STANDING_SCHEMA = "fx_pipeline.standing/2"
 REGISTERED_SCHEMA = "fx_pipeline.registered/1"
 POINTER_SCHEMA = "fx_pipeline.newest_report/1"
 
@@ -251,6 +251,12 @@ class Champion(TypedDict):
     registered_model: Text
     version: Text
     registered_url: str
+    # Since version 3; what an older one lacks is looked up in its report.
+    valid_start_ns: NotRequired[int | None]
+    valid_end_ns: NotRequired[int | None]
+    promoted: NotRequired[Text]
+    report_sha256: NotRequired[Text]
+    checkpoint_record_sha256: NotRequired[Text]
 
 
 @with_config(_CONFIG)
@@ -265,22 +271,29 @@ class Demotion(TypedDict):
     reason: str
     registered_model: Text
     version: Text
+    # Since version 2: without them windows are compared by name.
+    last_end_ns: NotRequired[int | None]
+    judged_until_ns: NotRequired[int | None]
 
 
 @with_config(_CONFIG)
 class Standing(TypedDict):
-    """How a champion did on a newer window."""
+    """How a champion did on a newer window, or why nobody knows."""
 
     window: Name
     sha256: Text
     costs: dict[str, Any]
     source: Text
     sound: bool
-    passed: bool
     reasons: list[str]
     trades: Count
     max_drawdown_pips: float
-    drawdown_limit_pips: Number
+    # Since version 2; of an older one they are in the trial ledger and in the plan.
+    valid_start_ns: NotRequired[int]
+    valid_end_ns: NotRequired[int]
+    session_ns: NotRequired[list[int]]
+    session_pnl_pips: NotRequired[list[float]]
+    session_trades: NotRequired[list[int]]
 
 
 @with_config(_CONFIG)
@@ -316,13 +329,17 @@ def read_champion_record(path: Path) -> dict[str, Any]:
 def read_demotion_record(path: Path) -> dict[str, Any]:
     """Read why an instrument lost its champion; see `read_record` for what is raised."""
     return read_record(
-        path, _DEMOTION, "mend it; deleted, the model that it names could become the champion again.", DEMOTION_SCHEMA
+        path,
+        _DEMOTION,
+        "mend it; deleted, the model that it names could become the champion again.",
+        DEMOTION_SCHEMA,
+        oldest=1,
     )
 
 
 def read_standing_record(path: Path) -> dict[str, Any]:
     """Read how a champion did on a newer window; see `read_record` for what is raised."""
-    return read_record(path, _STANDING, "validate its window again.", STANDING_SCHEMA)
+    return read_record(path, _STANDING, "validate its window again.", STANDING_SCHEMA, oldest=1)
 
 
 def read_registered_record(path: Path) -> dict[str, Any]:

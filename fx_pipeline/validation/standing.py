@@ -1,4 +1,4 @@
-"""How a champion stands on days that came after its promotion: a fresh score out of sample, on the present costs."""
+"""How a champion stands on days that came after its promotion: its replay there, or why there is none."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -7,26 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.validation.bootstrap import equity_paths, optimal_block
-from fx_pipeline.validation.conditions import (
-    accounting_agrees,
-    better_than_baselines,
-    better_than_flat,
-    better_than_random,
-    broker_agrees,
-    disjoint_sessions,
-    no_leak,
-    positive_expectancy,
-)
+from fx_pipeline.validation.conditions import accounting_agrees, broker_agrees, disjoint_sessions, no_leak
 from fx_pipeline.validation.gate import GateConfig, Rule, judge
+from fx_pipeline.validation.tenure import shape_fields, shapes_of_trades
 
-#: What a model is asked on days that it was not chosen by: nothing of its family, its seeds, or the length of a record.
-STANDING_CONDITIONS: tuple[Rule, ...] = (
-    positive_expectancy,
-    better_than_flat,
-    better_than_baselines,
-    better_than_random,
-)
 #: Without these the replay itself is wrong, and says nothing of the model.
 SOUND_CONDITIONS: tuple[Rule, ...] = (accounting_agrees, broker_agrees, no_leak, disjoint_sessions)
 
@@ -34,83 +18,92 @@ SOUND_CONDITIONS: tuple[Rule, ...] = (accounting_agrees, broker_agrees, no_leak,
 def judge_standing(
     report: Mapping[str, Any],
     window: str,
-    promoted_on_pips: npt.ArrayLike,
-    *,
+    session_ns: npt.NDArray[np.int64],
+    span: tuple[int, int],
     gate: GateConfig,
-    percentile: float,
-    runs: int,
-    seed: int,
 ) -> dict[str, Any]:
-    """Judge the replay of a champion on a newer window.
+    """Reduce the replay of a champion on a newer window to what its tenure is judged by.
 
     Parameters
     ----------
     report : Mapping
-        Validation report of the champion on the sessions of that window.
+        Validation report of the champion on the sessions of that window, at its own costs.
     window : str
-    promoted_on_pips : (N,) array-like
-        Results of the trades that it was promoted for, in order.
+    session_ns : (S,) int64
+        First bar of each session.
+    span : tuple of int
+        Of the bars that were judged, UTC nanoseconds, end exclusive.
     gate : GateConfig
-    percentile : float
-        Of the drawdowns that as many of those trades allow: beyond it is more than bad luck.
-    runs : int
-        Resampled histories.
-    seed : int
 
     Returns
     -------
     dict
-        JSON-able: `window`, `sha256`, `costs`, `source` (of the candles), `sound` (whether the replay can be trusted),
-        `passed`, `reasons`, `conditions`, `sessions`, `trades`, `expectancy_pips`, `total_pips`, `max_drawdown_pips`
-        and `drawdown_limit_pips`, which is None where there are no trades to resample or to compare with.
+        JSON-able: `window`, `sha256`, `costs`, `source` (of the candles), `sound` (whether the replay can be trusted)
+        and `reasons` (why not), `conditions`, `valid_start_ns`, `valid_end_ns`, the results of each session with their
+        lowest and highest point and largest fall, `trades`, `expectancy_pips`, `total_pips` and `max_drawdown_pips`.
     """
     figures = report["figures"]
-    verdict = judge(figures, gate, STANDING_CONDITIONS)
-    trades = int(figures["trades"])
+    verdict = judge(figures, gate, SOUND_CONDITIONS)
+    trades = figures["trade_list"]
+    shapes = shapes_of_trades(
+        len(session_ns), trades["session"], trades["pnl_pips"], trades["max_drawdown_pips"], trades["peak_pips"]
+    )
+    counts = np.bincount(np.asarray(trades["session"], dtype=np.int64), minlength=len(session_ns))
     return {
         "window": window,
         "sha256": report["lineage"]["checkpoint_sha256"],
         "costs": dict(report["lineage"]["costs"]),
         "source": report["lineage"]["source"],
-        "sound": judge(figures, gate, SOUND_CONDITIONS).promoted,
-        "passed": verdict.promoted,
-        "reasons": list(verdict.reasons),
+        "sound": verdict.promoted,
+        "reasons": [] if verdict.promoted else list(verdict.reasons),
         "conditions": [asdict(condition) for condition in verdict.conditions],
-        "sessions": int(figures["sessions"]),
-        "trades": trades,
+        "valid_start_ns": span[0],
+        "valid_end_ns": span[1],
+        "session_ns": np.asarray(session_ns, dtype=np.int64).tolist(),
+        "session_pnl_pips": shapes.total.tolist(),
+        "session_trades": counts.tolist(),
+        **shape_fields(shapes),
+        "sessions": len(session_ns),
+        "trades": len(trades["pnl_pips"]),
         "expectancy_pips": figures["expectancy_pips"],
-        "total_pips": float(figures["total_pips"]),
-        "max_drawdown_pips": float(figures["metrics"]["max_drawdown_pips"] or 0.0),
-        "drawdown_limit_pips": drawdown_limit(promoted_on_pips, trades, percentile, runs=runs, seed=seed),
+        "total_pips": float(shapes.total.sum()),
+        "max_drawdown_pips": shapes.deepest(),
     }
 
 
-def drawdown_limit(
-    promoted_on_pips: npt.ArrayLike, trades: int, percentile: float, *, runs: int, seed: int
-) -> float | None:
-    """Return the percentile of the largest drawdown over histories of `trades` trades.
-
-    They are resampled in blocks and one by one, and the larger figure is taken: losses that happened to be followed by
-    gains make the drawdowns of blocks small, and a model is not demoted for having been lucky in the order.
+def unjudged_standing(
+    champion: Mapping[str, Any], window: str, source: str, span: tuple[int, int], reason: str
+) -> dict[str, Any]:
+    """Return the standing of a champion on a window on which others were validated, and it could not be.
 
     Parameters
     ----------
-    promoted_on_pips : (N,) array-like
-    trades : int
-        Length of a history.
-    percentile : float
-    runs, seed : int
-
-    Returns
-    -------
-    float or None
-        Pips; None when either list is empty.
+    champion : Mapping
+        Its record.
+    window : str
+    source : str
+        Of the candles of the window.
+    span : tuple of int
+        As in `judge_standing`.
+    reason : str
+        A sentence.
     """
-    known = np.asarray(promoted_on_pips, dtype=np.float64)
-    if not len(known) or not trades:
-        return None
-    limits = [
-        float(np.percentile(equity_paths(known, runs, block, seed, steps=trades).max_drawdown_pips, percentile))
-        for block in (optimal_block(known), 1.0)
-    ]
-    return max(limits)
+    return {
+        "window": window,
+        "sha256": champion["sha256"],
+        "costs": dict(champion["costs"]),
+        "source": source,
+        "sound": False,
+        "reasons": [reason],
+        "conditions": [],
+        "valid_start_ns": span[0],
+        "valid_end_ns": span[1],
+        "session_ns": [],
+        "session_pnl_pips": [],
+        "session_trades": [],
+        "sessions": 0,
+        "trades": 0,
+        "expectancy_pips": None,
+        "total_pips": 0.0,
+        "max_drawdown_pips": 0.0,
+    }

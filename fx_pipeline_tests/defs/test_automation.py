@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -11,6 +10,7 @@ import pytest
 
 from fx_pipeline.defs import requests
 from fx_pipeline.defs.automation import promote_best, validate_new_checkpoints, weekly_retraining
+from fx_pipeline_tests.defs.conftest import attest
 
 if TYPE_CHECKING:
     from fx_pipeline_tests.defs.conftest import Chain
@@ -29,14 +29,6 @@ def tick(sensor: dg.SensorDefinition, chain: "Chain", cursor: str | None = None)
         dg.partition_loading_context(dynamic_partitions_store=chain.instance),
     ):
         return sensor.evaluate_tick(context)
-
-
-def passing(folder: Path, expectancy: float = 3.2, sha256: str | None = None) -> None:
-    """Turn a report into one that passed the gate."""
-    report = json.loads((folder / "report.json").read_text())
-    report["figures"] |= {"verdict": "promoted", "expectancy_pips": expectancy, "trades": 44, "reasons": ["all well"]}
-    report["lineage"]["checkpoint_sha256"] = sha256 or report["lineage"]["checkpoint_sha256"]
-    (folder / "report.json").write_text(json.dumps(report))
 
 
 def test_every_checkpoint_is_validated_once(place: "Chain") -> None:
@@ -93,7 +85,7 @@ def test_rejected_report_is_skipped_with_the_reason(place: "Chain") -> None:
 
 
 def test_passing_report_is_promoted_and_goes_live(place: "Chain") -> None:
-    passing(place.report)
+    attest(place)
     place.report_materialization("validation_report", place.key())
     found = tick(promote_best, place)
     (request,) = found.run_requests
@@ -111,7 +103,7 @@ def test_passing_report_is_promoted_and_goes_live(place: "Chain") -> None:
 
 
 def test_report_and_champion_in_one_tick(place: "Chain") -> None:
-    passing(place.report)
+    attest(place)
     place.report_materialization("validation_report", place.key())
     place.report_materialization("champion", place.instrument)
     found = tick(promote_best, place)
@@ -131,7 +123,7 @@ def test_unreadable_file_does_not_hold_up_the_others(place: "Chain", garbled: st
     if garbled == "report":
         (place.report / "report.json").write_text("{")
     else:
-        passing(place.report)
+        attest(place)
         (place.data_dir / "champion").mkdir()
         (place.data_dir / "champion" / "EUR_USD.json").write_text("{")
     place.report_materialization("validation_report", place.key())

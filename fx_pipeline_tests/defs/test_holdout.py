@@ -10,7 +10,7 @@ import pandas as pd
 
 from fx_pipeline.reuse import stamp
 from fx_pipeline.tracking.ledger import Ledger
-from fx_pipeline_tests.defs.conftest import skip_of
+from fx_pipeline_tests.defs.conftest import attest, skip_of
 
 if TYPE_CHECKING:
     from fx_pipeline_tests.defs.conftest import Chain
@@ -36,8 +36,8 @@ def refusal(result: dg.ExecuteInProcessResult) -> str:
     return cause.message
 
 
-def pass_the_gate(folder: Path) -> None:
-    """What a report of a few sessions never says of itself."""
+def believe(folder: Path) -> None:
+    """What a report of a few sessions never says of itself, written into the file, stamp and all."""
     report = json.loads((folder / "report.json").read_text())
     report["figures"]["verdict"] = "promoted"
     (folder / "report.json").write_text(json.dumps(report))
@@ -82,7 +82,9 @@ def test_sealed_days_are_out_of_reach_and_opened_once(chain: "Chain", tmp_path: 
             assert reason in refusal(open_for(sealed, window, wrong, fails=True))
         assert ledger.holdout_openings(sealed.instrument, start) == 0
 
-        pass_the_gate(folder)
+        believe(folder)
+        assert "do not have the hash that stands beside them" in refusal(open_for(sealed, window, name, fails=True))
+        attest(sealed, window)
         sealed.changes["FX_MC_RUNS"] = "100"
         assert "holds no report of this checkpoint" in refusal(open_for(sealed, window, name, fails=True))
         del sealed.changes["FX_MC_RUNS"]
@@ -119,7 +121,7 @@ def test_sealed_days_are_out_of_reach_and_opened_once(chain: "Chain", tmp_path: 
         # Another name of the seal does not undo it.
         sealed.changes["FX_HOLDOUT_START"] = str((pd.Timestamp(chain.window) + pd.Timedelta(days=1)).date())
         sealed.job("validate", sealed.key(window))
-        pass_the_gate(folder)
+        attest(sealed, window)
         assert "from another day on" in refusal(open_for(sealed, window, name, fails=True))
         assert ledger.holdout_openings(sealed.instrument, start) == 1
 

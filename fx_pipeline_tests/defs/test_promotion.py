@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 
+from fx_pipeline_tests.defs.conftest import attest, warehouse_of
+
 if TYPE_CHECKING:
     from fx_pipeline_tests.defs.conftest import Chain
 
@@ -16,9 +18,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def place(copy: "Chain") -> Iterator["Chain"]:
     """A copy of the chain whose report passed the gate."""
-    report = json.loads((copy.report / "report.json").read_text())
-    report["figures"] |= {"verdict": "promoted", "expectancy_pips": 3.2, "trades": 44}
-    (copy.report / "report.json").write_text(json.dumps(report))
+    attest(copy)
     with copy.environment():
         yield copy
 
@@ -28,7 +28,8 @@ def promote(chain: "Chain") -> Any:
     from fx_pipeline.defs.resources import Tracking
     from fx_pipeline.settings import load_settings
 
-    return promote(load_settings(), Tracking(), "muzero", chain.instrument, chain.window, "a-run")
+    settings = load_settings()
+    return promote(settings, warehouse_of(settings), Tracking(), "muzero", chain.instrument, chain.window, "a-run")
 
 
 def registry() -> Any:
@@ -170,11 +171,9 @@ def test_a_report_made_again_after_an_interrupted_promotion_is_the_one_that_is_k
         patch.setattr("fx_pipeline.defs.promotion._register", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             promote(place)
-    report = json.loads((place.report / "report.json").read_text())
-    report["figures"]["trials"] = 99
-    (place.report / "report.json").write_text(json.dumps(report))
+    attest(place, episodes=99)
     done = promote(place)
-    assert json.loads(Path(done.champion["report"]).read_text())["figures"]["trials"] == 99
+    assert json.loads(Path(done.champion["report"]).read_text())["figures"]["episodes"] == 99
 
 
 def test_rejected_report_is_refused_by_the_asset_too(copy: "Chain") -> None:

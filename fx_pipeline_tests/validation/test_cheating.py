@@ -201,7 +201,11 @@ def test_a_losing_seed_cannot_be_dropped(ledger, costs, data):
         score(ledger, market, good_rule(seed), seed, costs)
     figures = judged(ledger, market, good_rule(5), 5, costs)
     assert figures["verdict"] == "rejected" and failed(figures) == {"worst_seed"}
-    assert figures["trials"] == 6
+    # Six seeds of one configuration, among which nothing was chosen.
+    assert set(figures["seed_totals"]["total_pips"]) | {str(seed) for seed in figures["seed_totals"]["left_out"]} == {
+        str(seed) for seed in range(6)
+    }
+    assert figures["trials"] == 1
     # Neither can its row be removed, nor changed.
     with sqlite3.connect(ledger.path) as connection:
         for statement in ("DELETE FROM trials", "UPDATE trials SET config_hash = 'x'", "DELETE FROM series"):
@@ -214,7 +218,9 @@ def test_without_a_losing_seed_the_same_five_pass(ledger):
     for seed in range(1, 5):
         score(ledger, market, good_rule(seed), seed)
     figures = judged(ledger, market, good_rule(5), 5)
-    assert figures["verdict"] == "promoted" and figures["seeds_left_out"] == 0
+    assert figures["verdict"] == "promoted" and figures["record"]["seeds_left_out"] == 0
+    # They are near the same rule, and are five seeds all the same.
+    assert figures["seeds"] == 5 and figures["record"]["seed_copies"] == []
 
 
 def test_a_seed_that_was_judged_otherwise_counts_once_it_is_judged_alike(ledger):

@@ -1,13 +1,13 @@
 """What a report says of its costs, and which costs are refused."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.calendar import MINUTE_NS
-from fx_pipeline.market.costs import CostConfig
+from fx_pipeline.market.costs import CostConfig, judged_costs
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.validation.cost_basis import cost_basis
 
@@ -95,3 +95,40 @@ def test_a_made_up_instrument_has_no_model() -> None:
     made_up = replace(POUND, instrument="SYNTHETIC_OU")
     basis = cost_basis(made_up, CostConfig(), 0.0)
     assert (basis.modelled_pips, basis.certainty, basis.source) == (None, None, None)
+
+
+def judged_basis(market: MarketArrays, configured: CostConfig, trained: CostConfig | None, modelled: float = 0.0):
+    return cost_basis(
+        market,
+        judged_costs(configured, market.instrument),
+        modelled,
+        configured=asdict(configured),
+        trained=None if trained is None else asdict(trained),
+    )
+
+
+def test_costs_below_the_market_are_said_of_settings_and_training() -> None:
+    basis = judged_basis(POUND, CostConfig(fixed_pips=1.0), CostConfig(fixed_pips=0.0))
+    assert (basis.configured_pips, basis.trained_pips) == (1.0, 0.0) and basis.charged_pips == pytest.approx(2.5)
+    assert basis.slippage_pips == pytest.approx(0.1)
+    assert basis.financing_pips == pytest.approx(0.0635 * 187 / 365 / 0.01)
+    settings, training = basis.warnings
+    assert "ask for a spread of 1 pips, less than that of GBP_JPY, 2.5 pips" in settings
+    assert "trained at a spread of 0 pips, less than the 2.5 pips that it is judged at" in training
+    honest = judged_basis(POUND, CostConfig(), CostConfig())
+    assert honest.warnings == () and honest.trained_pips == 4.0 and honest.charged_pips == pytest.approx(4.0)
+
+
+def test_a_training_whose_costs_are_not_recorded_is_said() -> None:
+    (warning,) = judged_basis(POUND, CostConfig(), None).warnings
+    assert "is not recorded" in warning
+
+
+def test_one_price_for_bid_and_ask_is_no_quote() -> None:
+    basis = judged_basis(market("GBP_JPY", 0.01, 187.0, 0.0), CostConfig(kind="quoted"), CostConfig(kind="quoted"))
+    assert (basis.quotes, basis.quoted_pips, basis.locked) == ("bid equals ask", None, 1.0)
+    assert basis.charged_pips == pytest.approx(2.5) and basis.trained_pips == 0.0
+    assert "one price in 100% of the bars" in basis.warnings[0]
+    # Real quotes lock for a moment now and then.
+    locks = replace(POUND, ask_open=np.append(POUND.bid_open[:1], POUND.ask_open[1:]))
+    assert judged_basis(locks, CostConfig(), CostConfig()).quotes == "quoted"

@@ -70,7 +70,7 @@ def seed_of(seed, pnl, *checkpoints, trades=50, newest=True):
 
 
 def test_the_worst_seed_counts_and_none_is_known_without_a_ledger():
-    found = judge_seeds([seed_of(1, np.arange(10.0)), seed_of(2, -np.arange(10.0)[::-1] ** 2)])
+    found = judge_seeds([seed_of(1, np.arange(10.0)), seed_of(2, -(np.arange(10.0)[::-1] ** 2))])
     assert found.total_pips == {1: 45.0, 2: -285.0} and found.trades == {1: 50, 2: 50}
     assert (found.count, found.worst_pips, found.mean_pips) == (2, -285.0, -120.0)
     assert found.spread_pips == pytest.approx(np.std([45, -285], ddof=1))
@@ -150,7 +150,10 @@ def test_earlier_failures_do_not_refuse_a_good_trial():
     found = judge_significance(good, TrialHistory(5, sharpes, (trial("a", 1, good, this=True),), chosen_among=5))
     assert found.deflated.probability > 0.99 and found.deflated_measured.probability < 0.05
     # More attempts still ask for more.
-    assert judge_significance(good, TrialHistory(10**6, sharpes, chosen_among=10**6)).deflated.probability < found.deflated.probability
+    assert (
+        judge_significance(good, TrialHistory(10**6, sharpes, chosen_among=10**6)).deflated.probability
+        < found.deflated.probability
+    )
 
 
 def test_without_two_different_trades_there_is_no_significance():

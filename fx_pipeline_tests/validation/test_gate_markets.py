@@ -62,7 +62,9 @@ class Trials:
     def recorder(self, configuration):
         def record(score):
             self.window = [replace(trial, this=False) for trial in self.window]
-            self.window.append(WindowTrial(configuration, score.seed, score.session_pnl_pips, True, trades=score.trades))
+            self.window.append(
+                WindowTrial(configuration, score.seed, score.session_pnl_pips, True, trades=score.trades)
+            )
             self.sharpes.append(score.sharpe_per_trade or 0.0)
             count = len({trial.configuration for trial in self.window})
             return TrialHistory(len(self.window), tuple(self.sharpes), tuple(self.window), chosen_among=count)

@@ -140,6 +140,7 @@ def promoted(market_of):
         market_of(3_200, drift_pips=0.6),
         RandomTrader(Turnover(0.5, 0.03, 1.0), 1),
         context=context,
+        mc_runs=10_000,
         gate=GateConfig(min_trades=60, max_random_p=1.0),
         costs=CostConfig(fixed_pips=1.0),
         record_trial=company(noise_trials(4)),
@@ -157,7 +158,9 @@ def test_a_long_edge_fails_against_buy_and_hold_alone_and_noise_in_many_ways(pro
 
 
 def test_an_edge_that_beats_everything_is_promoted(promoted):
-    figures = promoted["figures"] | {"margin_over_baselines_pips": 1.0}
+    record = promoted["figures"]["record"]
+    better = record | {"baseline_p": 0.01, "alpha": record["alpha"] | {"pips": 3.0}}
+    figures = promoted["figures"] | {"record": better}
     verdict = judge(figures, GateConfig(**promoted["figures"]["gate"]), CONDITIONS)
     assert verdict.promoted
     words = Page(render_page({**promoted, "figures": figures | judged(verdict)})).words

@@ -44,7 +44,14 @@ class MuZeroPolicy:
     workers : int
         Threads of the engine; 0 for all cores.
     name : str
+
+    Attributes
+    ----------
+    weights_sha256 : str
+        Of the file that it was loaded from; empty when it was not.
     """
+
+    weights_sha256: str = ""
 
     def __init__(
         self,
@@ -75,6 +82,8 @@ class MuZeroPolicy:
         loaded = load_checkpoint(folder, instrument=instrument, pip=pip)
         name = f"muzero-{loaded.record['weights_sha256'][:12]}"
         policy = cls(loaded.networks, loaded.config, name=name)
+        # Of the bytes that were loaded, which the checkpoint's record was held against.
+        policy.weights_sha256 = str(loaded.record["weights_sha256"])
         policy.warm_up()
         return policy
 
