@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fx_pipeline.market.links import is_web_link
 from fx_pipeline.validation.numbers import number
 from fx_pipeline.validation.report_charts import charted_trades, charts
-from fx_pipeline.validation.report_tables import account_rows, significance_rows
+from fx_pipeline.validation.report_tables import account_rows, significance_rows, source_words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -95,6 +95,15 @@ def verdict_text(figures: Mapping[str, Any]) -> str:
     failed = [condition for condition in figures["conditions"] if not condition["passed"]]
     total = len(figures["conditions"])
     scope = f"Over {figures['sessions']:,} unseen sessions"
+    record = figures.get("record") or {}
+    windows = record.get("windows") or ()
+    if len(windows) > 1:
+        made = "no trade" if not record["trades"] else f"{record['trades']:,} trades"
+        kept = "" if not record["trades"] else f" that {_made(record['expectancy_pips'])} each"
+        scope = (
+            f"Judged is its configuration on the {len(windows)} windows of the last year: {made}{kept} in "
+            f"{record['sessions']:,} unseen sessions of {record['days']:,} trading days. On the newest window"
+        )
     if figures["trades"]:
         traded = f"it closed {figures['trades']:,} trades and {_made(figures['expectancy_pips'])} a trade after costs"
     else:
@@ -134,6 +143,8 @@ def render_page(report: Mapping[str, Any]) -> str:
             verdict_text=verdict_text(figures),
             metrics=METRICS,
             significance=significance_rows(figures),
+            record=figures.get("record"),
+            source_words=source_words(report["lineage"]["source"]),
             account=account_rows(figures),
             remedies=_remedies(figures),
             cost_groups=_cost_groups(figures),

@@ -3,7 +3,7 @@
 A seed is only a number. What counts is a training of its own: other weights, and other trades. Seeds that share
 weights, or whose sessions are the same but for a few in as many trades, are one. The bound is above what trainings that
 end near the same good rule show: rules on a market that returns to its mean whose thresholds differ by 2 % are
-correlated up to 0.9994. Who changes weights until their trades differ has made a model of its own, and it must not lose.
+correlated up to 0.9994. Who changes weights until their trades differ has made a model of its own, which must not lose.
 """
 
 from collections.abc import Sequence

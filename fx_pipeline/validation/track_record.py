@@ -253,27 +253,35 @@ def record_of_window(
     evidence: Evidence, window: str, seed: int, checkpoint: str, history: TrialHistory | None
 ) -> TrackRecord:
     """Return the record of one window, with the seeds and the family that a history knows of it."""
-    kept = np.ones(len(evidence.session_ns), np.bool_)
-    company = history.window if history else ()
-    own = next((trial.configuration for trial in company if trial.this), None)
+    only = RecordWindow(window, seed, checkpoint, 1, np.ones(len(evidence.session_ns), np.bool_), evidence)
+    if history is None:
+        return TrackRecord((only,), (), (), 0, ())
+    seeds = window_seeds(history, len(evidence.trade_pnl_pips))
+    return TrackRecord((only,), seeds, history.window, history.left_out, ())
+
+
+def window_seeds(history: TrialHistory, trades: int | None = None) -> tuple[SeedRecord, ...]:
+    """Return the seeds of the judged configuration on its window; the worst checkpoint of each.
+
+    `trades` are those of the judged trial, where the history does not know them.
+    """
+    own = next((trial.configuration for trial in history.window if trial.this), None)
     worst: dict[int, WindowTrial] = {}
-    for trial in company:
+    for trial in history.window:
         if trial.configuration == own:
             known = worst.get(trial.seed)
             if known is None or trial.session_pnl_pips.sum() < known.session_pnl_pips.sum():
                 worst[trial.seed] = trial
-    seeds = tuple(
+    return tuple(
         SeedRecord(
             trial.seed,
             (trial.checkpoint,) if trial.checkpoint else (),
             True,
-            len(evidence.trade_pnl_pips) if trial.this else trial.trades,
+            trades if trial.this and trial.trades is None else trial.trades,
             trial.session_pnl_pips,
         )
         for _, trial in sorted(worst.items())
     )
-    only = RecordWindow(window, seed, checkpoint, 1, kept, evidence)
-    return TrackRecord((only,), seeds, company, history.left_out if history else 0, ())
 
 
 def gather_record(

@@ -24,7 +24,8 @@ from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.settings import Settings
 from fx_pipeline.tracking.ledger import Ledger, selection_window
 from fx_pipeline.validation.context import ReportContext, TrialHistory, TrialScore
-from fx_pipeline.validation.family import judge_seeds
+from fx_pipeline.validation.seeds import judge_seeds
+from fx_pipeline.validation.track_record import window_seeds
 
 RECORD = {"config_digest": "c0ffee", "code_version": "1", "counters": {"episodes": 100}, "seed": 1}
 SESSIONS = np.arange(12, dtype=np.int64) * 1_000
@@ -46,7 +47,7 @@ def score(ledger: Ledger, seed: int, total: float, record: Any = RECORD, **chang
             context=context,
             reward={},
             seed=seed,
-            trades=10,
+            trades=10 + seed,
             expectancy_pips=total / 10,
             sharpe_per_trade=total / 100,
             session_ns=sessions,
@@ -62,7 +63,7 @@ def test_every_seed_of_the_window_is_there_and_none_can_be_dropped(ledger: Ledge
         history = score(ledger, seed, 40.0)
     assert (history.count, history.left_out) == (5, 0)
     assert [trial.seed for trial in history.window if trial.this] == [5]
-    seeds = judge_seeds(history)
+    seeds = judge_seeds(window_seeds(history))
     assert seeds.count == 5 and seeds.worst_pips == pytest.approx(-50.0)
 
 
@@ -78,7 +79,7 @@ def test_every_seed_of_the_window_is_there_and_none_can_be_dropped(ledger: Ledge
 def test_seeds_are_compared_where_nothing_else_differs(ledger: Ledger, change: Any, seeds: int) -> None:
     score(ledger, 1, 10.0, **change)
     history = score(ledger, 2, 20.0)
-    assert len(history.window) == 2 and judge_seeds(history).count == seeds
+    assert len(history.window) == 2 and judge_seeds(window_seeds(history)).count == seeds
 
 
 def test_trials_on_other_sessions_are_counted_and_left_out(ledger: Ledger) -> None:

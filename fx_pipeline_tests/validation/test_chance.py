@@ -35,7 +35,8 @@ def test_a_cautious_size_is_the_last_whose_bound_holds(runs):
 def test_the_issues_re_rolling_gains_nothing():
     """Near 0.06 some number of runs passed in 27 of 40 cases; the bound of no number of runs does."""
     passed = sum(
-        min(upper_bound(int(binom.rvs(runs, 0.06, random_state=case)), runs) for runs in (10_000, 12_000, 20_000)) <= 0.05
+        min(upper_bound(int(binom.rvs(runs, 0.06, random_state=case)), runs) for runs in (10_000, 12_000, 20_000))
+        <= 0.05
         for case in range(40)
     )
     assert passed == 0
