@@ -117,8 +117,8 @@ def validate_span(
     progress: "Progress",
     champion: "ChampionSeries | None" = None,
     faults: Sequence[str] = (),
-    costs: "CostConfig | None" = None,
     tell: "Tell | None" = None,
+    costs: "CostConfig | None" = None,
 ) -> dict[str, Any]:
     """Validate the checkpoint of a folder on a span, with its ablation; its score joins the ledger, and its report.
 
