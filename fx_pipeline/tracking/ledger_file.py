@@ -286,6 +286,6 @@ def _clear(path: Path) -> Iterator[None]:
                 "another data folder."
             ) from error
         raise DataError(
-            f"{path} cannot be used as the trial ledger ({error}): put a copy of it back. If it is gone for good, move it "
-            "away, and `fx-pipeline ledger recover` carries over what reports and MLflow tell of it."
+            f"{path} cannot be used as the trial ledger ({error}): put a copy of it back. If it is gone for good, move "
+            "it away, and `fx-pipeline ledger recover` carries over what reports and MLflow tell of it."
         ) from error
