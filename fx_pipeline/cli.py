@@ -451,14 +451,13 @@ def leaderboard_(
     with clear_errors():
         from dataclasses import asdict
 
-        from fx_pipeline.defs.promotion import champions
+        from fx_pipeline.defs.gathered import gathered
         from fx_pipeline.leaderboard_command import leaderboard_table
         from fx_pipeline.settings import load_settings
-        from fx_pipeline.validation.leaderboard import write_leaderboard
 
         settings = load_settings()
         page = settings.layout.leaderboard
-        entries, unread = write_leaderboard(settings.layout.reports, page, *champions(settings))
+        entries, unread = gathered(settings)
         for reason in unread:
             plain(errors, f"left out: {reason}")
         if json_:

@@ -4,9 +4,9 @@ from typing import Any
 
 import dagster as dg
 
+from fx_pipeline.defs.gathered import gathered
 from fx_pipeline.defs.metadata import OWNERS, plain
 from fx_pipeline.defs.models import champion, validation_report
-from fx_pipeline.defs.promotion import champions
 from fx_pipeline.defs.reporting import page_url
 from fx_pipeline.settings import Settings, load_settings
 
@@ -32,12 +32,10 @@ def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
 def make_leaderboard(settings: Settings) -> tuple[dict[str, Any], list[str]]:
     """Write the page; return what Dagster shows of it, and why reports and champions are missing."""
-    from fx_pipeline.validation.leaderboard import write_leaderboard
     from fx_pipeline.validation.numbers import number
 
     layout = settings.layout
-    trading, unknown = champions(settings)
-    entries, unread = write_leaderboard(layout.reports, layout.leaderboard, trading, unknown)
+    entries, unread = gathered(settings)
     rows = [
         dg.TableRecord(
             {

@@ -1,6 +1,7 @@
 """Whether the trial ledger is the one that reports, MLflow and Dagster tell of."""
 
 import sqlite3
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -59,13 +60,15 @@ def ledger_faults(
 
 
 def event_witnesses(instance: dg.DagsterInstance, report: dg.AssetKey) -> list[Witness]:
-    """Read what the newest materialisations of the reports tell."""
-    records = instance.fetch_materializations(report, limit=MOST).records
-    return [_witness(record) for record in records if not is_skip(record) and record.partition_key]
+    """Read what the newest materialisations of the reports tell, and what was observed while they were made."""
+    made = instance.fetch_materializations(report, limit=MOST).records
+    seen = instance.fetch_observations(report, limit=MOST).records
+    told = [_told(record, record.asset_materialization) for record in made if not is_skip(record)]
+    # An observation may be of a run that was killed before there was a report: it tells of the ledger alone.
+    return told + [replace(_told(record, record.asset_observation), instrument="") for record in seen]
 
 
-def _witness(record: dg.EventLogRecord) -> Witness:
-    made: Any = record.asset_materialization
-    told = {name: made.metadata[shown].value for shown, name in _SHOWN.items() if shown in made.metadata}
-    instrument, window = cell(str(record.partition_key))
+def _told(record: dg.EventLogRecord, event: Any) -> Witness:
+    told = {name: event.metadata[shown].value for shown, name in _SHOWN.items() if shown in event.metadata}
+    instrument, window = cell(record.partition_key or "")
     return witness_of(f"Dagster run {record.run_id}", instrument, window, told)

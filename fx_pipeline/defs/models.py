@@ -114,7 +114,7 @@ def validation_report(
     page for people.
     """
     from fx_pipeline.defs.ledger_state import ledger_faults
-    from fx_pipeline.defs.reporting import report_metadata, score_seeds, validate_span
+    from fx_pipeline.defs.reporting import ledger_metadata, report_metadata, score_seeds, validate_span
     from fx_pipeline.defs.standing import champion_beside
     from fx_pipeline.market.disk import clear_disk_errors
     from fx_pipeline.reuse import stamp, stands
@@ -122,7 +122,8 @@ def validation_report(
     from fx_pipeline.validation.report import point_at, read_report, write_report
 
     settings = load_settings()
-    instrument, key = cell(asked_key(context, instrument_window))
+    asked = asked_key(context, instrument_window)
+    instrument, key = cell(asked)
     span = load_span(warehouse, instrument, key, "valid")
     if isinstance(span, str):
         yield skipped(context, span)
@@ -146,7 +147,13 @@ def validation_report(
     for fault in faults:
         context.log.warning(fault)
     others = [checkpoint for checkpoint in checkpoints if checkpoint is not judged]
-    score_seeds(settings, warehouse, ledger, span, others, AGENT, lambda stage: reporter(context, stage))
+
+    def tell(told: Mapping[str, Any]) -> None:
+        # A run that is killed after it has scored leaves an event that tells of the ledger all the same.
+        metadata = plain(ledger_metadata(told))
+        context.log_event(dg.AssetObservation(validation_report.key, partition=asked, metadata=metadata))
+
+    score_seeds(settings, warehouse, ledger, span, others, AGENT, lambda stage: reporter(context, stage), tell)
     champion = champion_beside(
         context, settings, warehouse, tracking, span, judged.sha256, lambda stage: reporter(context, stage)
     )
@@ -169,6 +176,11 @@ def validation_report(
             tags={"dagster/run_id": context.run.run_id, "instrument": instrument, "window": key},
         ) as run,
     ):
+
+        def tell_both(told: Mapping[str, Any]) -> None:
+            run.set_tags(told)
+            tell(told)
+
         report = validate_span(
             settings,
             warehouse,
@@ -180,6 +192,7 @@ def validation_report(
             reporter(context, f"validate {key}"),
             champion,
             faults,
+            tell_both,
         )
         # MLflow hears of it first: a report that is removed leaves a run that tells of its trial.
         run.set_tags({name: report["lineage"][name] for name in TAGS if name in report["lineage"]})

@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from fx_pipeline.agents.base import OnScore, Progress, SelectionScore
     from fx_pipeline.defs.seeds import SeedCheckpoint
     from fx_pipeline.market.costs import CostConfig
+    from fx_pipeline.tracking.choices import Bars
     from fx_pipeline.tracking.ledger import Ledger, ScoredTrial, Trial
     from fx_pipeline.validation.context import ChampionSeries, ReportContext, TrialHistory, TrialScore
     from fx_pipeline.validation.track_record import Planned
+
+    #: Hears what stands for the rows of the ledger.
+    Tell = Callable[[Mapping[str, Any]], None]
 
 
 def report_context(
@@ -119,12 +123,13 @@ def validate_span(
     champion: "ChampionSeries | None" = None,
     faults: Sequence[str] = (),
     costs: "CostConfig | None" = None,
+    tell: "Tell | None" = None,
 ) -> dict[str, Any]:
     """Validate the checkpoint of a folder on a span, with its ablation; its score joins the ledger, and its report.
 
     With a `champion` the report has the paired test against it, if it was judged on the same sessions. A champion is
     judged at `costs` of its own, others at those of the settings. `faults` are what is wrong with the ledger, a
-    sentence each.
+    sentence each; `tell` hears of its head as soon as the score is a row.
     """
     from fx_pipeline.agents.registry import agent
     from fx_pipeline.defs.verified import load_judged
@@ -153,6 +158,7 @@ def validate_span(
             judged=True,
             recorded=recorded,
             planned=planned_windows(settings, span.market.instrument),
+            tell=tell,
         ),
         ablation=kind.without_search(policy) if kind.without_search else None,
         progress=progress,
@@ -161,6 +167,11 @@ def validate_span(
     ledger.attach_report(recorded[-1], report["figures_sha256"], lineage_sha256(report["lineage"]))
     report["lineage"] |= ledger_lineage(ledger)
     return report
+
+
+def ledger_metadata(lineage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what Dagster shows of the ledger that a report names."""
+    return {name.replace("_", " "): value for name, value in lineage.items() if name.startswith("ledger_")}
 
 
 def ledger_lineage(ledger: "Ledger") -> dict[str, Any]:
@@ -182,8 +193,12 @@ def score_seeds(
     checkpoints: "Sequence[SeedCheckpoint]",
     agent_name: str,
     progress: "Callable[[str], Progress]",
+    tell: "Tell | None" = None,
 ) -> None:
-    """Let each checkpoint trade a span, where the ledger does not know yet what it makes there; `progress` by stage."""
+    """Let each checkpoint trade a span, where the ledger does not know yet what it makes there; `progress` by stage.
+
+    `tell` hears of the ledger's head after each.
+    """
     instrument, window = span.market.instrument, span.window.key
     costs = settings.judged_costs_of(instrument)
     known = {trial.key for trial in ledger.scored(instrument, window)}
@@ -192,6 +207,8 @@ def score_seeds(
         if own not in known:
             stage = f"score {window}, seed {checkpoint.seed} ({number} of {len(checkpoints)})"
             score_span(settings, warehouse, ledger, span, checkpoint.folder, agent_name, progress(stage))
+            if tell is not None:
+                tell(ledger_lineage(ledger))
 
 
 def score_span(
@@ -235,6 +252,7 @@ def trial_recorder(
     judged: bool = False,
     recorded: "list[Trial] | None" = None,
     planned: "Sequence[Planned]" = (),
+    tell: "Tell | None" = None,
 ) -> "Callable[[TrialScore], TrialHistory]":
     """Return the callback that makes every score a row of the trial ledger, and answers with its company.
 
@@ -253,6 +271,8 @@ def trial_recorder(
         Takes what was recorded.
     planned : sequence of Planned
         The walk-forward plan: what the record of the configuration should have.
+    tell : callable, optional
+        Hears what stands for the rows of the ledger before anything is judged.
     """
     import numpy as np
 
@@ -282,9 +302,13 @@ def trial_recorder(
             trained_seed_sha=trained_seed_sha(record),
         )
         ledger.record(trial, judged)
+        if tell is not None:
+            tell(ledger_lineage(ledger))
         if recorded is not None:
             recorded.append(trial)
-        history = replace(trial_history(ledger, trial, faults), record=walk_forward_record(ledger, trial, planned))
+        # Seeds beside a candidate are not judged by it: how it looks under other clocks is searched once.
+        history = trial_history(ledger, trial, faults, score.bars if judged else None)
+        history = replace(history, record=walk_forward_record(ledger, trial, planned))
         if champion is None or not np.array_equal(champion.session_ns, trial.session_ns):
             return history
         return replace(history, champion=champion)
@@ -359,7 +383,9 @@ def configuration(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def trial_history(ledger: "Ledger", trial: "Trial", faults: Sequence[str] = ()) -> "TrialHistory":
+def trial_history(
+    ledger: "Ledger", trial: "Trial", faults: Sequence[str] = (), bars: "Bars | None" = None
+) -> "TrialHistory":
     """Read the trials of a recorded one's instrument, and with their series those of its window judged as it was.
 
     What it was chosen among is counted by the bars, under whatever name they were judged. Only the same data and costs,
@@ -379,7 +405,7 @@ def trial_history(ledger: "Ledger", trial: "Trial", faults: Sequence[str] = ()) 
         elif other.config_hash == trial.config_hash:
             left_out.add(other.seed)
     here = {found.seed for found in company if found.configuration == trial.config_hash}
-    choices, head = ledger.choices(trial.look, trial.days), ledger.head()
+    choices, head = ledger.choices(trial.look, trial.days, bars), ledger.head()
     return TrialHistory(
         chosen_among=choices.total,
         chosen=choices.words(),
@@ -436,7 +462,7 @@ def other_trials(
     from fx_pipeline.validation.validate import judged_bars
 
     instrument, data_fingerprint = span.market.instrument, span.market.fingerprint
-    start_ns, end_ns, days = judged_bars(span.market, span.starts)
+    start_ns, end_ns, days, bars = judged_bars(span.market, span.starts)
     own = Look(
         key=own_trial(instrument, window, record, data_fingerprint, costs),
         instrument=instrument,
@@ -459,7 +485,7 @@ def other_trials(
 
     return {
         "trials": sorted((look.key, look.reported) for look in looks if look.key != own.key and is_company(look)),
-        "chosen": ledger.choices(own, days).words(),
+        "chosen": ledger.choices(own, days, bars).words(),
     }
 
 
@@ -522,7 +548,7 @@ def report_metadata(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "sessions": figures["sessions"],
         "trades": figures["trades"],
         "trials in the ledger": figures["trials"],
-        **{name.replace("_", " "): value for name, value in lineage.items() if name.startswith("ledger_")},
+        **ledger_metadata(lineage),
         "scores of checkpoints while training": lineage["selection_scores"],
         "seeds of this configuration": figures["seeds"],
     }

@@ -49,7 +49,10 @@ def read_standings(settings: Settings, champion: Mapping[str, Any]) -> tuple[lis
             continue
         known.add(standing["window"])
         rows = _replays(ledger, champion, standing["window"])
-        if "session_ns" in standing:
+        if rows and not standing["sound"] and not standing.get("session_ns"):
+            # It could be judged once: that it cannot now takes nothing back.
+            found.append(_removed(champion, standing["window"], rows[-1]))
+        elif "session_ns" in standing:
             found.append(_borne_out(standing, champion, rows))
         elif not standing["sound"]:
             # Of an earlier version: such a replay said nothing, and was passed over.

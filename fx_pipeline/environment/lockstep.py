@@ -28,6 +28,8 @@ _COLUMNS = (
     "max_drawdown_pips",
     "peak_pips",
     "amddp1",
+    "low_pips",
+    "bars_held",
 )
 
 
@@ -96,7 +98,7 @@ class Seats(NamedTuple):
     """What the step kernel writes, of B sessions.
 
     ``starts`` (B,) bar of each session's first decision, ``positions`` (B, POSITION_SIZE), ``static`` (B, 6) and
-    ``legal`` (B, 4) as in `Observation`, ``trades`` (B, M, 11) closed trades and ``trade_counts`` (B,) of them.
+    ``legal`` (B, 4) as in `Observation`, ``trades`` (B, M, 13) closed trades and ``trade_counts`` (B,) of them.
     """
 
     starts: npt.NDArray[np.int64]
@@ -256,7 +258,6 @@ class LockstepEnvironment:
         trades["session"] = np.nonzero(recorded)[0]
         trades["entry_time"] = self.market.time[trades["entry_bar"]]
         trades["exit_time"] = self.market.time[trades["exit_bar"]]
-        trades["bars_held"] = trades["exit_bar"] - trades["entry_bar"]
         return trades
 
 
@@ -339,7 +340,9 @@ def step_sessions(game, seats, bars, actions, last):  # type: ignore[no-untyped-
             trade[0], trade[1], trade[2] = position[pk.SIDE], position[pk.ENTRY_BAR], exit_bar
             trade[3], trade[4], trade[5] = position[pk.ENTRY], price, position[pk.COST]
             trade[6], trade[7], trade[8] = pnl, total, position[pk.MAX_DRAWDOWN]
-            trade[9], trade[10] = position[pk.PEAK], reward
+            trade[9], trade[10], trade[11] = position[pk.PEAK], reward, position[pk.LOW]
+            # A bar is held when its close finds the position open; the fill that closes it is one mark more.
+            trade[12] = position[pk.BARS] - 1.0
             trade_counts[row] += 1
             position[:] = 0.0
     return rewards, outcomes

@@ -1,7 +1,8 @@
 """The position kernel: the only code that computes a P&L, a position feature or a reward.
 
 A position is a row of float64, indexed by the constants below. PIPS is the unrealised result after the costs so far;
-PEAK the high-water mark max(entry, best PIPS), which starts at 0; ENTRY_BAR the bar in which the entry filled.
+PEAK the high-water mark max(entry, best PIPS), which starts at 0; LOW the low-water mark, alike; ENTRY_BAR the bar in
+which the entry filled.
 """
 
 import math
@@ -10,8 +11,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-SIDE, ENTRY, COST, PIPS, PEAK, DRAWDOWN, MAX_DRAWDOWN, ACCUMULATED, AREA, BARS, ENTRY_BAR = range(11)
-POSITION_SIZE = 11
+SIDE, ENTRY, COST, PIPS, PEAK, DRAWDOWN, MAX_DRAWDOWN, ACCUMULATED, AREA, BARS, ENTRY_BAR, LOW = range(12)
+POSITION_SIZE = 12
 NUM_STATIC = 6
 STATIC_FEATURES = (
     "position_side",
@@ -34,10 +35,11 @@ def open_position(position: npt.NDArray[np.float64], side: int, price: float, co
 
 @numba.njit(cache=True, nogil=True)
 def mark(position: npt.NDArray[np.float64], price: float, pip: float) -> None:
-    """Value an open position at `price` at the end of a bar and carry its high-water mark and drawdowns on."""
+    """Value an open position at `price` at the end of a bar and carry its water marks and drawdowns on."""
     pips = position[SIDE] * (price - position[ENTRY]) / pip - position[COST]
     position[PIPS] = pips
     position[PEAK] = max(position[PEAK], pips)
+    position[LOW] = min(position[LOW], pips)
     drawdown = position[PEAK] - pips
     position[ACCUMULATED] += max(0.0, drawdown - position[DRAWDOWN])
     position[MAX_DRAWDOWN] = max(position[MAX_DRAWDOWN], drawdown)

@@ -10,6 +10,7 @@ defaults are those of a currency pair; `hours.instrument_calendar` knows the oth
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,8 @@ TRADING_WEEK_MINUTES = 7_200
 # The trading day starts at 17:00, so a clock moved 7 hours forward has its midnight there.
 _DAY_START = pd.Timedelta(hours=7)
 _DAY_START_MINUTES = 7 * 60
+# 1 January 2000 to 31 December 2027.
+_CYCLE, _CYCLE_YEARS = (10_957, 21_183), 28
 
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
@@ -88,6 +91,12 @@ def trading_day_start(day: int) -> int:
     """UTC nanoseconds of 17:00 New York at which that trading day (`trading_day`) begins."""
     wall = pd.Timestamp(day, unit="D") - _DAY_START
     return int(wall.tz_localize(NEW_YORK).tz_convert("UTC").as_unit("ns").value)
+
+
+def trading_day_starts(days: npt.ArrayLike) -> Int64:
+    """UTC nanoseconds at which each of the trading days begins, (D,) int64, as of `trading_day_start`."""
+    wall = pd.DatetimeIndex(np.asarray(days, dtype=np.int64).astype("datetime64[D]").astype("datetime64[ns]"))
+    return np.asarray((wall - _DAY_START).tz_localize(NEW_YORK).tz_convert("UTC").as_unit("ns").asi8, dtype=np.int64)
 
 
 def is_open(time_ns: npt.ArrayLike) -> npt.NDArray[np.bool_]:
@@ -202,6 +211,23 @@ class FxCalendar:
         if self.second_break is not None:
             expected &= ~self.second_break.covers(time_ns)
         return np.asarray(expected, dtype=bool)
+
+    def trading_days(self, first_day: int, last_day: int) -> Int64:
+        """Trading days of [first, last] on which something trades, as `trading_day` numbers.
+
+        Returns
+        -------
+        (D,) int64
+        """
+        days = np.arange(first_day, last_day + 1, dtype=np.int64)
+        # Day 0 was a Thursday.
+        weekday = (days + 3) % 7 < 5
+        return days[(weekday | self.weekends) & ~np.isin(days, list(self.holidays))]
+
+    @cached_property
+    def days_a_year(self) -> float:
+        """Trading days of a mean year: of 28 years, after which weekdays and leap years come again."""
+        return len(self.trading_days(*_CYCLE)) / _CYCLE_YEARS
 
     def expected_minutes(self, start_ns: int, end_ns: int) -> Int64:
         """Minutes in [start, end) in which a candle is expected.

@@ -1,8 +1,12 @@
-"""What a day of candles is recognised by: the direction of its quarter hours.
+"""What a day of candles is recognised by: whether its quarter hours rise or fall.
 
 Whoever judges the same candles again under another name, scaled, shifted, turned upside down or dated otherwise has
-looked at the same days. The signs of the changes from one quarter hour to the next survive all of that.
+looked at the same days. The signs of the changes from one quarter hour to the next survive all of that; those of their
+means also survive noise, and a forged price now and then.
 """
+
+from functools import cache
+from math import comb
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +15,17 @@ import numpy.typing as npt
 QUARTERS, WORDS = 96, 3
 #: A day (since 1970, UTC), the signs of its quarter hours, and which of them there are.
 DAY = np.dtype([("day", "<i4"), ("sign", "<u4", (WORDS,)), ("known", "<u4", (WORDS,))])
-#: Quarter hours that two days must have in common to be compared.
-LEAST_KNOWN = 64
+#: Largest chance with which two days of other candles are taken for the same.
+CHANCE = 4e-8
+#: Quarter hours that two days must have in common to be compared: all of fewer agree too often by chance.
+LEAST_KNOWN = 26
 #: Largest share of them that differs between the same candles; the same of what agrees, for candles turned over.
 MOST_DIFFERENT = 1.0 / 6.0
-#: Days that a shift of the dates has to explain.
-_LEAST_SHIFTED = 3
+#: Days that a shift of the dates has to explain, and days that one of the clock has to.
+_LEAST_SHIFTED, _LEAST_DELAYED = 3, 2
+#: By how much a clock is shifted from one try to the next, and over how many of the newest days.
+_STEP_NS, _PROBED_DAYS = 5 * 60 * 1_000_000_000, 4
+_DAY_NS = 86_400 * 1_000_000_000
 _QUARTER_NS = 15 * 60 * 1_000_000_000
 
 Days = npt.NDArray[np.void]
@@ -30,8 +39,8 @@ def no_days() -> Days:
 def day_prints(time_ns: npt.ArrayLike, price: npt.ArrayLike) -> Days:
     """Take the prints of the days of some bars.
 
-    A bit is whether the last price of a quarter hour lies above the last price of the one before. Where either has no
-    bar, or both prices are equal, there is none: rounding decides over the sign of nothing.
+    A bit is whether the mean price of a quarter hour lies above that of the one before. Where either has no bar, or
+    both are equal but for rounding, there is none: rounding would decide over the sign of nothing.
 
     Parameters
     ----------
@@ -52,10 +61,12 @@ def day_prints(time_ns: npt.ArrayLike, price: npt.ArrayLike) -> Days:
     if len(time) < 2:
         return no_days()
     quarter = time // _QUARTER_NS
-    last = np.append(np.flatnonzero(np.diff(quarter)), len(quarter) - 1)
-    quarter, value = quarter[last], value[last]
-    change = np.diff(value)
-    told = (np.diff(quarter) == 1) & (change != 0.0)
+    first = np.append(0, np.flatnonzero(np.diff(quarter)) + 1)
+    quarter, bars = quarter[first], np.diff(np.append(first, len(quarter)))
+    # About the first price: the sums of prices that stand still are then the same, whatever the scale.
+    mean = np.add.reduceat(value - value[0], first) / bars
+    change = np.diff(mean)
+    told = (np.diff(quarter) == 1) & (np.abs(change) > 1e-12 * np.abs(value[0]))
     quarter, rises = quarter[1:][told], change[told] > 0.0
     days, row = np.unique(quarter // QUARTERS, return_inverse=True)
     place = (quarter % QUARTERS).astype(np.int64)
@@ -76,8 +87,8 @@ def full(days: Days) -> Days:
 def same_candles(ours: Days, theirs: Days) -> npt.NDArray[np.bool_]:
     """Tell which days show the same candles, or those candles turned over, whatever their dates.
 
-    Of independent candles, of which each quarter hour rises or falls by a toss, a pair of days is taken for the same
-    with a chance of at most ``2 P(Bin(n, 1/2) <= n / 6)``: 4e-8 at the worst n from 64, 3e-11 at 96.
+    Of `n` quarter hours in common at most ``n / 6`` differ, and so few that other candles, of which each quarter hour
+    rises or falls by a toss, do so with a chance of at most `CHANCE`: none of 26, 16 of 96 (3e-11).
 
     Parameters
     ----------
@@ -94,8 +105,22 @@ def same_candles(ours: Days, theirs: Days) -> npt.NDArray[np.bool_]:
         both = ours["known"][:, word, None] & theirs["known"][None, :, word]
         shared += np.bitwise_count(both)
         apart += np.bitwise_count((ours["sign"][:, word, None] ^ theirs["sign"][None, :, word]) & both)
-    most = shared * MOST_DIFFERENT
-    return (shared >= LEAST_KNOWN) & ((apart <= most) | (apart >= shared - most))
+    most = _most_apart()[shared]
+    return (most >= 0) & ((apart <= most) | (apart >= shared - most))
+
+
+@cache
+def _most_apart() -> npt.NDArray[np.int16]:
+    """Most quarter hours that may differ, by how many there are in common; -1 where nothing can be told."""
+    most = np.full(QUARTERS + 1, -1, dtype=np.int16)
+    for shared in range(1, QUARTERS + 1):
+        tosses = 0
+        for apart in range(int(shared * MOST_DIFFERENT) + 1):
+            tosses += 2 * comb(shared, apart)
+            if tosses > CHANCE * 2.0**shared:
+                break
+            most[shared] = apart
+    return most
 
 
 def overlap(ours: Days, theirs: Days) -> bool:
@@ -123,6 +148,41 @@ def overlap(ours: Days, theirs: Days) -> bool:
     matched = np.zeros(len(shifts), dtype=np.int64)
     np.add.at(matched, np.searchsorted(shifts, shift[same]), 1)
     return bool(((matched >= _LEAST_SHIFTED) & (2 * matched >= compared)).any())
+
+
+def delayed(time_ns: npt.NDArray[np.int64], price: npt.NDArray[np.float64]) -> tuple[Days, npt.NDArray[np.int64]]:
+    """Take the prints of the newest days at every other clock, in steps of five minutes.
+
+    Returns
+    -------
+    (P,) array of `DAY`
+    (P,) int64
+        By how many steps the clock of each was put forward.
+    """
+    newest = time_ns >= time_ns[-1] - (_PROBED_DAYS + 1) * _DAY_NS
+    clocks = range(1, _DAY_NS // _STEP_NS)
+    found = [full(day_prints(time_ns[newest] + step * _STEP_NS, price[newest])) for step in clocks]
+    return np.concatenate(found), np.repeat(np.array(clocks), [len(days) for days in found])
+
+
+def same_but_for_the_clock(
+    probes: Days, steps: npt.NDArray[np.int64], theirs: Days, owner: npt.NDArray[np.int64]
+) -> set[int]:
+    """Return the owners of days that are those of `delayed` at one of its clocks: two at least, at one shift of dates.
+
+    Parameters
+    ----------
+    probes, steps : (P,)
+        Of `delayed`.
+    theirs : (B,) array of `DAY`
+        That are `full`.
+    owner : (B,) int64
+        Whose they are.
+    """
+    ours, others = np.nonzero(same_candles(probes, theirs))
+    shift = theirs["day"][others].astype(np.int64) - probes["day"][ours]
+    alike, count = np.unique(np.column_stack([owner[others], steps[ours], shift]), axis=0, return_counts=True)
+    return {int(row[0]) for row in alike[count >= _LEAST_DELAYED]}
 
 
 def _packed(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint32]:

@@ -18,9 +18,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from fx_pipeline.market.prints import Days, full, no_days, overlap, same_candles
+from fx_pipeline.market.prints import Days, delayed, full, no_days, overlap, same_but_for_the_clock, same_candles
 
+#: Times (UTC nanoseconds) and mid closes.
+Bars = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 #: A record: what lies within a year before its end.
 RECORD_NS = 365 * 86_400 * 1_000_000_000
 #: Trading days of a year.
@@ -101,7 +104,9 @@ def record_start_ns(own: Look, looks: Iterable[Look]) -> int:
     return min([own.start_ns, *starts])
 
 
-def count_choices(own: Look, looks: Sequence[Look], days: Mapping[str, Days], lost: int) -> Choices:
+def count_choices(
+    own: Look, looks: Sequence[Look], days: Mapping[str, Days], lost: int, bars: Bars | None = None
+) -> Choices:
     """Count what was chosen among on the record that ends with a trial.
 
     Parameters
@@ -114,9 +119,11 @@ def count_choices(own: Look, looks: Sequence[Look], days: Mapping[str, Days], lo
         The days of `own` and of `looks`.
     lost : int
         Trials of lost ledgers that could not be carried over.
+    bars : (T,) int64, (T,) float64, optional
+        Times and mid closes of the trial's own bars: with them, candles are found whose clock was put forward.
     """
     others = [look for look in looks if look.key != own.key]
-    seen = [own, *_overlapping(own, others, days)]
+    seen = [own, *_overlapping(own, others, days, bars)]
     return Choices(
         configurations=len({look.config_hash for look in seen}),
         candidates=_further_candidates([look for look in seen if look.choice and (look.reported or look is own)]),
@@ -132,7 +139,7 @@ def _of_record(own: Look, look: Look) -> bool:
     return alike and look.choice and inside and look.end_ns > 0
 
 
-def _overlapping(own: Look, others: Sequence[Look], days: Mapping[str, Days]) -> list[Look]:
+def _overlapping(own: Look, others: Sequence[Look], days: Mapping[str, Days], bars: Bars | None) -> list[Look]:
     start_ns = record_start_ns(own, others)
     by_time, unknown = [], []
     for look in others:
@@ -145,7 +152,7 @@ def _overlapping(own: Look, others: Sequence[Look], days: Mapping[str, Days]) ->
         elif look.days:
             unknown.append(look)
     ours = _days_of((look for look in [own, *others] if look is own or _of_record(own, look)), days)
-    same = _same_content(ours, {look.days for look in unknown}, days)
+    same = _same_content(ours, {look.days for look in unknown}, days, bars)
     return by_time + [look for look in unknown if look.days in same]
 
 
@@ -157,18 +164,27 @@ def _days_of(looks: Iterable[Look], days: Mapping[str, Days]) -> Days:
     return found[np.unique(found["day"], return_index=True)[1]]
 
 
-def _same_content(ours: Days, names: set[str], days: Mapping[str, Days]) -> set[str]:
+def _same_content(ours: Days, names: set[str], days: Mapping[str, Days], bars: Bars | None) -> set[str]:
     theirs = {name: full(days[name]) for name in sorted(names)}
     theirs = {name: found for name, found in theirs.items() if len(found)}
     if not len(ours) or not theirs:
         return set()
-    everything = np.concatenate(list(theirs.values()))
-    parts = np.split(everything, range(_CHUNK, len(everything), _CHUNK))
-    hit = np.concatenate([same_candles(ours, part).any(axis=0) for part in parts])
-    ends = np.cumsum([len(found) for found in theirs.values()])
+    everything, order = np.concatenate(list(theirs.values())), list(theirs)
+    owner = np.repeat(np.arange(len(order)), [len(found) for found in theirs.values()])
+    parts = range(0, len(everything), _CHUNK)
+    near = {
+        int(found)
+        for part in parts
+        for found in owner[part : part + _CHUNK][same_candles(ours, everything[part : part + _CHUNK]).any(axis=0)]
+    }
     # Nearly all share no day at all: only the rest is looked at closely.
-    near = [name for name, piece in zip(theirs, np.split(hit, ends[:-1]), strict=True) if piece.any()]
-    return {name for name in near if overlap(ours, theirs[name])}
+    same = {order[number] for number in near if overlap(ours, theirs[order[number]])}
+    if bars is not None and len(same) < len(order):
+        probes, steps = delayed(*bars)
+        for part in parts:
+            piece = slice(part, part + _CHUNK)
+            same |= {order[number] for number in same_but_for_the_clock(probes, steps, everything[piece], owner[piece])}
+    return same
 
 
 def _further_candidates(looks: Sequence[Look]) -> int:

@@ -25,7 +25,7 @@ import numpy as np
 
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.prints import DAY, Days
-from fx_pipeline.tracking.choices import Choices, Look, count_choices
+from fx_pipeline.tracking.choices import Bars, Choices, Look, count_choices
 from fx_pipeline.tracking.ledger_chain import CHAINED, Head, append, hash_at, head, verify
 from fx_pipeline.tracking.ledger_file import connected
 from fx_pipeline.tracking.trials import (
@@ -239,10 +239,13 @@ class Ledger:
         looks = [look_of(row) for row in rows if not row["window"].startswith(REPLAY)]
         return looks, {row["days_sha256"]: np.frombuffer(row["days"], DAY) for row in days}
 
-    def choices(self, own: Look, days: Days) -> Choices:
-        """Count what was chosen among on the record that ends with a trial of these days; it need not be here yet."""
+    def choices(self, own: Look, days: Days, bars: Bars | None = None) -> Choices:
+        """Count what was chosen among on the record that ends with a trial of these days; it need not be here yet.
+
+        `bars` are the times and closes of the trial, if candles are to be found whose clock was put forward.
+        """
         looks, known = self.looks()
-        return count_choices(own, looks, known | {own.days: days}, self.lost())
+        return count_choices(own, looks, known | {own.days: days}, self.lost(), bars)
 
     def places(self) -> set[tuple[str, str, str]]:
         """Instrument, window and checkpoint of every trial; and with an empty checkpoint, of every window."""

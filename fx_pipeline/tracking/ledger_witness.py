@@ -108,11 +108,11 @@ def run_witnesses(database: Path | None) -> list[Witness]:
     with contextlib.closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=_WAIT_S)) as db:
         for run_id, status, key, value in db.execute(query, (*TAGS, EXPERIMENT, MOST * len(TAGS))):
             found.setdefault(run_id, {"status": status})[key] = value
-    # One that did not end may have scored nothing.
+    # One that did not end may have scored nothing: it tells of the ledger alone.
+    of_trial = {run_id: told if told["status"] == "FINISHED" else {} for run_id, told in found.items()}
     return [
-        witness_of(f"MLflow run {run_id}", told.get("instrument", ""), told.get("window", ""), told)
+        witness_of(f"MLflow run {run_id}", of_trial[run_id].get("instrument", ""), told.get("window", ""), told)
         for run_id, told in found.items()
-        if told["status"] == "FINISHED"
     ]
 
 

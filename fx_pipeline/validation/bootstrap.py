@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.validation.excursions import Excursions
 from fx_pipeline.validation.metrics import as_pnl
 from fx_pipeline.validation.resampling import (
     BlockLaw,
@@ -21,6 +22,7 @@ from fx_pipeline.validation.resampling import (
     draw_indices,
     equity_by_element,
     equity_by_piece,
+    excursion_table,
     piece_table,
 )
 
@@ -104,6 +106,7 @@ def equity_paths(
     threads: int | None = None,
     *,
     steps: int | None = None,
+    moved: Excursions | None = None,
 ) -> EquityPaths:
     """Resample a P&L list and accumulate each path.
 
@@ -123,6 +126,9 @@ def equity_paths(
         Threads to use; all cores of this process by default. The result does not depend on it.
     steps : int, optional
         Length of a path, `M`; `N` by default.
+    moved : Excursions, optional
+        How far each trade moved while it was open: drawdowns then are those of bars, not of closed trades. The paths
+        are the same ones.
 
     Returns
     -------
@@ -143,7 +149,9 @@ def equity_paths(
     law = _law(block_length, len(pnl), seed)
     # The kernels need not ask whether a mark is left: the last one is never reached.
     marks = np.append(points, np.iinfo(np.int64).max).astype(np.uint64)
-    table = piece_table(pnl, law.longest) if law.longest > 1 else None
+    table = piece_table(pnl, law.longest) if law.longest > 1 and moved is None else None
+    if moved is not None:
+        table = excursion_table(pnl, *moved, law.longest)
     terminal, worst, equity = np.empty(runs), np.empty(runs), np.empty((runs, len(points)))
     workers = max(1, min(threads or _cores(), runs))
     bounds = np.linspace(0, runs, workers + 1).astype(int)

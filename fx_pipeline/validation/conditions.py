@@ -8,6 +8,7 @@ believed at all is asked in `soundness.py`, and what else was tried in `selectio
 from collections.abc import Mapping
 
 from fx_pipeline.validation.gate import Condition, Figures, GateConfig, Rule, condition, figure_of, record_of
+from fx_pipeline.validation.numbers import MAX_RATE
 from fx_pipeline.validation.selection import deflated, not_overfitted, superior, worst_seed
 from fx_pipeline.validation.soundness import (
     accounting_agrees,
@@ -182,8 +183,8 @@ def worth_its_risk(figures: Figures, config: GateConfig) -> Condition:
         text, remedy = "There is no return to weigh: no trade was closed.", "It would have to trade at all."
     else:
         text = (
-            f"Sized so that a deep drawdown stays unlikely, three histories in four earn more than {figure:.1%} a "
-            f"year; more than {rate:.1%}, which needs no risk, is wanted."
+            f"Sized so that a deep drawdown stays unlikely, three histories in four earn more than "
+            f"{_rate(figure)} a year; more than {rate:.1%}, which needs no risk, is wanted."
         )
         remedy = "More profit for its drawdowns: larger expectancy, more trades a year, or shorter losing streaks."
     return condition(
@@ -235,3 +236,7 @@ HOLDOUT_CONDITIONS: tuple[Rule, ...] = (
     disjoint_sessions,
     unseen_holdout,
 )
+
+
+def _rate(value: float) -> str:
+    return "1,000%" if value >= MAX_RATE else f"{value:.1%}"

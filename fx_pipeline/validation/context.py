@@ -204,6 +204,8 @@ class TrialScore:
         What the days of these bars are recognised by.
     evidence : bytes
         What a track record needs of this score.
+    bars : (T,) int64, (T,) float64, or None
+        Times and mid closes of these bars.
     """
 
     context: ReportContext
@@ -220,6 +222,7 @@ class TrialScore:
     valid_end_ns: int = 0
     days: Days = field(default_factory=no_days)
     evidence: bytes = b""
+    bars: tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]] | None = None
 
 
 #: Records the score of this validation and returns the history that now includes it.

@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.validation.excursions import Excursions
+from fx_pipeline.validation.risk import position_values
 from fx_pipeline.validation.rollout import Rollout
 
 FORMAT = "fx_pipeline.evidence/1"
@@ -30,6 +32,7 @@ _BY_TRADE = {
     "trade_bars_held": "<i4",
     "trade_max_drawdown_pips": "<f8",
     "trade_peak_pips": "<f8",
+    "trade_low_pips": "<f8",
 }
 
 FloatArray = npt.NDArray[np.float64]
@@ -55,9 +58,10 @@ class Evidence:
     trade_pnl_pips, trade_stressed_pips : (N,) float64
         Result after the judged costs; and with at least a tick of slippage a fill.
     trade_entry_price : (N,) float64
+        What a unit of it was worth (`position_values`).
     trade_bars_held : (N,) int64
-    trade_max_drawdown_pips, trade_peak_pips : (N,) float64
-        Largest fall from its own high-water mark, and that mark, bar by bar while it was open.
+    trade_max_drawdown_pips, trade_peak_pips, trade_low_pips : (N,) float64
+        Largest fall from its own high-water mark, that mark, and the low-water mark, bar by bar while it was open.
     baselines : Mapping of str to (S,) float64
         What each baseline without randomness made in each session.
     random_moments : (S, 3) float64
@@ -76,6 +80,7 @@ class Evidence:
     trade_bars_held: IntArray
     trade_max_drawdown_pips: FloatArray
     trade_peak_pips: FloatArray
+    trade_low_pips: FloatArray
     baselines: Mapping[str, FloatArray]
     random_moments: FloatArray
 
@@ -83,6 +88,11 @@ class Evidence:
     def session_pnl_pips(self) -> FloatArray:
         """What was made in each session (S,), 0 where nothing was traded."""
         return np.bincount(self.trade_session, self.trade_pnl_pips, len(self.session_ns)).astype(np.float64)
+
+    @property
+    def excursions(self) -> Excursions:
+        """How far each trade moved while it was open, in pips."""
+        return Excursions(self.trade_low_pips, self.trade_peak_pips, self.trade_max_drawdown_pips)
 
     def to_bytes(self) -> bytes:
         """Return the canonical bytes."""
@@ -177,10 +187,11 @@ def evidence_of(
         trade_session=np.asarray(trades["session"], np.int64),
         trade_pnl_pips=done.pnl_pips,
         trade_stressed_pips=np.asarray(stressed_pips, np.float64),
-        trade_entry_price=np.ascontiguousarray(trades["entry_price"]),
+        trade_entry_price=position_values(done, market),
         trade_bars_held=np.asarray(trades["bars_held"], np.int64),
         trade_max_drawdown_pips=np.ascontiguousarray(trades["max_drawdown_pips"]),
         trade_peak_pips=np.ascontiguousarray(trades["peak_pips"]),
+        trade_low_pips=np.ascontiguousarray(trades["low_pips"]),
         baselines=dict(baselines),
         random_moments=random_moments,
     )

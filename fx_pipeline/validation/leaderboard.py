@@ -4,8 +4,8 @@ It orders nothing by luck alone: what passed the gate comes first, then the newe
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from fx_pipeline.validation.report import REPORT_JSON, REPORT_PAGE, read_report
 from fx_pipeline.validation.report_charts import GAIN, GRID, LOSS, MUTED, chart_layout
 from fx_pipeline.validation.report_page import packed_plotly, page_environment
 
+#: Of a report that says it passed, and is not what was computed.
+UNVERIFIED = "not verified"
 #: Of the resampled totals by trades, which the interval of the expectancy is made of: 90 %.
 _LOW, _HIGH = "5", "95"
 
@@ -150,7 +152,9 @@ def entry(report: Mapping[str, Any], link: str, champions: Sequence[str] = ()) -
     )
 
 
-def gather(reports: Path, champions: Sequence[str] = ()) -> tuple[list[Entry], list[str]]:
+def gather(
+    reports: Path, champions: Sequence[str] = (), doubt: Callable[[Path], str] | None = None
+) -> tuple[list[Entry], list[str]]:
     """Read every report below a folder.
 
     Parameters
@@ -158,6 +162,8 @@ def gather(reports: Path, champions: Sequence[str] = ()) -> tuple[list[Entry], l
     reports : Path
     champions : sequence of str
         Hashes of the models that trade now.
+    doubt : callable, optional
+        Folder of a report that says it passed the gate to why that is not believed; an empty text where it is.
 
     Returns
     -------
@@ -173,7 +179,11 @@ def gather(reports: Path, champions: Sequence[str] = ()) -> tuple[list[Entry], l
         except DataError as error:
             unread.append(str(error))
             continue
-        found.append(entry(report, (path.parent / REPORT_PAGE).relative_to(reports).as_posix(), champions))
+        line = entry(report, (path.parent / REPORT_PAGE).relative_to(reports).as_posix(), champions)
+        if line.promoted and doubt is not None and (why := doubt(path.parent)):
+            line = replace(line, verdict=UNVERIFIED)
+            unread.append(why)
+        found.append(line)
     found.sort(key=lambda row: (row.instrument, row.agent))
     found.sort(key=lambda row: row.window, reverse=True)
     found.sort(key=lambda row: (row.promoted, row.champion), reverse=True)
@@ -265,7 +275,11 @@ def render_leaderboard(entries: Sequence[Entry], unread: Sequence[str] = ()) -> 
 
 
 def write_leaderboard(
-    reports: Path, page: Path, champions: Sequence[str] = (), unknown: Sequence[str] = ()
+    reports: Path,
+    page: Path,
+    champions: Sequence[str] = (),
+    unknown: Sequence[str] = (),
+    doubt: Callable[[Path], str] | None = None,
 ) -> tuple[list[Entry], list[str]]:
     """Gather the reports of a folder and write the page and, beside it, the same as JSON; return what was gathered.
 
@@ -279,13 +293,15 @@ def write_leaderboard(
         Hashes of the models that trade now.
     unknown : sequence of str
         Why the champion of an instrument is not known, each.
+    doubt : callable, optional
+        As in `gather`.
 
     Returns
     -------
     list of Entry, list of str
         As from `gather`; `unknown` joins what could not be read.
     """
-    entries, unread = gather(reports, champions)
+    entries, unread = gather(reports, champions, doubt)
     unread += unknown
     text = json.dumps([asdict(row) for row in entries], indent=1, allow_nan=False) + "\n"
     made = {page.with_suffix(".json"): text.encode(), page: render_leaderboard(entries, unread).encode()}
@@ -304,8 +320,8 @@ def _cells(row: Entry) -> list[dict[str, Any]]:
         text = number(value, style) if style else str(value)
         order = value
         if name == "verdict":
-            text, order = ("promoted", 0) if row.promoted else ("rejected", row.failed)
-            small = "" if row.promoted else f"{row.failed} failed"
+            text, order = ("promoted", 0) if row.promoted else (row.verdict, row.failed)
+            small = "" if row.promoted or row.verdict == UNVERIFIED else f"{row.failed} failed"
         elif name == "expectancy_pips" and row.interval_pips is not None:
             small = f"{row.interval_pips[0]:+,.2f} to {row.interval_pips[1]:+,.2f}"
         elif name == "seeds":

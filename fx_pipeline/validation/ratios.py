@@ -15,6 +15,9 @@ import numpy.typing as npt
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.validation.metrics import as_pnl, longest_run
 
+#: Logarithm of the wealth that is left when all is lost, and the lowest return that leaves more.
+LOG_OF_NOTHING, LEAST_RETURN = -700.0, -1.0 + 1e-15
+
 
 @dataclass(frozen=True)
 class ReturnRatios:
@@ -45,7 +48,8 @@ class ReturnRatios:
     ulcer_index : float or None
         Root of the sum of squared drawdowns over ``T - 1`` (Martin 1987), a fraction.
     flags : tuple of str
-        ``no_returns``, ``one_return``, ``zero_variance``, ``no_losses``, ``no_drawdown``, where they apply.
+        ``no_returns``, ``one_return``, ``ruined`` (a return lost everything), ``zero_variance``, ``no_losses``,
+        ``no_drawdown``, where they apply.
     """
 
     periods: int
@@ -87,7 +91,7 @@ def return_ratios(returns: npt.ArrayLike, periods_per_year: float) -> ReturnRati
     Parameters
     ----------
     returns : (T,) array-like
-        Simple returns a period as fractions, each above -1.
+        Simple returns a period as fractions. One of -1 or less has lost everything: what is compound ends there.
     periods_per_year : float
         Sessions, days or bars of this series in a year.
 
@@ -98,16 +102,17 @@ def return_ratios(returns: npt.ArrayLike, periods_per_year: float) -> ReturnRati
     Raises
     ------
     DataError
-        If a return is not finite or at or below -1, or `periods_per_year` is not positive.
+        If a return is not finite, or `periods_per_year` is not positive.
     """
     series = as_pnl(returns)
     if not periods_per_year > 0:
         raise DataError(f"the periods of a year are a positive number, not {periods_per_year}.")
-    if (series <= -1).any():
-        raise DataError("a return of -1 or less loses everything: returns are fractions of the capital, not pips.")
     count = len(series)
-    flags = [name for name, applies in (("no_returns", count == 0), ("one_return", count == 1)) if applies]
-    log_wealth = np.cumsum(np.log1p(series))
+    ruined = bool((series <= -1).any())
+    applying = (("no_returns", count == 0), ("one_return", count == 1), ("ruined", ruined))
+    flags = [name for name, applies in applying if applies]
+    # Wealth that is lost stays lost; what is left of it has a logarithm, and is no figure that anybody sees.
+    log_wealth = np.cumsum(np.where(series <= -1, LOG_OF_NOTHING, np.log1p(np.maximum(series, LEAST_RETURN))))
     below = -np.expm1(log_wealth - np.maximum.accumulate(np.append(0.0, log_wealth))[1:])
     max_drawdown = float(below.max()) if count else 0.0
     gains, losses = float(series[series > 0].sum()), -float(series[series < 0].sum())

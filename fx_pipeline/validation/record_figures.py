@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from fx_pipeline.market.years import covered_years
 from fx_pipeline.validation.alpha import Alpha, jensens_alpha
 from fx_pipeline.validation.chance import judge_seed, upper_bound
 from fx_pipeline.validation.context import TrialHistory
+from fx_pipeline.validation.excursions import deepest_fall
 from fx_pipeline.validation.family import Family, Significance, judge_family, judge_significance
 from fx_pipeline.validation.metrics import drawdown
 from fx_pipeline.validation.montecarlo import MonteCarlo, simulate_equity
@@ -49,6 +49,7 @@ def judge_record(
     risk: Risk,
     simulations: tuple[MonteCarlo, MonteCarlo] | None,
     *,
+    instrument: str,
     fingerprint: str,
     runs: int,
 ) -> JudgedRecord:
@@ -63,6 +64,8 @@ def judge_record(
         Of the newest window.
     simulations : tuple of MonteCarlo, optional
         Of the newest window's trades and sessions; None without trades.
+    instrument : str
+        Its calendar has the trading days of a year.
     fingerprint : str
         Of the newest window's data: it seeds what is resampled.
     runs : int
@@ -89,8 +92,9 @@ def judge_record(
     random_p = chance_of(total, record.random_moments) if len(pnl) else None
     sized = risk.safe_f
     if not alone:
-        years, seed = _years(record, risk), judge_seed(fingerprint, "risk")
-        sized = size_trades(record.trade_returns, years, runs=runs, seed=seed)
+        years, seed = covered_years(instrument, record.spans), judge_seed(fingerprint, "risk")
+        moved = record.excursions.scaled(record.trade_values)
+        sized = size_trades(record.trade_returns, years, moved, runs=runs, seed=seed)
     stressed = record.stressed_pips
     facts = {
         "windows": [_window(record, place) for place in range(len(record.windows))],
@@ -101,6 +105,7 @@ def judge_record(
         "expectancy_pips": float(pnl.mean()) if len(pnl) else None,
         "stressed_expectancy_pips": float(stressed.mean()) if len(stressed) else None,
         "max_drawdown_pips": float(drawdown(pnl).max()) if len(pnl) else 0.0,
+        "deepest_fall_pips": deepest_fall(pnl, record.excursions),
         "probability_not_positive": _not_positive(simulations),
         "alpha": alpha and dataclasses.asdict(alpha),
         "baseline_p": alpha and alpha.p_upper,
@@ -172,13 +177,6 @@ def _sequential(record: TrackRecord, history: TrialHistory | None) -> dict[str, 
         "deflated_z": None if z is None or lucky is None else z - lucky,
         "looks": list(looks),
     }
-
-
-def _years(record: TrackRecord, risk: Risk) -> float:
-    # Days of the windows at the rate at which the newest one's make a year.
-    newest = len(np.unique(record.windows[-1].evidence.session_ns // (86_400 * 10**9)))
-    whole = len(np.unique(record.session_ns // (86_400 * 10**9)))
-    return risk.years * whole / newest
 
 
 def _window(record: TrackRecord, place: int) -> Mapping[str, Any]:

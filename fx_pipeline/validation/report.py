@@ -23,6 +23,7 @@ from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
 from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.origin import candle_origin
 from fx_pipeline.market.records import read_record
 from fx_pipeline.validation.breakdown import break_down
 from fx_pipeline.validation.chance import judge_seed
@@ -72,6 +73,7 @@ TRADE_COLUMNS = (
     "pnl_pips",
     "max_drawdown_pips",
     "peak_pips",
+    "low_pips",
     "amddp1",
 )
 
@@ -116,7 +118,15 @@ def build_report(
         record = record_of_window(score.evidence, context.window, seed, context.checkpoint_sha256, history)
     simulations = simulated(done.pnl_pips, done.session_pnl_pips, mc_runs, fingerprint)
     risk = account_risk(done, market, runs=mc_runs, seed=judge_seed(fingerprint, "risk"))
-    judged = judge_record(record, history, risk, simulations, fingerprint=fingerprint, runs=mc_runs)
+    judged = judge_record(
+        record,
+        history,
+        risk,
+        simulations,
+        instrument=market.instrument,
+        fingerprint=fingerprint,
+        runs=mc_runs,
+    )
     parity = replay_at_broker(done, market, costs)
     # What the gate reads: a report can be judged again from its figures alone.
     facts = {
@@ -354,6 +364,7 @@ def _lineage(
         **facts,
         "data_fingerprint": context.data_fingerprint or market.fingerprint,
         "synthetic": context.source == SYNTHETIC,
+        "origin": candle_origin(context.source),
         "gaps": [dict(gap) for gap in context.gaps],
         "costs": dataclasses.asdict(costs),
         "reward": dataclasses.asdict(reward),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fx_pipeline.validation.numbers import number
+from fx_pipeline.validation.numbers import MAX_RATE, number
 
 Row = tuple[str, str, str]
 
@@ -106,6 +106,12 @@ def account_rows(figures: Mapping[str, Any]) -> list[Row]:
             number(fallen["depth_pips"], "size"),
             f"Deepest fall of the sessions' results from their peak; the longest lasted {fallen['longest_sessions']} "
             f"sessions, and {fallen['sessions_below']} of {figures['sessions']} ended below a former peak.",
+        ),
+        (
+            "Drawdown bar by bar",
+            number(fallen["bars_pips"], "size"),
+            "The same with open positions marked after costs at the close of each bar: what safe-f keeps within its "
+            "tolerance.",
         ),
         ("Exposure", number(figures["exposure"], "percent"), "Share of the bars with a position open."),
         ("Turnover", number(active["turnover"], "count"), "Position values traded a year, both sides counted."),
@@ -251,7 +257,7 @@ def _missing(figures: Mapping[str, Any]) -> float | None:
 
 
 def _percent(value: float | None) -> str:
-    return number(value, "percent") if value is None or value > 1e4 else f"{value:+,.1%}"
+    return number(value, "percent") if value is None or abs(value) >= MAX_RATE else f"{value:+.1%}"
 
 
 def _bars(value: float | None) -> str:

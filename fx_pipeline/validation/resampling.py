@@ -125,6 +125,24 @@ def draw_indices(
 
 
 @numba.njit(cache=True, nogil=True)
+def excursion_table(pnl: FloatArray, low: FloatArray, high: FloatArray, fall: FloatArray, longest: int) -> FloatArray:
+    """Tabulate the same as `piece_table` of elements that move within (`excursions`): (N * P * 4,)."""
+    n = len(pnl)
+    table = np.empty((n, longest, 4))
+    for start in range(n):
+        total, lowest, highest, deepest = 0.0, np.inf, -np.inf, 0.0
+        at = start
+        for length in range(longest):
+            deepest = max(deepest, highest - total - low[at], fall[at])
+            lowest, highest = min(lowest, total + low[at]), max(highest, total + high[at])
+            total += pnl[at]
+            deepest = max(deepest, highest - total)
+            at = at + 1 if at + 1 < n else 0
+            table[start, length] = (total, lowest, highest, deepest)
+    return table.reshape(-1)
+
+
+@numba.njit(cache=True, nogil=True)
 def piece_table(pnl: FloatArray, longest: int) -> FloatArray:
     """Tabulate (N * P * 4,): sum, lowest, highest point and largest fall of each piece, by start and length."""
     n = len(pnl)

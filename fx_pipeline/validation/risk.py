@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.market.arrays import MarketArrays
+from fx_pipeline.market.years import calendar_of, covered_days
+from fx_pipeline.validation.excursions import Excursions
 from fx_pipeline.validation.metrics import drawdown, longest_run
 from fx_pipeline.validation.ratios import Activity, ReturnRatios, activity, return_ratios
 from fx_pipeline.validation.rollout import Rollout
 from fx_pipeline.validation.safe_f import RiskLimits, SafeF, safe_f, trade_returns
 
-NS_PER_YEAR = 365.25 * 86_400e9
 #: Horizon of safe-f.
 HORIZON_YEARS = 2.0
 SETS = 10
@@ -27,9 +28,14 @@ MIN_PATHS = 200
 
 @dataclass(frozen=True)
 class SessionDrawdown:
-    """The fall of the cumulative session results below their peak: depth in pips, length in sessions."""
+    """The fall of the cumulative session results below their peak: depth in pips, length in sessions.
+
+    ``bars_pips`` is the depth of the same account marked after costs at the close of each bar, which is never less:
+    what a position lost and won back before it was closed is in no list of results.
+    """
 
     depth_pips: float
+    bars_pips: float
     longest_sessions: int
     sessions_below: int
 
@@ -40,8 +46,12 @@ class Risk:
 
     Attributes
     ----------
+    days : int
+        Trading days of the instrument's calendar from the first session to the last one.
+    days_a_year : float
+        Of that calendar: 259.5 for currencies and metals, 365.25 for crypto.
     years : float
-        From the first bar of the first session to the last bar of the last one.
+        `days` over `days_a_year`.
     ratios : ReturnRatios
         Of the sessions' returns, annualised by their number a year.
     activity : Activity
@@ -56,6 +66,8 @@ class Risk:
         None without trades.
     """
 
+    days: int
+    days_a_year: float
     years: float
     ratios: ReturnRatios
     activity: Activity
@@ -83,27 +95,46 @@ def account_risk(done: Rollout, market: MarketArrays, *, runs: int, seed: int) -
     Risk
     """
     last = int(done.starts[-1]) + done.session_bars - 1
-    years = float(market.time[last] - market.time[done.starts[0]]) / NS_PER_YEAR
+    days = covered_days(market.instrument, [(int(market.time[done.starts[0]]), int(market.time[last]))])
+    days_a_year = calendar_of(market.instrument).days_a_year
+    years = days / days_a_year
     pnl = done.session_pnl_pips
     below = drawdown(pnl) > 0
     rate = len(done.trades) / years
     limits = _limits(len(done.trades), years)
-    returns = trade_returns(done.pnl_pips, done.trades["entry_price"], market.pip)
+    values = position_values(done, market)
+    returns = trade_returns(done.pnl_pips, values, market.pip)
     return Risk(
+        days=days,
+        days_a_year=days_a_year,
         years=years,
         ratios=return_ratios(pnl * market.pip / market.close[done.starts], done.sessions / years),
         # Decisions rather than distinct bars: where sessions overlap, their trades do too.
         activity=activity(np.asarray(done.trades["bars_held"]), done.decisions, done.decisions / years),
-        drawdown=SessionDrawdown(float(drawdown(pnl).max()), longest_run(below), int(below.sum())),
+        drawdown=SessionDrawdown(
+            float(drawdown(pnl).max()), done.deepest_fall_pips, longest_run(below), int(below.sum())
+        ),
         trades_per_year=rate,
         horizon_years=HORIZON_YEARS,
         horizon_trades=limits.trades,
         tolerance=limits.tolerance,
-        safe_f=size_trades(returns, years, runs=runs, seed=seed),
+        safe_f=size_trades(returns, years, done.excursions.scaled(market.pip / values), runs=runs, seed=seed),
     )
 
 
-def size_trades(returns: npt.NDArray[np.float64], years: float, *, runs: int, seed: int) -> SafeF | None:
+def position_values(done: Rollout, market: MarketArrays) -> npt.NDArray[np.float64]:
+    """Return what a unit of each trade (N,) is worth at its entry, in price units: what its pips become returns by.
+
+    That is the price of its fill, and no less than half the middle of that bar: where a spread is as wide as the price
+    itself, a sale fills at next to nothing, and its result would be divided by that.
+    """
+    middle = market.open[done.trades["entry_bar"]]
+    return np.asarray(np.maximum(done.trades["entry_price"], middle / 2), dtype=np.float64)
+
+
+def size_trades(
+    returns: npt.NDArray[np.float64], years: float, moved: Excursions, *, runs: int, seed: int
+) -> SafeF | None:
     """Find safe-f and CAR25 of the trades of some years, at their rate over the horizon; None without trades.
 
     Parameters
@@ -111,6 +142,9 @@ def size_trades(returns: npt.NDArray[np.float64], years: float, *, runs: int, se
     returns : (N,) float64
         Of each trade, as a fraction of the position's value.
     years : float
+        In which they were made.
+    moved : Excursions
+        How far each moved while it was open, alike.
     runs : int
         Paths a set, at most.
     seed : int
@@ -119,7 +153,7 @@ def size_trades(returns: npt.NDArray[np.float64], years: float, *, runs: int, se
         return None
     limits = _limits(len(returns), years)
     paths = max(min(runs, MAX_PATHS, MAX_ELEMENTS // limits.trades), min(runs, MIN_PATHS))
-    return safe_f(returns, limits, seed=seed, runs=paths, sets=SETS)
+    return safe_f(returns, limits, seed=seed, runs=paths, sets=SETS, moved=moved)
 
 
 def _limits(trades: int, years: float) -> RiskLimits:

@@ -14,6 +14,7 @@ from fx_pipeline.environment.trades import TRADE_DTYPE
 from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
 from fx_pipeline.market.costs import Fills
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.validation.excursions import Excursions, deepest_fall
 
 PROGRESS_EVERY_BARS = 20
 
@@ -94,8 +95,18 @@ class Rollout:
         return before
 
     @property
+    def excursions(self) -> Excursions:
+        """How far each trade moved while it was open, in pips."""
+        return Excursions.of_trades(self.trades)
+
+    @property
+    def deepest_fall_pips(self) -> float:
+        """Largest fall of the equity from its running peak, marked after costs at the close of each bar."""
+        return deepest_fall(self.pnl_pips, self.excursions)
+
+    @property
     def exposure(self) -> float:
-        """Share of decisions taken with a position open."""
+        """Share of decisions taken with a position open: the bars that the trades were held for, over all bars."""
         return float(self.in_position.mean()) if self.decisions else 0.0
 
 

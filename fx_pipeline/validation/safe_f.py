@@ -18,7 +18,9 @@ from scipy.optimize import brentq
 
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.validation.bootstrap import equity_paths, optimal_block
+from fx_pipeline.validation.excursions import Excursions
 from fx_pipeline.validation.metrics import as_pnl
+from fx_pipeline.validation.numbers import MAX_RATE
 
 # What a European retail account may borrow on a major currency pair.
 MAX_LEVERAGE = 30.0
@@ -26,6 +28,8 @@ MAX_LEVERAGE = 30.0
 LEFT_AFTER_WORST = 1e-3
 # Growth beyond this, of a steep edge kept up for years, has no float; as a figure it is no less absurd.
 MAX_LOG_WEALTH = 700.0
+# A compound return beyond this, 1,000 % a year, tells of a short record and of nothing else: it is shown as "above".
+MAX_CAR = MAX_RATE
 
 FloatArray = npt.NDArray[np.float64]
 #: A fraction in; the largest drawdown (R,) as a fraction and the terminal wealth (R,) of each path out.
@@ -80,7 +84,8 @@ class SafeFraction:
     tail_drawdown : float
         The drawdown at the tail's percentile, at that fraction.
     twr25, car25 : float
-        25th percentile of terminal wealth over initial, and the same as compound return a year (0.05 is 5 %).
+        25th percentile of terminal wealth over initial, and the same as compound return a year (0.05 is 5 %), which is
+        `MAX_CAR` where it would be more.
     limited_by : str
         ``"drawdown"``, or ``"leverage"`` or ``"worst trade"`` where a cap came first.
     """
@@ -135,6 +140,7 @@ def safe_f(
     runs: int = 2_000,
     sets: int = 10,
     block: float | None = None,
+    moved: Excursions | None = None,
 ) -> SafeF:
     """Find safe-f and CAR25 of out-of-sample trades.
 
@@ -151,6 +157,9 @@ def safe_f(
         Independent sets of paths.
     block : float, optional
         Mean block length; by default the automatic one. 1 is Bandy's own, IID.
+    moved : Excursions, optional
+        How far each trade moved while it was open, as fractions of the position's value: the drawdown that is kept
+        within the tolerance then is that of the account bar by bar. Absent, it is Bandy's own, of closed trades.
 
     Returns
     -------
@@ -167,15 +176,19 @@ def safe_f(
     if runs < 1 or sets < 1:
         raise DataError(f"at least one path and one set are needed, not {runs} and {sets}.")
     length = optimal_block(trades) if block is None else float(block)
+    worst = min(float(trades.min()), 0.0 if moved is None else moved.worst)
     found = []
     for set_seed in np.random.SeedSequence(seed).generate_state(sets):
 
         def outcome(fraction: float, path_seed: int = int(set_seed)) -> tuple[FloatArray, FloatArray]:
             # Wealth multiplies, so its logarithm adds: the kernel of the equity paths serves.
-            paths = equity_paths(np.log1p(fraction * trades), runs, length, path_seed, steps=limits.trades)
+            within = None if moved is None else moved.logarithms(fraction)
+            paths = equity_paths(
+                np.log1p(fraction * trades), runs, length, path_seed, steps=limits.trades, moved=within
+            )
             return -np.expm1(-paths.max_drawdown_pips), np.exp(np.minimum(paths.terminal_pips, MAX_LOG_WEALTH))
 
-        found.append(_largest_fraction(outcome, float(trades.min()), limits))
+        found.append(_largest_fraction(outcome, worst, limits))
     fractions, yields = np.array([one.fraction for one in found]), np.array([one.car25 for one in found])
     return SafeF(
         safe_f=float(fractions.mean()),
@@ -231,6 +244,6 @@ def _largest_fraction(outcome: Outcome, worst: float, limits: RiskLimits) -> Saf
         fraction=fraction,
         tail_drawdown=float(np.percentile(drawdowns, 100 * (1 - limits.tail))),
         twr25=twr25,
-        car25=twr25 ** (1 / limits.years) - 1,
+        car25=min(twr25 ** (1 / limits.years) - 1, MAX_CAR),
         limited_by=limited_by,
     )

@@ -200,7 +200,8 @@ def judge_tenure(
         sessions=count,
         total_pips=float(sum(pips.sum() for pips in series)),
         promised_pips=promise.good_pips * count,
-        evidence=float(demotion_statistic(series, promise)[-1]),
+        # At any of them: who reached the threshold is gone, whatever came after nobody looked.
+        evidence=float(demotion_statistic(series, promise).max()),
         threshold=threshold,
         drawdown_pips=shapes.deepest(),
         drawdown_limit_pips=limit,
@@ -254,16 +255,16 @@ def decide_demotion(
         f"{tenure.total_pips:+.1f} pips in {tenure.sessions} sessions of {_windows(tenure.windows)} since its record, "
         f"which promises {tenure.promised_pips:+.1f} after its own error"
     )
+    if tenure.evidence >= tenure.threshold:
+        return (
+            f"its edge is gone: {since}. The evidence came to {tenure.evidence:.2f}, and at {tenure.threshold:.2f} a "
+            f"champion that keeps its promise would be demoted in {config.demotion_chance:.2%} of its windows."
+        )
     limit = tenure.drawdown_limit_pips
     if limit is not None and tenure.drawdown_pips > limit:
         return (
             f"on window {tenure.window} it fell by {tenure.drawdown_pips:.1f} pips, bar by bar, beyond the {limit:.1f} "
             f"pips that {config.drawdown_percentile:g}% of the histories that its record allows stay within ({since})."
-        )
-    if tenure.evidence >= tenure.threshold:
-        return (
-            f"its edge is gone: {since}. The evidence came to {tenure.evidence:.2f}, and at {tenure.threshold:.2f} a "
-            f"champion that keeps its promise would be demoted in {config.demotion_chance:.2%} of its windows."
         )
     return None
 

@@ -19,6 +19,7 @@ from fx_pipeline.market.calendar import MINUTE_NS, trading_day
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.validation.context import TrialHistory, WindowTrial
 from fx_pipeline.validation.evidence import Evidence, FloatArray, IntArray
+from fx_pipeline.validation.excursions import Excursions
 
 #: A record reaches back so far from the end of its newest window.
 YEAR_NS = 365 * 86_400 * 1_000_000_000
@@ -179,8 +180,24 @@ class TrackRecord:
     @property
     def trade_returns(self) -> FloatArray:
         """Result (N,) of each trade as a fraction of the position's value at entry."""
-        values = [one.evidence.pip / one.evidence.trade_entry_price[one.trades] for one in self.windows]
-        return np.asarray(self.pnl_pips * np.concatenate(values), np.float64)
+        return np.asarray(self.pnl_pips * self.trade_values, np.float64)
+
+    @property
+    def excursions(self) -> Excursions:
+        """How far each trade (N,) moved while it was open, in pips."""
+        parts = [[part[one.trades] for part in one.evidence.excursions] for one in self.windows]
+        return Excursions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    @property
+    def trade_values(self) -> FloatArray:
+        """What a pip of each trade (N,) is of the position's value."""
+        return np.concatenate([one.evidence.pip / one.evidence.trade_entry_price[one.trades] for one in self.windows])
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """First bar of the first session that counts in each window, and last bar of the last, UTC nanoseconds."""
+        counted = [(one.evidence.session_ns[one.kept], _length(one.evidence) - MINUTE_NS) for one in self.windows]
+        return [(int(sessions[0]), int(sessions[-1]) + more) for sessions, more in counted]
 
     @property
     def baselines(self) -> dict[str, FloatArray]:

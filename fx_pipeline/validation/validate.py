@@ -207,7 +207,7 @@ def score_policy(
     score = Score(done, metrics, baselines, moments, evidence, None)
     if record_trial is None:
         return score
-    start_ns, end_ns, days = judged_bars(market, done.starts, session_bars)
+    start_ns, end_ns, days, bars = judged_bars(market, done.starts, session_bars)
     history = record_trial(
         TrialScore(
             context=context,
@@ -223,18 +223,22 @@ def score_policy(
             valid_start_ns=start_ns,
             valid_end_ns=end_ns,
             days=days,
+            bars=bars,
             evidence=evidence.to_bytes(),
         )
     )
     return score._replace(history=history)
 
 
-def judged_bars(market: MarketArrays, starts: npt.ArrayLike, session_bars: int = SESSION_BARS) -> tuple[int, int, Days]:
-    """Return the span of the bars of some sessions, UTC nanoseconds, and what their days are recognised by."""
-    bars = np.asarray(starts, dtype=np.int64)
-    first, last = int(bars[0]), int(bars[-1]) + session_bars
-    time_ns = market.time[first:last]
-    return int(time_ns[0]), int(time_ns[-1]) + MINUTE_NS, day_prints(time_ns, market.close[first:last])
+def judged_bars(
+    market: MarketArrays, starts: npt.ArrayLike, session_bars: int = SESSION_BARS
+) -> tuple[int, int, Days, tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
+    """Return the span of the bars of some sessions (UTC nanoseconds), what their days are recognised by, and times and
+    closes of these bars."""
+    rows = np.asarray(starts, dtype=np.int64)
+    inside = slice(int(rows[0]), int(rows[-1]) + session_bars)
+    time_ns, close = market.time[inside], market.close[inside]
+    return int(time_ns[0]), int(time_ns[-1]) + MINUTE_NS, day_prints(time_ns, close), (time_ns, close)
 
 
 def _part(progress: Progress | None, first: float, last: float) -> Progress | None:

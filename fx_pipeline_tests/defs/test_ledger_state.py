@@ -140,6 +140,31 @@ def test_reports_and_runs_of_earlier_versions_tell_of_their_trials(knowing: Chai
     assert "trials that the trial ledger lacks" in fault and "report.json" in fault and "MLflow run" in fault
 
 
+def test_scores_of_a_run_that_died_before_its_report_are_told_of(
+    knowing: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (knowing.data_dir / "ledger.db").unlink()
+    remove(knowing, "dagster", "reports")
+    # This process has MLflow's file open: removed, it would be written to all the same.
+    with contextlib.closing(sqlite3.connect(knowing.data_dir / "mlflow.db")) as store, store:
+        store.execute("DELETE FROM tags")
+
+    def die(*_: object, **__: object) -> None:
+        raise RuntimeError("killed")
+
+    # What is called once the score is a row, and before anything of it is shown.
+    monkeypatch.setattr("fx_pipeline.validation.validate.build_report", die)
+    assert not knowing.job("validate", knowing.key(), fails=True).success
+    assert ledger_of(knowing).count(INSTRUMENT) == 1 and faults(knowing) == []
+    assert ledger_of(knowing).looks()[0][0].reported
+    (knowing.data_dir / "ledger.db").unlink()
+    (fault,) = faults(knowing)
+    assert "another trial ledger" in fault and "MLflow run" in fault
+    remove(knowing, "mlflow.db")
+    (fault,) = faults(knowing)
+    assert "another trial ledger" in fault and "Dagster run" in fault
+
+
 def test_a_forged_row_is_a_fault(knowing: Chain) -> None:
     with contextlib.closing(sqlite3.connect(knowing.data_dir / "ledger.db")) as connection, connection:
         connection.execute("DROP TRIGGER series_no_UPDATE")

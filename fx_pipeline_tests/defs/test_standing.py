@@ -1,5 +1,6 @@
 """A champion and what comes after it: replayed on newer windows, replaced by what is better, demoted when it fails."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -7,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import numpy as np
+import pandas as pd
 import pytest
 
-from fx_pipeline.tracking.ledger import Ledger
+from fx_pipeline.tracking.ledger import Ledger, Trial
+from fx_pipeline_tests.defs.conftest import attest, warehouse_of
 
 if TYPE_CHECKING:
     from fx_pipeline_tests.defs.conftest import Chain
@@ -22,7 +26,7 @@ def reign(chain: "Chain", tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         older = copied.instance.get_dynamic_partitions("walk_forward_window")[-2]
         copied.job("train", copied.key(older))
         copied.job("validate", copied.key(older))
-        change(copied, older, verdict="promoted", expectancy_pips=1.0)
+        attest(copied, older, expectancy_pips=1.0)
         assert copied.job("promote", copied.instrument, config(older)).get_asset_materialization_events()
         copied.results["beside"] = copied.job("validate", copied.key())
         yield copied
@@ -40,13 +44,12 @@ def config(window: str) -> dict[str, Any]:
 
 
 def change(chain: "Chain", window: str, p_value: float | None = None, **figures: Any) -> None:
-    """Turn a report into what a few episodes of training never earn."""
+    """Let the validation have found what a few episodes of training never earn."""
     path = chain.report.with_name(window) / "report.json"
-    report = json.loads(path.read_text())
-    report["figures"] |= figures
+    paired = json.loads(path.read_text())["figures"]["paired"]
     if p_value is not None:
-        report["figures"]["paired"]["p_value"] = p_value
-    path.write_text(json.dumps(report))
+        figures["paired"] = paired | {"p_value": p_value}
+    attest(chain, window, **figures)
 
 
 def standings(chain: "Chain") -> list[Path]:
@@ -78,8 +81,8 @@ def test_the_champion_is_replayed_on_the_newer_window_and_compared(reign: "Chain
     assert (replayed.session_ns == challenger.session_ns).all()
     difference = challenger.session_pnl_pips - replayed.session_pnl_pips
     assert paired["mean_difference_pips"] == pytest.approx(difference.mean())
-    # The replay is a trial like any other, and no candidate of a window that it was not trained for.
-    assert report["figures"]["trials"] == 3 and report["figures"]["seeds"] == 1
+    # The replay chooses nothing: it is no candidate of a window that it was not trained for.
+    assert report["figures"]["record"]["seeds"] == 1
     assert report["figures"]["family"]["trials"] == 1
     (event,) = reign.results["beside"].asset_materializations_for_node("validation_report")
     assert event.metadata["paired p"].value == paired["p_value"]
@@ -90,7 +93,11 @@ def test_the_champion_is_replayed_on_the_newer_window_and_compared(reign: "Chain
     standing = json.loads(path.read_text())
     assert path.stem == standing["window"] == reign.window and standing["sha256"] == champion["sha256"]
     assert standing["total_pips"] == pytest.approx(replayed.session_pnl_pips.sum())
-    assert standing["sound"] and standing["passed"] is (standing["reasons"] == [])
+    assert standing["sound"] and standing["reasons"] == []
+    assert standing["session_ns"] == replayed.session_ns.tolist()
+    assert np.allclose(standing["session_pnl_pips"], replayed.session_pnl_pips)
+    assert standing["valid_start_ns"] >= champion["valid_end_ns"], "bars after those that it was promoted for"
+    assert standing["costs"] == champion["costs"] == replayed.costs
 
 
 def test_nothing_is_replayed_twice_or_on_the_window_of_the_champion(place: "Chain") -> None:
@@ -117,26 +124,16 @@ def test_a_damaged_standing_holds_up_nothing_and_is_written_again(place: "Chain"
     assert after.pop("dagster_run_id") != before.pop("dagster_run_id") and after == before
 
 
-def test_a_window_of_few_trades_is_said_to_be_passed_over(place: "Chain") -> None:
-    (path,) = standings(place)
-    path.unlink()
-    place.changes = {**place.changes, "FX_PROMOTION": '{"telling_trades": 1000000}'}
-    result = place.job("validate", place.key())
-    said = [entry.user_message for entry in place.instance.all_logs(result.run_id) if getattr(entry, "level", 0) == 20]
-    (line,) = (line for line in said if f"on window {place.window}: " in line)
-    assert "fewer than 1000000 (telling_trades), it is passed over" in line
-
-
 def test_a_challenger_that_is_not_better_does_not_replace_it(place: "Chain") -> None:
     before = champion_of(place)
-    change(place, place.window, verdict="promoted", expectancy_pips=90.0, p_value=0.2)
+    change(place, place.window, expectancy_pips=90.0, p_value=0.2)
     assert promoted(place) == {}
     assert champion_of(place) == before
 
 
 def test_a_challenger_that_is_better_does_and_says_by_how_much(place: "Chain") -> None:
     before = champion_of(place)
-    change(place, place.window, verdict="promoted", expectancy_pips=0.5, p_value=0.01)
+    change(place, place.window, expectancy_pips=0.5, p_value=0.01)
     shown = promoted(place)
     assert shown["state"] == "champion" and shown["window"] == place.window and shown["version"] == "2"
     assert shown["paired p"] == 0.01 and shown["champion sha256"] == before["sha256"]
@@ -150,19 +147,61 @@ def registry() -> Any:
     return Tracking().mlflow()
 
 
-def fail_on(chain: "Chain", *windows: str) -> None:
-    (path,) = standings(chain)
-    failed = {"passed": False, "trades": 100, "reasons": ["It lost."], "drawdown_limit_pips": None}
-    standing = json.loads(path.read_text()) | failed
+DAY_NS = 86_400 * 1_000_000_000
+
+
+def fail_on(chain: "Chain", *windows: str, first_ns: int | None = None, pips: float = -12.0) -> None:
+    """Let the champion have lost `pips` a session in windows that come one after another, by file and ledger."""
+    path = next(path for path in standings(chain) if path.stem == chain.window)
+    before = json.loads(path.read_text())
+    ledger = Ledger(chain.data_dir / "ledger.db")
+    (row,) = ledger.scored(chain.instrument, f"replay {chain.window}")
+    times = np.arange(30) * DAY_NS // 4 + (before["valid_end_ns"] if first_ns is None else first_ns)
     for window in windows:
-        path.with_stem(window).write_text(json.dumps(standing | {"window": window}))
+        lost = np.linspace(0.8, 1.2, len(times)) * pips
+        replay = Trial(
+            **{name: getattr(row, name) for name in ("instrument", "config_hash", "checkpoint_hash", "seed", "costs")},
+            **{name: getattr(row, name) for name in ("data_fingerprint", "evaluation_code")},
+            window=f"replay {window}",
+            agent="muzero",
+            trades=len(times),
+            expectancy_pips=pips,
+            sharpe_per_trade=-1.0,
+            session_ns=times,
+            session_pnl_pips=lost,
+        )
+        assert ledger.record(replay)
+        shapes = {f"session_{shape}_pips" for shape in ("lowest", "highest", "fall")}
+        kept = {key: value for key, value in before.items() if key not in shapes}
+        failed = {"window": window, "session_ns": times.tolist(), "session_pnl_pips": lost.tolist()}
+        span = {"valid_start_ns": int(times[0]), "valid_end_ns": int(times[-1]) + DAY_NS // 4}
+        path.with_stem(window).write_text(json.dumps(kept | failed | span))
+        times = times + 30 * DAY_NS
+
+
+def promise(chain: "Chain") -> None:
+    """Let the champion have been promoted for a record that promises something: six pips a session, with some noise."""
+    path, record = chain.data_dir / "champion" / "EUR_USD.json", champion_of(chain)
+    frozen = chain.data_dir / record["model"] / "report.json"
+    report = json.loads(frozen.read_text())
+    pips = np.random.default_rng(1).normal(6.0, 5.0, 60).tolist()
+    trades = {"session": list(range(60)), "pnl_pips": pips, "max_drawdown_pips": [2.0] * 60, "peak_pips": [1.0] * 60}
+    report["figures"]["trade_list"] |= trades
+    report["figures"] |= {"sessions": 60}
+    # As of an earlier version, whose ledger kept no evidence.
+    report["figures"]["record"]["windows"] = []
+    frozen.write_text(json.dumps(report))
+    record["report_sha256"] = hashlib.sha256(frozen.read_bytes()).hexdigest()
+    path.write_text(json.dumps(record))
 
 
 def fail_before(chain: "Chain") -> dict[str, Any]:
-    """Let the champion be of an older window, and fail on two that the newest report is no older than."""
-    record = champion_of(chain) | {"window": "2000-01-01"}
+    """Let the champion be of an old window, and fail on two that the newest report is later than."""
+    promise(chain)
+    early_ns = pd.Timestamp("2000-01-01", tz="UTC").value
+    record = champion_of(chain) | {"window": "2000-01-01", "valid_start_ns": early_ns, "valid_end_ns": early_ns}
     (chain.data_dir / "champion" / "EUR_USD.json").write_text(json.dumps(record))
-    fail_on(chain, chain.window, "2001-01-01")
+    fail_on(chain, "2000-01-02", "2000-02-01", first_ns=early_ns + DAY_NS)
     return record
 
 
@@ -177,7 +216,7 @@ def tick(chain: "Chain", cursor: str | None = None) -> Any:
 
 
 def test_what_passed_before_there_was_this_champion_is_validated_beside_it(place: "Chain") -> None:
-    change(place, place.window, verdict="promoted", expectancy_pips=1.0, paired=None)
+    change(place, place.window, expectancy_pips=1.0, paired=None)
     place.report_materialization("validation_report", place.key())
     found = tick(place)
     (request,) = found.run_requests
@@ -195,7 +234,7 @@ def test_what_passed_before_there_was_this_champion_is_validated_beside_it(place
 
 def test_a_report_of_a_window_that_is_no_partition_holds_up_nothing(place: "Chain") -> None:
     """Asked for, it would fail the tick, and every one after it: data may outlive Dagster's record of them."""
-    change(place, place.window, verdict="promoted", expectancy_pips=1.0, paired=None)
+    change(place, place.window, expectancy_pips=1.0, paired=None)
     gone = shutil.copytree(place.report, place.report.with_name("2090-01-02")) / "report.json"
     gone.write_text(gone.read_text().replace(f'"window": "{place.window}"', '"window": "2090-01-02"'))
     assert json.loads(gone.read_text())["figures"]["window"] == "2090-01-02"
@@ -204,14 +243,14 @@ def test_a_report_of_a_window_that_is_no_partition_holds_up_nothing(place: "Chai
     assert (live.job_name, beside.partition_key) == ("live_trading", place.key())
 
 
-def test_a_champion_that_fails_twice_is_demoted_and_the_live_job_opens_nothing(place: "Chain") -> None:
+def test_a_champion_whose_edge_is_gone_is_demoted_and_the_live_job_opens_nothing(place: "Chain") -> None:
     before = champion_of(place)
-    fail_on(place, place.window)
+    promise(place)
     place.report_materialization("validation_report", place.key())
     once = tick(place)
-    assert not once.run_requests, "one window is not enough"
+    assert not once.run_requests, "it did nothing wrong"
 
-    fail_on(place, place.window, "2030-01-01")
+    fail_on(place, "2029-01-01", "2030-01-01")
     # What a kill leaves of another one is no standing.
     standings(place)[0].with_name(".tmp-1-0-2031-01-01.json").write_text("{")
     found = tick(place)
@@ -221,7 +260,7 @@ def test_a_champion_that_fails_twice_is_demoted_and_the_live_job_opens_nothing(p
         "champion"
     )
     shown = {name: value.value for name, value in event.metadata.items()}
-    assert shown["state"] == "no champion: demoted" and "2 newer windows in a row" in shown["reason"]
+    assert shown["state"] == "no champion: demoted" and "its edge is gone: " in shown["reason"]
     assert not (place.data_dir / "champion" / "EUR_USD.json").exists()
     assert registry().champion("EUR_USD-muzero") is None
     (version,) = registry().versions("EUR_USD-muzero")
@@ -232,10 +271,10 @@ def test_a_champion_that_fails_twice_is_demoted_and_the_live_job_opens_nothing(p
     decision = place.job("live_trading", config=live.run_config).output_for_node("decide_live")
     assert decision["action"] == "HOLD" and decision["orders_sent"] == 0 and "was demoted" in decision["reason"]
     assert json.loads((place.data_dir / "live" / "EUR_USD.json").read_text())["action"] == "HOLD"
-    # It does not come back by a report that stood before, and only newer days make a successor.
-    change(place, before["window"], verdict="promoted")
+    # It does not come back by a report that stood before, and only newer bars make a successor.
+    change(place, before["window"])
     older = place.job("promote", place.instrument, config(before["window"]))
-    change(place, place.window, verdict="promoted", expectancy_pips=1.0)
+    change(place, place.window, expectancy_pips=1.0)
     assert not older.get_asset_materialization_events() and promoted(place) == {}
     assert registry().champion("EUR_USD-muzero") is None
 
@@ -243,7 +282,8 @@ def test_a_champion_that_fails_twice_is_demoted_and_the_live_job_opens_nothing(p
 @pytest.mark.parametrize("forgotten", [True, False])
 def test_a_demotion_is_undone_by_hand_with_the_standings_behind_it(place: "Chain", forgotten: bool) -> None:
     before = champion_of(place)
-    fail_on(place, place.window, "2030-01-01")
+    promise(place)
+    fail_on(place, "2029-01-01", "2030-01-01")
     assert promoted(place)["state"] == "no champion: demoted"
     (place.data_dir / "champion" / "demoted" / "EUR_USD.json").unlink()
     if forgotten:
@@ -255,7 +295,7 @@ def test_a_demotion_is_undone_by_hand_with_the_standings_behind_it(place: "Chain
 
 def test_a_successor_is_promoted_in_the_run_that_demotes(place: "Chain") -> None:
     record = fail_before(place)
-    change(place, place.window, verdict="promoted", expectancy_pips=1.0, p_value=0.9)
+    change(place, place.window, expectancy_pips=1.0, p_value=0.9)
     shown = promoted(place)
     assert shown["state"] == "champion" and shown["demoted sha256"] == record["sha256"]
     assert champion_of(place)["window"] == place.window
@@ -284,14 +324,22 @@ def test_a_demotion_that_was_killed_is_in_force_and_is_completed(
 
     before = fail_before(place)
     if step == "register_model_version":
-        change(place, place.window, verdict="promoted", expectancy_pips=1.0)
+        change(place, place.window, expectancy_pips=1.0)
     with monkeypatch.context() as patch:
         if step == "unlink":
             patch.setattr(Path, "unlink", killed_at_the_record)
         else:
             patch.setattr(Store, step, killed)
         with pytest.raises(KeyboardInterrupt):
-            promote(load_settings(), Tracking(), "muzero", place.instrument, place.window, "a-run")
+            promote(
+                load_settings(),
+                warehouse_of(load_settings()),
+                Tracking(),
+                "muzero",
+                place.instrument,
+                place.window,
+                "a-run",
+            )
     assert champion_of(place)["sha256"] == before["sha256"]
     assert read_champion(load_settings(), place.instrument) is None, "nothing trades it from then on"
     # No report came since, and still it is asked for, once.
@@ -308,6 +356,113 @@ def test_a_demotion_that_was_killed_is_in_force_and_is_completed(
     else:
         assert not path.exists() and alias is None
     assert [request.job_name for request in tick(place).run_requests] == ["live_trading"]
+
+
+def test_no_setting_switches_the_judgement_of_a_champion_off(place: "Chain") -> None:
+    """At costs that differ by nothing its standings were once ignored, and then nothing could replace it."""
+    from fx_pipeline.defs.promotion import read_champion
+    from fx_pipeline.defs.tenure import read_standings
+    from fx_pipeline.settings import load_settings
+
+    before, (path,) = champion_of(place), standings(place)
+    stood = path.read_text()
+    place.changes["FX_COST_FIXED_PIPS"] = "4.000001"
+    place.job("validate", place.key())
+    assert path.read_text() == stood, "judged at its own costs, whatever the settings are"
+    report = json.loads((place.report / "report.json").read_text())
+    assert report["lineage"]["costs"] != before["costs"]
+    assert report["figures"]["paired"]["champion_sha256"] == before["sha256"], "compared at the challenger's"
+    champion = read_champion(load_settings(), place.instrument)
+    assert champion is not None
+    ((found,), unread) = read_standings(load_settings(), champion)
+    assert found["sound"] and not unread
+    # A challenger at costs that are nowhere lower may replace it, and a gone edge still ends it.
+    change(place, place.window, expectancy_pips=0.5, p_value=0.01)
+    promise(place)
+    fail_on(place, "2029-01-01", "2030-01-01")
+    assert "its edge is gone" in promoted(place)["reason"]
+
+
+def test_a_challenger_at_costs_that_are_nowhere_lower_replaces_it(place: "Chain") -> None:
+    place.changes["FX_COST_FIXED_PIPS"] = "4.000001"
+    place.job("validate", place.key())
+    change(place, place.window, expectancy_pips=0.5, p_value=0.01)
+    assert promoted(place)["state"] == "champion"
+
+
+@pytest.mark.parametrize("edit", ["results", "removed", "costs"])
+def test_a_standing_that_the_ledger_does_not_bear_out_is_not_believed(place: "Chain", edit: str) -> None:
+    from fx_pipeline.defs.promotion import read_champion
+    from fx_pipeline.defs.tenure import read_standings
+    from fx_pipeline.settings import load_settings
+
+    champion, (path,) = read_champion(load_settings(), place.instrument), standings(place)
+    assert champion is not None
+    standing = json.loads(path.read_text())
+    if edit == "results":
+        standing["session_pnl_pips"] = [pips + 5.0 for pips in standing["session_pnl_pips"]]
+        path.write_text(json.dumps(standing))
+    elif edit == "costs":
+        champion |= {"costs": champion["costs"] | {"slippage_pips": 1.0}}
+    else:
+        path.unlink()
+    ((found,), unread) = read_standings(load_settings(), champion)
+    assert not unread and found["sound"] is (edit == "removed")
+    if edit == "removed":
+        assert found["session_pnl_pips"] == standing["session_pnl_pips"], "the ledger still knows"
+    else:
+        assert "has no replay of window" in found["reasons"][0]
+
+
+def test_a_standing_of_an_earlier_version_is_carried_over_by_the_ledger(place: "Chain") -> None:
+    from fx_pipeline.defs.promotion import read_champion
+    from fx_pipeline.defs.tenure import read_standings
+    from fx_pipeline.settings import load_settings
+
+    champion, (path,) = read_champion(load_settings(), place.instrument), standings(place)
+    assert champion is not None
+    new = json.loads(path.read_text())
+    old = {name: new[name] for name in ("window", "sha256", "costs", "source", "sound", "reasons", "trades")}
+    old |= {"schema": "fx_pipeline.standing/1", "passed": False, "max_drawdown_pips": 3.0, "drawdown_limit_pips": 9.0}
+    path.write_text(json.dumps(old))
+    ((found,), unread) = read_standings(load_settings(), champion)
+    assert not unread and found["session_pnl_pips"] == new["session_pnl_pips"]
+    assert found["valid_end_ns"] == new["valid_end_ns"]
+    path.write_text(json.dumps(old | {"window": "2023-01-01"}))
+    (_, (line,)) = read_standings(load_settings(), champion)
+    assert "the ledger has no row of it: validate its window again" in line
+
+
+def test_a_champion_of_an_earlier_version_knows_its_bars_by_its_report(place: "Chain") -> None:
+    from fx_pipeline.defs.promotion import read_champion
+    from fx_pipeline.settings import load_settings
+
+    new = champion_of(place)
+    gone = ("valid_start_ns", "valid_end_ns", "promoted", "report_sha256", "checkpoint_record_sha256", "origin", "gate")
+    old = {name: value for name, value in new.items() if name not in gone} | {"schema": "fx_pipeline.champion/2"}
+    (place.data_dir / "champion" / "EUR_USD.json").write_text(json.dumps(old))
+    champion = read_champion(load_settings(), place.instrument)
+    assert champion is not None and champion["valid_end_ns"] == new["valid_end_ns"]
+    (place.data_dir / old["model"] / "report.json").unlink()
+    champion = read_champion(load_settings(), place.instrument)
+    assert champion is not None and champion["valid_end_ns"] == new["valid_end_ns"], "by the plan"
+
+
+def test_a_champion_that_cannot_be_judged_loses_its_place(copy: "Chain") -> None:
+    """Played by the real jobs: its weights are gone before others are validated on newer days."""
+    older = copy.instance.get_dynamic_partitions("walk_forward_window")[-2]
+    copy.changes["FX_PROMOTION"] = '{"unjudged_windows": 1}'
+    copy.job("train", copy.key(older))
+    copy.job("validate", copy.key(older))
+    attest(copy, older)
+    copy.job("promote", copy.instrument, config(older))
+    (copy.data_dir / champion_of(copy)["model"] / "weights.safetensors").unlink()
+    assert copy.job("validate", copy.key()).success
+    (path,) = standings(copy)
+    standing = json.loads(path.read_text())
+    assert not standing["sound"] and "weights.safetensors of the champion is missing" in standing["reasons"][0]
+    shown = promoted(copy)
+    assert shown["state"] == "no champion: demoted" and "it cannot be judged on its newest 1 window" in shown["reason"]
 
 
 def test_a_champion_that_cannot_be_replayed_does_not_hold_up_the_report(place: "Chain") -> None:

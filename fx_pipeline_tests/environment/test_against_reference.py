@@ -78,7 +78,8 @@ class ReferenceSession:
                     "drawdown_pips": total,
                     "max_drawdown_pips": self.worst,
                     "peak_pips": self.high_water,
-                    "bars_held": bar - self.entry_bar,
+                    "low_pips": self.low_water,
+                    "bars_held": self.held,
                     "amddp1": amddp1,
                 }
             )
@@ -121,7 +122,7 @@ class ReferenceSession:
         if self.costs.kind == "profile":
             wall = datetime.fromtimestamp(int(self.market.time[self.entry_bar]) // 10**9, UTC).astimezone(NEW_YORK)
             self.cost = float(SPREAD_SHAPE[(wall.hour - 17) % 24]) * DEFAULT_LONDON_SPREAD_PIPS
-        self.pips = self.high_water = self.increases = self.worst = self.area = self.below = 0.0
+        self.pips = self.high_water = self.low_water = self.increases = self.worst = self.area = self.below = 0.0
         self.held = 0
 
     def financing(self, instant: int) -> float:
@@ -140,6 +141,7 @@ class ReferenceSession:
         costs = self.cost + self.financing(instant)
         self.pips = self.side * (price - self.entry) / self.market.pip - costs
         self.high_water = max(self.high_water, self.pips)
+        self.low_water = min(self.low_water, self.pips)
         below = self.high_water - self.pips
         self.increases += max(0.0, below - self.below)
         self.worst = max(self.worst, below)

@@ -99,7 +99,7 @@ def test_the_last_bar_closes_what_is_open_at_its_close(make_market: MakeMarket) 
     step = environment.step(np.array([CLOSE, HOLD]))
     assert step.done and not environment.positions.any()
     trade = environment.trades()[0]
-    assert (trade["entry_bar"], trade["exit_bar"], trade["bars_held"]) == (29, 29, 0)
+    assert (trade["entry_bar"], trade["exit_bar"], trade["bars_held"]) == (29, 29, 1)
     assert trade["entry_price"] == market.open[29] and trade["exit_price"] == market.close[29]
     with pytest.raises(RuntimeError, match="call reset"):
         environment.step(np.array([HOLD, HOLD]))

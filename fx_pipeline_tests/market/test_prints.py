@@ -8,7 +8,19 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from fx_pipeline.market.prints import LEAST_KNOWN, MOST_DIFFERENT, day_prints, full, no_days, overlap, same_candles
+from fx_pipeline.market.prints import (
+    CHANCE,
+    LEAST_KNOWN,
+    MOST_DIFFERENT,
+    _most_apart,
+    day_prints,
+    delayed,
+    full,
+    no_days,
+    overlap,
+    same_but_for_the_clock,
+    same_candles,
+)
 
 MINUTE_NS = 60_000_000_000
 DAY_NS = 1_440 * MINUTE_NS
@@ -31,6 +43,12 @@ CHANGES = {
     ),
     "100 days earlier": lambda time, price: (time - 100 * DAY_NS, price),
     "its days in another order": lambda time, price: (time, price.reshape(-1, 1_440)[::-1].ravel()),
+    "noise of a pip": lambda time, price: (time, price + np.random.default_rng(9).normal(0.0, 1e-4, len(price))),
+    "a forged price in each quarter hour": lambda time, price: (
+        time,
+        price + np.where(time // MINUTE_NS % 15 == 14, np.random.default_rng(9).normal(0.0, 1e-3, len(price)), 0.0),
+    ),
+    "two minutes later": lambda time, price: (time + 2 * MINUTE_NS, price),
     "every second minute": lambda time, price: (time[::2], price[::2]),
 }
 
@@ -60,15 +78,40 @@ def test_other_candles_are_not_recognised() -> None:
 
 
 def test_the_chance_of_taking_strange_days_for_the_same_is_what_is_said() -> None:
-    worst = max(2 * binom.cdf(np.floor(n * MOST_DIFFERENT), n, 0.5) for n in range(LEAST_KNOWN, 97))
-    assert worst < 4e-8 and 2 * binom.cdf(16, 96, 0.5) < 3e-11
+    most = _most_apart()
+    assert most[:LEAST_KNOWN].max() == -1 and most[LEAST_KNOWN] == 0 and most[96] == 16
+    allowed = np.array([2 * binom.cdf(most[n], n, 0.5) for n in range(LEAST_KNOWN, 97)])
+    assert allowed.max() <= CHANCE and 2 * binom.cdf(16, 96, 0.5) < 3e-11
+    # No more could be allowed, where it is not a sixth.
+    more = [(n, 2 * binom.cdf(most[n] + 1, n, 0.5)) for n in range(1, 97) if most[n] < np.floor(n * MOST_DIFFERENT)]
+    assert more and all(chance > CHANCE for _, chance in more)
+
+
+def test_days_cut_short_are_recognised_and_hours_are_not_compared() -> None:
+    time, price = walk(10, 1)
+    half = (time % DAY_NS) // MINUTE_NS < 13 * 60
+    ours, theirs = full(day_prints(time, price)), full(day_prints(time[half], price[half]))
+    assert overlap(ours, theirs) and not overlap(full(day_prints(*walk(10, 2))), theirs)
+    hours = (time % DAY_NS) // MINUTE_NS < 6 * 60
+    assert len(day_prints(time[hours], price[hours])) == 10 and not len(full(day_prints(time[hours], price[hours])))
+
+
+@pytest.mark.parametrize("minutes", [7, 12, 60, 433, 1_433])
+def test_candles_whose_clock_was_put_forward_are_found(minutes: int) -> None:
+    time, price = walk(8, 1)
+    copy = full(day_prints(time + minutes * MINUTE_NS, 3.0 - price))
+    strangers = [full(day_prints(*walk(8, seed))) for seed in range(2, 8)]
+    theirs = np.concatenate([*strangers[:3], copy, *strangers[3:]])
+    owner = np.repeat(np.arange(7), [*(len(found) for found in strangers[:3]), len(copy), *([8] * 3)])
+    assert same_but_for_the_clock(*delayed(time, price), theirs, owner) == {3}
 
 
 def test_nothing_is_known_of_a_quarter_hour_without_a_bar_or_a_change() -> None:
     time, price = walk(2, 1)
     price[600:660] = price[600]
     (first, second) = day_prints(np.delete(time, slice(300, 315)), np.delete(price, slice(300, 315)))
-    # The first of all has none before it; one is missing, and the next has none before it; three stand still.
+    # The first of all has none before it; one is missing, and the next has none before it; of four that stand still,
+    # three do so beside the one before.
     assert np.bitwise_count(first["known"]).sum() == 96 - 1 - 2 - 3
     assert np.bitwise_count(second["known"]).sum() == 96
     assert len(day_prints(time[:1], price[:1])) == 0 and len(day_prints(time, np.full(len(time), np.nan))) == 0
@@ -76,7 +119,7 @@ def test_nothing_is_known_of_a_quarter_hour_without_a_bar_or_a_change() -> None:
 
 def test_stubs_of_days_are_compared_with_nothing() -> None:
     time, price = walk(3, 1)
-    stub = day_prints(time[: 12 * 60], price[: 12 * 60])
+    stub = day_prints(time[: 6 * 60], price[: 6 * 60])
     assert len(stub) == 1 and len(full(stub)) == 0
     assert not same_candles(stub, stub).any() and not overlap(no_days(), full(day_prints(time, price)))
 

@@ -77,6 +77,15 @@ def test_the_same_candles_count_under_any_name_and_date() -> None:
     assert count(look(5, instrument="GBP_USD", config_hash="b", data_fingerprint="d400")).total == 2
 
 
+def test_the_same_candles_by_another_clock_count_where_the_bars_are_there_to_search() -> None:
+    time, price = bars(400, 10)
+    copy = day_prints(time + 437 * (DAY_NS // MINUTES), -price)
+    own, days = replace(OWN, days="own"), {"": no_days(), "own": day_prints(time, price), "late": copy}
+    late = look(1, 900, instrument="BTC_USD", config_hash="b", days="late")
+    assert count(late, own=own, days=days).total == 1
+    assert count_choices(own, [late], days, 0, (time, price)).total == 2
+
+
 def test_where_the_bars_are_not_known_they_are_taken_for_the_same() -> None:
     unknown = look(1, config_hash="b", start_ns=0, end_ns=0)
     assert count(unknown).total == 2

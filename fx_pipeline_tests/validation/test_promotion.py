@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from fx_pipeline.validation.promotion import PromotionConfig, decide_demotion, decide_promotion, telling_standings
+from fx_pipeline.market.errors import ConfigurationError
+from fx_pipeline.settings import load_settings
+from fx_pipeline.validation.gate import GateConfig
+from fx_pipeline.validation.promotion import decide_promotion
+from fx_pipeline.validation.promotion_config import PromotionConfig
+from fx_pipeline.validation.spans import iso_ns
+from fx_pipeline_tests.validation.test_gate import GOOD
 
 COSTS = {"kind": "fixed", "fixed_pips": 4.0}
 
@@ -18,8 +24,11 @@ def report(
     costs: Any = COSTS,
     p: float | None = 0.01,
     beside: str = "old",
+    span: tuple[str, str] | None = None,
 ) -> Any:
-    figures = {"window": window, "expectancy_pips": expectancy, "verdict": verdict, "reasons": ["one", "two"]}
+    figures = GOOD | {"window": window, "instrument": "EUR_USD", "expectancy_pips": expectancy, "verdict": verdict}
+    if verdict == "rejected":
+        figures |= {"record": GOOD["record"] | {"trades": 12}}
     paired = {
         "champion_sha256": beside,
         "mean_difference_pips": 1.5,
@@ -28,17 +37,25 @@ def report(
         "p_value": p,
     }
     figures["paired"] = None if p is None else paired
-    return {"figures": figures, "lineage": {"checkpoint_sha256": sha, "source": source, "costs": costs}}
+    start, end = span or (window, f"{window[:7]}-28")
+    lineage = {"checkpoint_sha256": sha, "source": source, "costs": costs, "valid_start": start, "valid_end": end}
+    return {"figures": figures, "lineage": lineage}
 
 
 CHAMPION = {
-    "window": "2024-02-01",
+    "window": "2024-01-01",
     "sha256": "old",
     "source": "imported",
     "costs": COSTS,
+    "valid_end_ns": iso_ns("2024-01-31"),
 }
-TOY = CHAMPION | {"source": "synthetic", "window": "2024-03-01"}
-DEMOTED = {"sha256": "old", "source": "imported", "last_window": "2024-03-01", "reason": "it failed."}
+TOY = CHAMPION | {"source": "synthetic", "window": "2024-03-01", "valid_end_ns": iso_ns("2024-03-28")}
+DEMOTED = {
+    **{"sha256": "old", "source": "imported", "last_window": "2024-03-01", "reason": "it failed."},
+    **{"last_end_ns": iso_ns("2024-03-28"), "judged_until_ns": iso_ns("2024-01-31")},
+}
+#: As an earlier version wrote it.
+OLD_DEMOTED = {name: value for name, value in DEMOTED.items() if not name.endswith("_ns")}
 DEMOTED_TOY = DEMOTED | {"source": "synthetic"}
 
 
@@ -46,9 +63,9 @@ DEMOTED_TOY = DEMOTED | {"source": "synthetic"}
     ("candidate", "champion", "promote", "says"),
     [
         (report(), None, True, "3.00 pips a trade; it is the first champion"),
-        (report(verdict="rejected"), None, False, "the gate rejected window 2024-02-01: one; two"),
+        (report(verdict="rejected"), None, False, "the gate rejected window 2024-02-01: "),
         (report(verdict="rejected", expectancy=99.0), CHAMPION, False, "rejected"),
-        (report(), CHAMPION, True, "+1.50 pips a session against the champion of window 2024-02-01 on 60 sessions"),
+        (report(), CHAMPION, True, "+1.50 pips a session against the champion of window 2024-01-01 on 60 sessions"),
         (report(), CHAMPION, True, "(95% interval +0.20 to +2.80, p 0.01): it replaces"),
         (report(p=0.05), CHAMPION, False, "needed below 0.05): not better enough"),
         (report(p=0.4, expectancy=99.0), CHAMPION, False, "not better enough"),
@@ -56,13 +73,30 @@ DEMOTED_TOY = DEMOTED | {"source": "synthetic"}
         (report(p=None), CHAMPION, False, "was not validated beside the present champion"),
         (report(beside="an older one"), CHAMPION, False, "was not validated beside the present champion"),
         (report(window="2024-03-01", expectancy=0.5), CHAMPION, True, "it replaces"),
-        (report(window="2024-01-01", expectancy=9.0), CHAMPION, False, "validated on newer data"),
+        (report(window="2023-12-01", expectancy=9.0), CHAMPION, False, "validated on newer data"),
+        # Bars decide, and no name of a window.
+        (report(window="2024-01-01"), CHAMPION, False, "validated on newer data"),
+        (report(span=("2024-01-02", "2024-02-20")), CHAMPION, False, "who is better is judged on later ones"),
+        (report(window="2023-01-01", span=("2024-01-31", "2024-02-20")), CHAMPION, True, "it replaces"),
+        (report(window="2023-01-01"), CHAMPION | {"valid_end_ns": None}, False, "validated on newer data"),
         (report(sha="old"), CHAMPION, False, "is the champion already"),
         (report(sha="old", window="2024-03-01"), CHAMPION, False, "is the champion already"),
         (report(window="2024-05-01", source="synthetic"), CHAMPION, False, "validated on real candles"),
         (report(window="2016-06-14", p=None), TOY, True, "the champion knew a synthetic market only"),
         (report(window="2024-05-01", source="synthetic"), TOY, True, "it replaces"),
-        (report(costs={"kind": "fixed", "fixed_pips": 0.0}, expectancy=9.0), CHAMPION, False, "under other costs"),
+        # The costs at which models are judged: nothing but lower ones is in the way.
+        (
+            report(costs=COSTS | {"fixed_pips": 3.0}),
+            CHAMPION,
+            False,
+            "higher costs (4 and not 3 pips a trade)",
+        ),
+        (report(costs=COSTS | {"fixed_pips": 4.000001}), CHAMPION, True, "it replaces"),
+        (report(costs=COSTS | {"fixed_pips": 3.9999999}), CHAMPION, True, "it replaces"),
+        (report(costs=COSTS | {"slippage_pips": 2.0}), CHAMPION, True, "it replaces"),
+        (report(), CHAMPION | {"costs": COSTS | {"financing_long_pips": 5.0}}, False, "5 and not 0 pips a day long"),
+        (report(), CHAMPION | {"costs": COSTS | {"fill": "close"}}, False, "fill close and not next_open"),
+        (report(), CHAMPION | {"costs": {"who": 1}}, False, "which this version does not know"),
     ],
 )
 def test_decision(candidate: Any, champion: Any, promote: bool, says: str) -> None:
@@ -76,6 +110,9 @@ def test_decision(candidate: Any, champion: Any, promote: bool, says: str) -> No
     [
         (report(sha="old", window="2024-03-01", p=None), DEMOTED, False, "was demoted: it failed."),
         (report(window="2024-02-15", p=None), DEMOTED, False, "a successor is judged on newer days"),
+        (report(p=None, span=("2024-01-15", "2024-04-15")), DEMOTED, False, "a successor is judged on newer days"),
+        (report(window="2024-02-15", p=None), OLD_DEMOTED, False, "a successor is judged on newer days"),
+        (report(window="2024-03-01", p=None), OLD_DEMOTED, True, "in place of the demoted one"),
         (report(window="2024-03-01", p=None), DEMOTED, True, "in place of the demoted one"),
         (report(window="2024-04-01", p=None, verdict="rejected"), DEMOTED, False, "the gate rejected"),
         # The days of a synthetic market are neither newer nor older than real ones.
@@ -100,9 +137,11 @@ def test_the_threshold_is_a_setting() -> None:
     [
         {"max_paired_p": 0.0},
         {"max_paired_p": float("nan")},
-        {"demote_after": 0},
-        {"telling_trades": 0},
-        {"drawdown_percentile": 101.0},
+        {"demotion_chance": 0.0},
+        {"demotion_chance": float("nan")},
+        {"unjudged_windows": 0},
+        {"unjudged_windows": 1_000},
+        {"drawdown_percentile": 100.0},
         {"drawdown_percentile": float("nan")},
     ],
 )
@@ -111,78 +150,39 @@ def test_thresholds_that_mean_nothing_are_refused(wrong: Any) -> None:
         PromotionConfig(**wrong)
 
 
-def standing(window: str, passed: bool, fall: float = 10.0, limit: float | None = 50.0, **change: Any) -> Any:
-    return {
-        "window": window,
-        "sha256": "old",
-        "costs": COSTS,
-        "source": "imported",
-        "passed": passed,
-        "trades": 30,
-        "reasons": [f"reason of {window}."],
-        "max_drawdown_pips": fall,
-        "drawdown_limit_pips": limit,
-    } | change
-
-
-@pytest.mark.parametrize(
-    ("standings", "says"),
-    [
-        ([], None),
-        ([standing("2024-03", False)], None),
-        ([standing("2024-03", False), standing("2024-04", True)], None),
-        ([standing("2024-03", False), standing("2024-04", True), standing("2024-05", False)], None),
-        (
-            [standing("2024-03", False), standing("2024-04", False)],
-            "2 newer windows in a row. 2024-03: reason of 2024-03.",
-        ),
-        ([standing("2024-04", False), standing("2024-02-15", True), standing("2024-03", False)], "2 newer windows"),
-        ([standing("2024-03", True, fall=50.1)], "fell by 50.1 pips, beyond the 50.0 pips that 99% of the histories"),
-        ([standing("2024-03", True, fall=50.0)], None),
-        ([standing("2024-03", True, fall=900.0), standing("2024-04", True)], None),
-        ([standing("2024-03", False, fall=900.0, limit=None)], None),
-        # A window on which it hardly traded neither fails it nor clears it.
-        ([standing("2024-03", False, trades=29), standing("2024-04", False)], None),
-        (
-            [standing("2024-03", False), standing("2024-04", False, trades=0), standing("2024-05", False)],
-            "2 newer windows",
-        ),
-        (
-            [standing("2024-03", False), standing("2024-04", True, trades=29), standing("2024-05", False)],
-            "2 newer windows",
-        ),
-        ([standing("2024-03", False, trades=2, fall=50.1)], "fell by 50.1 pips"),
-        # Nothing of these is said of this champion.
-        ([standing("2024-03", False, sha256="x"), standing("2024-04", False)], None),
-        ([standing("2024-03", False, costs={}), standing("2024-04", False)], None),
-        ([standing("2024-01", False), standing("2024-02-01", False)], None),
-        ([standing("2024-03", False, source="synthetic"), standing("2024-04", False, source="synthetic")], None),
-        ([standing("2024-03", True, fall=900.0, source="synthetic")], None),
-    ],
-)
-def test_demotion(standings: Any, says: str | None) -> None:
-    reason = decide_demotion(CHAMPION, standings, PromotionConfig())
-    assert reason is None if says is None else says in (reason or "")
-
-
-def test_a_champion_of_a_synthetic_market_is_told_by_any_candles() -> None:
-    real = [standing("2024-04", False), standing("2024-05", False)]
-    toy = [found | {"source": "synthetic"} for found in real]
-    assert decide_demotion(TOY, real, PromotionConfig()) and decide_demotion(TOY, toy, PromotionConfig())
-
-
-def test_only_what_tells_something_decides_from_when_on_a_successor_is_judged() -> None:
-    real = [standing("2024-04", False), standing("2024-03", False)]
-    toy = standing("2030-01", False, source="synthetic")
-    assert [found["window"] for found in telling_standings(CHAMPION, [*real, toy])] == ["2024-03", "2024-04"]
-
-
-def test_one_window_is_enough_where_that_is_set() -> None:
-    reason = decide_demotion(CHAMPION, [standing("2024-03", False)], PromotionConfig(demote_after=1))
-    assert reason is not None and "1 newer window in a row" in reason
-
-
 def test_rejected_report_without_a_trade_has_no_expectancy() -> None:
     candidate = report(verdict="rejected")
     candidate["figures"]["expectancy_pips"] = None
     assert not decide_promotion(candidate, CHAMPION).promote
+
+
+def test_the_word_of_the_file_decides_nothing() -> None:
+    """Neither to promote nor to reject: the figures are judged."""
+    believed = report(verdict="rejected")
+    believed["figures"]["verdict"] = "promoted"
+    decision = decide_promotion(believed, None)
+    assert not decision.promote
+    assert "the gate rejected window 2024-02-01: 12 trades" in decision.reason
+    assert "Its file says promoted: its figures do not bear that out." in decision.reason
+    modest = report()
+    modest["figures"]["verdict"] = "rejected"
+    assert decide_promotion(modest, None).promote
+
+
+def test_the_gate_of_now_judges_a_report_of_another_gate() -> None:
+    lax = report()
+    lax["figures"] |= {"record": GOOD["record"] | {"trades": 150, "min_track_record_trades": 100.0}}
+    lax["figures"]["gate"] = vars(GateConfig(min_trades=100))
+    assert decide_promotion(lax, None, gate=GateConfig(min_trades=100)).promote
+    decision = decide_promotion(lax, None)
+    assert not decision.promote
+    assert "under another FX_GATE (min_trades 100 and not 200), and the gate of now decides" in decision.reason
+
+
+@pytest.mark.parametrize("name", ["demote_after", "telling_trades"])
+def test_a_setting_of_an_earlier_version_is_refused_with_what_replaces_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FX_PROMOTION", f'{{"{name}": 3}}')
+    with pytest.raises(ConfigurationError, match=f"FX_PROMOTION: {name} does not exist any more: "):
+        load_settings()

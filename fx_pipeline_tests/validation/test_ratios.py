@@ -68,10 +68,19 @@ def test_activity_counts_both_sides():
     assert activity([], 0, 4_000).exposure is None
 
 
-@pytest.mark.parametrize("call", [lambda: return_ratios([-1.0], 252), lambda: return_ratios([0.1], 0)])
+@pytest.mark.parametrize("call", [lambda: return_ratios([np.nan], 252), lambda: return_ratios([0.1], 0)])
 def test_series_that_are_not_returns_are_refused(call):
     with pytest.raises(DataError):
         call()
+
+
+@pytest.mark.parametrize("series", [[0.1, -1.0, 0.5, 0.5], [-40.0, 0.2, -3.0], [-1.0]])
+def test_what_loses_everything_has_a_verdict_and_no_comeback(series):
+    found = return_ratios(series, 252)
+    assert "ruined" in found.flags
+    assert found.max_drawdown == pytest.approx(1.0) and found.cagr == pytest.approx(-1.0)
+    assert found.longest_drawdown_periods == len(series) - (series[0] > 0)
+    assert all(value is None or np.isfinite(value) for value in (found.sharpe, found.sortino, found.calmar))
 
 
 def test_more_bars_held_than_there_were_are_refused():
