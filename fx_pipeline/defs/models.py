@@ -192,7 +192,7 @@ def validation_report(
             reporter(context, f"validate {key}"),
             champion,
             faults,
-            tell_both,
+            tell=tell_both,
         )
         # MLflow hears of it first: a report that is removed leaves a run that tells of its trial.
         run.set_tags({name: report["lineage"][name] for name in TAGS if name in report["lineage"]})
