@@ -251,7 +251,7 @@ def _promote(
         missing = [name for name in _OF_CHECKPOINT if not (checkpoint / name).exists()]
         if missing:
             return None, f"{checkpoint} has no {', '.join(missing)} any more: train and validate window {window} again."
-        refuse_other_candles(warehouse, report)
+        refuse_other_candles(warehouse, ledger, report)
         refuse_other_checkpoint(settings, warehouse, ledger, report, checkpoint)
         model = settings.layout.model(instrument, report["lineage"]["checkpoint_sha256"])
         _freeze(checkpoint, folder, model)
@@ -292,6 +292,8 @@ def _register(
         "dagster/run_id": run_id,
     }
     tags = links | {"expectancy_pips": f"{figures['expectancy_pips']:.4f}"}
+    # The head of the trial ledger is kept here, too: it tells whether the ledger is still the one that this rests on.
+    tags |= {name: value for name, value in lineage.items() if name.startswith("ledger_")}
     if figures["paired"] is not None:
         paired = figures["paired"]
         tags |= {"replaced_sha256": paired["champion_sha256"], "paired_p": f"{paired['p_value']:.6g}"}
