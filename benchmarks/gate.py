@@ -1,340 +1,182 @@
-"""The gate against luck and against an edge: how often whole validations promote what knows nothing, and what does.
+"""The gate against luck, cheats and time: what is promoted that must not be, and what is not that should be.
 
-200 random walks, each with agents that cannot know anything: none of them may be promoted. 50 markets with a planted
-edge, each with the known good policy: 95 % of them must be. Every market has a ledger of its own, and every candidate
-goes through `validate_policy`, at the default thresholds: the environment at costs, Monte Carlo with 10,000 runs, 50
-random traders, the cost sweep, the family of the ledger. Nothing on the judging side knows which market it looks at.
+- Noise (`gate_noise`): 200 driftless markets, an adversary with a thousand tries on each, the best of every way of
+  trying handed in.
+- Routes (`gate_routes`): ways by which something worthless was promoted once, played through the pipeline's jobs.
+- Edges (`gate_edge`): configurations with a true t of 3, 4 and 6 a year, promoted within a year of windows or not;
+  what becomes of the champions when the edge stays, and when it goes and the costs stay.
 
-The noise comes in five kinds; five seeds each, as the gate wants them:
-
-- `random`: one random trader with a turnover, a holding time and a bias of its own; the last of its seeds is handed in.
-- `picked`: several such traders on one market; whichever made most is handed in, so the number of trials matters.
-- `fitted`: a training that is the best of many random rules on the features, on the training span of the same walk.
-- `network`: trainings of Stochastic MuZero on the same walk, a few seconds each. They learn to stay flat.
-- `transferred`: Stochastic MuZero that was trained where there is an edge, and so has learned to trade; the same five
-  networks on every one of these walks. They trade there, though seldom.
-
-Of the other kinds a quarter each of the walks costs 1 and 4 pips a trade. The rest is free: there the expectation of
-every policy is exactly 0, and nothing but the gate stands between luck and a promotion.
-
-What stands for something that a rule cannot have:
-
-- A seed of a random trader is another random trader of the same turnover. A seed of a fitted rule is another training,
-  on other candidates and other sessions. A seed of the known good policy has thresholds fitted on a training path of
-  its own; it acts on the state that the best policy of `proofs.optimum` is a function of.
-- Only agents that search have an ablation; the gate does not ask for it.
-- The good policy comes after a random trader with as many seeds: an edge without earlier failures would be too easy.
-- Candidates before the one that is handed in are scored, which writes them into the ledger, and not judged: nobody
-  reads their reports.
-- The sealed days have been opened for nobody.
-
-Prints `noise_promoted`, `noise_total`, `edge_promoted`, `edge_total`; the one-sided 95 % bounds of both shares
-(Clopper-Pearson); `failed`, how often each condition failed, and `alone`, how often nothing else did; the fewest
-conditions that failed on noise; the share of the known optimum that the good policy earned; `seconds`, and
-`core_seconds` of all processes.
+Prints `noise_promoted`, `noise_total`, `routes_promoted`, `edge_promoted`, `edge_total`, `good_demoted_share` (of the
+windows that good champions live) and `gone_demoted_share` (of the champions whose edge is gone, within three windows),
+then all of it by kind, with one-sided 95 % bounds (Clopper-Pearson). Agents that are trained and trade bar by bar are
+judged by `benchmarks.gate_agents`.
 """
 
 import argparse
 import json
 import os
 import resource
-import statistics
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import track
-from scipy.stats import beta
 
-from benchmarks.gate_candidates import (
-    Candidate,
-    World,
-    fitted_rules,
-    good_rules,
-    make_world,
-    own_network,
-    random_traders,
-    trained_networks,
-    transferred_network,
-)
-from fx_pipeline.defs.reporting import trial_recorder
-from fx_pipeline.market.costs import CostConfig, build_fills
-from fx_pipeline.proofs.markets import COSTS, MarketName
-from fx_pipeline.proofs.optimum import optimum_pips
-from fx_pipeline.tracking.ledger import Ledger
-from fx_pipeline.validation.context import SYNTHETIC, RecordTrial, ReportContext
-from fx_pipeline.validation.gate import PROMOTED
-from fx_pipeline.validation.validate import score_policy, validate_policy
+from benchmarks import gate_routes
+from benchmarks.gate_edge import GONE_WITHIN, T_VALUES, Life, live
+from benchmarks.gate_noise import ROUTES, Hunt, Tries, hunt
+from fx_pipeline.validation.chance import upper_bound
 
-SEEDS = 5
-#: Random traders of a market among which the best is picked, and rules among which a training chooses.
-PICKED_FROM, FITTED_FROM = 3, 64
-NOISE_COSTS_PIPS = (0.0, 1.0, 0.0, 4.0)
-EDGES: tuple[MarketName, ...] = ("ou", "regime")
-NETWORKS = ("network", "transferred")
-Result = TypeVar("Result")
-#: Shares of the trained agents that are networks of the walk itself, and of another market.
-NETWORK_SHARE, TRANSFERRED_SHARE = 0.1, 0.2
-BATCH = 512
-CONFIDENCE = 0.95
+MARKETS, EDGES = 200, 60
+#: Of `--quick`, which a test runs.
+QUICK_TRIES = Tries(windows=20, records=4, seeds=6, names=4, costs=4, copies=4, hopeless=4)
+QUICK_MARKETS, QUICK_EDGES = 2, 1
 
 
-@dataclass(frozen=True)
-class Task:
-    """A market to judge a candidate on.
-
-    Attributes
-    ----------
-    kind : str
-        ``"random"``, ``"picked"``, ``"fitted"``, ``"network"``, ``"transferred"`` or ``"edge"``.
-    market : str
-    seed : int
-        Of everything in it.
-    cost_pips : float
-    """
-
-    kind: str
-    market: MarketName
-    seed: int
-    cost_pips: float
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the gate said.
-
-    Attributes
-    ----------
-    task : Task
-    promoted : bool
-    failed : tuple of str
-        Conditions that did.
-    trades, trials : int
-    pips_per_session : float
-    """
-
-    task: Task
-    promoted: bool
-    failed: tuple[str, ...]
-    trades: int
-    trials: int
-    pips_per_session: float
-
-
-def plan(markets: int, edge: int, trained: float, first_seed: int) -> list[Task]:
-    """List the markets: `markets` of noise, a share `trained` of them with trained agents, and `edge` with an edge."""
-    fitting = round(markets * trained)
-    networks, transferred = round(fitting * NETWORK_SHARE), round(fitting * TRANSFERRED_SHARE)
-    picked = (markets - fitting) // 2
-    kinds = [
-        *["network"] * networks,
-        *["transferred"] * transferred,
-        *["picked"] * picked,
-        *["fitted"] * (fitting - networks - transferred),
-        *["random"] * (markets - fitting - picked),
-    ]
-    noise = [
-        # What trades a lot without an edge loses at any price: it would put the gate to no test.
-        Task(kind, "walk", first_seed + number, 0.0 if kind in NETWORKS else NOISE_COSTS_PIPS[number % 4])
-        for number, kind in enumerate(kinds)
-    ]
-    planted = [
-        Task("edge", EDGES[number % len(EDGES)], first_seed + markets + number, COSTS.fixed_pips)
-        for number in range(edge)
-    ]
-    return noise + planted
-
-
-def candidates(task: Task, world: World, folder: Path, elsewhere: Sequence[Path]) -> list[Candidate]:
-    """Make what is tried on a market, in the order in which it is; the last one is handed in, if none is picked."""
-    draw = np.random.default_rng([task.seed, 1])
-    if task.kind == "random":
-        return random_traders(draw, 1, SEEDS)
-    if task.kind == "picked":
-        return random_traders(draw, PICKED_FROM, SEEDS)
-    if task.kind == "fitted":
-        return fitted_rules(world, draw, FITTED_FROM, SEEDS)
-    if task.kind == "network":
-        return trained_networks([own_network(world, task.seed + seed, folder / str(seed)) for seed in range(SEEDS)])
-    if task.kind == "transferred":
-        return trained_networks(elsewhere)
-    return random_traders(draw, 1, SEEDS) + good_rules(task.market, world, draw, SEEDS)
-
-
-def run(task: Task, elsewhere: Sequence[Path] = ()) -> Outcome:
-    """Try everything on a market, hand one candidate in, and return what the gate says.
-
-    `elsewhere` are the folders of the networks that were trained on another market.
-    """
-    world = make_world(task.market, task.seed, CostConfig(fixed_pips=task.cost_pips))
-    with tempfile.TemporaryDirectory(prefix="gate-") as folder:
-        ledger = Ledger(Path(folder) / "ledger.db", who="benchmark")
-        tried = candidates(task, world, Path(folder), elsewhere)
-        handed_in = tried[-1]
-        if task.kind == "picked":
-            handed_in = tried[int(np.argmax([score(world, candidate, ledger) for candidate in tried]))]
-        else:
-            for candidate in tried[:-1]:
-                score(world, candidate, ledger)
-        figures = validate(world, handed_in, ledger)
-    return Outcome(
-        task=task,
-        promoted=figures["verdict"] == PROMOTED,
-        failed=tuple(condition["name"] for condition in figures["conditions"] if not condition["passed"]),
-        trades=figures["trades"],
-        trials=figures["trials"],
-        pips_per_session=figures["total_pips"] / figures["sessions"],
-    )
-
-
-def score(world: World, candidate: Candidate, ledger: Ledger) -> float:
-    """Let a candidate trade, record that in the ledger, and return its total in pips; nothing is judged."""
-    _, metrics, _ = score_policy(
-        world.market,
-        build_fills(world.market, world.costs),
-        world.valid,
-        candidate.policy,
-        costs=world.costs,
-        reward=candidate.reward,
-        seed=candidate.seed,
-        context=context_of(world, candidate, ledger),
-        batch=BATCH,
-        record_trial=recorder_of(candidate, ledger),
-    )
-    return metrics.total_pips
-
-
-def validate(world: World, candidate: Candidate, ledger: Ledger) -> dict[str, Any]:
-    """Validate a candidate as the pipeline does, and return the figures of its report."""
-    report = validate_policy(
-        world.market,
-        world.valid,
-        candidate.policy,
-        costs=world.costs,
-        reward=candidate.reward,
-        seed=candidate.seed,
-        context=context_of(world, candidate, ledger),
-        batch=BATCH,
-        record_trial=recorder_of(candidate, ledger),
-        ablation=candidate.ablation,
-    )
-    figures: dict[str, Any] = report["figures"]
-    return figures
-
-
-def context_of(world: World, candidate: Candidate, ledger: Ledger) -> ReportContext:
-    """What the report is told of the candidate and of the searches for leaks, which have been made."""
-    return ReportContext(
-        world.market.instrument,
-        "benchmark",
-        agent=candidate.agent,
-        source=SYNTHETIC,
-        checkpoint_sha256=candidate.digest,
-        leaks=world.leaks,
-        holdout_openings=ledger.holdout_openings(world.market.instrument, None),
-    )
-
-
-def recorder_of(candidate: Candidate, ledger: Ledger) -> RecordTrial:
-    """The pipeline's own way into the ledger; seeds of a configuration share its record."""
-    return trial_recorder(
-        ledger, {"config_digest": candidate.configuration, "code_version": "", "counters": {"episodes": 0}}
-    )
-
-
-def summarise(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
-    """Reduce the outcomes to the figures of the benchmark."""
-    noise = [outcome for outcome in outcomes if outcome.task.kind != "edge"]
-    edge = [outcome for outcome in outcomes if outcome.task.kind == "edge"]
-    noise_promoted, edge_promoted = (sum(one.promoted for one in group) for group in (noise, edge))
-    shares = [one.pips_per_session / optimum_pips(one.task.market) for one in edge]
-    return {
-        "noise_promoted": noise_promoted,
-        "noise_total": len(noise),
-        "noise_upper_95": round(upper_bound(noise_promoted, len(noise)), 4),
-        "edge_promoted": edge_promoted,
-        "edge_total": len(edge),
-        "edge_lower_95": round(1.0 - upper_bound(len(edge) - edge_promoted, len(edge)), 4),
-        "failed": {
-            kind: count(one.failed for one in outcomes if one.task.kind == kind)
-            for kind in dict.fromkeys(one.task.kind for one in outcomes)
+def summarise(
+    hunts: Sequence[Hunt], lives: Sequence[Life], routes: Sequence[gate_routes.Played], seconds: float
+) -> dict[str, Any]:
+    """Reduce what happened to the figures of the benchmark."""
+    fooled = sum(bool(one.promoted) for one in hunts)
+    champions = [life for life in lives if life.promoted_after]
+    figures: dict[str, Any] = {
+        "noise_promoted": fooled,
+        "noise_total": len(hunts),
+        "edge_promoted": len(champions),
+        "edge_total": len(lives),
+        "routes_promoted": sum(one.promoted for one in routes),
+        "good_demoted_share": _share(sum(life.good_demoted for life in champions), windows_of(champions)),
+        "gone_demoted_share": _share(sum(is_found(life) for life in champions), len(champions)),
+    }
+    return figures | {
+        "noise_upper_95": round(upper_bound(fooled, len(hunts)), 4) if hunts else None,
+        "noise_tries": sum(one.tries for one in hunts),
+        "noise_refused_by": {
+            way: dict(Counter(name for one in hunts for name in one.failed.get(way, ())).most_common())
+            for way in ROUTES
         },
-        "alone": {
-            name: count(one.failed for one in group if len(one.failed) == 1)
-            for name, group in (("noise", noise), ("edge", edge))
+        "noise_largest_deflated_z": {
+            way: max((one.deflated_z[way] for one in hunts if way in one.deflated_z), default=None) for way in ROUTES
         },
-        "markets": dict(Counter(one.task.kind for one in outcomes)),
-        "noise_without_trades": sum(not one.trades for one in noise),
-        "noise_fewest_failed": min((len(one.failed) for one in noise), default=None),
-        "edge_share_of_optimum": round(statistics.median(shares), 3) if shares else None,
+        "routes": {one.name: one.refused_by for one in routes},
+        "edges": {f"{true_t:g}": of_t([life for life in lives if life.true_t == true_t]) for true_t in T_VALUES},
+        "still_champion_share": _share(sum(not life.good_demoted for life in champions), len(champions)),
         "seconds": round(seconds, 1),
     }
 
 
-def upper_bound(hits: int, total: int) -> float:
-    """One-sided 95 % Clopper-Pearson bound of a share, of which `hits` of `total` were seen; 1 without any."""
-    return 1.0 if hits >= total else float(beta.ppf(CONFIDENCE, hits + 1, total - hits))
+def of_t(lives: Sequence[Life]) -> dict[str, Any]:
+    """Figures of the edges of one true t."""
+    champions = [life for life in lives if life.promoted_after]
+    demoted = sum(life.good_demoted for life in champions)
+    return {
+        "promoted": len(champions),
+        "total": len(lives),
+        "windows_until_promoted": round(sum(one.promoted_after for one in champions) / max(len(champions), 1), 1),
+        "refused_by": dict(Counter(name for life in lives for name in life.failed).most_common()),
+        "still_champion_share": _share(len(champions) - demoted, len(champions)),
+        "good_demoted_share": _share(demoted, windows_of(champions)),
+        "gone_demoted_share": _share(sum(is_found(life) for life in champions), len(champions)),
+    }
 
 
-def count(names: Iterable[Iterable[str]]) -> dict[str, int]:
-    """Count names, the most frequent first."""
-    return dict(Counter(name for group in names for name in group).most_common())
+def windows_of(champions: Iterable[Life]) -> int:
+    """Windows that champions lived whose edge stayed."""
+    return sum(life.good_windows for life in champions)
+
+
+def is_found(life: Life) -> bool:
+    """Whether a champion whose edge is gone was demoted soon enough."""
+    return 0 < life.gone_after <= GONE_WITHIN
+
+
+def _share(hits: int, total: int) -> float | None:
+    return round(hits / total, 4) if total else None
 
 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gate", description=__doc__.split("\n")[0])
     parser.add_argument("--json", action="store_true", help="print the figures alone, as one JSON object")
-    parser.add_argument("--markets", type=int, default=200, help="random walks (default: %(default)s)")
-    parser.add_argument("--edge", type=int, default=50, help="markets with an edge (default: %(default)s)")
-    parser.add_argument("--trained", type=float, default=0.5, help="share of the walks with trained agents")
+    parser.add_argument("--quick", action="store_true", help="a few markets and edges, with fewer tries")
+    parser.add_argument("--markets", type=int, help=f"driftless markets (default: {MARKETS})")
+    parser.add_argument("--edges", type=int, help=f"edges of each true t (default: {EDGES})")
+    parser.add_argument("--no-routes", action="store_true", help="leave the routes out")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
-    parser.add_argument("--seed", type=int, default=10_000, help="of the first market")
+    parser.add_argument("--seed", type=int, default=20_000, help="of the first market")
     arguments = parser.parse_args()
-    tasks = plan(arguments.markets, arguments.edge, arguments.trained, arguments.seed)
+    markets = arguments.markets if arguments.markets is not None else (QUICK_MARKETS if arguments.quick else MARKETS)
+    edges = arguments.edges if arguments.edges is not None else (QUICK_EDGES if arguments.quick else EDGES)
     # A process a market keeps the cores busy: threads beside them would only contend.
-    os.environ |= {"NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    os.environ |= {"NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     began = time.perf_counter()
-    with (
-        tempfile.TemporaryDirectory(prefix="gate-networks-") as folder,
-        ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool,
-    ):
-        trainings = []
-        if any(task.kind == "transferred" for task in tasks):
-            seeds = range(arguments.seed, arguments.seed + SEEDS)
-            trainings = [pool.submit(transferred_network, seed, Path(folder) / str(seed)) for seed in seeds]
-        elsewhere = [future.result() for future in shown(trainings, trainings, "training")]
-        pending = [pool.submit(run, task, elsewhere) for task in tasks]
-        outcomes = (future.result() for future in shown(as_completed(pending), pending, "judging"))
-        done = {outcome.task: outcome for outcome in outcomes}
+    figures = summarise(
+        *play(markets, edges, QUICK_TRIES if arguments.quick else Tries(), arguments.seed, arguments.jobs),
+        [] if arguments.no_routes else gate_routes.play_all(),
+        0.0,
+    )
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    figures = summarise([done[task] for task in tasks], time.perf_counter() - began)
-    figures["core_seconds"] = round(used.ru_utime + used.ru_stime, 1)
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    figures["seconds"] = round(time.perf_counter() - began, 1)
+    figures["core_seconds"] = round(used.ru_utime + used.ru_stime + own.ru_utime + own.ru_stime, 1)
     if not arguments.json:
         show(figures)
     print(json.dumps(figures))
 
 
-def shown(futures: Iterable[Future[Result]], all_of_them: Sequence[object], title: str) -> Iterable[Future[Result]]:
-    """Pass futures on, with a progress bar."""
-    return track(futures, title, len(all_of_them), console=Console(stderr=True), transient=True)
+def play(markets: int, edges: int, tries: Tries, seed: int, jobs: int) -> tuple[list[Hunt], list[Life]]:
+    """Let adversaries hunt and edges live, in processes of their own."""
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        hunts = [pool.submit(hunt, seed + number, tries) for number in range(markets)]
+        lives = [
+            pool.submit(live, true_t, _seed(seed, true_t, number)) for number in range(edges) for true_t in T_VALUES
+        ]
+        pending = [*hunts, *lives]
+        for future in track(
+            as_completed(pending), "judging", len(pending), console=Console(stderr=True), transient=True
+        ):
+            future.result()
+        return [future.result() for future in hunts], [future.result() for future in lives]
+
+
+def _seed(seed: int, true_t: float, number: int) -> int:
+    return seed + 100_000 * int(10 * true_t) + number
 
 
 def show(figures: dict[str, Any]) -> None:
-    """Print how often each condition failed."""
-    kinds = figures["markets"]
-    print(f"{'condition failed':<24}" + "".join(f"{f'{kind} ({number})':>16}" for kind, number in kinds.items()))
-    names = dict.fromkeys(name for failed in figures["failed"].values() for name in failed)
-    for name in names:
-        print(f"{name:<24}" + "".join(f"{figures['failed'][kind].get(name, 0):>16}" for kind in kinds))
+    """Print the table."""
+    rows: list[tuple[str, str]] = [
+        (
+            f"noise: promoted, of {figures['noise_total']} markets and {figures['noise_tries']:,} tries",
+            f"{figures['noise_promoted']} (at most {figures['noise_upper_95'] or 0:.1%})",
+        ),
+        (f"routes: promoted, of {len(figures['routes'])}", f"{figures['routes_promoted']}"),
+        ("edges: promoted within a year", f"{figures['edge_promoted']} of {figures['edge_total']}"),
+        ("good champions: still so a year later", _percent(figures["still_champion_share"])),
+        ("good champions: demoted by chance, of their windows", _percent(figures["good_demoted_share"])),
+        (f"edge gone: demoted within {GONE_WITHIN} windows", _percent(figures["gone_demoted_share"])),
+    ]
+    for true_t, one in figures["edges"].items():
+        rows.append(
+            (
+                f"  true t of {true_t}",
+                f"{one['promoted']} of {one['total']} promoted after {one['windows_until_promoted']} windows, "
+                f"{_percent(one['still_champion_share'])} stay, {_percent(one['good_demoted_share'])} of windows by "
+                f"chance, {_percent(one['gone_demoted_share'])} found",
+            )
+        )
+    rows += [(f"  route: {name}", f"refused by {by}") for name, by in figures["routes"].items()]
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        print(f"{name:<{width}}  {text}")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ from fx_pipeline.market.files import write_table
 from fx_pipeline.market.warehouse import open_warehouse
 from fx_pipeline.proofs import result as proofs
 from fx_pipeline.proofs.prove import Proof, SeedResult
-from fx_pipeline.sessions.table import Plan, read_plan, read_starts, write_plan, write_sessions
+from fx_pipeline.sessions.table import Plan, read_plan, read_starts, write_plan
+from fx_pipeline.sessions.update import update_sessions
 from fx_pipeline.sessions.windows import WalkForwardWindow
 
 INSTRUMENT, MONTH, WINDOW = "EUR_USD", "2024-01", "2024-01-22"
@@ -89,7 +90,7 @@ def make_stores(data_dir: Path, download: Callable[[Path], object]) -> None:
     with open_warehouse(layout.warehouse) as connection:
         update_features(connection, INSTRUMENT, [Month.of(places.lake_path(lake, INSTRUMENT, MONTH))])
         market = load_market(connection, INSTRUMENT)
-        write_sessions(connection, market, np.array([1_600, 1_700]))
+        assert update_sessions(connection, INSTRUMENT).sessions
     window = WalkForwardWindow(WINDOW, _START, _START + 1, _START + 2, _START + 3, 1_860)
     write_plan(layout.windows(INSTRUMENT), Plan(INSTRUMENT, 5, 3, 1, (window,)))
     folder = layout.checkpoint("muzero", INSTRUMENT, WINDOW, 7)

@@ -93,13 +93,15 @@ class _Present:
 
     def _changed_months(self, instrument: str) -> dict[str, str]:
         from fx_pipeline.features.kernel import FEATURES_VERSION
+        from fx_pipeline.features.table import known_sources
 
         if instrument not in self._changed:
-            used, _ = used_months(self._settings.data_dir, instrument)
-            wanted = {month.key: (month.sha256, FEATURES_VERSION) for month in used}
             query = "SELECT month, sha256, version FROM feature_months WHERE instrument = ?"
             with self._warehouse.get_connection(read_only=True) as connection:
                 rows = connection.execute(query, [instrument]).fetchall()
+                sources = known_sources(connection, instrument)
+            used, _ = used_months(self._settings.data_dir, instrument, sources)
+            wanted = {month.key: (month.sha256, FEATURES_VERSION) for month in used}
             known = {month: (sha256, number) for month, sha256, number in rows}
             self._changed[instrument] = {
                 month: "new" if month not in known else "gone" if month not in wanted else "changed"

@@ -52,15 +52,14 @@ def feature_table(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg
     Only months from the first one that is new or changed are computed again.
     """
     from fx_pipeline.defs.progress import reporter
-    from fx_pipeline.features.table import update_features
+    from fx_pipeline.features.table import known_sources, update_features
 
     instrument = asked_key(context, instruments)
-    months, left_out = used_months(load_settings().data_dir, instrument)
-    if left_out:
-        context.log.warning(
-            f"{instrument} has real candles now: synthetic months are left out ({', '.join(m.key for m in left_out)})."
-        )
     with warehouse.get_connection() as connection:
+        months, left_out = used_months(load_settings().data_dir, instrument, known_sources(connection, instrument))
+        if left_out:
+            named = ", ".join(month.key for month in left_out)
+            context.log.warning(f"{instrument} has real candles now: synthetic months are left out ({named}).")
         update = update_features(connection, instrument, months)
         data_version = features_version(connection, instrument)
     reporter(context, "features")(1.0, {"bars": float(update.rows)})
@@ -93,54 +92,65 @@ def feature_table(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg
 def valid_sessions(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
     """Every bar at which a tradeable six-hour session starts, and the walk-forward windows that the data allow.
 
-    A session has 360 bars, no gap over 10 minutes, lies inside one trading week and is warmed up. The windows become
-    partitions of the checkpoint and of its validation report.
+    A session has 360 bars, no gap over 10 minutes, lies inside one trading week and is warmed up. Only sessions that
+    new or changed bars can touch are found again. The windows become partitions of the checkpoint and of its validation
+    report. One that was planned stays as it is while its candles do; new ones validate on days that no other one does.
     """
     from fx_pipeline.defs.progress import reporter
-    from fx_pipeline.features.table import load_market
-    from fx_pipeline.sessions.index import valid_starts
-    from fx_pipeline.sessions.table import Plan, thin, write_plan, write_sessions
-    from fx_pipeline.sessions.windows import fit_spans, full_days, plan_windows, stretches
+    from fx_pipeline.features.table import load_times
+    from fx_pipeline.sessions.planning import replan
+    from fx_pipeline.sessions.table import standing_plan, write_plan
+    from fx_pipeline.sessions.update import RULES, update_sessions
 
     settings, instrument = load_settings(), asked_key(context, instruments)
     with warehouse.get_connection() as connection:
-        market = load_market(connection, instrument)
-        starts = valid_starts(market)
-        write_sessions(connection, market, starts)
+        update = update_sessions(connection, instrument)
+        times = load_times(connection, instrument)
         features = features_version(connection, instrument)
     # No window, and so no training and no selection, reaches into the sealed days.
-    times = market.time if settings.sealed_from_ns is None else market.time[market.time < settings.sealed_from_ns]
-    # What is said of days and spans is of the newest stretch without a long hole.
-    days = sum(len(stretch) for stretch in stretches(full_days(times))[-1:])
-    train_days, validation_days = fit_spans(days, settings.walk_forward)
-    planned = tuple(plan_windows(times, settings.walk_forward))
-    write_plan(settings.layout.windows(instrument), Plan(instrument, days, train_days, validation_days, planned))
+    if settings.sealed_from_ns is not None:
+        times = times[times < settings.sealed_from_ns]
+    path = settings.layout.windows(instrument)
+    before, unreadable = standing_plan(path)
+    if unreadable:
+        context.log.warning(f"windows are planned anew, as the plan that stood cannot be read: {unreadable}")
+    planned = replan(instrument, times, settings.walk_forward, before)
+    plan = planned.plan
+    write_plan(path, plan)
     known = set(context.instance.get_dynamic_partitions(windows.name))
-    new = [window.key for window in planned if window.key not in known]
+    new = [window.key for window in plan.windows if window.key not in known]
     if new:
         context.instance.add_dynamic_partitions(windows.name, new)
-    if not planned:
+    for key, why in planned.lost.items():
+        context.log.warning(f"{instrument} has no window {key} any more: {why}.")
+    for key in planned.moved:
+        context.log.warning(f"training of window {key} of {instrument} ends at another bar: its candles have changed.")
+    if not plan.windows:
         context.log.warning(
-            f"{instrument} has {days} trading days: not enough for a window of {train_days} days of training, "
-            f"{settings.embargo_bars} bars of embargo and {validation_days} days of validation."
+            f"{instrument} has {plan.days} trading days: not enough for a window of {plan.train_days} days of "
+            f"training, {settings.embargo_bars} bars of embargo and {plan.validation_days} days of validation."
         )
-    reporter(context, "sessions")(1.0, {"sessions": float(len(starts)), "windows": float(len(planned))})
+    reporter(context, "sessions")(1.0, {"sessions": float(update.sessions), "windows": float(len(plan.windows))})
     return dg.MaterializeResult(
-        data_version=dg.DataVersion(
-            version(features, [window.spans() for window in planned], market.time[starts].tolist())
-        ),
+        # Sessions are made of features and rules, by code that draws nothing at random.
+        data_version=dg.DataVersion(version(features, [window.spans() for window in plan.windows], RULES)),
         metadata=plain(
             {
-                "dagster/row_count": len(starts),
-                "sessions that do not overlap": len(thin(starts)),
-                "trading days": days,
-                "train days": train_days,
-                "validation days": validation_days,
+                "dagster/row_count": update.sessions,
+                "rows written": update.written,
+                "months written": ", ".join(update.months) or "none: nothing changed",
+                "sessions that do not overlap": update.apart,
+                "trading days": plan.days,
+                "train days": plan.train_days,
+                "validation days": plan.validation_days,
                 "embargo bars": settings.embargo_bars,
-                "windows": table({"window": w.key} | w.spans() for w in planned)
-                if planned
+                "windows": table({"window": w.key} | w.spans() for w in plan.windows)
+                if plan.windows
                 else "none: not enough data",
+                "windows planned now": ", ".join(planned.new) or "none",
                 MADE_OF: features,
             }
+            | ({"windows lost": planned.lost} if planned.lost else {})
+            | ({"windows whose training ends elsewhere": planned.moved} if planned.moved else {})
         ),
     )

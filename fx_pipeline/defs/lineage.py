@@ -59,17 +59,19 @@ def features_version(connection: Any, instrument: str) -> str:
     return version([list(row) for row in connection.execute(query, [instrument]).fetchall()])
 
 
-def used_months(data_dir: Path, instrument: str) -> tuple[list["Month"], list["Month"]]:
+def used_months(
+    data_dir: Path, instrument: str, sources: Mapping[str, str] | None = None
+) -> tuple[list["Month"], list["Month"]]:
     """Return the months of the lake that an instrument's features are made of, and those that are left out.
 
-    Synthetic months are left out as soon as there is a real one.
+    Synthetic months are left out as soon as there is a real one. `sources` are those of files that were read before
+    (`fx_pipeline.features.table.known_sources`); their hash is taken all the same.
     """
     from fx_pipeline.features.table import Month
-    from fx_pipeline.ingest.lake import lake_months
-    from fx_pipeline.ingest.layout import lake_folder, lake_path
+    from fx_pipeline.ingest.layout import lake_folder, lake_months, lake_path
 
     lake = lake_folder(data_dir)
-    months = [Month.of(lake_path(lake, instrument, month)) for month in lake_months(lake, instrument)]
+    months = [Month.of(lake_path(lake, instrument, month), sources) for month in lake_months(lake, instrument)]
     real = [month for month in months if month.source != "synthetic"]
     used = real or months
     return used, [month for month in months if month not in used]

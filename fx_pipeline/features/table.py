@@ -1,12 +1,13 @@
 """The DuckDB feature table: bars and their features, rebuilt only from the first month that changed."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from fx_pipeline.features.kernel import FEATURE_NAMES, FEATURES_VERSION, WARMUP_BARS, compute_features
@@ -15,7 +16,7 @@ from fx_pipeline.market.disk import read_stored
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
 from fx_pipeline.market.lake_month import decode_lake_month, read_lake_month, rebuild
-from fx_pipeline.market.warehouse import transaction, unreadable
+from fx_pipeline.market.warehouse import insert_tables, transaction, unreadable
 
 PRICES = {
     "open": "mid_o",
@@ -38,6 +39,9 @@ CREATE TABLE IF NOT EXISTS feature_months (
     instrument VARCHAR NOT NULL, month VARCHAR NOT NULL, sha256 VARCHAR NOT NULL, version INTEGER NOT NULL,
     bars BIGINT NOT NULL, PRIMARY KEY (instrument, month)
 );
+CREATE TABLE IF NOT EXISTS month_sources (
+    instrument VARCHAR NOT NULL, sha256 VARCHAR NOT NULL, source VARCHAR NOT NULL, PRIMARY KEY (instrument, sha256)
+);
 """
 
 
@@ -51,8 +55,14 @@ class Month:
     source: str = ""
 
     @classmethod
-    def of(cls, path: Path) -> "Month":
+    def of(cls, path: Path, sources: Mapping[str, str] | None = None) -> "Month":
         """Describe the file of a month, which is named YYYY-MM.
+
+        Parameters
+        ----------
+        path : Path
+        sources : mapping of str to str, optional
+            By sha256, the source of the candles of files that were read before: these are not decoded again.
 
         Raises
         ------
@@ -60,8 +70,11 @@ class Month:
             If it cannot be read.
         """
         data = read_stored(path, rebuild(path))
-        source = decode_lake_month(data, path, ["source"])["source"]
-        return cls(path.stem, path, hashlib.sha256(data).hexdigest(), source[0].as_py())
+        sha256 = hashlib.sha256(data).hexdigest()
+        source = (sources or {}).get(sha256)
+        if source is None:
+            source = decode_lake_month(data, path, ["source"])["source"][0].as_py()
+        return cls(path.stem, path, sha256, source)
 
 
 @dataclass(frozen=True)
@@ -117,28 +130,36 @@ def update_features(
     if not months:
         raise DataError(f"{instrument} has no M1 parquet: materialise m1_candles first.")
     stale = [key for key in sorted({*known, *wanted}) if force or known.get(key) != wanted.get(key)]
-    if stale:
-        first = stale[0]
-        computed = [month for month in months if month.key >= first]
-        history = [month for month in months if month.key < first]
-        table, bars = _compute(instrument, pip, history, computed)
+    computed = [month for month in months if stale and month.key >= stale[0]]
+    history = months[: len(months) - len(computed)]
+    written = 0
+    sources = {month.sha256: month.source for month in months if month.source}
+    if stale or sources != known_sources(connection, instrument):
         with transaction(connection):
-            connection.execute(
-                "DELETE FROM features WHERE instrument = ? AND time >= CAST(? AS TIMESTAMP)",
-                [instrument, f"{first}-01"],
-            )
-            connection.execute("DELETE FROM feature_months WHERE instrument = ? AND month >= ?", [instrument, first])
-            rows = [
-                [instrument, m.key, m.sha256, FEATURES_VERSION, count] for m, count in zip(computed, bars, strict=True)
-            ]
-            if rows:
-                connection.register("new_features", table)
-                connection.execute(f"INSERT INTO features SELECT {', '.join(table.column_names)} FROM new_features")
-                connection.unregister("new_features")
-                connection.executemany("INSERT INTO feature_months VALUES (?, ?, ?, ?, ?)", rows)
-        written = table.num_rows
-    else:
-        computed, history, written = [], months, 0
+            connection.execute("DELETE FROM month_sources WHERE instrument = ?", [instrument])
+            if sources:
+                pairs = [[instrument, *pair] for pair in sources.items()]
+                connection.executemany("INSERT INTO month_sources VALUES (?, ?, ?)", pairs)
+            if stale:
+                where = [instrument, f"{stale[0]}-01"]
+                connection.execute("DELETE FROM features WHERE instrument = ? AND time >= CAST(? AS TIMESTAMP)", where)
+                where = [instrument, stale[0]]
+                connection.execute("DELETE FROM feature_months WHERE instrument = ? AND month >= ?", where)
+            # Month by month, so that memory does not grow with the history.
+            counts: dict[str, int] = {}
+
+            def rows() -> Iterator[pa.Table]:
+                for month, table in _computed(instrument, pip, history, computed):
+                    counts[month.key] = table.num_rows
+                    yield table
+
+            insert_tables(connection, "features", rows())
+            for month in computed:
+                connection.execute(
+                    "INSERT INTO feature_months VALUES (?, ?, ?, ?, ?)",
+                    [instrument, month.key, month.sha256, FEATURES_VERSION, counts[month.key]],
+                )
+            written = sum(counts.values())
     found = connection.execute(
         "SELECT count(*), count(*) FILTER (warm), min(time), max(time) FROM features WHERE instrument = ?", [instrument]
     ).fetchone()
@@ -155,35 +176,49 @@ def update_features(
     )
 
 
-def _compute(
+def known_sources(connection: duckdb.DuckDBPyConnection, instrument: str) -> dict[str, str]:
+    """Return the source of the candles of each month's file that the features are made of, by the file's sha256."""
+    try:
+        rows = connection.execute("SELECT sha256, source FROM month_sources WHERE instrument = ?", [instrument])
+    except duckdb.CatalogException:
+        # Of before there was such a table.
+        return {}
+    return {sha256: source for sha256, source in rows.fetchall()}
+
+
+def _computed(
     instrument: str, pip: float, history: Sequence[Month], computed: Sequence[Month]
-) -> tuple[pa.Table, list[int]]:
-    tables = [read_lake_month(month.path) for month in computed]
+) -> Iterator[tuple[Month, pa.Table]]:
+    """Yield the rows of each month, computed from its bars and as many before them as the warm-up takes."""
     context: list[pa.Table] = []
     # Walk back until the first new bar has its whole warm-up behind it.
     for month in reversed(history):
         context.insert(0, read_lake_month(month.path, ["time", "mid_c"]))
         if sum(part.num_rows for part in context) >= WARMUP_BARS:
             break
-    before = sum(part.num_rows for part in context)
-    parts = [*context, *(table.select(["time", "mid_c"]) for table in tables)]
-    bars = pa.concat_tables(parts)
-    close = bars["mid_c"].to_numpy()
-    features, sigma = compute_features(close, bars["time"].to_numpy().astype("int64"), pip)
-    features, sigma = features[before:], sigma[before:]
-    candles = pa.concat_tables(tables) if tables else None
-    rows = 0 if candles is None else candles.num_rows
-    columns: dict[str, pa.Array | pa.ChunkedArray] = {"instrument": pa.array([instrument] * rows, pa.string())}
-    if candles is not None:
-        columns["time"] = candles["time"].cast(pa.timestamp("ns")).cast(pa.timestamp("us"))
-        columns |= {name: candles[column] for name, column in PRICES.items()}
-        columns |= {name: candles[name] for name in ("volume", "quotes_modelled", "source")}
-        warm = np.isfinite(features).all(axis=1)
-        for number, name in enumerate(FEATURE_NAMES):
-            columns[name] = pa.array(features[:, number], from_pandas=True)
-        columns["outcome_sigma"] = pa.array(sigma, from_pandas=True)
-        columns["warm"] = pa.array(warm)
-    return pa.table(columns), [table.num_rows for table in tables]
+    before = pa.concat_tables(context) if context else None
+    for month in computed:
+        candles = read_lake_month(month.path)
+        closes = candles.select(["time", "mid_c"])
+        bars = closes if before is None else pa.concat_tables([before, closes])
+        cold = bars.num_rows - candles.num_rows
+        features, sigma = compute_features(bars["mid_c"].to_numpy(), bars["time"].to_numpy().astype("int64"), pip)
+        yield month, _rows(instrument, candles, features[cold:], sigma[cold:])
+        before = bars.slice(max(bars.num_rows - WARMUP_BARS, 0)).combine_chunks()
+
+
+def _rows(
+    instrument: str, candles: pa.Table, features: npt.NDArray[np.float32], sigma: npt.NDArray[np.float64]
+) -> pa.Table:
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {"instrument": pa.array([instrument] * len(candles), pa.string())}
+    columns["time"] = candles["time"].cast(pa.timestamp("ns")).cast(pa.timestamp("us"))
+    columns |= {name: candles[column] for name, column in PRICES.items()}
+    columns |= {name: candles[name] for name in ("volume", "quotes_modelled", "source")}
+    for number, name in enumerate(FEATURE_NAMES):
+        columns[name] = pa.array(features[:, number], from_pandas=True)
+    columns["outcome_sigma"] = pa.array(sigma, from_pandas=True)
+    columns["warm"] = pa.array(np.isfinite(features).all(axis=1))
+    return pa.table(columns)
 
 
 def load_market(
@@ -227,6 +262,34 @@ def load_market(
         outcome_sigma=sigma,
         fingerprint=digest.hexdigest(),
     )
+
+
+def load_times(connection: duckdb.DuckDBPyConnection, instrument: str) -> npt.NDArray[np.int64]:
+    """Load the open times of all bars of an instrument, ascending, (T,) int64.
+
+    Raises
+    ------
+    DataError
+        If there is no feature table.
+    """
+    query = "SELECT epoch_ns(time) AS time FROM features WHERE instrument = ?"
+    try:
+        times = connection.execute(query, [instrument]).fetchnumpy()["time"]
+    except duckdb.CatalogException as error:
+        raise DataError(f"there is no feature table yet: materialise feature_table of {instrument} first.") from error
+    times = np.ascontiguousarray(times, dtype=np.int64)
+    # Rows are written in order, which is cheaper to see than to ask for.
+    return times if (np.diff(times) > 0).all() else np.sort(times)
+
+
+def count_bars(connection: duckdb.DuckDBPyConnection, instrument: str, start_ns: int, end_ns: int) -> int:
+    """Count the bars of an instrument that open in [start, end)."""
+    row = connection.execute(
+        "SELECT count(*) FROM features WHERE instrument = ? AND time >= make_timestamp_ns(?) AND time < "
+        "make_timestamp_ns(?)",
+        [instrument, start_ns, end_ns],
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def load_newest(connection: duckdb.DuckDBPyConnection, instrument: str, bars: int) -> MarketArrays:

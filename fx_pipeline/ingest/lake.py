@@ -22,6 +22,7 @@ from fx_pipeline.ingest.layout import (
     built_path,
     gaps_path,
     lake_folder,
+    lake_months,
     lake_path,
     quarantine_path,
     raw_folder,
@@ -214,11 +215,6 @@ def build_months(
 
     with ThreadPoolExecutor(THREADS) as pool:
         yield from in_order(pool, THREADS, build, cells)
-
-
-def lake_months(lake: Path, instrument: str) -> list[str]:
-    """Return the months of an instrument that the lake has, in order."""
-    return sorted(path.stem for path in lake_path(lake, instrument, "x").parent.glob("[0-9]*.parquet"))
 
 
 def lake_instruments(lake: Path) -> list[str]:

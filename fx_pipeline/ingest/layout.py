@@ -25,6 +25,11 @@ def lake_path(lake: Path, instrument: str, month: str) -> Path:
     return lake / "m1" / instrument / f"{month}.parquet"
 
 
+def lake_months(lake: Path, instrument: str) -> list[str]:
+    """Return the months of an instrument that the lake has, in order."""
+    return sorted(path.stem for path in lake_path(lake, instrument, "x").parent.glob("[0-9]*.parquet"))
+
+
 def gaps_path(lake: Path, instrument: str, month: str) -> Path:
     """Gap table of a month."""
     return lake / "gaps" / instrument / f"{month}.parquet"

@@ -93,6 +93,12 @@ def trading_day_start(day: int) -> int:
     return int(wall.tz_localize(NEW_YORK).tz_convert("UTC").as_unit("ns").value)
 
 
+def trading_day_starts(days: npt.ArrayLike) -> Int64:
+    """UTC nanoseconds at which each of the trading days begins, (D,) int64, as of `trading_day_start`."""
+    wall = pd.DatetimeIndex(np.asarray(days, dtype=np.int64).astype("datetime64[D]").astype("datetime64[ns]"))
+    return np.asarray((wall - _DAY_START).tz_localize(NEW_YORK).tz_convert("UTC").as_unit("ns").asi8, dtype=np.int64)
+
+
 def is_open(time_ns: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Whether each time lies inside the trading week.
 

@@ -5,12 +5,14 @@ DuckDB's time zone, which is the machine's by default.
 """
 
 import contextlib
+import itertools
 import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from fx_pipeline.market.disk import clear_disk_errors
 from fx_pipeline.market.errors import DataError, FxPipelineError, NewerVersionError, OlderVersionError, StorageError
@@ -86,6 +88,39 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         with contextlib.suppress(duckdb.Error):
             connection.execute("ROLLBACK")
         raise
+
+
+def insert_tables(connection: duckdb.DuckDBPyConnection, name: str, tables: Iterator[pa.Table]) -> None:
+    """Insert what an iterator makes into a table, by the names of the columns, as one statement.
+
+    One statement puts whole groups of rows on disk while it goes on; one a table would keep all of a transaction in
+    memory. An error of the iterator is raised as it is.
+    """
+    first = next(tables, None)
+    if first is None:
+        return
+    failed: list[BaseException] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            for table in itertools.chain([first], tables):
+                yield from table.to_batches()
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    connection.register("new_rows", pa.RecordBatchReader.from_batches(first.schema, batches()))
+    try:
+        columns = ", ".join(first.column_names)
+        connection.execute(f"INSERT INTO {name} ({columns}) SELECT {columns} FROM new_rows")
+    except duckdb.Error:
+        if failed:
+            raise failed[0] from None
+        raise
+    finally:
+        # In a transaction that has failed, this fails as well, and is over with it.
+        with contextlib.suppress(duckdb.Error):
+            connection.unregister("new_rows")
 
 
 def _connect(path: Path, read_only: bool, lock_wait_s: float) -> duckdb.DuckDBPyConnection:

@@ -37,22 +37,54 @@ def valid_starts(
     (S,) int64
         Bar indices, ascending.
     """
+    warm = np.asarray(np.isfinite(market.features).all(axis=1))
+    rules = (stride, session_bars, window_bars, max_gap_minutes, min_range_pips)
+    return scan_sessions(market.time, warm, market.high, market.low, market.pip, *rules)[0]
+
+
+def scan_sessions(
+    time_ns: npt.NDArray[np.int64],
+    warm: npt.NDArray[np.bool_],
+    high: npt.NDArray[np.float64],
+    low: npt.NDArray[np.float64],
+    pip: float,
+    stride: int = 1,
+    session_bars: int = SESSION_BARS,
+    window_bars: int = WINDOW_BARS,
+    max_gap_minutes: int = MAX_GAP_MINUTES,
+    min_range_pips: float = MIN_RANGE_PIPS,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """List the valid starts, as `valid_starts` does, from the columns that they depend on, and each session's range.
+
+    Parameters
+    ----------
+    time_ns : (T,) int64
+    warm : (T,) bool
+        Whether all features of a bar are there.
+    high, low : (T,) float64
+
+    Returns
+    -------
+    starts : (S,) int64
+        Bar indices, ascending. A start depends on the `window_bars` - 1 bars before it, and on the session.
+    range_pips : (S,) float64
+    """
     if stride < 1:
         raise ValueError(f"stride must be at least 1, not {stride}.")
-    warm = np.isfinite(market.features).all(axis=1)
-    week, open_ = trading_week(market.time), is_open(market.time)
-    breaks = np.zeros(len(market), dtype=np.bool_)
-    breaks[1:] = (np.diff(market.time) > max_gap_minutes * MINUTE_NS) | (np.diff(week) != 0)
+    week, open_ = trading_week(time_ns), is_open(time_ns)
+    breaks = np.zeros(len(time_ns), dtype=np.bool_)
+    breaks[1:] = (np.diff(time_ns) > max_gap_minutes * MINUTE_NS) | (np.diff(week) != 0)
     breaks |= ~open_
     breaks[1:] |= ~open_[:-1]
-    min_range = min_range_pips * market.pip * (1 - 1e-9)
-    return _scan(breaks, warm, market.high, market.low, session_bars, window_bars, min_range, stride)
+    min_range = min_range_pips * pip * (1 - 1e-9)
+    starts, ranges = _scan(breaks, warm, high, low, session_bars, window_bars, min_range, stride)
+    return starts, ranges / pip
 
 
 @numba.njit(cache=True, nogil=True)
 def _scan(breaks, warm, high, low, session_bars, window_bars, min_range, stride):  # type: ignore[no-untyped-def]
     size = len(high)
-    starts = np.empty(size, dtype=np.int64)
+    starts, ranges = np.empty(size, dtype=np.int64), np.empty(size)
     count = 0
     high_queue, low_queue = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64)
     high_head = high_tail = low_head = low_tail = 0
@@ -81,11 +113,12 @@ def _scan(breaks, warm, high, low, session_bars, window_bars, min_range, stride)
             low_head += 1
         if start < run_start or start - window_bars < last_cold or start < kept + stride:
             continue
-        if high[high_queue[high_head]] - low[low_queue[low_head]] >= min_range:
-            starts[count] = start
+        spread = high[high_queue[high_head]] - low[low_queue[low_head]]
+        if spread >= min_range:
+            starts[count], ranges[count] = start, spread
             count += 1
             kept = start
-    return starts[:count]
+    return starts[:count], ranges[:count]
 
 
 def starts_inside(

@@ -6,19 +6,16 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-from numpy.lib.stride_tricks import sliding_window_view
 
 from fx_pipeline.market.arrays import SESSION_BARS, MarketArrays
 from fx_pipeline.market.atomic import atomic_write_json
-from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.errors import DataError, NewerVersionError
 from fx_pipeline.market.records import Shape, read_record
-from fx_pipeline.market.warehouse import transaction
-from fx_pipeline.sessions.windows import WalkForwardWindow
+from fx_pipeline.sessions.windows import WalkForwardConfig, WalkForwardWindow
 
 #: Of the plan.
 PLAN_SCHEMA = 1
-_SCHEMA = """
+SESSION_SCHEMA = """
 CREATE TABLE IF NOT EXISTS valid_sessions (
     instrument VARCHAR NOT NULL, start_time TIMESTAMP NOT NULL, last_time TIMESTAMP NOT NULL,
     range_pips DOUBLE NOT NULL,
@@ -29,50 +26,30 @@ CREATE TABLE IF NOT EXISTS valid_sessions (
 
 @dataclass(frozen=True)
 class Plan:
-    """The walk-forward plan of an instrument: the windows, and the spans and days they were planned from."""
+    """The walk-forward plan of an instrument: the windows, and what they were planned from.
+
+    Attributes
+    ----------
+    days : int
+        Trading days of the newest stretch without a long hole.
+    train_days, validation_days : int
+        Spans of a window that is planned now.
+    windows : tuple of WalkForwardWindow
+        Oldest first.
+    asked : WalkForwardConfig, optional
+        What the settings said; plans of earlier versions do not tell.
+    """
 
     instrument: str
     days: int
     train_days: int
     validation_days: int
     windows: tuple[WalkForwardWindow, ...]
+    asked: WalkForwardConfig | None = None
 
     def window(self, key: str) -> WalkForwardWindow | None:
         """Return the window of that key, or None."""
         return next((window for window in self.windows if window.key == key), None)
-
-
-def write_sessions(connection: duckdb.DuckDBPyConnection, market: MarketArrays, starts: npt.NDArray[np.int64]) -> None:
-    """Replace an instrument's rows in `valid_sessions`, in one transaction.
-
-    Parameters
-    ----------
-    market : MarketArrays
-        All bars of the instrument.
-    starts : (S,) int64
-        Bar indices of the valid starts.
-    """
-    if len(starts):
-        # Views, not copies: years of M1 bars times 360 would not fit in memory.
-        high = sliding_window_view(market.high, SESSION_BARS).max(axis=1)[starts]
-        low = sliding_window_view(market.low, SESSION_BARS).min(axis=1)[starts]
-        ranges = (high - low) / market.pip
-    else:
-        ranges = np.empty(0)
-    table = pa.table(
-        {
-            "instrument": pa.array([market.instrument] * len(starts), pa.string()),
-            "start_time": pa.array((market.time[starts] // 1000).astype("datetime64[us]")),
-            "last_time": pa.array((market.time[starts + SESSION_BARS - 1] // 1000).astype("datetime64[us]")),
-            "range_pips": pa.array(ranges),
-        }
-    )
-    connection.execute(_SCHEMA)
-    with transaction(connection):
-        connection.execute("DELETE FROM valid_sessions WHERE instrument = ?", [market.instrument])
-        connection.register("new_sessions", table)
-        connection.execute("INSERT INTO valid_sessions SELECT * FROM new_sessions")
-        connection.unregister("new_sessions")
 
 
 def read_starts(connection: duckdb.DuckDBPyConnection, market: MarketArrays) -> npt.NDArray[np.int64]:
@@ -126,12 +103,19 @@ class _WindowShape(Shape):
     embargo_bars: int
 
 
+class _AskedShape(Shape):
+    train_days: int | None
+    validation_days: int | None
+    embargo_bars: int
+
+
 class _PlanShape(Shape):
     instrument: str
     days: int
     train_days: int
     validation_days: int
     windows: list[_WindowShape]
+    asked: _AskedShape | None = None
 
 
 def read_plan(path: Path) -> Plan:
@@ -145,10 +129,28 @@ def read_plan(path: Path) -> Plan:
     if not path.exists():
         raise DataError(f"{path} does not exist: materialise valid_sessions of {path.stem} first.")
     record = read_record(path, _PlanShape, f"materialise valid_sessions of {path.stem} again.", PLAN_SCHEMA)
+    asked = record.get("asked")
     return Plan(
         **{name: record[name] for name in ("instrument", "days", "train_days", "validation_days")},
         windows=tuple(
             WalkForwardWindow(**{name: window[name] for name in _WindowShape.model_fields})
             for window in record["windows"]
         ),
+        asked=WalkForwardConfig(**{name: asked[name] for name in _AskedShape.model_fields}) if asked else None,
     )
+
+
+def standing_plan(path: Path) -> tuple[Plan | None, str]:
+    """Return the plan that stands, or None and, where there is one that cannot be read, what is wrong with it.
+
+    Raises
+    ------
+    NewerVersionError
+        If a newer version wrote it: planning over it would lose what it holds.
+    """
+    try:
+        return read_plan(path), ""
+    except NewerVersionError:
+        raise
+    except DataError as error:
+        return None, str(error) if path.exists() else ""

@@ -8,7 +8,14 @@ import pandas as pd
 
 from fx_pipeline.features.kernel import WARMUP_BARS
 from fx_pipeline.market.arrays import SESSION_BARS
-from fx_pipeline.market.calendar import DAY_MINUTES, MINUTE_NS, day_name, is_open, trading_day, trading_day_start
+from fx_pipeline.market.calendar import (
+    DAY_MINUTES,
+    MINUTE_NS,
+    day_name,
+    trading_day,
+    trading_day_start,
+    trading_day_starts,
+)
 from fx_pipeline.market.errors import ConfigurationError
 
 #: No observation or session of the training span may reach into the validation span, nor the other way round.
@@ -17,7 +24,7 @@ MIN_EMBARGO_BARS = WARMUP_BARS + SESSION_BARS
 MIN_DAY_SHARE = 0.25
 #: Days without data beyond which a stretch of trading days ends: no window reaches over such a hole.
 MAX_HOLE_DAYS = 14
-_MIN_TRAIN_DAYS, _MAX_TRAIN_DAYS = 5, 120
+MIN_TRAIN_DAYS, MAX_TRAIN_DAYS = 5, 120
 _MIN_VALID_DAYS, _MAX_VALID_DAYS = 3, 20
 
 
@@ -72,14 +79,22 @@ class WalkForwardWindow:
 
 
 def full_days(time_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Trading days (numbers) that have enough bars to count, ascending.
+    """Trading days (numbers) that have enough of the bars, ascending in time, to count; ascending.
 
     The last one counts only once the bars have reached its last hour: a window that validates on a day still going
     on would change when the rest of the day arrives.
     """
-    days, counts = np.unique(trading_day(time_ns[is_open(time_ns)]), return_counts=True)
-    if len(days) and time_ns[-1] < trading_day_start(int(days[-1]) + 1) - 60 * MINUTE_NS:
+    if not len(time_ns):
+        return np.empty(0, dtype=np.int64)
+    first, last = trading_day(time_ns[[0, -1]]).tolist()
+    days = np.arange(first, last + 1)
+    starts = trading_day_starts(np.append(days, last + 1))
+    # Years have few days and many bars: these are counted between the starts of days, and looked at no further.
+    counts = np.diff(np.searchsorted(time_ns, starts))
+    if time_ns[-1] < starts[-1] - 60 * MINUTE_NS:
         days, counts = days[:-1], counts[:-1]
+    # Trading days are named Monday to Friday; day 0 was a Thursday.
+    days, counts = days[(days + 3) % 7 < 5], counts[(days + 3) % 7 < 5]
     return days[counts >= MIN_DAY_SHARE * DAY_MINUTES]
 
 
@@ -94,10 +109,10 @@ def fit_spans(days: int, config: WalkForwardConfig) -> tuple[int, int]:
     A fifth of the data, 3 to 20 days, validates. What remains trains one window, or two when there are six weeks,
     up to 120 days.
     """
-    embargo_days = _embargo_days(config)
+    embargo_days = embargo_days_of(config)
     validation = config.validation_days or int(np.clip(days // 5, _MIN_VALID_DAYS, _MAX_VALID_DAYS))
     windows = 2 if days >= 30 else 1
-    fitting = int(np.clip(days - windows * validation - embargo_days - 1, _MIN_TRAIN_DAYS, _MAX_TRAIN_DAYS))
+    fitting = int(np.clip(days - windows * validation - embargo_days - 1, MIN_TRAIN_DAYS, MAX_TRAIN_DAYS))
     return config.train_days or fitting, validation
 
 
@@ -118,36 +133,38 @@ def plan_windows(time_ns: npt.NDArray[np.int64], config: WalkForwardConfig) -> l
     """
     windows: list[WalkForwardWindow] = []
     for days in stretches(full_days(time_ns)) if len(time_ns) else []:
-        windows += _plan_stretch(time_ns, days, config)
+        windows += plan_stretch(time_ns, days, config)
     return windows
 
 
-def _plan_stretch(
+def plan_stretch(
     time_ns: npt.NDArray[np.int64], days: npt.NDArray[np.int64], config: WalkForwardConfig
 ) -> list[WalkForwardWindow]:
+    """Plan the windows of a stretch of trading days without a long hole, from its first day on."""
     train_days, valid_days = fit_spans(len(days), config)
-    embargo_days = _embargo_days(config)
+    embargo_days = embargo_days_of(config)
     windows = []
     # The first trading day warms the features up.
     for position in range(1 + train_days + embargo_days, len(days) - valid_days + 1, valid_days):
         valid_start = trading_day_start(int(days[position]))
         valid_end = trading_day_start(int(days[position + valid_days - 1]) + 1)
-        train_end_bar = int(np.searchsorted(time_ns, valid_start)) - config.embargo_bars
         train_start = trading_day_start(int(days[position - embargo_days - train_days]))
-        if train_end_bar <= 0 or time_ns[train_end_bar] <= train_start:
-            continue
-        windows.append(
-            WalkForwardWindow(
-                key=day_name(int(days[position])),
-                train_start=train_start,
-                train_end=int(time_ns[train_end_bar]),
-                valid_start=valid_start,
-                valid_end=valid_end,
-                embargo_bars=config.embargo_bars,
-            )
-        )
+        window = make_window(time_ns, train_start, valid_start, valid_end, config.embargo_bars)
+        windows += [window] if window is not None else []
     return windows
 
 
-def _embargo_days(config: WalkForwardConfig) -> int:
+def make_window(
+    time_ns: npt.NDArray[np.int64], train_start: int, valid_start: int, valid_end: int, embargo_bars: int
+) -> WalkForwardWindow | None:
+    """Return the window of these spans, whose training ends `embargo_bars` bars before validation; None without any."""
+    train_end_bar = int(np.searchsorted(time_ns, valid_start)) - embargo_bars
+    if train_end_bar <= 0 or time_ns[train_end_bar] <= train_start:
+        return None
+    key = day_name(int(trading_day([valid_start])[0]))
+    return WalkForwardWindow(key, train_start, int(time_ns[train_end_bar]), valid_start, valid_end, embargo_bars)
+
+
+def embargo_days_of(config: WalkForwardConfig) -> int:
+    """Return the trading days that the embargo takes at most, as far as none of their bars are missing."""
     return -(-config.embargo_bars // DAY_MINUTES)

@@ -13,7 +13,15 @@ import pytest
 
 import fx_pipeline.features.table as table_module
 from fx_pipeline.features.kernel import FEATURE_NAMES, WARMUP_BARS, compute_features
-from fx_pipeline.features.table import Month, load_market, load_newest, update_features
+from fx_pipeline.features.table import (
+    Month,
+    count_bars,
+    known_sources,
+    load_market,
+    load_newest,
+    load_times,
+    update_features,
+)
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS
 from fx_pipeline.market.errors import DataError
@@ -40,7 +48,7 @@ def candles(key: str, seed: int = 0, count: int = BARS) -> pa.Table:
 def write_month(folder: Path, key: str, seed: int = 0, count: int = BARS) -> Month:
     path = folder / f"{key}.parquet"
     pq.write_table(candles(key, seed, count), path)
-    return Month(key, path, hashlib.sha256(path.read_bytes()).hexdigest())
+    return Month(key, path, hashlib.sha256(path.read_bytes()).hexdigest(), "synthetic")
 
 
 @pytest.fixture
@@ -91,7 +99,7 @@ def test_month_by_month_equals_all_at_once_to_the_bit(months: list[Month]) -> No
 def test_a_second_run_writes_nothing(months: list[Month], monkeypatch: pytest.MonkeyPatch) -> None:
     connection = duckdb.connect()
     first = update_features(connection, "GBP_JPY", months)
-    monkeypatch.setattr(table_module, "_compute", None)
+    monkeypatch.setattr(table_module, "compute_features", None)
     second = update_features(connection, "GBP_JPY", months)
     assert second.rows_written == 0 and second.computed_months == () and second.kept_months == KEYS
     assert (second.rows, second.warm_rows) == (first.rows, first.warm_rows)
@@ -166,6 +174,52 @@ def test_the_newest_bars(months: list[Month]) -> None:
 def test_a_month_describes_its_file(months: list[Month]) -> None:
     described = Month.of(months[0].path)
     assert (described.key, described.sha256, described.source) == (KEYS[0], months[0].sha256, "synthetic")
+
+
+def test_a_month_that_was_read_before_is_not_decoded_again(
+    months: list[Month], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = duckdb.connect()
+    assert known_sources(connection, "GBP_JPY") == {}
+    update_features(connection, "GBP_JPY", months)
+    sources = known_sources(connection, "GBP_JPY")
+    assert sources == {month.sha256: month.source for month in months}
+    monkeypatch.setattr(table_module, "decode_lake_month", None)
+    assert [Month.of(month.path, sources) for month in months] == months
+    # A file with other bytes is another file.
+    months[0].path.write_bytes(b"x")
+    with pytest.raises(TypeError):
+        Month.of(months[0].path, sources)
+
+
+def test_a_table_of_before_learns_the_sources_without_writing_its_rows_again(months: list[Month]) -> None:
+    connection = duckdb.connect()
+    update_features(connection, "GBP_JPY", months)
+    connection.execute("DROP TABLE month_sources")
+    assert update_features(connection, "GBP_JPY", months).rows_written == 0
+    assert len(known_sources(connection, "GBP_JPY")) == len(months)
+
+
+def test_a_month_that_cannot_be_read_is_named_and_nothing_is_written(months: list[Month]) -> None:
+    connection = duckdb.connect()
+    update_features(connection, "GBP_JPY", months)
+    before = rows(connection)
+    months[2].path.write_bytes(months[2].path.read_bytes()[:1_000])
+    with pytest.raises(DataError, match=r"2024-03\.parquet is damaged"):
+        update_features(connection, "GBP_JPY", months, force=True)
+    assert rows(connection) == before
+
+
+def test_times_and_counts_are_those_of_the_rows(months: list[Month]) -> None:
+    connection = duckdb.connect()
+    with pytest.raises(DataError, match="materialise feature_table"):
+        load_times(connection, "GBP_JPY")
+    update_features(connection, "GBP_JPY", months)
+    market = load_market(connection, "GBP_JPY")
+    assert load_times(connection, "GBP_JPY").tolist() == market.time.tolist()
+    first, last = int(market.time[100]), int(market.time[2_000])
+    assert count_bars(connection, "GBP_JPY", first, last) == 1_900
+    assert load_times(connection, "EUR_USD").tolist() == []
 
 
 def test_what_is_missing_is_named(months: list[Month]) -> None:

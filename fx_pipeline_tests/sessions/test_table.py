@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import duckdb
@@ -6,9 +7,9 @@ import pytest
 
 from fx_pipeline.market.arrays import SESSION_BARS, MarketArrays
 from fx_pipeline.market.calendar import MINUTE_NS, open_minutes
-from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.errors import DataError, NewerVersionError
 from fx_pipeline.sessions.index import valid_starts
-from fx_pipeline.sessions.table import Plan, read_plan, read_starts, thin, write_plan, write_sessions
+from fx_pipeline.sessions.table import SESSION_SCHEMA, Plan, read_plan, read_starts, standing_plan, thin, write_plan
 from fx_pipeline.sessions.windows import WalkForwardConfig, fit_spans, full_days, plan_windows
 
 MONDAY = int(np.datetime64("2024-01-08T12:00", "ns").astype(np.int64))
@@ -20,6 +21,17 @@ def market_of(count: int = 1_000, name: str = "GBP_JPY") -> MarketArrays:
     return MarketArrays(name, 0.01, time, *[close] * 8, np.zeros((count, 9), np.float32), close, "test")
 
 
+def write_sessions(connection: duckdb.DuckDBPyConnection, market: MarketArrays, starts: np.ndarray) -> None:
+    connection.execute(SESSION_SCHEMA)
+    connection.execute("DELETE FROM valid_sessions WHERE instrument = ?", [market.instrument])
+    for start in starts.tolist():
+        times = [int(market.time[start]) // 1_000, int(market.time[start + SESSION_BARS - 1]) // 1_000]
+        connection.execute(
+            "INSERT INTO valid_sessions VALUES (?, make_timestamp(?), make_timestamp(?), 1.0)",
+            [market.instrument, *times],
+        )
+
+
 def test_starts_come_back_as_they_were_written() -> None:
     connection, market = duckdb.connect(), market_of()
     starts = valid_starts(market)
@@ -28,19 +40,6 @@ def test_starts_come_back_as_they_were_written() -> None:
     assert read_starts(connection, market).tolist() == starts.tolist()
     write_sessions(connection, market, starts[::3])
     assert read_starts(connection, market).tolist() == starts[::3].tolist()
-
-
-def test_the_table_holds_times_and_the_range_of_each_session() -> None:
-    connection, market = duckdb.connect(), market_of()
-    starts = valid_starts(market)[:50]
-    write_sessions(connection, market, starts)
-    rows = connection.execute(
-        "SELECT epoch_ns(start_time), epoch_ns(last_time), range_pips FROM valid_sessions ORDER BY 1"
-    ).fetchall()
-    for start, (first, last, range_pips) in zip(starts, rows, strict=True):
-        assert (first, last) == (market.time[start], market.time[start + SESSION_BARS - 1])
-        session = slice(start, start + SESSION_BARS)
-        assert range_pips == pytest.approx((market.high[session].max() - market.low[session].min()) / 0.01, rel=1e-12)
 
 
 def test_a_slice_of_the_market_gets_the_sessions_inside_it() -> None:
@@ -85,7 +84,7 @@ def test_a_plan_comes_back_as_it_was_written(tmp_path: Path) -> None:
     time = open_minutes(sunday, sunday + 6 * 10_080 * MINUTE_NS)
     config = WalkForwardConfig()
     days = len(full_days(time))
-    plan = Plan("GBP_JPY", days, *fit_spans(days, config), tuple(plan_windows(time, config)))
+    plan = Plan("GBP_JPY", days, *fit_spans(days, config), tuple(plan_windows(time, config)), config)
     path = tmp_path / "plans" / "GBP_JPY.json"
     write_plan(path, plan)
     first = path.read_bytes()
@@ -98,3 +97,19 @@ def test_a_plan_comes_back_as_it_was_written(tmp_path: Path) -> None:
 def test_a_plan_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="materialise valid_sessions of GBP_JPY"):
         read_plan(tmp_path / "GBP_JPY.json")
+
+
+def test_a_plan_of_before_can_be_read_and_one_that_cannot_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "GBP_JPY.json"
+    assert standing_plan(path) == (None, "")
+    write_plan(path, Plan("GBP_JPY", 30, 15, 6, (), WalkForwardConfig(train_days=15)))
+    record = json.loads(path.read_text())
+    assert record.pop("asked") == {"train_days": 15, "validation_days": None, "embargo_bars": 1_860}
+    path.write_text(json.dumps(record))
+    assert standing_plan(path) == (Plan("GBP_JPY", 30, 15, 6, ()), "")
+    path.write_text("{")
+    plan, said = standing_plan(path)
+    assert plan is None and "GBP_JPY.json is damaged" in said
+    path.write_text(json.dumps({**record, "schema": 99}))
+    with pytest.raises(NewerVersionError, match="newer version"):
+        standing_plan(path)
