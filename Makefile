@@ -24,8 +24,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into .venv (two to three minutes the first time) ..."
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@# torch first and by its exact version: whatever asks for it later is then content.
-	$(BIN)/pip install -c constraints.txt torch==2.13.0
-	$(BIN)/pip install -c constraints.txt -e '.[dev,mctx,ppo]'
+	$(BIN)/pip install --no-compile -c constraints.txt torch==2.13.0
+	$(BIN)/pip install --no-compile -c constraints.txt -e '.[dev,mctx,ppo]'
+	@# pip compiles on one core, this on all of them; what does not compile are templates that nobody imports.
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@touch $(STAMP)
 
 setup: $(STAMP) ## Create .venv and install the pinned dependencies.

@@ -15,15 +15,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-#: The slow tests that take longest, in the order in which they are begun: a core would stand idle at the end behind one
-#: that is begun last. Those that train keep both cores busy, and the others wait for processes of theirs meanwhile.
+_PROOF = "agents/test_muzero_learning.py::test_five_seeds_reach_every_bar_of_the_table"
+#: The slow tests that take longest, in the order in which they are begun: behind one that is begun last, a core would
+#: stand idle. Each of three workers is first given two: one trains, which keeps both cores busy, and the others mostly
+#: wait for processes of theirs. The backfill, whose processes are many, waits until those are done.
 LONGEST = (
-    "agents/test_muzero_learning.py",
-    "defs/test_backfill.py",
+    f"{_PROOF}[regime]",
+    f"{_PROOF}[ou]",
     "chaos/test_ui.py",
     "chaos/test_stream_replay.py",
     "ingest/test_importers_streaming.py",
     "test_demo.py",
+    "defs/test_backfill.py",
+    _PROOF,
 )
 #: Seconds after which a slow test is stuck: three workers share two cores.
 SLOW_TIMEOUT_S = 900
@@ -32,26 +36,29 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _MEASURED = "measured"
 
 
-def in_order(paths: Sequence[str]) -> list[int]:
-    """Return the places of slow tests, by path relative to this folder, in the order in which they are to be begun.
+def in_order(tests: Sequence[str]) -> list[int]:
+    """Return the places of slow tests, named "path::test" relative to this folder, in the order to begin them.
 
     The longest come first, as `LONGEST` has them, and the others keep their order.
     """
-    place = {path: number for number, path in enumerate(LONGEST)}
-    return sorted(range(len(paths)), key=lambda test: place.get(paths[test], len(LONGEST)))
+    return sorted(
+        range(len(tests)),
+        key=lambda test: next(
+            (place for place, long in enumerate(LONGEST) if tests[test].startswith(long)), len(LONGEST)
+        ),
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin the longest of the slow tests first, and give all of them more time."""
     slow = [place for place, item in enumerate(items) if item.get_closest_marker("slow") is not None]
-    folder = Path(__file__).parent
     tests = [items[place] for place in slow]
     for item in tests:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
     # Each goes to the place of a slow one, so that the others stay where their fixtures are.
-    paths = [item.path.relative_to(folder).as_posix() if folder in item.path.parents else "" for item in tests]
-    for place, test in zip(slow, in_order(paths), strict=True):
+    names = [item.nodeid.partition(f"{Path(__file__).parent.name}/")[2] for item in tests]
+    for place, test in zip(slow, in_order(names), strict=True):
         items[place] = tests[test]
 
 
