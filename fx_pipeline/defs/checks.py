@@ -15,6 +15,7 @@ from fx_pipeline.defs.partitions import cell, keys_of
 from fx_pipeline.defs.resources import Warehouse
 from fx_pipeline.defs.seeds import read_checkpoint
 from fx_pipeline.defs.training_alerts import TRAINING_ALERTS
+from fx_pipeline.defs.units import unit_fits
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.settings import load_settings
 
@@ -249,6 +250,7 @@ CHECKS = [
     features_are_finite,
     features_are_causal,
     spread_model_fits,
+    unit_fits,
     sessions_exist,
     windows_do_not_leak,
     *TRAINING_ALERTS,
