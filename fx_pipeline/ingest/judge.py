@@ -71,6 +71,8 @@ class Judged:
         Whether bid and ask of a good row, other than of a mended one, come from the cost model.
     mended : int
         Good rows that were crossed, and have a modelled spread around their middle now.
+    mended_row : int
+        The first of them; 0 when there is none.
     deepest_pips : float
         The most by which one of them crossed.
     spread : (float, float)
@@ -89,6 +91,7 @@ class Judged:
     level: float
     modelled: bool
     mended: int
+    mended_row: int
     deepest_pips: float
     spread: tuple[float, float]
 
@@ -157,6 +160,7 @@ def judge(
         level=float(np.median(finite)) if len(finite) else float("nan"),
         modelled=said_modelled,
         mended=int((mended.bars & kept).sum()),
+        mended_row=int(parsed.row[mended.bars & kept][0]) if (mended.bars & kept).any() else 0,
         deepest_pips=mended.deepest_pips,
         spread=_spread(rows, sides),
     )

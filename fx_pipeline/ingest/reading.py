@@ -220,11 +220,11 @@ def read_file(
         )
     crossed = pc.filter(quarantine["row"], pc.equal(quarantine["reason"], CROSSED))
     if len(crossed) + state.mended > _MOST_CROSSED * state.rows:
-        first = f", first in row {crossed[0]}" if len(crossed) else ""
+        first = min([*crossed.to_pylist(), *([state.mended_row] if state.mended else [])])
         raise DataError(
-            f"{path}: in {len(crossed) + state.mended:,} of {state.rows:,} rows the ask is below the bid{first}: "
-            "bids and asks are not those of the same minutes, or their columns are not what they seem. Leave one side "
-            "only."
+            f"{path}: in {len(crossed) + state.mended:,} of {state.rows:,} rows the ask is below the bid, first in row "
+            f"{first}: bids and asks are not those of the same minutes, or their columns are not what they seem. Leave "
+            "one side only."
         )
     assert state.sides is not None
     return CheckedFile(
@@ -354,6 +354,7 @@ class _Reading:
     quiet: Quiet = field(default_factory=Quiet)
     modelled: bool = False
     mended: int = 0
+    mended_row: int = 0
     deepest_pips: float = 0.0
     at_weekends: int = 0
     levels: list[float] = field(default_factory=list)
@@ -382,6 +383,8 @@ class _Reading:
         self.doubtful_evidence.append(judged.doubtful_evidence)
         self.quiet = self.quiet.plus(judged.quiet)
         self.modelled |= judged.modelled
+        if judged.mended and not self.mended:
+            self.mended_row = above + judged.mended_row
         self.mended += judged.mended
         self.deepest_pips = max(self.deepest_pips, judged.deepest_pips)
         if np.isfinite(judged.level):

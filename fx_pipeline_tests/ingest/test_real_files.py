@@ -48,7 +48,7 @@ def test_gbp_jpy_of_2016_arrives_whole(shared_data: Path, tmp_path: Path) -> Non
         ("EUR_USD_M1_2024-01", 0),
         ("USD_JPY_M1_2024-01", 0),
         ("BTC_USD_M1_2022-01", 0),
-        # One-minute bids and asks of different instants, crossed in 1,022 bars: mended, see `test_crossed`.
+        # One-minute bids and asks of different instants, crossed in 1,203 bars: mended, see `test_crossed`.
         ("GBP_USD_M1_2012-02_bid_ask", 0),
     ],
 )
