@@ -18,6 +18,7 @@ from fx_pipeline.defs.reconcile import CHECK, champion_state, states_metadata
 from fx_pipeline.defs.resources import Tracking, Warehouse
 from fx_pipeline.defs.seeds import read_checkpoint
 from fx_pipeline.defs.training_alerts import TRAINING_ALERTS
+from fx_pipeline.defs.units import unit_fits
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.settings import load_settings
 
@@ -257,6 +258,7 @@ CHECKS = [
     features_are_finite,
     features_are_causal,
     spread_model_fits,
+    unit_fits,
     sessions_exist,
     windows_do_not_leak,
     *TRAINING_ALERTS,

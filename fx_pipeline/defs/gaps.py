@@ -46,6 +46,7 @@ def month_metadata(report: "MonthReport", gaps: Sequence[Mapping[str, Any]], exp
         "unexpected minutes": report.unexpected,
         "longest gap minutes": report.longest_gap_minutes,
         "quarantined": sum(report.quarantined.values()),
+        "crossed bars mended": report.mended,
         "source": report.source or "none",
         "bid and ask from the cost model": report.quotes_modelled,
     }

@@ -37,7 +37,9 @@ _DAY_NS = 86_400 * 1_000_000_000
 CANDLE_NOTES = {
     "time": "The bar's OPEN, UTC.",
     "volume": "Number of price changes in the minute, not traded volume.",
-    "quotes_modelled": "Bid and ask come from the cost model because the source has one price side only.",
+    "quotes_modelled": (
+        "Bid and ask come from the cost model because the source has one price side only, or has an ask below the bid."
+    ),
     "source": "imported, synthetic, practice or live.",
 }
 

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from fx_pipeline.broker.decode import Candles
+from fx_pipeline.broker.quotes_word import base_word, modelled_of
+from fx_pipeline.ingest.crossed import mend_crossed
 from fx_pipeline.ingest.gaps import find_gaps
 from fx_pipeline.ingest.layout import (
     built_path,
@@ -35,7 +37,7 @@ from fx_pipeline.ingest.revisions import CHANGED, find_revisions, note_revisions
 from fx_pipeline.ingest.spikes import BESIDE_BARS, Scan, find_spikes, near_ends, price_sides, reason_of
 from fx_pipeline.ingest.tables import frame_table
 from fx_pipeline.market.calendar import MINUTE_NS, FxCalendar
-from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS, QUARANTINE_SCHEMA, bad_bar_reasons
+from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS, QUARANTINE_SCHEMA, SIDES, bad_bar_reasons
 from fx_pipeline.market.errors import DataError, FxPipelineError, NewerVersionError
 from fx_pipeline.market.files import remove_file, table_bytes, write_bytes, write_table
 from fx_pipeline.market.hours import instrument_calendar
@@ -84,6 +86,8 @@ class MonthReport:
         Changed and removed bars of this and all earlier builds, with their values in `ingest.revisions`.
     first, last : int or None
         Open times of the first and the last bar, UTC nanoseconds.
+    mended : int
+        Bars with modelled quotes around their middle, among quoted ones, as their ask lay below the bid; see `crossed`.
     levels : tuple of str
         Steps after which prices stay elsewhere in a calm market: no spikes, but worth a look.
     """
@@ -111,6 +115,7 @@ class MonthReport:
     revisions: int
     first: int | None
     last: int | None
+    mended: int = 0
     levels: tuple[str, ...] = ()
 
 
@@ -139,7 +144,8 @@ def build_month(
         _stamp(data_dir, instrument, month, beside) if (folder / MANIFEST).is_file() else b""
         for beside in (False, True)
     ]
-    candles, quarantine, duplicates, incomplete = _read_raw(data_dir, instrument, month, now_ns)
+    raw = _read_raw(data_dir, instrument, month, now_ns)
+    candles, quarantine = raw.candles, raw.quarantine
     candles, spiked, levels, beside = _without_spikes(data_dir, instrument, month, now_ns, candles)
     if len(spiked):
         quarantine = pa.concat_tables([quarantine, spiked]).sort_by("time")
@@ -173,8 +179,8 @@ def build_month(
         path=path,
         rows=len(candles),
         quarantined=dict(zip(reasons.tolist(), counts.tolist(), strict=True)),
-        duplicates=duplicates,
-        incomplete=incomplete,
+        duplicates=raw.duplicates,
+        incomplete=raw.incomplete,
         gaps=len(gaps),
         expected=counted.expected,
         present=counted.present,
@@ -191,6 +197,7 @@ def build_month(
         revisions=revisions,
         first=first,
         last=last,
+        mended=int(np.isin(times, raw.mended_ns).sum()),
         levels=levels,
     )
 
@@ -322,7 +329,7 @@ def _plain_bars(data_dir: Path, instrument: str, month: str, now_ns: int | None)
     if not (raw_folder(data_dir, instrument, month) / MANIFEST).is_file():
         return CANDLE_SCHEMA.empty_table()
     try:
-        return _read_raw(data_dir, instrument, month, now_ns)[0]
+        return _read_raw(data_dir, instrument, month, now_ns).candles
     except DataError as error:
         logger.warning("%s Its bars are not looked at beside those of a month next to it.", error)
         return CANDLE_SCHEMA.empty_table()
@@ -345,20 +352,30 @@ def _standing_bars(path: Path) -> pa.Table:
     return CANDLE_SCHEMA.empty_table()
 
 
-def _read_raw(data_dir: Path, instrument: str, month: str, now_ns: int | None) -> tuple[pa.Table, pa.Table, int, int]:
-    # Candles, quarantine, and how many were said twice or are not final.
+class _Raw(NamedTuple):
+    # Candles, quarantine, how many were said twice or are not final, and the opens of the bars that were mended.
+    candles: pa.Table
+    quarantine: pa.Table
+    duplicates: int
+    incomplete: int
+    mended_ns: Int64
+
+
+def _read_raw(data_dir: Path, instrument: str, month: str, now_ns: int | None) -> _Raw:
     folder = raw_folder(data_dir, instrument, month)
     manifest = read_manifest(folder)
     if manifest is None:
         raise DataError(f"{folder} has no {instrument} candles of {month}: download them first (asset raw_candles).")
     entries = manifest["pages"]
     if not entries:
-        return CANDLE_SCHEMA.empty_table(), QUARANTINE_SCHEMA.empty_table(), 0, 0
+        return _Raw(CANDLE_SCHEMA.empty_table(), QUARANTINE_SCHEMA.empty_table(), 0, 0, np.empty(0, np.int64))
     bounds = month_bounds(month)
-    pages, incomplete = [], 0
+    pages, modelled_parts, incomplete = [], [], 0
     for entry in entries:
-        page, waiting = _final(read_page(folder / entry["file"], entry), bounds)
+        received = read_page(folder / entry["file"], entry)
+        page, kept, waiting = _final(received, bounds)
         pages.append(page)
+        modelled_parts.append(_modelled(folder / entry["file"], entry["quotes"], len(received.time))[kept])
         incomplete += waiting
     number = np.repeat(np.arange(len(entries)), [len(page.time) for page in pages])
     time = np.concatenate([page.time for page in pages])
@@ -367,40 +384,51 @@ def _read_raw(data_dir: Path, instrument: str, month: str, now_ns: int | None) -
     prices = np.concatenate([page.prices.T for page in pages], axis=1)
     sources = sorted({entry["source"] for entry in entries})
     source = pa.array(sources).take(pa.array([sources.index(entry["source"]) for entry in entries]))
-    modelled = np.array([entry["quotes"] != "quoted" for entry in entries])
+    modelled = np.concatenate(modelled_parts)
+    quoted = np.array([base_word(entry["quotes"]) == "quoted" for entry in entries])[number]
+    modelled |= mend_crossed(instrument, time, {side: prices[4 * k : 4 * k + 4] for k, side in enumerate(SIDES)}).bars
+    mended_ns = time[modelled & quoted]
     table = pa.Table.from_arrays(
         [
             pa.array(time).cast(CANDLE_SCHEMA.field("time").type),
             *map(pa.array, prices),
             pa.array(volume),
-            pa.array(modelled[number]),
+            pa.array(modelled),
             source.take(pa.array(number)),
         ],
         schema=CANDLE_SCHEMA,
     )
     if _are_plain(time, prices, now_ns):
-        return table, QUARANTINE_SCHEMA.empty_table(), 0, incomplete
+        return _Raw(table, QUARANTINE_SCHEMA.empty_table(), 0, incomplete, mended_ns)
     frame = table.to_pandas()
     reasons = bad_bar_reasons(frame, now_ns)
     good = frame[reasons == ""].sort_values("time", kind="stable")
     unique = good.drop_duplicates("time")
     refused = frame[reasons != ""].assign(reason=reasons[reasons != ""])
-    return (
+    return _Raw(
         frame_table(unique, CANDLE_SCHEMA),
         frame_table(refused, QUARANTINE_SCHEMA),
         len(good) - len(unique),
         incomplete,
+        mended_ns,
     )
 
 
-def _final(page: Candles, bounds: tuple[int, int]) -> tuple[Candles, int]:
-    # The candles inside the bounds that are complete, and how many there are not.
+def _modelled(path: Path, word: str, bars: int) -> npt.NDArray[np.bool_]:
+    try:
+        return modelled_of(word, bars)
+    except ValueError as error:
+        raise DataError(f"the manifest beside {path} is damaged ({error}): download the month again.") from error
+
+
+def _final(page: Candles, bounds: tuple[int, int]) -> tuple[Candles, npt.NDArray[np.bool_], int]:
+    # The candles inside the bounds that are complete, which of the page they are, and how many there are not.
     inside = (page.time >= bounds[0]) & (page.time < bounds[1])
     kept = inside & page.complete
     if kept.all():
-        return page, 0
+        return page, kept, 0
     final = Candles(page.time[kept], page.complete[kept], page.volume[kept], page.prices[kept])
-    return final, int((inside & ~page.complete).sum())
+    return final, kept, int((inside & ~page.complete).sum())
 
 
 def _are_plain(time: Int64, prices: Float64, now_ns: int | None) -> bool:

@@ -95,6 +95,10 @@ class CheckedFile:
         What the times say of the clock and of the stamps.
     at_weekends : int
         Rows at FX weekends that were left out, as asked.
+    mended : int
+        Rows with an ask below the bid that were mended; see `crossed`.
+    deepest_pips : float
+        The most by which one of them crossed.
     """
 
     sides: GivenSides
@@ -106,6 +110,8 @@ class CheckedFile:
     quiet: Quiet
     evidence: Evidence
     at_weekends: int
+    mended: int
+    deepest_pips: float
 
     @property
     def clock_checked(self) -> bool:
@@ -213,11 +219,12 @@ def read_file(
             f"({quarantine['reason'][0]}). A file more than half bad is refused; rows should look like {expected}."
         )
     crossed = pc.filter(quarantine["row"], pc.equal(quarantine["reason"], CROSSED))
-    if len(crossed) > _MOST_CROSSED * state.rows:
+    if len(crossed) + state.mended > _MOST_CROSSED * state.rows:
+        first = min([*crossed.to_pylist(), *([state.mended_row] if state.mended else [])])
         raise DataError(
-            f"{path}: in {len(crossed):,} of {state.rows:,} rows the ask is below the bid, first in row {crossed[0]}: "
-            "bids and asks are not those of the same minutes, or their columns are not what they seem. Leave one side "
-            "only."
+            f"{path}: in {len(crossed) + state.mended:,} of {state.rows:,} rows the ask is below the bid, first in row "
+            f"{first}: bids and asks are not those of the same minutes, or their columns are not what they seem. Leave "
+            "one side only."
         )
     assert state.sides is not None
     return CheckedFile(
@@ -230,6 +237,8 @@ def read_file(
         state.quiet,
         evidence,
         state.at_weekends,
+        state.mended,
+        state.deepest_pips,
     )
 
 
@@ -344,6 +353,9 @@ class _Reading:
     doubtful_evidence: list[Int64] = field(default_factory=list)
     quiet: Quiet = field(default_factory=Quiet)
     modelled: bool = False
+    mended: int = 0
+    mended_row: int = 0
+    deepest_pips: float = 0.0
     at_weekends: int = 0
     levels: list[float] = field(default_factory=list)
     spreads: list[tuple[float, float]] = field(default_factory=list)
@@ -370,7 +382,11 @@ class _Reading:
         self.evidence.append(judged.clock_evidence)
         self.doubtful_evidence.append(judged.doubtful_evidence)
         self.quiet = self.quiet.plus(judged.quiet)
-        self.modelled |= bool(judged.good.modelled.any())
+        self.modelled |= judged.modelled
+        if judged.mended and not self.mended:
+            self.mended_row = above + judged.mended_row
+        self.mended += judged.mended
+        self.deepest_pips = max(self.deepest_pips, judged.deepest_pips)
         if np.isfinite(judged.level):
             self.levels.append(judged.level)
         if np.isfinite(judged.spread[0]):

@@ -253,9 +253,9 @@ def _come_back(  # type: ignore[no-untyped-def]
                 done = end
                 break
         step = abs(opens[start] - base)
-        if done <= start and step > far * limit * min(base, opens[start]):
-            if step > _CALM * max(calm_before, _widest(highs, lows, marks, start, bars, True)):
-                steps.append((np.int64(start), np.int64(before)))
+        stays = done <= start and step > far * limit * min(base, opens[start])
+        if stays and step > _CALM * max(calm_before, _widest(highs, lows, marks, start, bars, True)):
+            steps.append((np.int64(start), np.int64(before)))
     return steps
 
 

@@ -142,6 +142,7 @@ def test_files_months_and_imports_are_no_borders(tmp_path: Path, kind: str, at: 
     path = write_csv(frame, tmp_path / "again.csv")
     import_files([path], "EUR_USD", "csv", tmp_path / "spilled", in_memory_bytes=1 << 16)
     report = import_files([path], "EUR_USD", "csv", tmp_path / "spilled")
+    assert any(said.startswith(f"spikes: {report.quarantined} rows") for said in report.assumptions)
     assert (report.added, report.changed, report.imported) == (0, 0, len(whole))
 
 
