@@ -1,10 +1,10 @@
 """Sessions as a live trader has them: begun by what is known at their first bar, and ended by a rule.
 
-Sessions of training are chosen afterwards, as those without a gap (`fx_pipeline.sessions.index`): who is judged on such
-sessions never trades into a gap. Here nothing looks ahead. What holds: whether a session begins or ends at a bar
-depends on the bars up to it, on the calendar and on the end of the span, so cutting the future off changes none that has
-begun. Where it stops: a bar that follows a gap is known at its close, so what is open over a gap is closed there, at the
-price to which the gap has led.
+Sessions of training are chosen afterwards, as those without a gap (`fx_pipeline.sessions.index`): who is judged on
+such sessions never trades into a gap. Here nothing looks ahead. What holds: whether a session begins or ends at a bar
+depends on the bars up to it, on the calendar and on the end of the span, so cutting the future off changes none that
+has begun. Where it stops: a bar that follows a gap is known at its close, so what is open over a gap is closed there,
+at the price to which the gap has led.
 """
 
 import numpy as np
