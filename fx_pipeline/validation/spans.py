@@ -7,9 +7,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 SECOND_NS = 1_000_000_000
 
 
@@ -28,26 +25,3 @@ def span_ns(lineage: Mapping[str, Any]) -> tuple[int, int]:
 def said_ns(moment_ns: int) -> str:
     """Return a moment as a person reads it: UTC, to the minute."""
     return datetime.fromtimestamp(moment_ns / SECOND_NS, UTC).strftime("on %Y-%m-%d at %H:%M UTC")
-
-
-def apart(session_ns: npt.NDArray[np.int64], length_ns: int) -> npt.NDArray[np.int64]:
-    """Return the rows of sessions that share no bar, in time order: each begins when the one before it has ended.
-
-    Parameters
-    ----------
-    session_ns : (T,) int64
-        First bars, in any order, of windows that may overlap.
-    length_ns : int
-        Of a session, from its first bar to the end of its last one.
-
-    Returns
-    -------
-    (S,) int64
-        Rows of `session_ns`, by time. Of sessions that overlap the earlier one is kept.
-    """
-    kept, free_ns = [], np.iinfo(np.int64).min
-    for row in np.argsort(session_ns, kind="stable"):
-        if session_ns[row] >= free_ns:
-            kept.append(row)
-            free_ns = int(session_ns[row]) + length_ns
-    return np.asarray(kept, dtype=np.int64)
