@@ -6,9 +6,9 @@ and a value support of 300 pips holds few sessions: there a unit is many pips. C
 The table is fixed beforehand, and nothing is fitted on the data that it is used on: price of early 2024
 (`levels.typical_price`) times a usual volatility a year, over the square root of the days that it is traded, over the
 80 pips that a currency pair moves a day (the standard deviation of EUR_USD at 8 percent a year is 55, of GBP_JPY at 10
-percent 117), to the next of 1, 2, 5 times a power of ten. The volatilities are long-run ones as publishers round them:
-gold 15 percent (World Gold Council, 20-year averages of 15 to 16), silver 28, bitcoin 65 (its own of 2020 to 2024 was
-45 to 80). Prices and volatilities move by factors over decades, so a check shows how well a unit fits the data at hand.
+percent 117), to the next of 1, 2, 5 times a power of ten. The volatilities are round long-run figures of the field, of
+no single publisher: gold 15 percent, silver 28, bitcoin 65; half or twice as much moves a unit by one step at most.
+Prices and volatilities move by factors over decades, so a check shows how well a unit fits the data at hand.
 """
 
 from functools import cache

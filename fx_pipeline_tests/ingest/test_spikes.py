@@ -209,6 +209,7 @@ def crash(minutes: list[tuple[float, float]], width: float, price: float, seed: 
     ],
 )  # fmt: skip
 def test_known_crashes_stay(instrument: str, price: float, minutes: list[tuple[float, float]], width: float) -> None:
+    """Re-enacted minute by minute, roughly: no candles of a minute of these days are at hand."""
     frame = crash(minutes, width, price)
     assert not judged(frame, instrument).any()
     # Nor is it held back for long while it happens: three minutes into it all bars are there.
