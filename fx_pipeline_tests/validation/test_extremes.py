@@ -10,6 +10,7 @@ import pytest
 
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL, playable
 from fx_pipeline.environment.rewards import RewardConfig
+from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.costs import CostConfig, judged_costs
 from fx_pipeline.market.instrument import instrument
 from fx_pipeline.validation.baselines import Flat, RandomTrader, Turnover
@@ -78,7 +79,11 @@ def verdict(market, policy, folder: Path, costs: CostConfig | None = None):
 
 @pytest.fixture(scope="module")
 def market(market_of):
-    return market_of(2_400)
+    """A session a day: one an hour would be thousands of trades a week, which take long to resample over two years."""
+    market, bars = market_of(2_400), np.arange(2_400)
+    # The first bar of a session is the first of its day.
+    minutes = (bars + 10) // 70 * 1_440 + (bars + 10) % 70
+    return replace(market, time=market.time[0] + minutes * MINUTE_NS)
 
 
 MARKETS = {
