@@ -68,7 +68,7 @@ class CandlesPage:
     source : str
         "practice", "live", or what the paper server says: "imported" or "synthetic".
     quotes : str
-        "quoted", or "modelled" where bid and ask come from the cost model.
+        "quoted", or "modelled" where bid and ask come from the cost model; a few bars may differ (`quotes_word`).
     broker_ns : int or None
         The broker's time as far as the reply tells it; when the start lay in its future, that start.
     """
@@ -252,7 +252,7 @@ class OandaClient:
             # Without an explicit authentication, an entry of the user's .netrc would replace the token.
             api.client.auth = _BearerToken(self._token)
             if self.environment == "paper":
-                # A page is kept with one word on where its quotes come from.
+                # A page is kept with one word on where its quotes come from; see `quotes_word`.
                 api.client.headers["FX-Unmixed"] = "true"
             if _is_loopback(self.url):
                 # Proxies of the user's environment have no business there, and compression costs more than it saves.

@@ -16,6 +16,7 @@ from fx_pipeline.defs.reconcile import CHECK, champion_state, states_metadata
 from fx_pipeline.defs.resources import Tracking, Warehouse
 from fx_pipeline.defs.seeds import read_checkpoint
 from fx_pipeline.defs.training_alerts import TRAINING_ALERTS
+from fx_pipeline.defs.units import unit_fits
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.settings import load_settings
 
@@ -136,7 +137,9 @@ def features_are_causal(context: dg.AssetCheckExecutionContext, warehouse: Wareh
         with warehouse.get_connection(read_only=True) as connection:
             market = load_market(connection, instrument)
         tested += CAUSALITY_BARS if len(market) >= WARMUP_BARS else 0
-        wrong = causal_mismatches(market.close, market.time, market.features, market.pip, CAUSALITY_BARS, settings.seed)
+        wrong = causal_mismatches(
+            market.close, market.time, market.features, market.unit, CAUSALITY_BARS, settings.seed
+        )
         different += [f"{instrument} bar {bar}" for bar in wrong]
     return dg.AssetCheckResult(passed=not different, metadata=plain({"bars tested": tested, "different": different}))
 
@@ -255,6 +258,7 @@ CHECKS = [
     features_are_finite,
     features_are_causal,
     spread_model_fits,
+    unit_fits,
     sessions_exist,
     windows_do_not_leak,
     *TRAINING_ALERTS,

@@ -92,11 +92,11 @@ class _Present:
         return f"its features are older than the lake's candles of {', '.join(inside)}" if inside else None
 
     def _changed_months(self, instrument: str) -> dict[str, str]:
-        from fx_pipeline.features.kernel import FEATURES_VERSION
+        from fx_pipeline.features.kernel import version_of
 
         if instrument not in self._changed:
             used, _ = used_months(self._settings.data_dir, instrument)
-            wanted = {month.key: (month.sha256, FEATURES_VERSION) for month in used}
+            wanted = {month.key: (month.sha256, version_of(instrument)) for month in used}
             query = "SELECT month, sha256, version FROM feature_months WHERE instrument = ?"
             with self._warehouse.get_connection(read_only=True) as connection:
                 rows = connection.execute(query, [instrument]).fetchall()

@@ -16,7 +16,7 @@ FEATURE_NOTES = {
     "min_max_scaled_momentum_60": "Change over 60 bars, scaled to its own range of the last 1,440 bars.",
     "min_max_scaled_rolling_range": "Range of the last 60 closes, scaled likewise.",
     "min_max_scaled_momentum_5": "Change over 5 bars, scaled likewise.",
-    "price_change_pips": "tanh of the last one-bar change in units of ten pips.",
+    "price_change_pips": "tanh of the last one-bar change in tens of the instrument's unit: a pip of currency pairs.",
     "dow_cos_final": "Trading day of the week on a circle of five days that start at 17:00 New York (cosine).",
     "dow_sin_final": "The same (sine).",
     "hour_cos_final": "Hours since Sunday 17:00 New York on a circle of 120 hours (cosine).",

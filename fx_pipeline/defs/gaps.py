@@ -46,9 +46,12 @@ def month_metadata(report: "MonthReport", gaps: Sequence[Mapping[str, Any]], exp
         "unexpected minutes": report.unexpected,
         "longest gap minutes": report.longest_gap_minutes,
         "quarantined": sum(report.quarantined.values()),
+        "crossed bars mended": report.mended,
         "source": report.source or "none",
         "bid and ask from the cost model": report.quotes_modelled,
     }
+    if report.levels:
+        metadata["level changes"] = list(report.levels)
     if report.rows:
         metadata |= {"sha256": report.sha256, "dagster/uri": report.path}
     else:

@@ -37,7 +37,9 @@ _DAY_NS = 86_400 * 1_000_000_000
 CANDLE_NOTES = {
     "time": "The bar's OPEN, UTC.",
     "volume": "Number of price changes in the minute, not traded volume.",
-    "quotes_modelled": "Bid and ask come from the cost model because the source has one price side only.",
+    "quotes_modelled": (
+        "Bid and ask come from the cost model because the source has one price side only, or has an ask below the bid."
+    ),
     "source": "imported, synthetic, practice or live.",
 }
 
@@ -145,15 +147,15 @@ def _retrying_only_the_broker() -> Iterator[None]:
             ),
         )
     ],
-    code_version="2",
+    code_version="3",
 )
 def m1_candles(context: dg.AssetExecutionContext) -> Iterator[Any]:
     """M1 candles of a month as parquet: typed, sorted, unique on time, complete bars only.
 
     A minute without a tick has no candle, and none is invented: gaps are rows of a gap table. Impossible bars are set
-    aside in quarantine with a reason, and counted here. A month without any bar has no file, says so, and is named by a
-    check. A month shows its longest gaps, and the newest one of a run the gaps of all months, when it is built for the
-    first time on a day and has new bars.
+    aside in quarantine with a reason, and counted here; so are spikes, which jump away and come back as no market does.
+    A month without any bar has no file, says so, and is named by a check. A month shows its longest gaps, and the
+    newest one of a run the gaps of all months, when it is built for the first time on a day and has new bars.
     """
     from fx_pipeline.ingest.gaps import read_gaps
     from fx_pipeline.ingest.lake import build_months

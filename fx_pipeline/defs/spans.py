@@ -80,7 +80,7 @@ def load_span(
             f"window {key} of {instrument} has {between} bars between training and validation, {MIN_EMBARGO_BARS} are "
             "needed: materialise valid_sessions again."
         )
-    leaks = causal_mismatches(market.close, market.time, market.features, market.pip, GUARD_BARS, load_settings().seed)
+    leaks = causal_mismatches(market.close, market.time, market.features, market.unit, GUARD_BARS, load_settings().seed)
     if leaks:
         raise DataError(
             f"{instrument}: rows of the feature table are not those of the bars up to them (bars {leaks[:3]} of window "

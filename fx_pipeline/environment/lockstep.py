@@ -85,6 +85,7 @@ class Game(NamedTuple):
     close: Float64
     sigma: Float64
     pip: float
+    unit_pips: float
     fills: Fills
     drawdown_kind: int
     dense: bool
@@ -150,6 +151,7 @@ class LockstepEnvironment:
             np.ascontiguousarray(market.close),
             np.ascontiguousarray(market.outcome_sigma),
             market.pip,
+            market.unit_pips,
             fills,
             DRAWDOWNS.index(self.reward.drawdown),
             self.reward.kind == "dense",
@@ -192,8 +194,11 @@ class LockstepEnvironment:
             trades=np.zeros((batch, self.session_bars // 2 + 1, len(_COLUMNS))),
             trade_counts=np.zeros(batch, dtype=np.int64),
         )
-        describe(self.seats.positions, self.session_bars == 1, self.seats.static, self.seats.legal)
+        self._describe(self.session_bars == 1)
         return self.observation()
+
+    def _describe(self, last: bool) -> None:
+        describe(self.seats.positions, last, self.seats.static, self.seats.legal, self.game.unit_pips)
 
     @property
     def bar(self) -> npt.NDArray[np.int64]:
@@ -245,7 +250,7 @@ class LockstepEnvironment:
         seats = self.seats
         rewards, outcomes = step_sessions(self.game, seats, self.bar, actions, last)
         self.steps_done += 1
-        describe(seats.positions, self.steps_done >= self.session_bars - 1, seats.static, seats.legal)
+        self._describe(self.steps_done >= self.session_bars - 1)
         return Step(rewards, outcomes, self.steps_done == self.session_bars, self.observation())
 
     def trades(self) -> npt.NDArray[np.void]:
@@ -272,10 +277,10 @@ def legal_actions(side: float, last: bool, out: npt.NDArray[np.bool_]) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def describe(positions, last, static, legal):  # type: ignore[no-untyped-def]
+def describe(positions, last, static, legal, unit_pips):  # type: ignore[no-untyped-def]
     """Write what policies see of the positions (B, POSITION_SIZE) into `static` (B, 6) and `legal` (B, 4)."""
     for row in range(len(positions)):
-        pk.write_static(positions[row], static[row])
+        pk.write_static(positions[row], static[row], unit_pips)
         legal_actions(positions[row, pk.SIDE], last, legal[row])
 
 

@@ -11,6 +11,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from fx_pipeline.market.units import POSITION_UNITS
+
 SIDE, ENTRY, COST, PIPS, PEAK, DRAWDOWN, MAX_DRAWDOWN, ACCUMULATED, AREA, BARS, ENTRY_BAR, LOW = range(12)
 POSITION_SIZE = 12
 NUM_STATIC = 6
@@ -67,14 +69,15 @@ def amddp1(pnl_pips: float, drawdown_pips: float, weight: float, profit_floor: f
 
 
 @numba.njit(cache=True, nogil=True)
-def write_static(position: npt.NDArray[np.float64], out: npt.NDArray[np.float32]) -> None:
-    """Write the six position features (all zero when flat) into `out` (6,)."""
+def write_static(position: npt.NDArray[np.float64], out: npt.NDArray[np.float32], unit_pips: float) -> None:
+    """Write the six position features (all zero when flat) into `out` (6,); `unit_pips` as of `market.units`."""
     if position[SIDE] == 0.0:
         out[:] = 0.0
         return
+    scale = POSITION_UNITS * unit_pips
     out[0] = position[SIDE]
-    out[1] = math.tanh(position[PIPS] / 100.0)
+    out[1] = math.tanh(position[PIPS] / scale)
     out[2] = math.tanh(position[BARS] / 100.0)
-    out[3] = math.tanh((position[PIPS] - position[PEAK]) / 100.0)
-    out[4] = math.tanh(position[MAX_DRAWDOWN] / 100.0)
-    out[5] = math.tanh(position[ACCUMULATED] / 100.0)
+    out[3] = math.tanh((position[PIPS] - position[PEAK]) / scale)
+    out[4] = math.tanh(position[MAX_DRAWDOWN] / scale)
+    out[5] = math.tanh(position[ACCUMULATED] / scale)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.market.calendar import DAY_MINUTES, TRADING_WEEK_MINUTES, WEEK_MINUTES, week_minutes
+from fx_pipeline.market.units import CHANGE_UNITS, unit_pips
 
 Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
@@ -28,6 +29,8 @@ FEATURE_NAMES = (
 )
 #: Part of every fingerprint: raise it when a definition changes.
 FEATURES_VERSION = 1
+#: Added to it for each pip of a unit that is not one pip.
+_VERSION_OF_UNIT = 1_000
 RANGE_BARS = 60
 MOMENTUM_BARS = (60, 5)
 SCALE_BARS = 1_440
@@ -43,8 +46,17 @@ _HOUR_ANGLE = 2.0 * np.pi * (_MINUTES / 60.0) / (TRADING_WEEK_MINUTES / 60.0)
 CLOCK_TABLE = np.stack([np.cos(_DAY_ANGLE), np.sin(_DAY_ANGLE), np.cos(_HOUR_ANGLE), np.sin(_HOUR_ANGLE)], axis=1)
 
 
-def compute_features(close: Float64, time_ns: npt.NDArray[np.int64], pip: float) -> tuple[Float32, Float64]:
+def version_of(instrument: str) -> int:
+    """Return the version of an instrument's features: another one when the definition or its unit changes."""
+    unit = unit_pips(instrument)
+    return FEATURES_VERSION + (0 if unit == 1.0 else round(_VERSION_OF_UNIT * unit))
+
+
+def compute_features(close: Float64, time_ns: npt.NDArray[np.int64], unit: float) -> tuple[Float32, Float64]:
     """Compute the nine features and the outcome sigma of each bar.
+
+    A close that is no price (not finite, or not positive) makes every row that reads it NaN: its own and the
+    `WARMUP_BARS` - 1 that follow, as if the bars began anew after it. No other row changes by a bit.
 
     Parameters
     ----------
@@ -52,19 +64,36 @@ def compute_features(close: Float64, time_ns: npt.NDArray[np.int64], pip: float)
         Mid closes of consecutive bars.
     time_ns : (T,) int64
         UTC nanoseconds of the bars' opens.
-    pip : float
+    unit : float
+        What `price_change_pips` counts in, in price units: a pip of currency pairs; see `market.units`.
 
     Returns
     -------
     features : (T, 9) float32
         In the order of `FEATURE_NAMES`; NaN in the first `WARMUP_BARS` - 1 rows.
     sigma : (T,) float64
-        Population standard deviation of the last 20 one-bar changes, in price units; NaN in the first 20 rows.
+        Population standard deviation of the last 20 one-bar changes, in price units; NaN in the first 20 rows, and
+        where one of the 21 closes is no price.
     """
     close = np.ascontiguousarray(close, dtype=np.float64)
     if len(close) == 0:
         return np.empty((0, len(FEATURE_NAMES)), np.float32), np.empty(0)
-    return _features(close, week_minutes(time_ns), pip, CLOCK_TABLE)
+    bad = ~((close > 0.0) & (close < np.inf))
+    if not bad.any():
+        return _features(close, week_minutes(time_ns), unit, CLOCK_TABLE)
+    # Comparisons with NaN would leave finite, wrong extrema: any number serves in its place, as no row that reads it
+    # is kept.
+    features, sigma = _features(np.where(bad, 1.0, close), week_minutes(time_ns), unit, CLOCK_TABLE)
+    features[_within(bad, WARMUP_BARS)] = np.nan
+    sigma[_within(bad, SIGMA_BARS + 1)] = np.nan
+    return features, sigma
+
+
+def _within(bad: npt.NDArray[np.bool_], bars: int) -> npt.NDArray[np.bool_]:
+    """Rows (T,) of which one of the last `bars` bars, their own among them, is bad."""
+    seen = np.concatenate(([0], np.cumsum(bad)))
+    first = np.maximum(np.arange(len(bad)) + 1 - bars, 0)
+    return np.asarray(seen[1:] > seen[first])
 
 
 @numba.njit(cache=True, nogil=True)
@@ -98,7 +127,7 @@ def _scale(value, low, high):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _features(close, minutes, pip, clock):  # type: ignore[no-untyped-def]
+def _features(close, minutes, unit, clock):  # type: ignore[no-untyped-def]
     size = len(close)
     features = np.full((size, 9), np.nan, dtype=np.float32)
     sigma = np.full(size, np.nan)
@@ -128,14 +157,14 @@ def _features(close, minutes, pip, clock):  # type: ignore[no-untyped-def]
         features[t, 1] = _scale(momentum_60[t], low_60[t], high_60[t])
         features[t, 2] = _scale(spread[t], low_range[t], high_range[t])
         features[t, 3] = _scale(momentum_5[t], low_5[t], high_5[t])
-        features[t, 4] = math.tanh((close[t] - close[t - 1]) / pip / 10.0)
+        features[t, 4] = math.tanh((close[t] - close[t - 1]) / unit / CHANGE_UNITS)
         for k in range(4):
             features[t, 5 + k] = clock[minutes[t], k]
     return features, sigma
 
 
 def causal_mismatches(
-    close: Float64, time_ns: npt.NDArray[np.int64], features: Float32, pip: float, bars: int, seed: int
+    close: Float64, time_ns: npt.NDArray[np.int64], features: Float32, unit: float, bars: int, seed: int
 ) -> list[int]:
     """Compute rows anew on data cut after them, at bars drawn at random, and list those that differ by a bit.
 
@@ -145,7 +174,8 @@ def causal_mismatches(
     time_ns : (T,) int64
     features : (T, 9) float32
         What is to be tested.
-    pip : float
+    unit : float
+        As of `compute_features`.
     bars : int
         How many bars to draw, among those with a whole warm-up behind them.
     seed : int
@@ -161,7 +191,7 @@ def causal_mismatches(
     different = []
     for bar in np.unique(drawn).tolist():
         part = slice(bar + 1 - WARMUP_BARS, bar + 1)
-        row = compute_features(close[part], time_ns[part], pip)[0][-1]
+        row = compute_features(close[part], time_ns[part], unit)[0][-1]
         if row.tobytes() != features[bar].tobytes():
             different.append(bar)
     return different
@@ -172,16 +202,19 @@ class IncrementalFeatures:
 
     Parameters
     ----------
-    pip : float
+    unit : float
+        As of `compute_features`.
     """
 
-    def __init__(self, pip: float) -> None:
-        self._pip = pip
+    def __init__(self, unit: float) -> None:
+        self._unit = unit
         self._close = np.empty(0)
         self._time = np.empty(0, dtype=np.int64)
 
     def append(self, time_ns: int, close: float) -> Float32 | None:
         """Add a closed bar and return its features (9,), or None while warming up.
+
+        After a close that is no price it warms up again, as the rows of `compute_features` do.
 
         Raises
         ------
@@ -194,5 +227,5 @@ class IncrementalFeatures:
         self._time = np.append(self._time, np.int64(time_ns))[-WARMUP_BARS:]
         if len(self._close) < WARMUP_BARS:
             return None
-        features, _ = compute_features(self._close, self._time, self._pip)
-        return features[-1]
+        features, _ = compute_features(self._close, self._time, self._unit)
+        return features[-1] if np.isfinite(features[-1]).all() else None

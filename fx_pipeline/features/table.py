@@ -9,12 +9,13 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from fx_pipeline.features.kernel import FEATURE_NAMES, FEATURES_VERSION, WARMUP_BARS, compute_features
+from fx_pipeline.features.kernel import FEATURE_NAMES, WARMUP_BARS, compute_features, version_of
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.disk import read_stored
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
 from fx_pipeline.market.lake_month import decode_lake_month, read_lake_month, rebuild
+from fx_pipeline.market.units import price_unit
 from fx_pipeline.market.warehouse import transaction, unreadable
 
 PRICES = {
@@ -104,16 +105,16 @@ def update_features(
     DataError
         If there are no bars at all, or a month of the lake cannot be read.
     """
-    pip = find_instrument(instrument).pip
+    unit, version = price_unit(instrument), version_of(instrument)
     ensure_schema(connection)
     months = sorted(months, key=lambda month: month.key)
     known = {
-        key: (sha256, version)
-        for key, sha256, version in connection.execute(
+        key: (sha256, number)
+        for key, sha256, number in connection.execute(
             "SELECT month, sha256, version FROM feature_months WHERE instrument = ?", [instrument]
         ).fetchall()
     }
-    wanted = {month.key: (month.sha256, FEATURES_VERSION) for month in months}
+    wanted = {month.key: (month.sha256, version) for month in months}
     if not months:
         raise DataError(f"{instrument} has no M1 parquet: materialise m1_candles first.")
     stale = [key for key in sorted({*known, *wanted}) if force or known.get(key) != wanted.get(key)]
@@ -121,16 +122,14 @@ def update_features(
         first = stale[0]
         computed = [month for month in months if month.key >= first]
         history = [month for month in months if month.key < first]
-        table, bars = _compute(instrument, pip, history, computed)
+        table, bars = _compute(instrument, unit, history, computed)
         with transaction(connection):
             connection.execute(
                 "DELETE FROM features WHERE instrument = ? AND time >= CAST(? AS TIMESTAMP)",
                 [instrument, f"{first}-01"],
             )
             connection.execute("DELETE FROM feature_months WHERE instrument = ? AND month >= ?", [instrument, first])
-            rows = [
-                [instrument, m.key, m.sha256, FEATURES_VERSION, count] for m, count in zip(computed, bars, strict=True)
-            ]
+            rows = [[instrument, m.key, m.sha256, version, count] for m, count in zip(computed, bars, strict=True)]
             if rows:
                 connection.register("new_features", table)
                 connection.execute(f"INSERT INTO features SELECT {', '.join(table.column_names)} FROM new_features")
@@ -156,7 +155,7 @@ def update_features(
 
 
 def _compute(
-    instrument: str, pip: float, history: Sequence[Month], computed: Sequence[Month]
+    instrument: str, unit: float, history: Sequence[Month], computed: Sequence[Month]
 ) -> tuple[pa.Table, list[int]]:
     tables = [read_lake_month(month.path) for month in computed]
     context: list[pa.Table] = []
@@ -169,7 +168,7 @@ def _compute(
     parts = [*context, *(table.select(["time", "mid_c"]) for table in tables)]
     bars = pa.concat_tables(parts)
     close = bars["mid_c"].to_numpy()
-    features, sigma = compute_features(close, bars["time"].to_numpy().astype("int64"), pip)
+    features, sigma = compute_features(close, bars["time"].to_numpy().astype("int64"), unit)
     features, sigma = features[before:], sigma[before:]
     candles = pa.concat_tables(tables) if tables else None
     rows = 0 if candles is None else candles.num_rows
@@ -215,7 +214,7 @@ def load_market(
         raise unreadable(connection, error) from error
     if len(time) == 0:
         raise DataError(f"{instrument} has no bars in the asked span: materialise feature_table first.")
-    digest = hashlib.sha256(f"{instrument} v{FEATURES_VERSION}".encode())
+    digest = hashlib.sha256(f"{instrument} v{version_of(instrument)}".encode())
     for array in (time, *prices.values(), features):
         digest.update(np.ascontiguousarray(array).tobytes())
     return MarketArrays(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fx_pipeline.ingest.clock import Clock
 from fx_pipeline.ingest.hours import Stamped, opening_minute
+from fx_pipeline.ingest.neighbours import FAR, WILD
 from fx_pipeline.ingest.reading import CheckedFile
 
 Sentences = tuple[str, ...]
@@ -62,6 +63,27 @@ def filled_claims(found: CheckedFile) -> Sentences:
     return ()
 
 
+def spike_claims(found: CheckedFile) -> Sentences:
+    """Say how many bars were taken out as spikes."""
+    spikes = sum(reason in (FAR, WILD) for reason in found.quarantine["reason"].to_pylist())
+    if not spikes:
+        return ()
+    return (
+        f"spikes: {spikes:,} rows to the quarantine: their price jumps away and comes back, bars beside it are calm",
+    )
+
+
+def crossed_claims(found: CheckedFile) -> Sentences:
+    """Say how many bars had an ask below the bid, and what became of them."""
+    if not found.mended:
+        return ()
+    return (
+        f"crossed: {found.mended:,} of {found.rows:,} rows ({100 * found.mended / found.rows:.1f} percent) have an ask "
+        f"below the bid, by at most {found.deepest_pips:.1f} pips: their two sides are not of one moment. Their middle "
+        "is kept, bid and ask are modelled, and quotes_modelled says so",
+    )
+
+
 def file_claims(
     instrument: str,
     instrument_why: str,
@@ -82,6 +104,8 @@ def file_claims(
         f"time frame: M1 throughout, {share:.1f} percent of bars one minute after the bar before",
         stamp,
         *filled_claims(found),
+        *spike_claims(found),
+        *crossed_claims(found),
         *([f"weekends: {found.at_weekends:,} rows left out, as asked"] if found.at_weekends else []),
         f"costs: {costs}",
         *own,

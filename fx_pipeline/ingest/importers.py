@@ -135,6 +135,8 @@ class ImportReport:
         Rows left out: said twice, filled in by the publisher, refused.
     reasons : dict of str to int
         Quarantined rows by reason.
+    mended : int
+        Rows with an ask below the bid whose middle was kept and whose quotes are modelled; see `crossed`.
     months : tuple of str
         Months that the candles touch.
     first, last : int or None
@@ -167,6 +169,7 @@ class ImportReport:
     without_tick: int
     quarantined: int
     reasons: dict[str, int]
+    mended: int
     months: tuple[str, ...]
     first: int | None
     last: int | None
@@ -189,6 +192,7 @@ class ImportReport:
             "stamped": self.stamped,
             "candles": self.imported,
             "quarantined": self.quarantined,
+            "mended": self.mended,
             "filled_in": self.without_tick,
             "costs": self.costs,
             "assumptions": list(self.assumptions),
@@ -511,6 +515,7 @@ def _store(
         without_tick=sum(item.without_tick for item in found),
         quarantined=sum(item["counts"] for item in reasons),
         reasons={item["values"]: item["counts"] for item in sorted(reasons, key=lambda item: item["values"])},
+        mended=sum(item.mended for item in found),
         months=tuple(month for month, _, _ in spans),
         first=spans[0][1] if spans else None,
         last=spans[-1][2] if spans else None,

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from fx_pipeline.ingest.buckets import Rows
 from fx_pipeline.ingest.clock import NO_TIME, Clock
+from fx_pipeline.ingest.crossed import Mended, mend_crossed
 from fx_pipeline.ingest.filled import Quiet, count_quiet
 from fx_pipeline.ingest.hours import Stamped
 from fx_pipeline.ingest.parsed import Parsed
@@ -66,6 +67,14 @@ class Judged:
         Counts of these and of all good rows.
     level : float
         Median of the closes; NaN when there is none.
+    modelled : bool
+        Whether bid and ask of a good row, other than of a mended one, come from the cost model.
+    mended : int
+        Good rows that were crossed, and have a modelled spread around their middle now.
+    mended_row : int
+        The first of them; 0 when there is none.
+    deepest_pips : float
+        The most by which one of them crossed.
     spread : (float, float)
         Median and largest spread at the close of good rows with both bid and ask, as shares of the price; NaN when
         there are none.
@@ -80,6 +89,10 @@ class Judged:
     doubtful_evidence: Int64
     quiet: Quiet
     level: float
+    modelled: bool
+    mended: int
+    mended_row: int
+    deepest_pips: float
     spread: tuple[float, float]
 
 
@@ -104,6 +117,11 @@ def judge(
     filled = np.zeros(count, bool) if parsed.without_tick is None else parsed.without_tick
     possible = (utc_ns >= EARLIEST_NS) & (utc_ns < (LATEST_NS if now_ns is None else now_ns))
     given = sides.rounded(parsed.prices)
+    mended = Mended(np.zeros(count, bool), 0.0)
+    if not sides.modelled:
+        mended = mend_crossed(
+            sides.instrument, utc_ns, {side: given[4 * k : 4 * k + 4] for k, side in enumerate(sides.held)}
+        )
     fine = possible & (utc_ns % MINUTE_NS == 0) & (parsed.volume >= 0) & _possible_prices(given, sides)
     fine[list(parsed.unreadable)] = False
     suspects = np.flatnonzero(~fine)
@@ -117,6 +135,8 @@ def judge(
     if ((volume > 0) & (volume < 1)).any():
         volume = np.where(volume > 0, np.maximum(volume, 1), volume)
     modelled = np.full(count, sides.modelled) if parsed.quotes_modelled is None else parsed.quotes_modelled
+    said_modelled = bool((modelled & kept & ~mended.bars).any())
+    modelled = modelled | mended.bars if mended.bars.any() else modelled
     rows = Rows(utc_ns, parsed.row, np.rint(volume).astype(np.int64), modelled, given)
     rows = rows if kept.all() else rows.part(kept)
     quiet, doubtful = count_quiet(rows, backwards=len(rows) > 1 and bool(rows.time[0] > rows.time[-1]))
@@ -138,6 +158,10 @@ def judge(
         doubtful_evidence=clock_evidence(parsed.local_ns[doubted]),
         quiet=quiet,
         level=float(np.median(finite)) if len(finite) else float("nan"),
+        modelled=said_modelled,
+        mended=int((mended.bars & kept).sum()),
+        mended_row=int(parsed.row[mended.bars & kept][0]) if (mended.bars & kept).any() else 0,
+        deepest_pips=mended.deepest_pips,
         spread=_spread(rows, sides),
     )
 

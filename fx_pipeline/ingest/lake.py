@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from fx_pipeline.broker.decode import Candles
+from fx_pipeline.broker.quotes_word import base_word, modelled_of
+from fx_pipeline.ingest.crossed import mend_crossed
 from fx_pipeline.ingest.gaps import find_gaps
 from fx_pipeline.ingest.layout import (
     built_path,
@@ -30,19 +33,23 @@ from fx_pipeline.ingest.layout import (
 from fx_pipeline.ingest.raw import MANIFEST, read_manifest, read_page
 from fx_pipeline.ingest.reading import THREADS, in_order
 from fx_pipeline.ingest.revisions import CHANGED, find_revisions, note_revisions
+from fx_pipeline.ingest.spikes import BESIDE_BARS, Scan, find_spikes, near_ends, price_sides, reason_of
 from fx_pipeline.ingest.tables import frame_table
 from fx_pipeline.market.calendar import MINUTE_NS, FxCalendar
-from fx_pipeline.market.candles import CANDLE_SCHEMA, QUARANTINE_SCHEMA, bad_bar_reasons
+from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS, QUARANTINE_SCHEMA, SIDES, bad_bar_reasons
 from fx_pipeline.market.errors import DataError, FxPipelineError, NewerVersionError
 from fx_pipeline.market.files import remove_file, table_bytes, write_bytes, write_table
 from fx_pipeline.market.hours import instrument_calendar
 from fx_pipeline.market.lake_month import read_lake_month
-from fx_pipeline.market.months import month_bounds
+from fx_pipeline.market.months import month_bounds, month_of
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
 logger = logging.getLogger(__name__)
+
+#: By which rules a month is built from its pages: a month that was built by others is built again.
+RULES = 2
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,10 @@ class MonthReport:
         Changed and removed bars of this and all earlier builds, with their values in `ingest.revisions`.
     first, last : int or None
         Open times of the first and the last bar, UTC nanoseconds.
+    mended : int
+        Bars with modelled quotes around their middle, among quoted ones, as their ask lay below the bid; see `crossed`.
+    levels : tuple of str
+        Steps after which prices stay elsewhere in a calm market: no spikes, but worth a look.
     """
 
     instrument: str
@@ -103,6 +114,8 @@ class MonthReport:
     revisions: int
     first: int | None
     last: int | None
+    mended: int = 0
+    levels: tuple[str, ...] = ()
 
 
 def build_month(
@@ -126,8 +139,15 @@ def build_month(
     """
     folder = raw_folder(data_dir, instrument, month)
     # Before the pages are read: if other ones come meanwhile, the month does not count as built from them.
-    stamp = _stamp(folder) if (folder / MANIFEST).is_file() else b""
-    candles, quarantine, duplicates, incomplete = _read_raw(data_dir, instrument, month, now_ns)
+    stamps = [
+        _stamp(data_dir, instrument, month, beside) if (folder / MANIFEST).is_file() else b""
+        for beside in (False, True)
+    ]
+    raw = _read_raw(data_dir, instrument, month, now_ns)
+    candles, quarantine = raw.candles, raw.quarantine
+    candles, spiked, levels, beside = _without_spikes(data_dir, instrument, month, now_ns, candles)
+    if len(spiked):
+        quarantine = pa.concat_tables([quarantine, spiked]).sort_by("time")
     lake = lake_folder(data_dir)
     path = lake_path(lake, instrument, month)
     refused = quarantine_path(data_dir, instrument, month)
@@ -149,7 +169,7 @@ def build_month(
         remove_file(refused)
     written = write_bytes(path, data) if len(candles) else remove_file(path)
     # Last of all, and never before the rest is safe: a build that was cut short shows by what this lacks.
-    write_bytes(built_path(lake, instrument, month), stamp, sync=False)
+    write_bytes(built_path(lake, instrument, month), stamps[beside], sync=False)
     first, last = (int(times[0]), int(times[-1])) if len(times) else (None, None)
     reasons, counts = np.unique(np.array(quarantine["reason"].to_pylist(), dtype=str), return_counts=True)
     return MonthReport(
@@ -158,8 +178,8 @@ def build_month(
         path=path,
         rows=len(candles),
         quarantined=dict(zip(reasons.tolist(), counts.tolist(), strict=True)),
-        duplicates=duplicates,
-        incomplete=incomplete,
+        duplicates=raw.duplicates,
+        incomplete=raw.incomplete,
         gaps=len(gaps),
         expected=counted.expected,
         present=counted.present,
@@ -176,14 +196,16 @@ def build_month(
         revisions=revisions,
         first=first,
         last=last,
+        mended=int(np.isin(times, raw.mended_ns).sum()),
+        levels=levels,
     )
 
 
 def is_built(data_dir: Path, instrument: str, month: str) -> bool:
-    """Return whether the lake's month was built, to the end, from the raw pages that are here now."""
+    """Return whether the lake's month was built, to the end, from the raw pages that are here now, by today's rules."""
     path = built_path(lake_folder(data_dir), instrument, month)
     try:
-        return path.read_bytes() == _stamp(raw_folder(data_dir, instrument, month))
+        return path.read_bytes() in [_stamp(data_dir, instrument, month, beside) for beside in (False, True)]
     except (FileNotFoundError, IsADirectoryError):
         return False
 
@@ -253,10 +275,73 @@ def read_candles(lake: Path, instrument: str, start_ns: int | None = None, end_n
     return table.slice(first, max(last - first, 0)).combine_chunks()
 
 
-def _stamp(folder: Path) -> bytes:
-    # The manifest has the hash of each page.
-    sha256 = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
-    return (json.dumps({"manifest_sha256": sha256}) + "\n").encode()
+def _stamp(data_dir: Path, instrument: str, month: str, beside: bool) -> bytes:
+    # The manifest has the hash of each page; with `beside`, of the months before and after, which were looked at, too.
+    sha256 = _manifest_sha256(data_dir, instrument, month)
+    stamp: dict[str, Any] = {"manifest_sha256": sha256, "rules": RULES}
+    if beside:
+        stamp["beside"] = [_manifest_sha256(data_dir, instrument, other, "none") for other in _beside(month)]
+    return (json.dumps(stamp) + "\n").encode()
+
+
+def _manifest_sha256(data_dir: Path, instrument: str, month: str, without: str | None = None) -> str:
+    path = raw_folder(data_dir, instrument, month) / MANIFEST
+    if without is not None and not path.is_file():
+        return without
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _beside(month: str) -> tuple[str, str]:
+    start_ns, end_ns = month_bounds(month)
+    return month_of(start_ns - 1), month_of(end_ns)
+
+
+def _without_spikes(
+    data_dir: Path, instrument: str, month: str, now_ns: int | None, candles: pa.Table
+) -> tuple[pa.Table, pa.Table, tuple[str, ...], bool]:
+    # The bars that are no spikes, those that are as `QUARANTINE_SCHEMA`, level changes in words, and whether the months
+    # beside were looked at.
+    time, prices = _times(candles), _sides(candles)
+    scan = Scan(instrument)
+    scan.add(time, prices)
+    found = scan.times()
+    if not len(found):
+        return candles, QUARANTINE_SCHEMA.empty_table(), (), False
+    near = near_ends(time, found)
+    parts, known = [candles], [True, True]
+    for number, other in enumerate(_beside(month)):
+        if near[number]:
+            others = _plain_bars(data_dir, instrument, other, now_ns)
+            known[number] = len(others) > 0
+            part = others.slice(max(len(others) - BESIDE_BARS, 0)) if number == 0 else others.slice(0, BESIDE_BARS)
+            parts.insert(0 if number == 0 else len(parts), part)
+    lead = len(parts[0]) if near[0] else 0
+    joined = pa.concat_tables(parts)
+    columns = dict(zip(PRICE_COLUMNS, _sides(joined), strict=True))
+    modelled = bool(np.all(joined["quotes_modelled"].to_numpy()))
+    judged = find_spikes(instrument, _times(joined), price_sides(columns, modelled), *known)
+    marks = judged.marks[lead : lead + len(candles)]
+    reasons = pa.array([reason_of(mark) for mark in marks[marks > 0].tolist()], pa.string())
+    spiked = candles.filter(pa.array(marks > 0)).append_column(QUARANTINE_SCHEMA.field("reason"), reasons)
+    start_ns, end_ns = month_bounds(month)
+    levels = tuple(level.says() for level in judged.levels if start_ns <= level.time_ns < end_ns)
+    return candles.filter(pa.array(marks == 0)).combine_chunks(), spiked, levels, any(near)
+
+
+def _plain_bars(data_dir: Path, instrument: str, month: str, now_ns: int | None) -> pa.Table:
+    # The bars of a month beside: none where it was not downloaded, or cannot be read, which its own build says.
+    if not (raw_folder(data_dir, instrument, month) / MANIFEST).is_file():
+        return CANDLE_SCHEMA.empty_table()
+    try:
+        return _read_raw(data_dir, instrument, month, now_ns).candles
+    except DataError as error:
+        logger.warning("%s Its bars are not looked at beside those of a month next to it.", error)
+        return CANDLE_SCHEMA.empty_table()
+
+
+def _sides(table: pa.Table) -> Float64:
+    # (12, N), in the order of `PRICE_COLUMNS`.
+    return np.stack([table[name].to_numpy() for name in PRICE_COLUMNS])
 
 
 def _standing_bars(path: Path) -> pa.Table:
@@ -271,20 +356,30 @@ def _standing_bars(path: Path) -> pa.Table:
     return CANDLE_SCHEMA.empty_table()
 
 
-def _read_raw(data_dir: Path, instrument: str, month: str, now_ns: int | None) -> tuple[pa.Table, pa.Table, int, int]:
-    # Candles, quarantine, and how many were said twice or are not final.
+class _Raw(NamedTuple):
+    # Candles, quarantine, how many were said twice or are not final, and the opens of the bars that were mended.
+    candles: pa.Table
+    quarantine: pa.Table
+    duplicates: int
+    incomplete: int
+    mended_ns: Int64
+
+
+def _read_raw(data_dir: Path, instrument: str, month: str, now_ns: int | None) -> _Raw:
     folder = raw_folder(data_dir, instrument, month)
     manifest = read_manifest(folder)
     if manifest is None:
         raise DataError(f"{folder} has no {instrument} candles of {month}: download them first (asset raw_candles).")
     entries = manifest["pages"]
     if not entries:
-        return CANDLE_SCHEMA.empty_table(), QUARANTINE_SCHEMA.empty_table(), 0, 0
+        return _Raw(CANDLE_SCHEMA.empty_table(), QUARANTINE_SCHEMA.empty_table(), 0, 0, np.empty(0, np.int64))
     bounds = month_bounds(month)
-    pages, incomplete = [], 0
+    pages, modelled_parts, incomplete = [], [], 0
     for entry in entries:
-        page, waiting = _final(read_page(folder / entry["file"], entry), bounds)
+        received = read_page(folder / entry["file"], entry)
+        page, kept, waiting = _final(received, bounds)
         pages.append(page)
+        modelled_parts.append(_modelled(folder / entry["file"], entry["quotes"], len(received.time))[kept])
         incomplete += waiting
     number = np.repeat(np.arange(len(entries)), [len(page.time) for page in pages])
     time = np.concatenate([page.time for page in pages])
@@ -293,40 +388,51 @@ def _read_raw(data_dir: Path, instrument: str, month: str, now_ns: int | None) -
     prices = np.concatenate([page.prices.T for page in pages], axis=1)
     sources = sorted({entry["source"] for entry in entries})
     source = pa.array(sources).take(pa.array([sources.index(entry["source"]) for entry in entries]))
-    modelled = np.array([entry["quotes"] != "quoted" for entry in entries])
+    modelled = np.concatenate(modelled_parts)
+    quoted = np.array([base_word(entry["quotes"]) == "quoted" for entry in entries])[number]
+    modelled |= mend_crossed(instrument, time, {side: prices[4 * k : 4 * k + 4] for k, side in enumerate(SIDES)}).bars
+    mended_ns = time[modelled & quoted]
     table = pa.Table.from_arrays(
         [
             pa.array(time).cast(CANDLE_SCHEMA.field("time").type),
             *map(pa.array, prices),
             pa.array(volume),
-            pa.array(modelled[number]),
+            pa.array(modelled),
             source.take(pa.array(number)),
         ],
         schema=CANDLE_SCHEMA,
     )
     if _are_plain(time, prices, now_ns):
-        return table, QUARANTINE_SCHEMA.empty_table(), 0, incomplete
+        return _Raw(table, QUARANTINE_SCHEMA.empty_table(), 0, incomplete, mended_ns)
     frame = table.to_pandas()
     reasons = bad_bar_reasons(frame, now_ns)
     good = frame[reasons == ""].sort_values("time", kind="stable")
     unique = good.drop_duplicates("time")
     refused = frame[reasons != ""].assign(reason=reasons[reasons != ""])
-    return (
+    return _Raw(
         frame_table(unique, CANDLE_SCHEMA),
         frame_table(refused, QUARANTINE_SCHEMA),
         len(good) - len(unique),
         incomplete,
+        mended_ns,
     )
 
 
-def _final(page: Candles, bounds: tuple[int, int]) -> tuple[Candles, int]:
-    # The candles inside the bounds that are complete, and how many there are not.
+def _modelled(path: Path, word: str, bars: int) -> npt.NDArray[np.bool_]:
+    try:
+        return modelled_of(word, bars)
+    except ValueError as error:
+        raise DataError(f"the manifest beside {path} is damaged ({error}): download the month again.") from error
+
+
+def _final(page: Candles, bounds: tuple[int, int]) -> tuple[Candles, npt.NDArray[np.bool_], int]:
+    # The candles inside the bounds that are complete, which of the page they are, and how many there are not.
     inside = (page.time >= bounds[0]) & (page.time < bounds[1])
     kept = inside & page.complete
     if kept.all():
-        return page, 0
+        return page, kept, 0
     final = Candles(page.time[kept], page.complete[kept], page.volume[kept], page.prices[kept])
-    return final, int((inside & ~page.complete).sum())
+    return final, kept, int((inside & ~page.complete).sum())
 
 
 def _are_plain(time: Int64, prices: Float64, now_ns: int | None) -> bool:

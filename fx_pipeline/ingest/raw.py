@@ -28,6 +28,7 @@ import pyarrow as pa
 
 from fx_pipeline.broker.client import MAXIMUM_COUNT, CandlesPage
 from fx_pipeline.broker.decode import Candles, read_candles
+from fx_pipeline.broker.quotes_word import base_word
 from fx_pipeline.ingest.layout import raw_folder
 from fx_pipeline.ingest.reading import in_order
 from fx_pipeline.market.atomic import flush_files
@@ -500,7 +501,7 @@ def _manifest_bytes(manifest: dict[str, Any]) -> bytes:
 
 def _summary(manifest: dict[str, Any], folder: Path, downloaded: int, changed: bool) -> RawMonth:
     pages = manifest["pages"]
-    quotes = sorted({entry["quotes"] for entry in pages})
+    quotes = sorted({base_word(entry["quotes"]) for entry in pages})
     return RawMonth(
         instrument=manifest["instrument"],
         month=manifest["month"],

@@ -31,6 +31,8 @@ from fx_pipeline.ingest.parsed import Parsed, Source, unreadable_cells
 from fx_pipeline.ingest.plausible import check_break, check_clock, check_level, check_spread
 from fx_pipeline.ingest.said import Said
 from fx_pipeline.ingest.sides import GivenSides, Side
+from fx_pipeline.ingest.spiked import take_out
+from fx_pipeline.ingest.spikes import Scan
 from fx_pipeline.ingest.timeframe import Steps
 from fx_pipeline.ingest.weekends import at_weekends, check_week_ends, without_weekends
 from fx_pipeline.market.candles import CROSSED
@@ -93,6 +95,10 @@ class CheckedFile:
         What the times say of the clock and of the stamps.
     at_weekends : int
         Rows at FX weekends that were left out, as asked.
+    mended : int
+        Rows with an ask below the bid that were mended; see `crossed`.
+    deepest_pips : float
+        The most by which one of them crossed.
     """
 
     sides: GivenSides
@@ -104,6 +110,8 @@ class CheckedFile:
     quiet: Quiet
     evidence: Evidence
     at_weekends: int
+    mended: int
+    deepest_pips: float
 
     @property
     def clock_checked(self) -> bool:
@@ -151,7 +159,9 @@ def read_file(
         If the file is not M1 bars of that instrument on that clock, contradicts itself, or more than half of it is
         bad.
     """
-    state = _Reading(path, expected, source.first_row, Said(path, instrument, source.tags), Neighbours(instrument))
+    state = _Reading(
+        path, expected, source.first_row, Said(path, instrument, source.tags), Neighbours(instrument), Scan(instrument)
+    )
 
     def work(block: Any) -> tuple[_Block, GivenSides, Judged]:
         parsed = source.parse(block)
@@ -173,6 +183,7 @@ def read_file(
             state.add(read, judged, buckets)
     state.check_readable()
     steps = state.settle(buckets)
+    state.take_out_spikes(buckets, instrument)
     try:
         steps.check(str(path), lambda time_ns: _row_of(buckets, time_ns))
     except DataError as error:
@@ -208,11 +219,12 @@ def read_file(
             f"({quarantine['reason'][0]}). A file more than half bad is refused; rows should look like {expected}."
         )
     crossed = pc.filter(quarantine["row"], pc.equal(quarantine["reason"], CROSSED))
-    if len(crossed) > _MOST_CROSSED * state.rows:
+    if len(crossed) + state.mended > _MOST_CROSSED * state.rows:
+        first = min([*crossed.to_pylist(), *([state.mended_row] if state.mended else [])])
         raise DataError(
-            f"{path}: in {len(crossed):,} of {state.rows:,} rows the ask is below the bid, first in row {crossed[0]}: "
-            "bids and asks are not those of the same minutes, or their columns are not what they seem. Leave one side "
-            "only."
+            f"{path}: in {len(crossed) + state.mended:,} of {state.rows:,} rows the ask is below the bid, first in row "
+            f"{first}: bids and asks are not those of the same minutes, or their columns are not what they seem. Leave "
+            "one side only."
         )
     assert state.sides is not None
     return CheckedFile(
@@ -225,6 +237,8 @@ def read_file(
         state.quiet,
         evidence,
         state.at_weekends,
+        state.mended,
+        state.deepest_pips,
     )
 
 
@@ -322,6 +336,7 @@ class _Reading:
     next_row: int
     said: Said
     neighbours: Neighbours
+    scan: Scan
     sides: GivenSides | None = None
     cut: bool = False
     rows: int = 0
@@ -338,6 +353,9 @@ class _Reading:
     doubtful_evidence: list[Int64] = field(default_factory=list)
     quiet: Quiet = field(default_factory=Quiet)
     modelled: bool = False
+    mended: int = 0
+    mended_row: int = 0
+    deepest_pips: float = 0.0
     at_weekends: int = 0
     levels: list[float] = field(default_factory=list)
     spreads: list[tuple[float, float]] = field(default_factory=list)
@@ -364,7 +382,11 @@ class _Reading:
         self.evidence.append(judged.clock_evidence)
         self.doubtful_evidence.append(judged.doubtful_evidence)
         self.quiet = self.quiet.plus(judged.quiet)
-        self.modelled |= bool(judged.good.modelled.any())
+        self.modelled |= judged.modelled
+        if judged.mended and not self.mended:
+            self.mended_row = above + judged.mended_row
+        self.mended += judged.mended
+        self.deepest_pips = max(self.deepest_pips, judged.deepest_pips)
         if np.isfinite(judged.level):
             self.levels.append(judged.level)
         if np.isfinite(judged.spread[0]):
@@ -412,10 +434,24 @@ class _Reading:
                     times = np.setdiff1d(times, rows.time[filled], assume_unique=True)
             for part in buckets.parts(month):
                 self.neighbours.add(part)
+                self.scan.add(part.time, part.prices)
             start, end = month_bounds(month)
             within = refused[np.searchsorted(refused, start) : np.searchsorted(refused, end)]
             steps.add(np.union1d(times, within) if len(within) else times)
         return steps
+
+    def take_out_spikes(self, buckets: Buckets, instrument: str) -> None:
+        # Before anything is concluded from prices beside one another; so many that they are no bad bars are for
+        # `check_neighbours`, which says what the file is.
+        assert self.sides is not None
+        spikes = take_out(buckets, self.sides, instrument, self.scan.times(), self.rows)
+        if not spikes:
+            return
+        self.refused += spikes
+        self.neighbours = Neighbours(instrument)
+        for month in buckets.months:
+            for part in buckets.parts(month):
+                self.neighbours.add(part)
 
     def check_neighbours(self, buckets: Buckets, instrument: str) -> None:
         # Refuse what contradicts itself from bar to bar; bars that stand apart go to the quarantine.

@@ -64,18 +64,20 @@ def newest_observation(market: MarketArrays) -> Observation:
     ------
     DataError
         If there are too few bars, or if the features made here differ from the market's own: then the table was made
-        by other code or from other bars, and no decision may rest on it.
+        by other code or from other bars, and no decision may rest on it. Or if one of the bars has no price.
     """
     needed = WARMUP_BARS - 1 + WINDOW_BARS
     if len(market) < needed:
         raise DataError(f"{market.instrument} has {len(market)} bars, a live decision needs the newest {needed}.")
     newest = market.slice(len(market) - needed, len(market))
-    features, _ = compute_features(newest.close, newest.time, newest.pip)
+    features, _ = compute_features(newest.close, newest.time, newest.unit)
     window = features[-WINDOW_BARS:]
     if window.tobytes() != newest.features[-WINDOW_BARS:].tobytes():
         raise DataError(
             f"{market.instrument}: the newest features differ from those of the table: materialise feature_table again."
         )
+    if not np.isfinite(window).all():
+        raise DataError(f"{market.instrument}: one of the newest {needed} bars has no price: no decision rests on it.")
     legal = np.zeros((1, len(Action)), dtype=np.bool_)
     legal_actions(0.0, False, legal[0])
     return Observation(

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fx_pipeline.market.units import unit_pips
+
 Float64 = npt.NDArray[np.float64]
 
 #: Bars that one observation covers, and features of a bar.
@@ -59,6 +61,16 @@ class MarketArrays:
 
     def __len__(self) -> int:
         return len(self.time)
+
+    @property
+    def unit_pips(self) -> float:
+        """Pips of a unit, in which networks see prices: 1 for currency pairs; see `market.units`."""
+        return unit_pips(self.instrument)
+
+    @property
+    def unit(self) -> float:
+        """Size of a unit in price units."""
+        return self.pip * self.unit_pips
 
     def slice(self, first: int, last: int) -> "MarketArrays":
         """Return the bars [first, last) as a market of their own."""

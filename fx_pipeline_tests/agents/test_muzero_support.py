@@ -47,3 +47,13 @@ def test_typical_targets_fit_and_spread(preset: str) -> None:
     ):
         assert (np.abs(values) < network.support_pips).mean() >= 0.99
         assert np.searchsorted(centres, values).std() >= 2.0
+
+
+def test_the_axis_is_laid_out_in_units() -> None:
+    network = load_config("full").network
+    pips, units = bin_centres(network.bins, 300.0), bin_centres(network.bins, 300.0, 20.0)
+    np.testing.assert_allclose(units, 20.0 * pips.astype(np.float64), rtol=1e-6)
+    assert pips.tobytes() == bin_centres(network.bins, 300.0, 1.0).tobytes()
+    value = np.array([4_321.0])
+    assert decode(encode(value, units), units) == pytest.approx(value, rel=1e-5)
+    assert decode(encode(value, pips), pips)[0] == pytest.approx(300.0)

@@ -88,10 +88,10 @@ def test_position_features_and_drawdowns_keep_their_bounds(path: list[float]) ->
         assert position[pk.ACCUMULATED] >= position[pk.MAX_DRAWDOWN] >= position[pk.DRAWDOWN] >= 0.0
         assert position[pk.ACCUMULATED] >= before[pk.ACCUMULATED]
     static = np.zeros(pk.NUM_STATIC, dtype=np.float32)
-    pk.write_static(position, static)
+    pk.write_static(position, static, 1.0)
     assert static[0] == 1.0 and (np.abs(static) <= 1.0).all() and static[3] <= 0.0
     position[:] = 0.0
-    pk.write_static(position, static)
+    pk.write_static(position, static, 1.0)
     assert not static.any()
 
 

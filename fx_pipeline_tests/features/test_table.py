@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import fx_pipeline.features.table as table_module
+from fx_pipeline.features import kernel
 from fx_pipeline.features.kernel import FEATURE_NAMES, WARMUP_BARS, compute_features
 from fx_pipeline.features.table import Month, load_market, load_newest, update_features
 from fx_pipeline.market.calendar import MINUTE_NS
@@ -125,7 +126,7 @@ def test_force_and_a_new_version_compute_everything(months: list[Month], monkeyp
     connection = duckdb.connect()
     update_features(connection, "GBP_JPY", months)
     assert update_features(connection, "GBP_JPY", months, force=True).computed_months == KEYS
-    monkeypatch.setattr(table_module, "FEATURES_VERSION", table_module.FEATURES_VERSION + 1)
+    monkeypatch.setattr(kernel, "FEATURES_VERSION", kernel.FEATURES_VERSION + 1)
     assert update_features(connection, "GBP_JPY", months).computed_months == KEYS
 
 

@@ -91,7 +91,10 @@ def test_each_bad_bar_is_quarantined_with_its_reason(tmp_path: Path, client) -> 
         candles[2] = {**candles[2], "mid": {**mid, "l": "-1.0"}}
         candles[3] = {**candles[3], "mid": {**mid, "h": "0.5", "l": "0.6"}}
         candles[4] = {**candles[4], "ask": {**candles[4]["ask"], "c": "9.0"}}
-        candles[5] = {**candles[5], "ask": candles[5]["bid"], "bid": candles[5]["ask"]}
+        below = {name: f"{0.99 * float(price):.5f}" for name, price in candles[5]["bid"].items()}
+        candles[5] = {**candles[5], "ask": below}
+        # No further apart than two sides of different moments: mended.
+        candles[9] = {**candles[9], "ask": candles[9]["bid"], "bid": candles[9]["ask"]}
         candles[6] = {key: value for key, value in candles[6].items() if key != "bid"}
         candles[7] = {**candles[7], "time": candles[7]["time"].replace(":00.0", ":01.0")}
         candles[8] = {**candles[8], "complete": False}
@@ -106,14 +109,14 @@ def test_each_bad_bar_is_quarantined_with_its_reason(tmp_path: Path, client) -> 
         "ask below bid": 1,
         "time off the minute": 1,
     }
-    assert report.incomplete == 1
+    assert (report.incomplete, report.mended) == (1, 1)
     refused = pq.read_table(layout.quarantine_path(tmp_path, "EUR_USD", MONTH))
     assert refused.schema.equals(QUARANTINE_SCHEMA)
     assert len(refused) == sum(report.quarantined.values())
     assert check_candles(read_candles(layout.lake_folder(tmp_path), "EUR_USD")) == []
     mended = build(tmp_path, client)
     assert mended.quarantined == {}
-    assert mended.added == 8
+    assert (mended.added, mended.changed, mended.mended) == (8, 1, 0)
     assert not layout.quarantine_path(tmp_path, "EUR_USD", MONTH).exists()
 
 

@@ -70,3 +70,13 @@ def test_too_few_bars_are_refused() -> None:
     with pytest.raises(DataError, match=f"has {NEEDED - 1} bars, a live decision needs the newest {NEEDED}"):
         newest_observation(market(NEEDED - 1))
     newest_observation(market(NEEDED))
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0])
+def test_a_bar_without_a_price_is_no_ground_for_a_decision(value: float) -> None:
+    bars = market()
+    close = bars.close.copy()
+    close[-700] = value
+    features, _ = compute_features(close, bars.time, 0.01)
+    with pytest.raises(DataError, match="has no price"):
+        newest_observation(dataclasses.replace(bars, close=close, features=features))

@@ -24,7 +24,7 @@ from fx_pipeline.agents.muzero.networks import MuZeroNetworks, build_networks
 from fx_pipeline.agents.record import RECORD_NAME, SCHEMA, WEIGHTS_NAME, read_checkpoint
 from fx_pipeline.environment.actions import Action, Outcome
 from fx_pipeline.environment.position import STATIC_FEATURES
-from fx_pipeline.features.kernel import FEATURE_NAMES, FEATURES_VERSION
+from fx_pipeline.features.kernel import FEATURE_NAMES, version_of
 from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
 from fx_pipeline.market.disk import read_stored
 from fx_pipeline.market.errors import ConfigurationError
@@ -54,11 +54,11 @@ class LoadedCheckpoint:
     record: Mapping[str, Any]
 
 
-def _meaning() -> dict[str, Any]:
+def _meaning(instrument: str) -> dict[str, Any]:
     """What the numbers that go in and out of the networks mean; a checkpoint with another meaning is refused."""
     return {
         "temporal_features": list(FEATURE_NAMES),
-        "features_version": FEATURES_VERSION,
+        "features_version": version_of(instrument),
         "static_features": list(STATIC_FEATURES),
         "actions": [action.name for action in Action],
         "outcomes": [outcome.name for outcome in Outcome],
@@ -108,7 +108,7 @@ def write_checkpoint(
         "instrument": data.market.instrument,
         "pip": data.market.pip,
         "window": {key: str(value) for key, value in data.window.items()},
-        **_meaning(),
+        **_meaning(data.market.instrument),
         "data_fingerprint": data_fingerprint(data),
         "costs": asdict(data.costs),
         "code_version": code_version(),
@@ -147,7 +147,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     record = read_checkpoint(folder)
     if record.get("agent") != AGENT:
         raise ConfigurationError(f"{path} is of agent {record.get('agent')!r}, not {AGENT!r}.")
-    for name, expected in _meaning().items():
+    for name, expected in _meaning(str(record.get("instrument"))).items():
         if record.get(name) != expected:
             raise ConfigurationError(
                 f"{path} was trained with {name} {record.get(name)!r}, this code has {expected!r}: train again."

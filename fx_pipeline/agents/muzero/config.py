@@ -45,7 +45,8 @@ class NetworkConfig:
     bins : int
         Bins of the two-hot value and reward heads; odd, so that 0 is one of them.
     support_pips : float
-        The bins reach from -support_pips to support_pips.
+        The bins reach from -support_pips to support_pips, for instruments whose unit is not a pip so many units
+        (`market.units`).
     value_prefix : bool
         Whether the reward head gives the sum of the rewards since the root, of which a step's reward is the difference
         (the value prefix of EfficientZero, Ye et al. 2021, section 4.2). Theirs has an LSTM over the unrolled states,

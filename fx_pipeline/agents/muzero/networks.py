@@ -132,11 +132,14 @@ class MuZeroNetworks(nn.Module):
     config : NetworkConfig
     window_bars : int
         T.
+    unit_pips : float
+        Pips of a unit of the instrument (`market.units`), in which the value axis is laid out. It is in the weights:
+        a checkpoint brings its own.
     """
 
     centres: Tensor
 
-    def __init__(self, config: NetworkConfig, window_bars: int = WINDOW_BARS) -> None:
+    def __init__(self, config: NetworkConfig, window_bars: int = WINDOW_BARS, unit_pips: float = 1.0) -> None:
         super().__init__()
         size = config.hidden_size
         self.config = config
@@ -156,7 +159,7 @@ class MuZeroNetworks(nn.Module):
         self.policy_head = nn.Linear(size, NUM_ACTIONS)
         self.value_blocks = _blocks(size, config.value_blocks)
         self.value_head = nn.Linear(size, config.bins)
-        self.register_buffer("centres", torch.from_numpy(bin_centres(config.bins, config.support_pips)))
+        self.register_buffer("centres", torch.from_numpy(bin_centres(config.bins, config.support_pips, unit_pips)))
         # Zero heads predict no reward, no value and no preference until something has been learned.
         heads = (self.chance_head, self.afterstate_value_head, self.reward_head, self.policy_head, self.value_head)
         for head in heads:
@@ -199,11 +202,13 @@ class MuZeroNetworks(nn.Module):
         return torch.mv(torch.softmax(logits, dim=-1), self.centres)
 
 
-def build_networks(config: NetworkConfig, seed: int, window_bars: int = WINDOW_BARS) -> MuZeroNetworks:
+def build_networks(
+    config: NetworkConfig, seed: int, window_bars: int = WINDOW_BARS, unit_pips: float = 1.0
+) -> MuZeroNetworks:
     """Make networks whose initial weights depend on `seed` alone; torch's own random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MuZeroNetworks(config, window_bars)
+        return MuZeroNetworks(config, window_bars, unit_pips)
 
 
 def parameter_count(networks: nn.Module) -> int:

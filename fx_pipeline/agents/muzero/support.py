@@ -27,10 +27,19 @@ def inverse_transform(transformed: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.sign(y) * (root**2 - 1.0)
 
 
-def bin_centres(bins: int, support_pips: float) -> npt.NDArray[np.float32]:
-    """Values of the bins in pips, (bins,) ascending, symmetric about 0."""
+def bin_centres(bins: int, support_pips: float, unit_pips: float = 1.0) -> npt.NDArray[np.float32]:
+    """Values of the bins in pips, (bins,) ascending, symmetric about 0.
+
+    Parameters
+    ----------
+    bins : int
+    support_pips : float
+        The last bin, in units.
+    unit_pips : float
+        Pips of a unit, of the instrument (`market.units`): the axis is that of units, whatever a pip is.
+    """
     half = inverse_transform(np.linspace(0.0, 1.0, bins // 2 + 1) * transform(support_pips))
-    return np.concatenate([-half[:0:-1], half]).astype(np.float32)
+    return (unit_pips * np.concatenate([-half[:0:-1], half])).astype(np.float32)
 
 
 def encode(pips: npt.NDArray[np.floating[Any]], centres: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

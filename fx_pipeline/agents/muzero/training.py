@@ -75,7 +75,9 @@ class Training:
         self.config, self.data, self.budget, self.seed, self.bundle = config, data, budget, seed, bundle
         settings = config.selfplay
         split = split_starts(data.starts, config.selection, settings.session_bars, settings.window_bars)
-        networks = build_networks(config.network, derived_seed(seed, Purpose.WEIGHTS), settings.window_bars)
+        networks = build_networks(
+            config.network, derived_seed(seed, Purpose.WEIGHTS), settings.window_bars, data.market.unit_pips
+        )
         # Weights depend on the precision of self-play and on the device, so they belong to what a training is.
         self.engine = resolve_engine(config.runtime.engine, networks)
         device = learning_device(config.runtime.device)
@@ -239,6 +241,7 @@ class Training:
     def _learn(self) -> dict[str, float]:
         config = self.config.learner
         owed = int(self.steps * config.replay_ratio / config.batch_size) - self.learner.updates
+        support_pips = self.config.network.support_pips * self.data.market.unit_pips
         sums: dict[str, float] = {}
         for _ in range(owed):
             update = self.learner.updates
@@ -255,7 +258,7 @@ class Training:
             self.replay.feed_back(batch, self.learner.td_errors)
             losses["value_target_mean"] = float(batch.values.mean())
             losses["value_target_sd"] = float(batch.values.std())
-            losses["value_saturation"] = target_saturation(batch, self.config.network.support_pips)
+            losses["value_saturation"] = target_saturation(batch, support_pips)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value
         return {name: value / owed for name, value in sums.items()}

@@ -3,7 +3,8 @@
 Beyond OANDA's own, replies carry headers: `FX-Source` (imported or synthetic), `FX-Quotes` (quoted, modelled, or
 mixed), `FX-Revision` (a name of the data of the month of `from`; other data have another name) and `FX-Time` (the
 market's time, which in a replay is not the machine's). For a client that sends `FX-Unmixed: true`, a page that is asked
-for by `from` and `count` ends where its quotes change their origin, so it is never mixed.
+for by `from` and `count` ends where its quotes change their origin, so it is never mixed; `FX-Quotes` then names the
+few bars that differ (`broker.quotes_word`).
 
 Nothing after the given time shows, whatever the skew of the server's clock: the candle that runs is built from its
 ticks so far, and a candle of which the market has not seen the end is not complete.
@@ -18,6 +19,8 @@ from fx_pipeline.broker.paper.aggregate import Granularity, aggregate, closes, s
 from fx_pipeline.broker.paper.bars import Bars
 from fx_pipeline.broker.paper.market import PaperMarket
 from fx_pipeline.broker.paper.wire import CandleQuery, WireError, candles_body, format_times, parse_candle_query
+from fx_pipeline.broker.quotes_word import quotes_word
+from fx_pipeline.broker.quotes_word import unmixed as unmixed_bars
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
@@ -70,7 +73,7 @@ def candles_reply(
     faults : CandleFaults
         The switches.
     unmixed : bool
-        Whether a page by `from` and `count` ends where quoted and modelled prices meet.
+        Whether a page by `from` and `count` ends where quoted and modelled prices meet, and names the few that differ.
 
     Returns
     -------
@@ -109,7 +112,9 @@ def candles_reply(
         headers["FX-Source"] = source
     if len(candles.time):
         modelled = candles.quotes_modelled
-        headers["FX-Quotes"] = "modelled" if modelled.all() else "mixed" if modelled.any() else "quoted"
+        mixed = modelled.any() and not modelled.all()
+        in_a_word = unmixed and query.start_ns is not None and query.count is not None
+        headers["FX-Quotes"] = "mixed" if mixed and not in_a_word else quotes_word(modelled)
     return body, headers
 
 
@@ -186,8 +191,7 @@ def _select(reader: _Reader, query: CandleQuery, unmixed: bool) -> Bars:
     candles = reader.forward(query.start_ns, end, query.count)
     if query.count is None or not unmixed:
         return candles
-    changes = np.flatnonzero(candles.quotes_modelled != candles.quotes_modelled[:1])
-    return candles.part(0, int(changes[0])) if len(changes) else candles
+    return candles.part(0, unmixed_bars(candles.quotes_modelled))
 
 
 def _without(bars: Bars, share: float) -> Bars:
