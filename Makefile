@@ -24,8 +24,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into .venv (two to three minutes the first time) ..."
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@# torch first and by its exact version: whatever asks for it later is then content.
-	$(BIN)/pip install -c constraints.txt torch==2.13.0
-	$(BIN)/pip install -c constraints.txt -e '.[dev,mctx,ppo]'
+	$(BIN)/pip install --no-compile -c constraints.txt torch==2.13.0
+	$(BIN)/pip install --no-compile -c constraints.txt -e '.[dev,mctx,ppo]'
+	@# pip compiles on one core, this on all of them; what does not compile are templates that nobody imports.
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@touch $(STAMP)
 
 setup: $(STAMP) ## Create .venv and install the pinned dependencies.
@@ -38,7 +40,8 @@ test: $(STAMP) ## Run all tests but the slow ones.
 	$(BIN)/pytest -n 2 -m "not slow"
 
 test-slow: $(STAMP) ## Run the slow tests.
-	$(BIN)/pytest -n 2 -m slow --durations 12 --durations-min 10
+	@# A third worker, as many of them wait; one test at a time, in the order of fx_pipeline_tests/conftest.py.
+	$(BIN)/pytest -n 3 --maxschedchunk 1 -m slow --durations 12 --durations-min 10
 
 lint: $(STAMP) ## Check style, types and the walls between rooms.
 	$(BIN)/ruff check .

@@ -174,7 +174,7 @@ def workers(ui: Ui) -> list[int]:
     return [pid for pid, line in ui.processes().items() if re.search(r"multiprocessing.*spawn_main", line)]
 
 
-def wait_for(condition: Callable[[], bool], what: str, limit_s: float = 90.0) -> None:
+def wait_for(condition: Callable[[], bool], what: str, limit_s: float = 240.0) -> None:
     """Wait until something holds."""
     deadline = time.monotonic() + limit_s
     while not condition():

@@ -1,7 +1,7 @@
 """Fixtures that several rooms share."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +15,51 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
+_PROOF = "agents/test_muzero_learning.py::test_five_seeds_reach_every_bar_of_the_table"
+#: The slow tests that take longest, in the order in which they are begun: behind one that is begun last, a core would
+#: stand idle. Each of three workers is first given two: one trains, which keeps both cores busy, and the others mostly
+#: wait for processes of theirs. The backfill, whose processes are many, waits until those are done.
+LONGEST = (
+    f"{_PROOF}[regime]",
+    f"{_PROOF}[ou]",
+    "chaos/test_ui.py",
+    "chaos/test_stream_replay.py",
+    "ingest/test_importers_streaming.py",
+    "test_demo.py",
+    "defs/test_backfill.py",
+    _PROOF,
+)
+#: Seconds after which a slow test is stuck: three workers share two cores.
+SLOW_TIMEOUT_S = 900
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _MEASURED = "measured"
+
+
+def in_order(tests: Sequence[str]) -> list[int]:
+    """Return the places of slow tests, named "path::test" relative to this folder, in the order to begin them.
+
+    The longest come first, as `LONGEST` has them, and the others keep their order.
+    """
+    return sorted(
+        range(len(tests)),
+        key=lambda test: next(
+            (place for place, long in enumerate(LONGEST) if tests[test].startswith(long)), len(LONGEST)
+        ),
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin the longest of the slow tests first, and give all of them more time."""
+    slow = [place for place, item in enumerate(items) if item.get_closest_marker("slow") is not None]
+    tests = [items[place] for place in slow]
+    for item in tests:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
+    # Each goes to the place of a slow one, so that the others stay where their fixtures are.
+    names = [item.nodeid.partition(f"{Path(__file__).parent.name}/")[2] for item in tests]
+    for place, test in zip(slow, in_order(names), strict=True):
+        items[place] = tests[test]
 
 
 @pytest.fixture(scope="session")

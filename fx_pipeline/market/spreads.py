@@ -32,8 +32,8 @@ FLAT_SHAPE = np.ones(24)
 #: A typical London spread in pips; majors are quoted tighter than crosses.
 LONDON_SPREAD_PIPS = {
     "EUR_USD": 1.2, "USD_JPY": 1.4, "GBP_USD": 1.6, "AUD_USD": 1.4, "USD_CAD": 1.8, "USD_CHF": 1.7, "NZD_USD": 1.6,
-    "EUR_GBP": 1.3, "EUR_CHF": 1.4, "SGD_CHF": 1.6, "GBP_SGD": 3.8, "AUD_NZD": 3.8, "NZD_CHF": 4.0, "GBP_CAD": 4.5,
-    "NZD_CAD": 4.7, "EUR_NZD": 6.3, "GBP_NZD": 9.2,
+    "EUR_GBP": 1.3, "EUR_CHF": 1.4, "SGD_CHF": 1.6, "GBP_SGD": 3.8, "AUD_NZD": 3.8, "NZD_CHF": 4.0, "GBP_AUD": 4.2,
+    "GBP_CAD": 4.5, "NZD_CAD": 4.7, "EUR_NZD": 6.3, "GBP_NZD": 9.2,
 }  # fmt: skip
 DEFAULT_LONDON_SPREAD_PIPS = 2.5
 #: What entering costs by default under the fixed cost model, where a spread is not wider than a cross's.
@@ -41,12 +41,19 @@ FIXED_PIPS = 4.0
 # That is 1.6 spreads of a cross, and so it stays for wider ones.
 _FIXED_SPREADS = FIXED_PIPS / DEFAULT_LONDON_SPREAD_PIPS
 
-_PRICING = "OANDA's page 'Our pricing' and one week of its hourly quotes (w-m-complete.pages.dev, spread hours)"
+_PRICING = (
+    "OANDA's page 'Our pricing', one week of its hourly quotes (w-m-complete.pages.dev, spread hours) and quotes of "
+    "its practice accounts in public repositories"
+)
 _RECORDED = "OANDA quotes recorded on a practice account (github.com/shaggyga/tradez, weekly recap)"
 _WEEK = "31 August to 4 September 2026"
 _GOLD = "OANDA's hourly bid and ask of gold (QuantConnect LEAN's sample data)"
-_SILVER = "one OANDA v20 pricing reply, 22.655 / 22.673, kept in a public trading bot's source"
-_BITCOIN = "help pages of other bitcoin CFD brokers, 3 (IUX) to 24 (SimpleFX, 2016) basis points; none of OANDA's found"
+_SILVER = (
+    "one OANDA v20 pricing reply, 22.655 / 22.673, kept in a public trading bot's source; before 2024 the narrowest "
+    "that other brokers published"
+)
+_BITCOIN = "help pages of other bitcoin CFD brokers, 3 (IUX) to 24 (SimpleFX) basis points; before 2022 FXCM's averages"
+_LIRA = "FXCM's published averages; since 2022 OANDA's TRY_JPY, " + _RECORDED + ", less the yen's part"
 _ASSUMED = "no published figure found: that of other emerging currencies"
 
 
@@ -133,20 +140,31 @@ class SpreadModel:
             figure = f"{self.london:g} pips"
         else:
             figure = f"{self.london * 1e4:g} basis points of the price"
+        if len(self.values) > 1 and self.unit == "share":
+            ends = [year - 1 for year, _ in self.values[1:]]
+            eras = [f"{value * 1e4:g} to {end}" for (_, value), end in zip(self.values, ends, strict=False)]
+            figure += f" since {self.values[-1][0]} ({', '.join(eras)})"
         return f"{figure} in the London session ({self.certainty}: {self.source}; {self.quoted})"
 
 
 _BP = 1e-4
 # Markets of the proofs, which no broker has: they cost what a currency cross does.
 _MADE_UP = "SYNTHETIC_"
-# Shares of the price, by pair where a pair was quoted on its own, else by the currency that makes it dear.
-_SHARES: dict[str, tuple[float, Certainty, str, str]] = {
+_Eras = tuple[tuple[int, float], ...]
+# Those of the lira, silver and bitcoin were not what they are: FXCM's averages of 2018 to 2021 and, of silver, the
+# narrowest of other brokers (two cents at 16.5 dollars), whose gold was as wide as OANDA's then.
+_LIRA_ERAS: _Eras = ((0, 14.0), (2022, 32.0))
+_SILVER_ERAS: _Eras = ((0, 12.0), (2024, 7.9))
+_BITCOIN_ERAS: _Eras = ((0, 49.0), (2019, 24.0), (2021, 14.0), (2022, 9.0))
+# Shares of the price, by pair where a pair was quoted on its own, else by the currency that makes it dear; either one
+# for all years or, by the New York year from which each holds, several.
+_SHARES: dict[str, tuple[float | _Eras, Certainty, str, str]] = {
     "ZAR_JPY": (22.0, "quoted", _RECORDED, _WEEK),
     "TRY_JPY": (34.0, "quoted", _RECORDED, _WEEK),
     "EUR_HUF": (5.7, "quoted", _RECORDED, _WEEK),
     "USD_HUF": (6.3, "quoted", _RECORDED, _WEEK),
     "USD_MXN": (2.4, "quoted", _RECORDED, _WEEK),
-    "TRY": (32.0, "quoted", _RECORDED + ": TRY_JPY less the yen's part", _WEEK),
+    "TRY": (_LIRA_ERAS, "approximate", _LIRA, f"2018 to 2021, and {_WEEK}"),
     "HUF": (6.0, "quoted", _RECORDED, _WEEK),
     "THB": (5.7, "quoted", _RECORDED, _WEEK),
     "ZAR": (4.9, "quoted", _RECORDED, _WEEK),
@@ -160,8 +178,8 @@ _SHARES: dict[str, tuple[float, Certainty, str, str]] = {
     "CNH": (4.0, "unknown", _ASSUMED, "none"),
     "INR": (4.0, "unknown", _ASSUMED, "none"),
     "SAR": (4.0, "unknown", _ASSUMED, "none"),
-    "XAG": (7.9, "quoted", _SILVER, "1 February 2024"),
-    "BTC": (9.0, "approximate", _BITCOIN, "2016 to 2025"),
+    "XAG": (_SILVER_ERAS, "quoted", _SILVER, "1 February 2024"),
+    "BTC": (_BITCOIN_ERAS, "approximate", _BITCOIN, "2016 to 2025"),
 }  # fmt: skip
 # The medians of OANDA's gold quotes by year, which fell for years and have stood since 2010.
 _GOLD_SHARES = ((0, 12.6 * _BP), (2007, 6.6 * _BP), (2009, 5.0 * _BP), (2010, 2.4 * _BP))
@@ -187,7 +205,9 @@ def spread_model(name: str) -> SpreadModel:
     key = name if name in _SHARES else next((key for key in _SHARES if key in (pair.base, pair.quote)), None)
     if key is not None:
         share, certainty, source, quoted = _SHARES[key]
-        return SpreadModel(name, "share", ((0, share * _BP),), shape, certainty, source, quoted)
+        eras = ((0, share),) if isinstance(share, float) else share
+        values = tuple((year, value * _BP) for year, value in eras)
+        return SpreadModel(name, "share", values, shape, certainty, source, quoted)
     if pair.kind != "currency":
         raise DataError(f"no spread of {name} is known: import bid and ask of it.")
     pips = LONDON_SPREAD_PIPS.get(name, DEFAULT_LONDON_SPREAD_PIPS)

@@ -22,7 +22,7 @@ from fx_pipeline.prove_command import bar_table
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 #: The hour ends a training only where something is stuck.
 STUCK_MINUTES, SESSIONS = 60.0, 256
-EPISODES = {"ou": 896, "regime": 1728, "walk": 768}
+EPISODES = {"regime": 1728, "ou": 896, "walk": 768}
 #: Before the policy head has learned what the search finds.
 MILESTONES = (640,)
 

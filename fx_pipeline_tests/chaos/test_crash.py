@@ -105,7 +105,7 @@ def ask(port: int, method: str, path: str, body: Any = None) -> tuple[int, Any]:
 
 def wait_for(port: int, child: int) -> None:
     """Wait until the broker answers."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         with contextlib.suppress(OSError):
             if ask(port, "GET", "/health")[0] == 200:
