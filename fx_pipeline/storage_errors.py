@@ -17,7 +17,8 @@ _FORBIDDEN = ("readonly database", "unable to open database file")
 _DAMAGED = ("malformed", "file is not a database", "not a database")
 _LOST = {
     "mlflow.db": "curves and the model registry start anew, checkpoints and reports stay",
-    "ledger.db": "restore it from a copy: without it the number of trials is lost, and with it what scores mean",
+    "ledger.db": "restore it from a copy (docs/ledger.md): without it the number of trials is lost, and with it what "
+    "scores mean",
 }
 _HISTORY = "the history of runs starts anew, data, checkpoints and reports stay"
 

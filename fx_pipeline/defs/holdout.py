@@ -54,7 +54,8 @@ def holdout_report(
     its validation must have passed the gate.
     """
     from fx_pipeline.defs.ledger_state import ledger_faults
-    from fx_pipeline.defs.reporting import report_metadata, validate_span
+    from fx_pipeline.defs.report_metadata import report_metadata
+    from fx_pipeline.defs.reporting import validate_span
     from fx_pipeline.market.disk import clear_disk_errors
     from fx_pipeline.reuse import identity, report_digest, stamp, stands
     from fx_pipeline.validation.report import read_report, write_report

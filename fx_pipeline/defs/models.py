@@ -14,7 +14,7 @@ from fx_pipeline.defs.partial import skipped
 from fx_pipeline.defs.partitions import asked_key, cell, instrument_window, instruments, key, to_instrument
 from fx_pipeline.defs.progress import reporter
 from fx_pipeline.defs.promotion import Promotion, promote
-from fx_pipeline.defs.reporting import page_url, paired_metadata
+from fx_pipeline.defs.report_metadata import page_url, paired_metadata
 from fx_pipeline.defs.resources import Tracking, Warehouse
 from fx_pipeline.defs.seeds import (
     SeedCheckpoint,
@@ -114,7 +114,8 @@ def validation_report(
     page for people.
     """
     from fx_pipeline.defs.ledger_state import ledger_faults
-    from fx_pipeline.defs.reporting import ledger_metadata, report_metadata, score_seeds, validate_span
+    from fx_pipeline.defs.report_metadata import ledger_metadata, report_metadata
+    from fx_pipeline.defs.reporting import score_seeds, validate_span
     from fx_pipeline.defs.standing import champion_beside
     from fx_pipeline.market.disk import clear_disk_errors
     from fx_pipeline.reuse import stamp, stands
@@ -192,7 +193,7 @@ def validation_report(
             reporter(context, f"validate {key}"),
             champion,
             faults,
-            tell_both,
+            tell=tell_both,
         )
         # MLflow hears of it first: a report that is removed leaves a run that tells of its trial.
         run.set_tags({name: report["lineage"][name] for name in TAGS if name in report["lineage"]})
@@ -206,7 +207,7 @@ def validation_report(
 
 
 def _validated(report: Mapping[str, Any], folder: Path) -> dg.MaterializeResult:
-    from fx_pipeline.defs.reporting import report_metadata
+    from fx_pipeline.defs.report_metadata import report_metadata
 
     return dg.MaterializeResult(metadata=plain(report_metadata(report, folder)), data_version=report_version(report))
 

@@ -292,6 +292,8 @@ def _register(
         "dagster/run_id": run_id,
     }
     tags = links | {"expectancy_pips": f"{figures['expectancy_pips']:.4f}"}
+    # The head of the trial ledger is kept here, too: it tells whether the ledger is still the one that this rests on.
+    tags |= {name: value for name, value in lineage.items() if name.startswith("ledger_")}
     if figures["paired"] is not None:
         paired = figures["paired"]
         tags |= {"replaced_sha256": paired["champion_sha256"], "paired_p": f"{paired['p_value']:.6g}"}

@@ -146,8 +146,8 @@ def connected(path: Path, patience_s: float) -> Iterator[sqlite3.Connection]:
             _make(path)
         if not path.stat().st_size:
             raise DataError(
-                f"{path}, the trial ledger, is empty: put a copy of it back. Deleted, counting of trials begins anew, "
-                "and no result is deflated by those that were made."
+                f"{path}, the trial ledger, is empty: put a copy of it back. If it is gone for good, remove it, "
+                "and `fx-pipeline ledger recover` carries over what reports and MLflow tell of it."
             )
         connection = sqlite3.connect(path, timeout=min(_SLICE_S, patience_s), isolation_level=None)
         connection.row_factory = sqlite3.Row
@@ -286,6 +286,6 @@ def _clear(path: Path) -> Iterator[None]:
                 "another data folder."
             ) from error
         raise DataError(
-            f"{path} cannot be used as the trial ledger ({error}): put a copy of it back. Deleted, counting of trials "
-            "begins anew, and no result is deflated by those that were made."
+            f"{path} cannot be used as the trial ledger ({error}): put a copy of it back. If it is gone for good, move "
+            "it away, and `fx-pipeline ledger recover` carries over what reports and MLflow tell of it."
         ) from error

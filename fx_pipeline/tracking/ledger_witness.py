@@ -145,7 +145,7 @@ def find_faults(ledger: Ledger, witnesses: Iterable[Witness]) -> list[str]:
     """
     broken = [f"{ledger.path}, the trial ledger, is not as it was written: {line}" for line in ledger.verify()]
     noted = _noted(ledger)
-    against = _against(ledger, [*witnesses, *noted])
+    against = _against(ledger, list(dict.fromkeys([*witnesses, *noted])))
     fresh = {_content(witness): witness for of_kind in against.values() for witness in of_kind}
     for told in noted:
         fresh.pop(_content(told), None)

@@ -8,7 +8,7 @@ believed at all is asked in `soundness.py`, and what else was tried in `selectio
 from collections.abc import Mapping
 
 from fx_pipeline.validation.gate import Condition, Figures, GateConfig, Rule, condition, figure_of, record_of
-from fx_pipeline.validation.numbers import MAX_RATE
+from fx_pipeline.validation.numbers import MAX_RATE, number
 from fx_pipeline.validation.selection import deflated, not_overfitted, superior, worst_seed
 from fx_pipeline.validation.soundness import (
     accounting_agrees,
@@ -110,8 +110,8 @@ def better_than_flat(figures: Figures, config: GateConfig) -> Condition:
         remedy = f"It would have to make at least {-total:,.1f} pips more: staying flat makes 0."
     else:
         text = (
-            f"The total is {total:,.1f} pips, and at most {figure:.1%} of resampled histories end no better than "
-            f"staying flat; the total must be positive and at most {limit:.0%} may."
+            f"The total is {total:,.1f} pips, and at most {number(figure, 'probability')} of resampled histories end "
+            f"no better than staying flat; the total must be positive and at most {limit:.0%} may."
         )
     return condition(
         "better_than_flat",
@@ -136,8 +136,9 @@ def better_than_baselines(figures: Figures, config: GateConfig) -> Condition:
     else:
         text = (
             f"Beyond what buy and hold and the SMA cross explain of its sessions it made {alpha:+.2f} pips a session; "
-            f"chance alone looks as good with a probability of at most {figure:.1%}, and {config.max_baseline_p:.0%} "
-            "is allowed. (Selling and holding is the negative of buying, and staying flat makes 0.)"
+            f"chance alone looks as good with a probability of at most {number(figure, 'probability')}, and "
+            f"{config.max_baseline_p:.0%} is allowed. (Selling and holding is the negative of buying, and staying flat "
+            "makes 0.)"
         )
         remedy = "It would have to make more, or more steadily, than being in the market would have made."
     return condition(
@@ -161,7 +162,7 @@ def better_than_random(figures: Figures, config: GateConfig) -> Condition:
     if figure is not None:
         text = (
             f"Random traders with its number, length and direction of trades do as well with a probability of "
-            f"{figure:.1%}; at most {config.max_random_p:.0%} may."
+            f"{number(figure, 'probability')}; at most {config.max_random_p:.0%} may."
         )
         remedy = "When it trades would have to matter: its moments of entry and exit beat chance too seldom."
     return condition(

@@ -23,7 +23,6 @@ from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
 from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.market.errors import DataError
-from fx_pipeline.market.origin import candle_origin
 from fx_pipeline.market.records import read_record
 from fx_pipeline.validation.breakdown import break_down
 from fx_pipeline.validation.chance import judge_seed
@@ -364,7 +363,6 @@ def _lineage(
         **facts,
         "data_fingerprint": context.data_fingerprint or market.fingerprint,
         "synthetic": context.source == SYNTHETIC,
-        "origin": candle_origin(context.source),
         "gaps": [dict(gap) for gap in context.gaps],
         "costs": dataclasses.asdict(costs),
         "reward": dataclasses.asdict(reward),

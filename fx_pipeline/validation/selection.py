@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fx_pipeline.validation.gate import Condition, Figures, GateConfig, condition, figure_of, record_of
+from fx_pipeline.validation.numbers import number
 from fx_pipeline.validation.sequential import RHO, spending_boundary
 
 
@@ -82,8 +83,8 @@ def superior(figures: Figures, config: GateConfig) -> Condition:
         names = "is among" if own else "is not among"
         text = (
             f"If no trial of these sessions were better than staying flat, the best would look as good with a "
-            f"probability of at most {figure:.1%}; {config.max_snooping_p:.0%} is allowed. This one {names} those that "
-            "are better."
+            f"probability of at most {number(figure, 'probability')}; {config.max_snooping_p:.0%} is allowed. This one "
+            f"{names} those that are better."
         )
         remedy = "A larger or steadier result of this very model on the same sessions, or more sessions."
     return condition(
@@ -176,7 +177,7 @@ def _boundary(looks: tuple[float, ...], confidence: float) -> float | None:
 def _chosen(trials: float, chosen: Any) -> str:
     """What was chosen among, in words."""
     if trials <= 1:
-        return "one that was not chosen among others"
+        return "one, as it was chosen among no others,"
     parts = chosen.items() if isinstance(chosen, Mapping) else ()
     said = ", ".join(f"{count:,} {what}" for what, count in parts if what != "instruments" and count)
     return f"{trials:,.0f} worthless ones that were chosen among{f' ({said})' if said else ''}"

@@ -198,7 +198,7 @@ def test_report_compares_with_the_agent_without_search_and_says_what_was_searche
     assert figures["leaks_found"] == 0 and len(figures["leaks_searched"]) == 3
     assert figures["parity_error_pips"] < 1e-6
     assert figures["trials"] == figures["seeds"] == 1
-    assert "the ledger has one trial" in figures["family_absent"]
+    assert "the ledger has one trial" in figures["record"]["family_absent"]
 
 
 def test_summary_prints_the_contract_as_its_last_line(chain: "Chain") -> None:

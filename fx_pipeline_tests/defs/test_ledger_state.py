@@ -41,6 +41,12 @@ def validate(chain: Chain) -> dict[str, Any]:
     return json.loads((chain.report / "report.json").read_bytes())
 
 
+def complete(report: dict[str, Any]) -> dict[str, Any]:
+    """The condition of the gate that the ledger is whole."""
+    found: dict[str, Any] = next(c for c in report["figures"]["conditions"] if c["name"] == "ledger_complete")
+    return found
+
+
 @pytest.fixture
 def knowing(chain: Chain, tmp_path: Path) -> Iterator[Chain]:
     """A copy of the chain whose instance knows of its validation, too."""
@@ -93,9 +99,12 @@ def test_a_deleted_ledger_is_missed_by_each_that_tells_of_it(knowing: Chain, lef
 
 
 def test_a_validation_after_the_deletion_says_so_and_no_later_one_forgets_it(knowing: Chain) -> None:
+    assert complete(validate(knowing))["passed"]
     (knowing.data_dir / "ledger.db").unlink()
     remove(knowing, "mlflow.db", "dagster")
-    validate(knowing)
+    report = validate(knowing)
+    assert not complete(report)["passed"] and report["figures"]["verdict"] == "rejected"
+    assert any("another trial ledger" in reason for reason in report["figures"]["reasons"])
     # The report was written over, and with it the last that told of the old ledger.
     remove(knowing, "mlflow.db", "dagster", "reports")
     assert any("another trial ledger" in fault for fault in faults(knowing))

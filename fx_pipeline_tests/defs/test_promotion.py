@@ -90,7 +90,7 @@ def trained_by(chain: "Chain") -> str:
 
 
 def test_a_report_that_is_made_again_names_the_version_of_its_checkpoint_only(place: "Chain") -> None:
-    from fx_pipeline.defs.reporting import report_metadata
+    from fx_pipeline.defs.report_metadata import report_metadata
     from fx_pipeline.validation.report import read_report
 
     assert "registered model" not in report_metadata(read_report(place.report), place.report)

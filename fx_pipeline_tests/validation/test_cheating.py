@@ -1,4 +1,4 @@
-"""Three ways of passing the gate without an edge, each caught by the guards of the pipeline.
+"""Ways of passing the gate without an edge, each caught by the guards of the pipeline.
 
 Each test first shows that nothing else stands in the way: without the guard the cheat would be promoted.
 """
@@ -20,6 +20,7 @@ from fx_pipeline.market.errors import DataError
 from fx_pipeline.proofs.markets import proof_market
 from fx_pipeline.proofs.players import RangeRule
 from fx_pipeline.tracking.ledger import Ledger
+from fx_pipeline.validation.baselines import Flat
 from fx_pipeline.validation.context import ReportContext
 from fx_pipeline.validation.validate import score_policy, validate_policy
 
@@ -69,13 +70,13 @@ def ledger(tmp_path):
 
 def context(ledger, market, seed, record=RECORD, leaks=NO_LEAK, window="w", **more):
     openings = ledger.holdout_openings(market.instrument, None)
-    name = f"{record['config_digest']} {seed}"
+    name = more.pop("weights", f"{record['config_digest']} {seed}")
     return ReportContext(
         market.instrument, window, checkpoint_sha256=name, leaks=leaks, holdout_openings=openings, **more
     )
 
 
-def score(ledger, market, policy, seed, costs=COSTS):
+def score(ledger, market, policy, seed, costs=COSTS, **more):
     """Let the pipeline's own functions score a policy, which puts it into the ledger; return its total."""
     scored = score_policy(
         market,
@@ -85,15 +86,15 @@ def score(ledger, market, policy, seed, costs=COSTS):
         costs=costs,
         reward=RewardConfig(),
         seed=seed,
-        context=context(ledger, market, seed),
+        context=context(ledger, market, seed, **more),
         batch=SESSIONS,
         session_bars=SESSION,
-        record_trial=trial_recorder(ledger, RECORD),
+        record_trial=trial_recorder(ledger, more.get("record", RECORD)),
     )
     return scored.metrics.total_pips
 
 
-def judged(ledger, market, policy, seed, costs=COSTS, record=RECORD, **more):
+def judged(ledger, market, policy, seed, costs=COSTS, record=RECORD, mc_runs=10_000, **more):
     """Figures of a validation by the pipeline's own functions, with its ledger."""
     return validate_policy(
         market,
@@ -103,7 +104,7 @@ def judged(ledger, market, policy, seed, costs=COSTS, record=RECORD, **more):
         reward=RewardConfig(),
         seed=seed,
         context=context(ledger, market, seed, record, **more),
-        mc_runs=10_000,
+        mc_runs=mc_runs,
         batch=SESSIONS,
         session_bars=SESSION,
         record_trial=trial_recorder(ledger, record),
@@ -232,3 +233,34 @@ def test_a_seed_that_was_judged_otherwise_counts_once_it_is_judged_alike(ledger)
     assert failed(figures) == {"worst_seed"} and figures["seed_totals"]["left_out"] == [0]
     score(ledger, market, good_rule(0), 0)
     assert judged(ledger, market, good_rule(5), 5)["verdict"] == "promoted"
+
+
+def test_one_checkpoint_in_five_folders_is_one_seed(ledger):
+    market = proof_market("ou", 2, BARS)
+    for seed in range(1, 5):
+        score(ledger, market, good_rule(5), seed, weights="the same")
+    figures = judged(ledger, market, good_rule(5), 5, weights="the same")
+    # One series is no family either.
+    assert failed(figures) == {"worst_seed", "not_overfitted", "superior"} and figures["seeds"] == 1
+    # So it is with weights that were changed in a last digit, which gives them hashes of their own.
+    for seed in range(11, 15):
+        score(ledger, market, good_rule(5), seed, record=RECORD | {"config_digest": "other"})
+    figures = judged(ledger, market, good_rule(5), 15, record=RECORD | {"config_digest": "other"})
+    assert "worst_seed" in failed(figures) and figures["seeds"] == 1
+
+
+def test_seeds_that_never_trade_are_no_evidence(ledger):
+    market = proof_market("ou", 2, BARS)
+    for seed in range(1, 5):
+        score(ledger, market, Flat(), seed)
+    figures = judged(ledger, market, good_rule(5), 5)
+    assert figures["worst_seed_pips"] >= 0 and failed(figures) == {"worst_seed"}
+    (reason,) = figures["reasons"]
+    assert "Fewer than 30 trades, which shows nothing, were made by seed 1, 2, 3, 4." in reason
+
+
+def test_fewer_runs_judge_nothing(ledger):
+    market = proof_market("ou", 2, BARS)
+    for seed in range(1, 5):
+        score(ledger, market, good_rule(seed), seed)
+    assert failed(judged(ledger, market, good_rule(5), 5, mc_runs=9_999)) == {"enough_runs"}
