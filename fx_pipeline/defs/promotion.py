@@ -251,7 +251,7 @@ def _promote(
         missing = [name for name in _OF_CHECKPOINT if not (checkpoint / name).exists()]
         if missing:
             return None, f"{checkpoint} has no {', '.join(missing)} any more: train and validate window {window} again."
-        refuse_other_candles(warehouse, report)
+        refuse_other_candles(warehouse, ledger, report)
         refuse_other_checkpoint(settings, warehouse, ledger, report, checkpoint)
         model = settings.layout.model(instrument, report["lineage"]["checkpoint_sha256"])
         _freeze(checkpoint, folder, model)

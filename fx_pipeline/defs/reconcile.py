@@ -11,7 +11,7 @@ import dagster as dg
 from fx_pipeline.defs.metadata import plain
 from fx_pipeline.defs.promotion import read_champion, read_demotion
 from fx_pipeline.defs.resources import Tracking
-from fx_pipeline.defs.verified import UnverifiedError, refuse_swapped_model
+from fx_pipeline.defs.verified import UnverifiedError, open_ledger, refuse_swapped_model, refuse_unpromoted
 from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
 from fx_pipeline.market.origin import candle_origin, is_from_broker
 from fx_pipeline.settings import Settings
@@ -48,8 +48,8 @@ def champion_state(settings: Settings, tracking: Tracking, instrument: str) -> C
     -------
     ChampionState
         "agrees"; "no champion" or "demoted", in which nothing trades; or one that stops the live job: "record
-        unreadable", "registry out of reach", "version missing", "alias missing", "alias moved", "version of other
-        weights", "weights are others".
+        unreadable", "weights are others", "not promoted by the gate", "registry out of reach", "version missing",
+        "version of other weights", "alias missing", "alias moved".
     """
 
     def state(name: str, said: str, stops: bool = True) -> ChampionState:
@@ -69,6 +69,12 @@ def champion_state(settings: Settings, tracking: Tracking, instrument: str) -> C
         refuse_swapped_model(record)
     except UnverifiedError as error:
         return state("weights are others", str(error))
+    try:
+        # Those of earlier versions were promoted before the ledger knew reports.
+        if record.get("promoted") is not None:
+            refuse_unpromoted(settings, open_ledger(settings), record)
+    except FxPipelineError as error:
+        return state("not promoted by the gate", str(error))
     name, version, sha256 = record["registered_model"], record["version"], record["sha256"]
     again = f"put the alias champion of {name} back to version {version}, or promote the model that shall trade"
     try:
@@ -127,13 +133,15 @@ def require_acknowledged(settings: Settings, champion: dict[str, Any]) -> None:
     ConfigurationError
         Saying where its candles came from, and what to set.
     """
-    if settings.oanda_environment != "live" or is_from_broker(champion["source"]):
+    attested = champion.get("promoted") is not None
+    if settings.oanda_environment != "live" or (attested and is_from_broker(champion["source"])):
         return
     name = champion["sha256"][:NAME_DIGITS]
     if name in settings.live_unproven:
         return
+    why = "was never judged on candles from a broker" if attested else "was promoted by an earlier version"
     raise ConfigurationError(
-        f"the champion of {champion['instrument']} was never judged on candles from a broker. "
-        f"{candle_origin(champion['source'])} Validate and promote it on OANDA's candles; or, to trade real money with "
-        f"it all the same, set FX_LIVE_UNPROVEN={name}."
+        f"the champion of {champion['instrument']} {why}. {candle_origin(champion['source'])} Validate and promote it "
+        "on OANDA's candles; or, to trade real money with it all the same, set "
+        f"FX_LIVE_UNPROVEN={name}."
     )

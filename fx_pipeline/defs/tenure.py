@@ -166,6 +166,7 @@ def _of_evidence(evidence: "Sequence[Evidence]", facts: Mapping[str, Any]) -> "P
             one.trade_pnl_pips,
             one.trade_max_drawdown_pips,
             one.trade_peak_pips,
+            one.trade_low_pips,
         )
         kept = one.session_ns >= until
         parts.append([part[kept] for part in (shapes.total, shapes.lowest, shapes.highest, shapes.fall)])

@@ -21,6 +21,7 @@ from fx_pipeline.settings import Settings
 if TYPE_CHECKING:
     from fx_pipeline.agents.base import Policy
     from fx_pipeline.defs.spans import Span
+    from fx_pipeline.tracking.choices import Bars
     from fx_pipeline.tracking.ledger import Ledger, ScoredTrial
 
 
@@ -117,15 +118,23 @@ def refuse_changed(settings: Settings, ledger: "Ledger", report: Mapping[str, An
             f"they were for {figures['holdout_openings']}: {again}",
             f"opened {openings}",
         )
-    counted = (figures.get("record") or figures).get("trials") or 0
+    _refuse_stale(ledger, report, row.key)
+
+
+def _refuse_stale(ledger: "Ledger", report: Mapping[str, Any], key: str, bars: "Bars | None" = None) -> None:
+    """Refuse a report that was deflated by less than was chosen among by now."""
+    figures = report["figures"]
+    window, counted = figures["window"], (figures.get("record") or figures).get("trials") or 0
     looks, days = ledger.looks()
-    own = next(look for look in looks if look.key == row.key)
-    chosen = ledger.choices(own, days.get(own.days, no_days()))
+    own = next((look for look in looks if look.key == key), None)
+    if own is None:
+        return
+    chosen = ledger.choices(own, days.get(own.days, no_days()), bars)
     if chosen.total > counted:
         words = ", ".join(f"{count} {what}" for what, count in chosen.words().items())
         raise StaleError(
             f"since the report of window {window} was made, which counts {counted} choices, more was tried on the same "
-            f"days: {chosen.total} by now ({words}). {again}",
+            f"days: {chosen.total} by now ({words}). Validate window {window} again.",
             f"chosen {chosen.total}",
         )
 
@@ -148,14 +157,16 @@ def reported_trial(ledger: "Ledger", report: Mapping[str, Any]) -> "ScoredTrial 
     return None
 
 
-def refuse_other_candles(warehouse: Warehouse, report: Mapping[str, Any]) -> None:
-    """Refuse a report whose window, or the candles of it, are not what there is now.
+def refuse_other_candles(warehouse: Warehouse, ledger: "Ledger", report: Mapping[str, Any]) -> None:
+    """Refuse a report whose window, or the candles of it, are not what there is now, or that more was tried on since.
 
     Raises
     ------
     UnverifiedError
         Naming the difference.
     """
+    from fx_pipeline.validation.validate import judged_bars
+
     figures, lineage = report["figures"], report["lineage"]
     instrument, window = figures["instrument"], figures["window"]
     span = _present(warehouse, instrument, window, "valid")
@@ -170,6 +181,10 @@ def refuse_other_candles(warehouse: Warehouse, report: Mapping[str, Any]) -> Non
             f"the candles of window {window} are not those that it was validated on ({_difference(span, lineage)}): "
             "materialise feature_table if they were replaced, and validate the window again."
         )
+    row = reported_trial(ledger, report)
+    if row is not None:
+        # With the candles themselves also what was tried under another clock is found.
+        _refuse_stale(ledger, report, row.key, judged_bars(span.market, span.starts)[3])
 
 
 def refuse_other_checkpoint(
@@ -255,6 +270,35 @@ def refuse_swapped_model(champion: Mapping[str, Any]) -> None:
             raise UnverifiedError(
                 f"{model / name} has the hash {found[:12]}, and {wanted[:12]} was promoted: restore the file."
             )
+
+
+def refuse_unpromoted(settings: Settings, ledger: "Ledger", champion: Mapping[str, Any]) -> None:
+    """Refuse the record of a champion that no promotion can have written: who writes files can write that one, too.
+
+    Raises
+    ------
+    UnverifiedError
+        If the report beside its model is none that the ledger knows, is of another model, or does not pass the gate.
+    """
+    from fx_pipeline.validation.conditions import CONDITIONS
+    from fx_pipeline.validation.gate import judge
+    from fx_pipeline.validation.report import read_report
+
+    folder = Path(champion["model"])
+    report = read_report(folder)
+    figures, lineage = report["figures"], report["lineage"]
+    said = (lineage["checkpoint_sha256"], lineage["source"], _plain(lineage["costs"]), figures["instrument"])
+    if said != (champion["sha256"], champion["source"], _plain(champion["costs"]), champion["instrument"]):
+        raise UnverifiedError(f"the report in {folder} says other things than the record: promote the model again.")
+    known = figures_sha256(figures) == report["figures_sha256"] and reported_trial(ledger, report) is not None
+    if not known:
+        raise UnverifiedError(f"the trial ledger does not know the report in {folder}: promote the model again.")
+    verdict = judge(figures, settings.gate, CONDITIONS)
+    if not verdict.promoted:
+        raise UnverifiedError(
+            f"the gate of now rejects the report in {folder}: {'; '.join(verdict.reasons)} Validate its window and "
+            "promote it again, or set FX_GATE as it was."
+        )
 
 
 def figures_sha256(figures: Mapping[str, Any]) -> str:

@@ -46,7 +46,12 @@ def judge_standing(
     verdict = judge(figures, gate, SOUND_CONDITIONS)
     trades = figures["trade_list"]
     shapes = shapes_of_trades(
-        len(session_ns), trades["session"], trades["pnl_pips"], trades["max_drawdown_pips"], trades["peak_pips"]
+        len(session_ns),
+        trades["session"],
+        trades["pnl_pips"],
+        trades["max_drawdown_pips"],
+        trades["peak_pips"],
+        trades.get("low_pips"),
     )
     counts = np.bincount(np.asarray(trades["session"], dtype=np.int64), minlength=len(session_ns))
     return {

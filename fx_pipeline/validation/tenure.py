@@ -95,6 +95,7 @@ def shapes_of_trades(
     pnl_pips: npt.ArrayLike,
     max_drawdown_pips: npt.ArrayLike,
     peak_pips: npt.ArrayLike,
+    low_pips: npt.ArrayLike | None = None,
 ) -> SessionShapes:
     """Return how the equity moved within each session, from what is known of each trade bar by bar.
 
@@ -106,16 +107,22 @@ def shapes_of_trades(
         Session of each trade; trades in order.
     pnl_pips, max_drawdown_pips, peak_pips : (N,) array-like
         Result of each trade, its largest fall from its own high-water mark while it was open, and that mark.
+    low_pips : (N,) array-like, optional
+        Its low-water mark, 0 included. Reports of earlier versions do not say: the largest fall is then taken to have
+        come last, from the highest mark.
     """
+    peaks, falls = np.asarray(peak_pips, dtype=np.float64), np.asarray(max_drawdown_pips, dtype=np.float64)
+    lows = np.maximum(peaks, 0.0) - falls if low_pips is None else np.asarray(low_pips, dtype=np.float64)
     total, lowest, highest, fall = (np.zeros(sessions) for _ in range(4))
-    for row, pnl, fell, peak in zip(
+    for row, pnl, fell, peak, mark in zip(
         np.asarray(session, dtype=np.int64),
         np.asarray(pnl_pips, dtype=np.float64),
-        np.asarray(max_drawdown_pips, dtype=np.float64),
-        np.asarray(peak_pips, dtype=np.float64),
+        falls,
+        peaks,
+        lows,
         strict=True,
     ):
-        low = total[row] + min(0.0, pnl, max(peak, 0.0) - fell)
+        low = total[row] + min(0.0, pnl, mark)
         fall[row] = max(fall[row], highest[row] - low, fell)
         lowest[row] = min(lowest[row], low)
         highest[row] = max(highest[row], total[row] + max(peak, pnl, 0.0))

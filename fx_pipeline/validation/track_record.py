@@ -2,9 +2,9 @@
 
 A configuration is trained anew in each window, and its candidate trades the days after. Those sessions, pooled over the
 windows whose validation lies in the 365 days that end with the judged one, are its record. Nobody chooses what belongs
-to it: every window with a reported candidate does; where a window had several, the one with the worst total counts, and
-a window that is missing in between is named. Newer windows are no part of the record of an older one, so an old report
-never changes.
+to it: every window with a reported candidate does; where a window had several, or windows share bars, the one with the
+worst total counts, and a window that is missing in between is named. Newer windows are no part of the record of an
+older one, so an old report never changes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -82,7 +82,7 @@ class RecordWindow:
     candidates : int
         Distinct checkpoints of the configuration that were reported in it.
     kept : (S,) bool
-        Sessions of the evidence that count: those that an older window has judged already do not.
+        Sessions of the evidence that count: those that a window with a worse total has judged, too, do not.
     evidence : Evidence
     """
 
@@ -236,14 +236,15 @@ class TrackRecord:
 
     @property
     def shared_sessions(self) -> int:
-        """Sessions that were judged in an older window already, and count once."""
+        """Sessions of windows that share bars with a worse one: its sessions count."""
         return int(sum((~one.kept).sum() for one in self.windows))
 
     @property
     def overlapping_sessions(self) -> int:
         """Sessions that begin before the one before them can have ended."""
         ends = np.concatenate([one.evidence.session_ns[one.kept] + _length(one.evidence) for one in self.windows])
-        return int((self.session_ns[1:] < ends[:-1]).sum())
+        order = np.argsort(self.session_ns, kind="stable")
+        return int((self.session_ns[order][1:] < ends[order][:-1]).sum())
 
     def _of_trades(self, name: str) -> FloatArray:
         return np.concatenate([getattr(one.evidence, name)[one.trades] for one in self.windows])
@@ -364,16 +365,31 @@ def _windows(own: Scored, evidence: Evidence, rows: Sequence[Scored]) -> tuple[t
             missing.append(f"window {name} was judged when no evidence was kept")
             continue
         chosen.append((worst, len(found), Evidence.from_bytes(worst.evidence)))
-    chosen.sort(key=lambda one: (one[0].valid_start_ns, one[0].window))
-    windows, until = [], -1
+    # Windows that share bars are draws of the same days: the worse one keeps them, or who plans windows anew until one
+    # does well would have chosen among them.
+    chosen.sort(key=lambda one: (float(one[2].session_pnl_pips.sum()), one[0].window))
+    windows: list[RecordWindow] = []
+    starts, ends = np.zeros(0, np.int64), np.zeros(0, np.int64)
     for row, candidates, shown in chosen:
-        kept = shown.session_ns >= until
+        kept = ~_covered(shown, starts, ends)
         if kept.any():
-            until = int(shown.session_ns[-1]) + _length(shown)
             windows.append(RecordWindow(row.window, row.seed, row.checkpoint_hash, candidates, kept, shown))
+            starts = np.concatenate((starts, shown.session_ns[kept]))
+            ends = np.concatenate((ends, shown.session_ns[kept] + _length(shown)))
+            order = np.argsort(starts, kind="stable")
+            starts, ends = starts[order], np.maximum.accumulate(ends[order])
     if not windows:
         raise DataError("no window of this configuration has evidence: validate it again.")
+    windows.sort(key=lambda one: (int(one.evidence.session_ns[one.kept][0]), one.window))
     return tuple(windows), missing
+
+
+def _covered(shown: Evidence, starts: IntArray, ends: IntArray) -> npt.NDArray[np.bool_]:
+    """Which sessions share a bar with those that begin at `starts`, increasing; `ends` (exclusive) are the latest."""
+    if not len(starts):
+        return np.zeros(len(shown.session_ns), np.bool_)
+    last = np.searchsorted(starts, shown.session_ns + _length(shown)) - 1
+    return np.asarray((last >= 0) & (ends[np.maximum(last, 0)] > shown.session_ns))
 
 
 def _seeds(record: TrackRecord, rows: Sequence[Scored], own: Scored, evidence: Evidence) -> tuple[SeedRecord, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import numpy as np
 import pytest
 
 from fx_pipeline.market.errors import ConfigurationError
@@ -71,9 +72,9 @@ def another_model(chain: "Chain", folder: Path) -> str:
     """Write a valid checkpoint of other weights into a folder; return the hash of its weights."""
     from safetensors.numpy import load, save
 
-    weights = {name: array * 1.0 for name, array in load((folder / "weights.safetensors").read_bytes()).items()}
-    name = next(name for name, array in weights.items() if array.dtype.kind == "f" and array.size)
-    weights[name].reshape(-1)[0] += 1e-7
+    weights = {name: np.array(array) for name, array in load((folder / "weights.safetensors").read_bytes()).items()}
+    name = next(name for name, array in weights.items() if array.dtype.kind == "f" and array.ndim == 2)
+    weights[name][0, 0] += 1e-4
     data = save(weights)
     sha256 = hashlib.sha256(data).hexdigest()
     record = json.loads((folder / "checkpoint.json").read_text())
@@ -116,6 +117,29 @@ def test_a_checkpoint_that_comes_after_the_look_does_not_trade_either(
     result = place.job("live_trading", config=LIVE, fails=True)
     (event,) = [event for event in result.all_events if event.is_step_failure]
     assert not result.success and "and those that were judged are" in str(event.step_failure_data.error)
+
+
+@pytest.mark.parametrize("written", ["source", "report", "verdict"])
+def test_a_record_that_no_promotion_wrote_is_no_champion(place: "Chain", written: str) -> None:
+    """Who can write the record and the registry still has no row in the ledger that bears it out."""
+    path = place.data_dir / "champion" / "EUR_USD.json"
+    record = json.loads(path.read_text())
+    frozen = model_of(place) / "report.json"
+    report = json.loads(frozen.read_text())
+    if written == "source":
+        path.write_text(json.dumps(record | {"source": "live"}))
+        said = "says other things than the record"
+    elif written == "report":
+        report["figures"]["record"]["trades"] = 9_999
+        frozen.write_text(json.dumps(report))
+        said = "does not know the report"
+    else:
+        # A report that the ledger knows, of a model that was rejected.
+        attest(place, record={"trades": 3})
+        shutil.copyfile(place.report / "report.json", frozen)
+        said = "the gate of now rejects the report"
+    refusal = refused(place)
+    assert "not promoted by the gate" in refusal and said in refusal
 
 
 def test_other_settings_of_the_search_are_another_model(place: "Chain") -> None:

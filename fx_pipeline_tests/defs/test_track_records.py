@@ -51,6 +51,7 @@ def score(ledger: Ledger, number: int, seed: int, mean: float, judged: bool = Tr
         trade_bars_held=np.ones(SESSIONS, np.int64),
         trade_max_drawdown_pips=np.zeros(SESSIONS),
         trade_peak_pips=np.zeros(SESSIONS),
+        trade_low_pips=np.zeros(SESSIONS),
         baselines={"buy and hold": np.zeros(SESSIONS)},
         random_moments=np.ones((SESSIONS, 3)),
     )

@@ -146,3 +146,11 @@ def test_the_only_look_at_a_record_is_its_share_of_a_year() -> None:
     days = (np.arange(21) * DAY_NS + 19_700 * DAY_NS).astype(np.int64)
     assert looks_of(days) == (pytest.approx(21 / 252),)
     assert looks_of(np.arange(400) * DAY_NS) == (1.0,)
+
+
+def test_a_low_before_the_peak_is_known_by_its_own_mark() -> None:
+    # 5 pips are won; the next trade is first 7 below its entry, then 20 above it, and closed there.
+    known = ([0, 0], [5.0, 20.0], [0.0, 7.0], [5.0, 20.0])
+    assert shapes_of_trades(1, *known, [0.0, -7.0]).lowest.tolist() == [-2.0]
+    assert shapes_of_trades(1, *known, [0.0, -7.0]).fall.tolist() == [7.0]
+    assert shapes_of_trades(1, *known).lowest.tolist() == [0.0]

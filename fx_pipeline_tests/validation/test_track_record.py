@@ -37,6 +37,7 @@ def evidence_from(start_ns, pips, session_bars=60):
         trade_bars_held=np.full(trades, 7),
         trade_max_drawdown_pips=np.ones(trades),
         trade_peak_pips=np.ones(trades),
+        trade_low_pips=-np.ones(trades),
         baselines={"buy and hold": pips[::-1].copy(), "SMA cross 30/120": np.zeros(sessions)},
         random_moments=np.tile([-1.0, 4.0, 0.5], (sessions, 1)),
     )
@@ -170,13 +171,26 @@ def test_what_a_record_lacks_is_named():
     assert text == "window w0 was scored, and has no report"
 
 
-def test_sessions_of_windows_that_overlap_count_once():
+def test_sessions_of_windows_that_overlap_count_once_in_the_worse_one():
     first = window(0)
-    again = replace(window(1), shown=evidence_from(FIRST_NS + 6 * DAY_NS, np.full(SESSIONS, 100.0)))
-    record = gather(again, first)
-    assert len(record.session_ns) == 16 and record.shared_sessions == 4
-    assert len(np.unique(record.session_ns)) == 16 and record.overlapping_sessions == 0
-    assert len(record.pnl_pips) == 32
+    for pips, from_first in ((100.0, 10), (-100.0, 6)):
+        again = replace(window(1), shown=evidence_from(FIRST_NS + 6 * DAY_NS, np.full(SESSIONS, pips)))
+        record = gather(again, first)
+        assert [int(one.kept.sum()) for one in record.windows] == [from_first, 16 - from_first]
+        assert len(np.unique(record.session_ns)) == 16 and record.shared_sessions == 4
+        assert record.overlapping_sessions == 0 and len(record.pnl_pips) == 32
+    # Planned anew until it does well: the first draw of these days counts all the same.
+    bad = window(2, -9.0)
+    shifted = [
+        replace(
+            window(2), shown=evidence_from(bad.valid_start_ns + shift * MINUTE_NS, np.full(SESSIONS, 50.0)), window=name
+        )
+        for shift, name in ((-30, "earlier"), (30, "later"), (90, "beside"))
+    ]
+    record = gather(shifted[1], bad, shifted[0])
+    assert np.array_equal(record.session_pnl_pips, bad.session_pnl_pips)
+    # An hour and a half later they are other bars.
+    assert len(gather(shifted[2], bad).session_ns) == 20 and gather(shifted[2], bad).overlapping_sessions == 0
 
 
 def test_seeds_are_those_of_every_window_and_trained_again_the_worse_counts():
