@@ -23,6 +23,7 @@ from fx_pipeline.validation.resampling import (
     equity_by_element,
     equity_by_piece,
     excursion_table,
+    excursions_by_element,
     piece_table,
 )
 
@@ -160,7 +161,9 @@ def equity_paths(
         rows = slice(bounds[part], bounds[part + 1])
         path = np.uint64(length), np.uint64(seed), np.uint64(bounds[part])
         results = marks, terminal[rows], worst[rows], equity[rows]
-        if table is not None:
+        if table is not None and law.longest == 1:
+            excursions_by_element(table, np.uint64(len(pnl)), *path, np.uint64(law.goes_on), *results)
+        elif table is not None:
             size, longest = np.uint64(len(pnl)), np.uint64(law.longest)
             equity_by_piece(table, size, *path, longest, np.uint64(law.goes_on), law.below, law.first, *results)
         else:

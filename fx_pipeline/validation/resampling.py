@@ -262,3 +262,53 @@ def equity_by_element(
                 point += _1
         terminal[row] = equity
         max_drawdown[row] = worst
+
+
+@numba.njit(cache=True, nogil=True)
+def excursions_by_element(
+    table: FloatArray,
+    n: np.uint64,
+    steps: np.uint64,
+    seed: np.uint64,
+    first_path: np.uint64,
+    goes_on: np.uint64,
+    grid: WordArray,
+    terminal: FloatArray,
+    max_drawdown: FloatArray,
+    equity_at_grid: FloatArray,
+) -> None:
+    """The same as `equity_by_element` of elements that move within: `table` is `excursion_table` of pieces of one."""
+    for row in range(len(terminal)):
+        state = _stream(seed, first_path + np.uint64(row))
+        equity = peak = worst = 0.0
+        point, step, position, going, word, second = _0, _0, _0, False, _0, False
+        if grid[_0] == _0:
+            equity_at_grid[row, _0] = 0.0
+            point = _1
+        while step < steps:
+            mark = grid[point]
+            stop = mark if mark < steps else steps
+            while step < stop:
+                if not second:
+                    state += _GOLDEN
+                    word = _mix(state)
+                product = (word & _LOW if second else word >> _32) * n
+                second = not second
+                position = position if going else product >> _32
+                going = bool((product & _LOW) < goes_on)
+                at = position * _4
+                fall = peak - (equity + table[at + _1])
+                inner = table[at + _3]
+                top = equity + table[at + _2]
+                fall = fall if fall > inner else inner
+                worst = fall if fall > worst else worst
+                peak = top if top > peak else peak
+                equity += table[at]
+                position += _1
+                position = _0 if position == n else position
+                step += _1
+            if step == mark:
+                equity_at_grid[row, point] = equity
+                point += _1
+        terminal[row] = equity
+        max_drawdown[row] = worst

@@ -237,7 +237,7 @@ def _largest_fraction(outcome: Outcome, worst: float, limits: RiskLimits) -> Saf
     fraction = cap
     if tail_drawdown(cap) > limits.tolerance:
         limited_by = "drawdown"
-        fraction = float(brentq(lambda f: tail_drawdown(f) - limits.tolerance, 0.0, cap, xtol=1e-12, rtol=1e-9))
+        fraction = float(brentq(lambda f: tail_drawdown(f) - limits.tolerance, 0.0, cap, xtol=1e-9, rtol=1e-6))
     drawdowns, wealth = outcome(fraction)
     twr25 = float(np.percentile(wealth, 25))
     return SafeFraction(

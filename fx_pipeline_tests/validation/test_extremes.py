@@ -10,6 +10,7 @@ import pytest
 
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL, playable
 from fx_pipeline.environment.rewards import RewardConfig
+from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.costs import CostConfig, judged_costs
 from fx_pipeline.market.instrument import instrument
 from fx_pipeline.validation.baselines import Flat, RandomTrader, Turnover
@@ -19,7 +20,7 @@ from fx_pipeline.validation.validate import validate_policy
 
 SESSION = 60
 STARTS = np.arange(30) * 70 + 200
-BUSY = RandomTrader(Turnover(0.9, 0.9, 0.5), 1)
+BUSY = RandomTrader(Turnover(0.4, 0.4, 0.5), 1)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,11 @@ def verdict(market, policy, folder: Path, costs: CostConfig | None = None):
 
 @pytest.fixture(scope="module")
 def market(market_of):
-    return market_of(2_400)
+    """A session a day: one an hour would be thousands of trades a week, which take long to resample over two years."""
+    market, bars = market_of(2_400), np.arange(2_400)
+    # The first bar of a session is the first of its day.
+    minutes = (bars + 10) // 70 * 1_440 + (bars + 10) % 70
+    return replace(market, time=market.time[0] + minutes * MINUTE_NS)
 
 
 MARKETS = {
@@ -103,7 +108,7 @@ def test_a_market_of_extremes_has_a_verdict(market, tmp_path, case):
     extreme = priced(market, *MARKETS[case])
     assert (extreme.close > 0).all()
     figures = verdict(extreme, BUSY, tmp_path)
-    assert figures["trades"] > 300 and figures["expectancy_pips"] < 0
+    assert figures["trades"] > 200 and figures["expectancy_pips"] < 0
 
 
 @pytest.mark.parametrize("case", ["a spread three times the price", "a price that never moves, without a spread"])
@@ -121,4 +126,4 @@ def test_hardly_any_trade_has_a_verdict(market, tmp_path, policy):
 def test_costs_that_are_asked_for_by_hand_have_one(market, tmp_path, kind):
     costs = CostConfig(kind=kind, fixed_pips=20_000.0, slippage_pips=50.0, financing_long_pips=1e4)
     figures = verdict(priced(market, *MARKETS["a spread as wide as the price"]), BUSY, tmp_path, costs)
-    assert figures["trades"] > 300 and "ruined" in figures["risk"]["ratios"]["flags"]
+    assert figures["trades"] > 200 and "ruined" in figures["risk"]["ratios"]["flags"]
