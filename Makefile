@@ -67,6 +67,7 @@ bench: $(STAMP) ## Run the benchmarks (some ten minutes; on an otherwise idle ma
 	$(BIN)/python -m benchmarks.features
 	$(BIN)/python -m benchmarks.importers
 	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.prepare
 	$(BIN)/python -m benchmarks.paper_broker
 	$(BIN)/python -m benchmarks.montecarlo
 	$(BIN)/python -m benchmarks.validation

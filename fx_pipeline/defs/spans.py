@@ -35,8 +35,9 @@ def load_span(
     from fx_pipeline.features.table import load_market
     from fx_pipeline.market.calendar import MINUTE_NS
     from fx_pipeline.market.errors import DataError
+    from fx_pipeline.market.live_sessions import live_starts
     from fx_pipeline.sessions.index import starts_inside
-    from fx_pipeline.sessions.table import read_plan, read_starts, thin
+    from fx_pipeline.sessions.table import read_plan, read_starts
     from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS
 
     try:
@@ -69,7 +70,10 @@ def load_span(
             window = replace(window, key=settings.sealed_span, valid_start=start, valid_end=end)
         # A few days earlier: the window of the first observation may reach over a weekend.
         market = load_market(connection, instrument, start - LOOK_BACK_NS, end)
-        starts = starts_inside(market, read_starts(connection, market), start, end)
+        if part == "train":
+            starts = starts_inside(market, read_starts(connection, market), start, end)
+        else:
+            starts = live_starts(market, settings.calendar_of(instrument), start, end)
         between = connection.execute(
             "SELECT count(*) FROM features WHERE instrument = ? AND epoch_ns(time) >= ? AND epoch_ns(time) < ?",
             [instrument, window.train_end, window.valid_start],
@@ -86,8 +90,6 @@ def load_span(
             f"{instrument}: rows of the feature table are not those of the bars up to them (bars {leaks[:3]} of window "
             f"{key}): remove {load_settings().layout.warehouse} and materialise feature_table again."
         )
-    if part != "train":
-        starts = thin(starts)
     needed = MIN_TRAIN_STARTS if part == "train" else MIN_VALIDATION_SESSIONS
     if len(starts) < needed:
         purpose = "train on" if part == "train" else "validate"

@@ -108,8 +108,8 @@ class Seats(NamedTuple):
     trades: Float64
     trade_counts: npt.NDArray[np.int64]
 
-    def part(self, rows: slice) -> "Seats":
-        """Views of some of the sessions."""
+    def part(self, rows: slice | npt.NDArray[np.bool_]) -> "Seats":
+        """Views of some of the sessions; copies where they are chosen one by one."""
         return self._replace(**{name: array[rows] for name, array in self._asdict().items()})
 
 
@@ -119,8 +119,8 @@ class LockstepEnvironment:
     Compiled loops may play in its place: they call `step_sessions` and `describe` on parts of `seats`, and count in
     `steps_done` what they have played.
 
-    A session has `session_bars` decisions. At its last bar a flat account can only HOLD and an open position only
-    CLOSE, filled at that bar's close: nothing is carried out of a session.
+    A session has `session_bars` decisions, or fewer where `reset` is told so. At its last bar a flat account can only
+    HOLD and an open position only CLOSE, filled at that bar's close: nothing is carried out of a session.
 
     Parameters
     ----------
@@ -162,8 +162,11 @@ class LockstepEnvironment:
         unusable = ~np.isfinite(market.features).all(axis=1)
         self._unusable_before = np.concatenate(([0], np.cumsum(unusable)))
 
-    def reset(self, starts: npt.NDArray[np.int64]) -> Observation:
+    def reset(self, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64] | None = None) -> Observation:
         """Start one session at each bar of `starts` (B,) and return the first observation.
+
+        `lengths` (B,) are the decisions of each, `session_bars` at most; one that has ended stands at its last bar and
+        holds until the others end.
 
         Raises
         ------
@@ -173,7 +176,10 @@ class LockstepEnvironment:
         starts = np.ascontiguousarray(starts, dtype=np.int64)
         if starts.ndim != 1 or len(starts) == 0:
             raise ValueError("starts must be a non-empty (B,) array.")
-        first, last = starts - self.window_bars + 1, starts + self.session_bars
+        self.lengths = np.full(len(starts), self.session_bars) if lengths is None else np.array(lengths, np.int64)
+        if self.lengths.shape != starts.shape or self.lengths.min() < 1 or self.lengths.max() > self.session_bars:
+            raise ValueError(f"lengths must be 1 to {self.session_bars} decisions of each of {len(starts)} sessions.")
+        first, last = starts - self.window_bars + 1, starts + self.lengths
         if first.min() < 0 or last.max() > len(self.market):
             raise DataError(
                 f"a session of {self.session_bars} bars (window {self.window_bars}) at bars "
@@ -192,13 +198,13 @@ class LockstepEnvironment:
             trades=np.zeros((batch, self.session_bars // 2 + 1, len(_COLUMNS))),
             trade_counts=np.zeros(batch, dtype=np.int64),
         )
-        describe(self.seats.positions, self.session_bars == 1, self.seats.static, self.seats.legal)
+        self._describe()
         return self.observation()
 
     @property
     def bar(self) -> npt.NDArray[np.int64]:
         """Bar index (B,) of each session's next decision."""
-        return self.seats.starts + min(self.steps_done, self.session_bars - 1)
+        return self.seats.starts + np.minimum(self.steps_done, self.lengths - 1)
 
     @property
     def positions(self) -> Float64:
@@ -241,12 +247,27 @@ class LockstepEnvironment:
             row = int(np.flatnonzero(~allowed)[0])
             legal = np.flatnonzero(self.seats.legal[row]).tolist()
             raise IllegalActionError(f"session {row}: action {actions[row]} is illegal, legal are {legal}.")
-        last = self.steps_done == self.session_bars - 1
-        seats = self.seats
-        rewards, outcomes = step_sessions(self.game, seats, self.bar, actions, last)
+        rewards, outcomes = np.zeros(len(actions)), np.full(len(actions), NEUTRAL, dtype=np.int8)
+        left = self.lengths - 1 - self.steps_done
+        for last, rows in ((False, left > 0), (True, left == 0)):
+            if rows.all():
+                rewards, outcomes = step_sessions(self.game, self.seats, self.bar, actions, last)
+            elif rows.any():
+                part = self.seats.part(rows)
+                rewards[rows], outcomes[rows] = step_sessions(self.game, part, self.bar[rows], actions[rows], last)
+                for name in ("positions", "trades", "trade_counts"):
+                    getattr(self.seats, name)[rows] = getattr(part, name)
         self.steps_done += 1
-        describe(seats.positions, self.steps_done >= self.session_bars - 1, seats.static, seats.legal)
+        self._describe()
         return Step(rewards, outcomes, self.steps_done == self.session_bars, self.observation())
+
+    def _describe(self) -> None:
+        seats, ending = self.seats, self.steps_done >= self.lengths - 1
+        describe(seats.positions, bool(ending.all()), seats.static, seats.legal)
+        if ending.any() and not ending.all():
+            static, legal = seats.static[ending], seats.legal[ending]
+            describe(seats.positions[ending], True, static, legal)
+            seats.static[ending], seats.legal[ending] = static, legal
 
     def trades(self) -> npt.NDArray[np.void]:
         """Closed trades so far, sorted by session and entry, with dtype `TRADE_DTYPE`."""

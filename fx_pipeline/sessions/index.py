@@ -6,9 +6,7 @@ import numpy.typing as npt
 
 from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
 from fx_pipeline.market.calendar import MINUTE_NS, is_open, trading_week
-
-MAX_GAP_MINUTES = 10
-MIN_RANGE_PIPS = 1.0
+from fx_pipeline.market.live_sessions import MAX_GAP_MINUTES, MIN_RANGE_PIPS
 
 
 def valid_starts(

@@ -19,8 +19,9 @@ import pyarrow as pa
 from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
+from fx_pipeline.market.live_sessions import MAX_GAP_MINUTES, MIN_RANGE_PIPS
 from fx_pipeline.market.warehouse import insert_tables, transaction, unreadable
-from fx_pipeline.sessions.index import MAX_GAP_MINUTES, MIN_RANGE_PIPS, scan_sessions
+from fx_pipeline.sessions.index import scan_sessions
 from fx_pipeline.sessions.table import SESSION_SCHEMA
 
 #: Of the rules by which sessions are found: raise it when they change.

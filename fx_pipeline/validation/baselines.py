@@ -120,8 +120,9 @@ class Turnover:
 
 def turnover(done: Rollout) -> Turnover:
     """Measure the turnover of a rollout; all probabilities are 0 when it did not trade."""
-    free = slice(0, done.session_bars - 1)
-    actions, held = done.actions[:, free], done.in_position[:, free]
+    # All decisions but the last of each session, which is not free.
+    free = np.arange(done.session_bars) < done.lengths[:, None] - 1
+    actions, held = done.actions[free], done.in_position[free]
     entries, longs = int(((actions == BUY) | (actions == SELL)).sum()), int((actions == BUY).sum())
     return Turnover(
         entry_probability=entries / max(int((~held).sum()), 1),

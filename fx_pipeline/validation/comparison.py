@@ -121,7 +121,7 @@ def run_baselines(
         )
         for policy in (Flat(), buy_and_hold(), sell_and_hold(), SmaCross(market))
     }
-    return fixed, random_moments(market, fills, done.starts, done.session_bars, turnover(done))
+    return fixed, random_moments(market, fills, done.starts, done.lengths, turnover(done))
 
 
 def compare_with_baselines(

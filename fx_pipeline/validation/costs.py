@@ -93,13 +93,13 @@ def reprice(done: Rollout, market: MarketArrays, fills: Fills, latency_bars: int
     """
     entry_row, entry_step = np.nonzero((done.actions == BUY) | (done.actions == SELL))
     exit_row, exit_step = np.nonzero(done.actions == CLOSE)
-    final = done.session_bars - 1
+    final, closing = done.lengths[entry_row] - 1, done.lengths[exit_row] - 1
     long = done.actions[entry_row, entry_step] == BUY
     # An entry that is late for its session still precedes its exit.
     entry_step = np.minimum(entry_step + latency_bars, final - 1)
-    exit_step = np.minimum(exit_step + latency_bars, final)
+    exit_step = np.minimum(exit_step + latency_bars, closing)
     entry, leave = done.starts[entry_row] + entry_step, done.starts[exit_row] + exit_step
-    at_end = exit_step == final
+    at_end = exit_step == closing
     paid = np.where(long, fills.buy[entry], fills.sell[entry])
     received = np.where(
         long,

@@ -212,7 +212,8 @@ def _drawn(done: Rollout) -> Rollout:
     rows = np.sort(order[: max(1, int(np.searchsorted(trades, MAX_TRADES, side="right")))])
     kept = done.trades[np.isin(done.trades["session"], rows)]
     kept["session"] = np.searchsorted(rows, kept["session"])
-    return replace(done, starts=done.starts[rows], actions=done.actions[rows], trades=kept)
+    drawn = {name: getattr(done, name)[rows] for name in ("starts", "actions", "lengths")}
+    return replace(done, trades=kept, **drawn)
 
 
 class _Trade(NamedTuple):
@@ -245,7 +246,7 @@ class _Orders(NamedTuple):
 
 def _orders(done: Rollout, market: MarketArrays, costs: CostConfig) -> _Orders:
     session, step = np.nonzero(done.actions != HOLD)
-    late = (step == done.session_bars - 1) | (costs.fill == "close")
+    late = (step == done.lengths[session] - 1) | (costs.fill == "close")
     bar = done.starts[session] + step + ~late
     waits = ~late & (market.time[bar] - market.time[bar - 1] > MINUTE_NS)
     return _Orders(session, done.actions[session, step], bar, late, waits)

@@ -54,8 +54,12 @@ def _mixed(*parts: tuple[float, _Raw]) -> _Raw:
     return _Raw(*(np.sum([share * raw[order] for share, raw in parts], axis=0) for order in range(3)))
 
 
+def _chosen(first: npt.NDArray[np.bool_], one: _Raw, other: _Raw) -> _Raw:
+    return _Raw(*(np.where(first, one[order], other[order]) for order in range(3)))
+
+
 def random_moments(
-    market: MarketArrays, fills: Fills, starts: npt.NDArray[np.int64], session_bars: int, turnover: Turnover
+    market: MarketArrays, fills: Fills, starts: npt.NDArray[np.int64], lengths: npt.ArrayLike, turnover: Turnover
 ) -> SessionMoments:
     """Compute the moments of a random trader's result, after all costs of the fills.
 
@@ -66,7 +70,8 @@ def random_moments(
         Of that market.
     starts : (S,) int64
         First bars of the sessions.
-    session_bars : int
+    lengths : int or (S,) array-like
+        Bars of the sessions.
     turnover : Turnover
         Probabilities of the trader.
 
@@ -77,15 +82,18 @@ def random_moments(
     enter, leave, longs = turnover.entry_probability, turnover.exit_probability, turnover.long_share
     # Prices from the session's first close: moments of whole prices would cancel.
     base, pip = market.close[starts], market.pip
-    last = starts + session_bars - 1
+    lengths = np.broadcast_to(np.asarray(lengths, dtype=np.int64), starts.shape)
+    last = starts + lengths - 1
     nothing = np.zeros(len(starts))
     flat = _Raw(nothing, nothing, nothing)
     held_long = flat.after((fills.last_sell[last] - base) / pip)
     held_short = flat.after(-(fills.last_buy[last] - base) / pip)
     trades = nothing
     trades_long = trades_short = np.ones(len(starts))
-    for step in range(session_bars - 2, -1, -1):
-        bar = starts + step
+    for step in range(int(lengths.max()) - 2, -1, -1):
+        # Sessions that have ended by then know nothing to come yet; what is computed of them is not kept.
+        bar, ended = np.minimum(starts + step, last), step > lengths - 2
+        known = (flat, held_long, held_short, trades, trades_long, trades_short)
         buy, sell = (fills.buy[bar] - base) / pip, (fills.sell[bar] - base) / pip
         carry_long, carry_short = fills.carry_long_pips[bar], fills.carry_short_pips[bar]
         # An order that fills at the next open holds through the night before an exit, but not before an entry.
@@ -102,6 +110,11 @@ def random_moments(
         trades_long = leave * (1.0 + trades) + (1 - leave) * trades_long
         trades_short = leave * (1.0 + trades) + (1 - leave) * trades_short
         flat, trades = entered, flat_trades
+        if ended.any():
+            raws = [_chosen(ended, *pair) for pair in zip(known[:3], (flat, held_long, held_short), strict=True)]
+            flat, held_long, held_short = raws
+            counts = zip(known[3:], (trades, trades_long, trades_short), strict=True)
+            trades, trades_long, trades_short = (np.where(ended, *pair) for pair in counts)
     variance = np.maximum(flat.second - flat.first**2, 0.0)
     third = flat.third - 3 * flat.first * flat.second + 2 * flat.first**3
     return SessionMoments(np.stack((flat.first, variance, third), axis=1), trades)

@@ -337,7 +337,7 @@ def _trade_list(done: Rollout) -> dict[str, list[Any]]:
 
 def _price_line(market: MarketArrays, done: Rollout) -> dict[str, list[Any]]:
     """Thin the closes of the judged span; `breaks` are the stretches without a market, from bar to bar."""
-    first, last = int(done.starts[0]), int(done.starts[-1]) + done.session_bars
+    first, last = int(done.starts[0]), int(done.ends[-1]) + 1
     before = first + np.flatnonzero(np.diff(market.time[first:last]) > LINE_BREAK_NS)
     points = np.linspace(first, last - 1, min(PRICE_POINTS, last - first)).round().astype(np.int64)
     bars = np.unique(np.concatenate((points, before, before + 1)))

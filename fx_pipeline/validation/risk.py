@@ -94,7 +94,7 @@ def account_risk(done: Rollout, market: MarketArrays, *, runs: int, seed: int) -
     -------
     Risk
     """
-    last = int(done.starts[-1]) + done.session_bars - 1
+    last = int(done.ends[-1])
     days = covered_days(market.instrument, [(int(market.time[done.starts[0]]), int(market.time[last]))])
     days_a_year = calendar_of(market.instrument).days_a_year
     years = days / days_a_year

@@ -1,19 +1,20 @@
 """Run a policy over sessions in lock-step and keep what it did."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.agents.base import Foresighted, Policy, Progress
-from fx_pipeline.environment.actions import BUY, CLOSE, NUM_ACTIONS, SELL
+from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, NUM_ACTIONS, SELL
 from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.environment.trades import TRADE_DTYPE
 from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
 from fx_pipeline.market.costs import Fills
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.live_sessions import session_lengths
 from fx_pipeline.validation.excursions import Excursions, deepest_fall
 
 PROGRESS_EVERY_BARS = 20
@@ -35,12 +36,19 @@ class Rollout:
         Closed trades by session and entry; `session` indexes `starts`.
     reward_pips : float
         Sum of the rewards.
+    lengths : (S,) int64
+        Decisions of each session, `T` at most: what follows them in `actions` is HOLD, and no decision.
     """
 
     starts: IntArray
     actions: npt.NDArray[np.int8]
     trades: npt.NDArray[np.void]
     reward_pips: float
+    lengths: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+
+    def __post_init__(self) -> None:
+        if len(self.lengths) != len(self.starts):
+            object.__setattr__(self, "lengths", np.full(len(self.starts), self.session_bars, dtype=np.int64))
 
     @property
     def sessions(self) -> int:
@@ -49,24 +57,34 @@ class Rollout:
 
     @property
     def session_bars(self) -> int:
-        """Bars of a session, `T`."""
+        """Most bars of a session, `T`."""
         return self.actions.shape[1]
 
     @property
     def decisions(self) -> int:
-        """Number of decisions, ``S * T``."""
-        return int(self.actions.size)
+        """Number of decisions: ``S * T``, less what sessions lack that ended early."""
+        return int(self.lengths.sum())
+
+    @property
+    def ends(self) -> IntArray:
+        """Last bar (S,) of each session."""
+        return self.starts + self.lengths - 1
 
     @property
     def bars(self) -> int:
         """Distinct bars of the market that the sessions cover."""
-        reach = np.minimum(np.diff(self.starts), self.session_bars)
-        return int(reach.sum()) + self.session_bars * (len(self.starts) > 0)
+        reach = np.minimum(np.diff(self.starts), self.lengths[:-1])
+        return int(reach.sum()) + int(self.lengths[-1:].sum())
 
     @property
     def overlapping_sessions(self) -> int:
         """Sessions that begin before the one before them has ended: their trades would be counted twice."""
-        return int((np.diff(self.starts) < self.session_bars).sum())
+        return int((np.diff(self.starts) < self.lengths[:-1]).sum())
+
+    @cached_property
+    def decided(self) -> npt.NDArray[np.bool_]:
+        """Whether there was a decision, (S, T)."""
+        return np.asarray(np.arange(self.session_bars) < self.lengths[:, None])
 
     @property
     def pnl_pips(self) -> npt.NDArray[np.float64]:
@@ -82,7 +100,7 @@ class Rollout:
     @property
     def action_counts(self) -> IntArray:
         """How often each action was taken, (4,)."""
-        return np.bincount(self.actions.ravel(), minlength=NUM_ACTIONS).astype(np.int64)
+        return np.bincount(self.actions[self.decided], minlength=NUM_ACTIONS).astype(np.int64)
 
     @cached_property
     def in_position(self) -> npt.NDArray[np.bool_]:
@@ -107,7 +125,7 @@ class Rollout:
     @property
     def exposure(self) -> float:
         """Share of decisions taken with a position open: the bars that the trades were held for, over all bars."""
-        return float(self.in_position.mean()) if self.decisions else 0.0
+        return float(self.in_position[self.decided].mean()) if self.decisions else 0.0
 
 
 def rollout(
@@ -124,8 +142,9 @@ def rollout(
 ) -> Rollout:
     """Run a policy over every session.
 
-    The result does not depend on `batch`, as far as the policy's answer to one observation does not depend on the
-    others in its batch.
+    A session ends by the rule of a live trader (`fx_pipeline.market.live_sessions`): with its `session_bars`-th bar, or
+    sooner, with the bar that follows a gap. The result does not depend on `batch`, as far as the policy's answer to one
+    observation does not depend on the others in its batch.
 
     Parameters
     ----------
@@ -157,17 +176,19 @@ def rollout(
     if (np.diff(bars) <= 0).any():
         raise DataError("session starts must be strictly increasing: sort them and drop duplicates.")
     environment = LockstepEnvironment(market, fills, reward or RewardConfig(), session_bars, window_bars)
-    actions = np.empty((len(bars), session_bars), dtype=np.int8)
+    lengths = session_lengths(market.time, bars, session_bars)
+    actions = np.full((len(bars), session_bars), HOLD, dtype=np.int8)
     trades: list[npt.NDArray[np.void]] = []
     rewards = np.zeros(len(bars))
     closed = 0
     for first in range(0, len(bars), batch):
         rows = slice(first, min(first + batch, len(bars)))
-        observation = environment.reset(bars[rows])
+        observation = environment.reset(bars[rows], lengths[rows])
         player = policy
         if isinstance(policy, Foresighted):
-            player = policy.over(market, (bars[rows, None] + np.arange(session_bars)).ravel())
-        for bar in range(session_bars):
+            every = bars[rows, None] + np.arange(session_bars)
+            player = policy.over(market, every[every < (bars + lengths)[rows, None]])
+        for bar in range(int(lengths[rows].max())):
             chosen = np.asarray(player.act(observation))
             step = environment.step(chosen)
             actions[rows, bar] = chosen
@@ -181,4 +202,4 @@ def rollout(
         trades.append(part)
         closed += len(part)
     merged = np.concatenate(trades) if trades else np.zeros(0, TRADE_DTYPE)
-    return Rollout(bars, actions, merged, float(rewards.sum()))
+    return Rollout(bars, actions, merged, float(rewards.sum()), lengths)

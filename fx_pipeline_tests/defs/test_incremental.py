@@ -40,6 +40,27 @@ def test_second_run_keeps_everything(copy: "Chain") -> None:
     assert [state(folder) for folder in folders] == before
 
 
+def copy_plan(copy: "Chain") -> Path:
+    return copy.data_dir / "windows" / "EUR_USD.json"
+
+
+def test_a_plan_is_kept_and_one_that_is_damaged_or_asked_otherwise_is_made_anew_and_said(
+    chain: "Chain", tmp_path: Path
+) -> None:
+    with chain.copied(tmp_path / "data") as copy:
+        before = copy_plan(copy).read_bytes()
+        said = metadata(copy.job("prepare", copy.instrument), "valid_sessions")
+        assert copy_plan(copy).read_bytes() == before
+        assert (said["rows written"], said["windows planned now"]) == (0, "none")
+        copy_plan(copy).write_bytes(before[:100])
+        copy.job("prepare", copy.instrument)
+        assert copy_plan(copy).read_bytes() == before
+    with chain.copied(tmp_path / "other", FX_VALIDATION_DAYS="3", FX_TRAIN_DAYS="7") as copy:
+        said = metadata(copy.job("prepare", copy.instrument), "valid_sessions")
+        assert "FX_TRAIN_DAYS" in json.dumps(said["windows lost"])
+        assert json.loads(copy_plan(copy).read_text())["asked"]["validation_days"] == 3
+
+
 def test_new_month_computes_only_what_it_must(copy: "Chain") -> None:
     import duckdb
 
@@ -49,6 +70,7 @@ def test_new_month_computes_only_what_it_must(copy: "Chain") -> None:
             return connection.execute(query).fetchall()
 
     rows, checkpoint = january(), state(copy.checkpoint)
+    planned = json.loads(copy_plan(copy).read_text())["windows"]
     known = set(copy.instance.get_dynamic_partitions("walk_forward_window"))
     copy.job("ingest", copy.month_key("2024-02"))
     prepared = copy.job("prepare", copy.instrument)
@@ -58,6 +80,11 @@ def test_new_month_computes_only_what_it_must(copy: "Chain") -> None:
     assert january() == rows
     windows = set(copy.instance.get_dynamic_partitions("walk_forward_window"))
     assert known < windows, "a month of data adds windows and keeps those that are there"
+    grown = json.loads(copy_plan(copy).read_text())["windows"]
+    assert grown[: len(planned)] == planned and len(grown) > len(planned)
+    said = metadata(prepared, "valid_sessions")
+    assert said["months written"] == "2024-01, 2024-02" and "windows lost" not in said
+    assert said["windows planned now"] == ", ".join(window["key"] for window in grown[len(planned) :])
     # The older window has the data that it had.
     assert metadata(copy.job("train", copy.key()), "muzero_checkpoint")["kept as it stood"] is True
     assert state(copy.checkpoint) == checkpoint

@@ -77,19 +77,30 @@ def test_nothing_trains_or_validates_on_a_leak(copy: "Chain", job: str) -> None:
 
 
 def test_window_with_too_few_sessions(copy: "Chain") -> None:
+    import json
+
     import duckdb
 
     with duckdb.connect(str(copy.data_dir / "warehouse.duckdb")) as connection:
-        connection.execute("DELETE FROM valid_sessions WHERE start_time > '2024-01-10'")
+        connection.execute("DELETE FROM valid_sessions")
+    said = run_skipped(copy, "train", copy.key())
+    assert f"window {copy.window} of EUR_USD has 0 sessions to train on, at least 200 are needed" in said
+    # Sessions of validation are those of a live trader, and in no index: a day has room for three.
+    path = copy.data_dir / "windows" / "EUR_USD.json"
+    plan = json.loads(path.read_text())
+    plan["windows"][-1]["valid_end"] = plan["windows"][-1]["valid_start"] + 86_400 * 10**9
+    path.write_text(json.dumps(plan))
     said = run_skipped(copy, "validate", copy.key())
-    assert f"window {copy.window} of EUR_USD has 0 sessions to validate, at least 5 are needed" in said
+    assert f"window {copy.window} of EUR_USD has 3 sessions to validate, at least 5 are needed" in said
 
 
 def test_too_little_data_for_any_window(chain: "Chain", tmp_path: Path) -> None:
     with chain.copied(tmp_path / "data", FX_TRAIN_DAYS="60") as short:
         result = short.job("prepare", short.instrument)
         assert result.success
-        (warning,) = warnings(short, result.run_id)
+        *lost, warning = warnings(short, result.run_id)
+        assert len(lost) == len(short.instance.get_dynamic_partitions("walk_forward_window"))
+        assert all("any more: FX_TRAIN_DAYS, FX_VALIDATION_DAYS or FX_EMBARGO_BARS have changed" in one for one in lost)
         assert "not enough for a window of 60 days of training, 1860 bars of embargo" in warning
         said = run_skipped(short, "train", short.key())
         assert "allow none" in said
