@@ -132,13 +132,13 @@ def test_shares_are_of_champions_and_of_the_windows_that_they_lived() -> None:
     assert figures["noise_refused_by"]["windows"] == {"deflated_sharpe": 1}
 
 
-def tests_of(path: Path) -> set[str]:
+def names_in(path: Path) -> set[str]:
     return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
 
 
 @pytest.mark.parametrize("route", CHEATS, ids=lambda route: route.name)
 def test_every_route_is_played_by_tests_that_there_are(route: Route) -> None:
-    missing = [test for test in route.tests if test.split("::")[1] not in tests_of(ROOT / test.split("::")[0])]
+    missing = [test for test in route.tests if test.split("::")[1] not in names_in(ROOT / test.split("::")[0])]
     assert route.tests and not missing
 
 
