@@ -74,7 +74,7 @@ bench: $(STAMP) ## Run the benchmarks (some ten minutes; on an otherwise idle ma
 	$(BIN)/python -m benchmarks.paper_broker
 	$(BIN)/python -m benchmarks.montecarlo
 	$(BIN)/python -m benchmarks.validation
-	@echo 'longer ones: python -m benchmarks.gate (about half an hour), python -m benchmarks.options (an hour and a half)'
+	@echo 'longer ones: python -m benchmarks.gate (a quarter of an hour), python -m benchmarks.options (an hour and a half)'
 
 clean: ## Remove .venv and what can be made again; keeps imported candles, registered models, tracking, the trial ledger.
 	@if test -x $(BIN)/fx-pipeline; then $(BIN)/fx-pipeline clean; \

@@ -126,7 +126,7 @@ ROUTES = (
                 "a_session_counts_once_whatever_windows_it_lies_in",
                 "bars_that_its_record_has_say_nothing_anew",
             ),
-            *_in(_STATISTICS, "track_record", "sessions_of_windows_that_overlap_count_once"),
+            *_in(_STATISTICS, "track_record", "sessions_of_windows_that_overlap_count_once_in_the_worse_one"),
             *_in("fx_pipeline_tests/sessions", "planning", "a_year_day_by_day_adds_windows_and_changes_none"),
         ),
     ),

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from benchmarks import gate_agents as gate, gate_candidates
+from benchmarks import gate_agents as gate
+from benchmarks import gate_candidates
 from benchmarks.gate_agents import Outcome, Task, plan, run, summarise, upper_bound
 from benchmarks.gate_candidates import (
     SignalRules,
