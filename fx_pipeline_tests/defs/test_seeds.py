@@ -67,7 +67,9 @@ def test_seeds_are_trained_in_one_run_taken_up_after_a_kill_and_validated_togeth
     totals = {str(trial.seed): trial.session_pnl_pips.sum() for trial in scored}
     assert report["figures"]["seed_totals"]["total_pips"] == pytest.approx(totals)
     assert report["figures"]["worst_seed_pips"] == pytest.approx(min(totals.values()))
-    assert validated["seeds of this configuration"] == 3
+    # After a handful of episodes they may trade alike, or not at all: then they are one.
+    groups = report["figures"]["record"]["seed_copies"]
+    assert validated["seeds of this configuration"] == 3 - sum(len(group) - 1 for group in groups)
     # Training judged none of them on its selection span, which is too short here: the lowest seed is the candidate.
     assert report["figures"]["seed"] == 7 == validated["seed"]
 
@@ -116,7 +118,7 @@ def test_every_score_of_a_training_is_a_row_and_no_trial_of_the_validation(
     report = json.loads((copy.report / "report.json").read_text())
     assert report["figures"]["seed"] == 8
     assert ledger.count() == 2, "the validation's own of seeds 7 and 8"
-    assert report["figures"]["trials"] == 1, "of one configuration, among which nothing was chosen"
+    assert report["figures"]["trials"] == 2, "two lengths of the training are two configurations"
     assert report["lineage"]["selection_scores"] == 2 == validated["scores of checkpoints while training"]
     page = copy.report / "report.html"
     assert "2 scores of weights that the trainings of this window chose among" in page.read_text()
