@@ -95,6 +95,7 @@ class Loses:
         return playable(np.where(flat, BUY, CLOSE), observations.legal)
 
 
+@pytest.mark.slow
 def test_configurations_that_nobody_would_choose_do_not_vote(copy: "Chain", monkeypatch: pytest.MonkeyPatch) -> None:
     known = registry.agent
 
@@ -120,6 +121,7 @@ def test_configurations_that_nobody_would_choose_do_not_vote(copy: "Chain", monk
     assert after["record"]["deflated_z"] < before["record"]["deflated_z"]
 
 
+@pytest.mark.slow
 def test_the_same_candles_under_another_name_were_looked_at_already(copy: "Chain") -> None:
     other = "GBP_USD"
     for place in list(copy.data_dir.rglob(copy.instrument)):
