@@ -29,7 +29,7 @@ def test_json_says_what_was_assumed(tmp_path: Path) -> None:
     done = run(write_csv(filled, tmp_path / "EURUSD_bid.csv"), "--json")
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout.splitlines()[-1])
-    assert list(said) == [*KEYS, "assumptions"]
+    assert list(said) == [*KEYS, "mended", "assumptions"]
     assert [said[key] for key in KEYS] == [
         "EUR_USD", "bid", "UTC", "M1", "open", len(ticked), 0, len(filled) - len(ticked), "modelled",
     ]  # fmt: skip

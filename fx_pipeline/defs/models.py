@@ -151,8 +151,8 @@ def validation_report(
 
     def tell(told: Mapping[str, Any]) -> None:
         # A run that is killed after it has scored leaves an event that tells of the ledger all the same.
-        metadata = plain(ledger_metadata(told))
-        context.log_event(dg.AssetObservation(validation_report.key, partition=asked, metadata=metadata))
+        shown = dg.AssetObservation(validation_report.key, partition=asked, metadata=plain(ledger_metadata(told)))
+        context.log_event(shown)
 
     score_seeds(settings, warehouse, ledger, span, others, AGENT, lambda stage: reporter(context, stage), tell)
     champion = champion_beside(

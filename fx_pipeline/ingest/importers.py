@@ -192,9 +192,9 @@ class ImportReport:
             "stamped": self.stamped,
             "candles": self.imported,
             "quarantined": self.quarantined,
-            "mended": self.mended,
             "filled_in": self.without_tick,
             "costs": self.costs,
+            "mended": self.mended,
             "assumptions": list(self.assumptions),
         }
 

@@ -22,6 +22,7 @@ CHECKS = {
     "prepare": {
         "features_are_finite",
         "features_are_causal",
+        "unit_fits",
         "spread_model_fits",
         "sessions_exist",
         "windows_do_not_leak",

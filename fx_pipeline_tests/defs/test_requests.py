@@ -13,7 +13,8 @@ from fx_pipeline.defs import requests
 from fx_pipeline.defs.automation import promote_best, validate_new_checkpoints
 from fx_pipeline.defs.keeping_current import prepare_new_candles
 from fx_pipeline.defs.partitions import instrument_month, instrument_window, instruments
-from fx_pipeline_tests.defs.test_automation import passing, retraining, tick
+from fx_pipeline_tests.defs.conftest import attest
+from fx_pipeline_tests.defs.test_automation import retraining, tick
 
 if TYPE_CHECKING:
     from fx_pipeline_tests.defs.conftest import Chain
@@ -35,7 +36,7 @@ def place(empty: "Chain") -> Iterator["Chain"]:
 @pytest.fixture
 def passed(copy: "Chain") -> Iterator["Chain"]:
     """A copy of the chain whose report passed the gate, and is new."""
-    passing(copy.report)
+    attest(copy)
     with copy.environment():
         copy.report_materialization("validation_report", copy.key())
         yield copy

@@ -24,7 +24,7 @@ from fx_pipeline.validation.baselines import Flat
 from fx_pipeline.validation.context import ReportContext
 from fx_pipeline.validation.validate import score_policy, validate_policy
 
-SESSION, SESSIONS = 240, 28
+SESSION, SESSIONS = 240, 56
 FIRST = WARMUP_BARS + WINDOW_BARS
 STARTS = FIRST + SESSION * np.arange(SESSIONS)
 BARS = FIRST + SESSION * SESSIONS + 1
@@ -146,7 +146,8 @@ def test_features_that_know_the_next_bar_are_found_and_refused(ledger, monkeypat
     for seed in range(4):
         score(ledger, market, FollowsChange(seed), seed)
     # On a random walk this makes a fortune, and nothing else in the gate minds.
-    assert judged(ledger, market, FollowsChange(4), 4)["verdict"] == "promoted"
+    cheated = judged(ledger, market, FollowsChange(4), 4)
+    assert cheated["verdict"] == "promoted", cheated["reasons"]
     for leaks in ({"feature rows computed anew": len(bars)}, {}):
         figures = judged(ledger, market, FollowsChange(4), 4, leaks=leaks)
         assert figures["verdict"] == "rejected" and failed(figures) == {"no_leak"}

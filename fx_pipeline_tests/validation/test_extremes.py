@@ -114,7 +114,7 @@ def test_a_market_of_extremes_has_a_verdict(market, tmp_path, case):
 @pytest.mark.parametrize("case", ["a spread three times the price", "a price that never moves, without a spread"])
 @pytest.mark.parametrize("side", [BUY, SELL])
 def test_a_single_trade_on_it_has_one_too(market, tmp_path, case, side):
-    assert verdict(priced(market, *MARKETS[case]), Once(int(STARTS[3]) + 5, side), tmp_path)["trades"] == 1
+    assert verdict(priced(market, *MARKETS[case]), Once(int(STARTS[5]) + 5, side), tmp_path)["trades"] == 1
 
 
 @pytest.mark.parametrize("policy", [Flat(), Once(int(STARTS[-1]) + SESSION - 2)])
