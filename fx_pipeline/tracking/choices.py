@@ -4,8 +4,10 @@ Counted is what somebody could have picked because it did well on these bars, un
 
 - each configuration that has a score on bars that overlap those of the trial's record, by their time under the same
   instrument, or by their content under any (`market.prints`);
-- each further candidate of a configuration that a report was made on: a training again, on the same days;
-- each further year of days on which the trial's own configuration has been judged;
+- each further candidate of a configuration that a report was made on: a training again on the same days, or the same
+  weights on days that end elsewhere;
+- each further year of days on which anything has been judged under the instrument's name, before or after: who tries
+  another configuration on another year until one does well has chosen the year;
 - each trial that a lost ledger had and that could not be carried over.
 
 Seeds are no choice, as all of them are judged, and neither is a champion's replay on newer days, which was chosen
@@ -25,7 +27,8 @@ from fx_pipeline.market.prints import Days, delayed, full, no_days, overlap, sam
 #: Times (UTC nanoseconds) and mid closes.
 Bars = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 #: A record: what lies within a year before its end.
-RECORD_NS = 365 * 86_400 * 1_000_000_000
+_DAY_NS = 86_400 * 1_000_000_000
+RECORD_NS = 365 * _DAY_NS
 #: Trading days of a year.
 YEAR_DAYS = 252
 #: Days that are compared with those of a record at a time.
@@ -194,10 +197,13 @@ def _further_candidates(looks: Sequence[Look]) -> int:
         by_configuration[look.config_hash].append(look)
     further = 0
     for candidates in by_configuration.values():
-        weights = {(look.instrument, look.checkpoint_hash) for look in candidates}
+        ends: dict[tuple[str, str], set[int]] = defaultdict(set)
+        for look in candidates:
+            # The same weights over days that end elsewhere: who does that has chosen when to stop.
+            ends[look.instrument, look.checkpoint_hash] |= {look.end_ns // _DAY_NS} if look.end_ns else set()
         names = {look.instrument for look in candidates}
         stretches = max(_disjoint([look for look in candidates if look.instrument == name]) for name in names)
-        further += max(len(weights) - stretches, 0)
+        further += max(sum(max(len(found), 1) for found in ends.values()) - stretches, 0)
     return further
 
 
@@ -211,11 +217,5 @@ def _disjoint(looks: Sequence[Look]) -> int:
 
 
 def _further_years(own: Look, others: Sequence[Look], days: Mapping[str, Days]) -> int:
-    judged = [
-        look
-        for look in others
-        if (look.instrument, look.config_hash) == (own.instrument, own.config_hash)
-        and look.choice
-        and look.end_ns <= own.end_ns
-    ]
+    judged = [look for look in others if look.instrument == own.instrument and look.choice]
     return max(len(_days_of([own, *judged], days)) - 1, 0) // YEAR_DAYS

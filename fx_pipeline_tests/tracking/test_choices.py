@@ -129,5 +129,28 @@ def test_each_further_year_of_days_is_another_look() -> None:
     assert [years(windows) for windows in (1, 25, 26, 50, 51)] == [0, 0, 1, 1, 2]
 
 
+def test_a_year_is_another_look_whatever_was_tried_in_it_and_in_whatever_order() -> None:
+    days = {str(day): day_prints(*bars(day, 252)) for day in (0, 252, 504)}
+    rows = [look(day, day, 252, days=str(day), config_hash=f"of {day}", reported=True) for day in (0, 252, 504)]
+    newest, middle, oldest = rows[2], rows[1], rows[0]
+    assert count(oldest, middle, own=newest, days=days).years == 2
+    # From the newest year to the oldest, and with one and the same configuration.
+    assert count(newest, middle, own=oldest, days=days).years == 2
+    same = [replace(found, config_hash="c") for found in rows]
+    assert count(*same[1:], own=same[0], days=days).years == 2
+    elsewhere = replace(middle, instrument="GBP_USD")
+    assert count(elsewhere, own=newest, days=days).years == 0
+
+
+def test_the_same_weights_on_days_that_end_elsewhere_are_another_candidate() -> None:
+    longer = replace(OWN, key="1", end_ns=OWN.end_ns + 5 * DAY_NS)
+    assert count(longer).candidates == 1
+    assert count(longer, replace(OWN, key="2", end_ns=OWN.end_ns - 5 * DAY_NS)).candidates == 2
+    # A bar that came or went is no choice, nor is a row of which the days are not known.
+    assert count(replace(OWN, key="1", end_ns=OWN.end_ns + DAY_NS // 8)).candidates == 0
+    windows = [look(number, 300 + 10 * number, reported=True) for number in range(1, 10)]
+    assert count(*windows, replace(OWN, key="20", end_ns=OWN.end_ns + 5 * DAY_NS)).candidates == 1
+
+
 def test_lost_trials_count_one_each() -> None:
     assert count(lost=404).total == 405
