@@ -36,6 +36,7 @@ def load_span(
     from fx_pipeline.market.calendar import MINUTE_NS
     from fx_pipeline.market.errors import DataError
     from fx_pipeline.market.live_sessions import live_starts
+    from fx_pipeline.market.years import calendar_of
     from fx_pipeline.sessions.index import starts_inside
     from fx_pipeline.sessions.table import read_plan, read_starts
     from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS
@@ -73,7 +74,8 @@ def load_span(
         if part == "train":
             starts = starts_inside(market, read_starts(connection, market), start, end)
         else:
-            starts = live_starts(market, settings.calendar_of(instrument), start, end)
+            # The published calendar: who closed the days on which a model lost would have chosen what it is judged on.
+            starts = live_starts(market, calendar_of(instrument), start, end)
         between = connection.execute(
             "SELECT count(*) FROM features WHERE instrument = ? AND epoch_ns(time) >= ? AND epoch_ns(time) < ?",
             [instrument, window.train_end, window.valid_start],

@@ -5,7 +5,7 @@ Counted is what somebody could have picked because it did well on these bars, un
 - each configuration that has a score on bars that overlap those of the trial's record, by their time under the same
   instrument, or by their content under any (`market.prints`);
 - each further candidate of a configuration that a report was made on: a training again on the same days, or the same
-  weights on days that end elsewhere;
+  weights on days that end elsewhere or on candles that were changed;
 - each further year of days on which anything has been judged under the instrument's name, before or after: who tries
   another configuration on another year until one does well has chosen the year;
 - each trial that a lost ledger had and that could not be carried over.
@@ -197,13 +197,14 @@ def _further_candidates(looks: Sequence[Look]) -> int:
         by_configuration[look.config_hash].append(look)
     further = 0
     for candidates in by_configuration.values():
-        ends: dict[tuple[str, str], set[int]] = defaultdict(set)
+        looked: dict[tuple[str, str], set[tuple[int, str]]] = defaultdict(set)
         for look in candidates:
-            # The same weights over days that end elsewhere: who does that has chosen when to stop.
-            ends[look.instrument, look.checkpoint_hash] |= {look.end_ns // _DAY_NS} if look.end_ns else set()
+            # The same weights over days that end elsewhere, or over candles that were changed: another draw.
+            drawn = {(look.end_ns // _DAY_NS, look.data_fingerprint)} if look.end_ns else set()
+            looked[look.instrument, look.checkpoint_hash] |= drawn
         names = {look.instrument for look in candidates}
         stretches = max(_disjoint([look for look in candidates if look.instrument == name]) for name in names)
-        further += max(sum(max(len(found), 1) for found in ends.values()) - stretches, 0)
+        further += max(sum(max(len(found), 1) for found in looked.values()) - stretches, 0)
     return further
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.market.calendar import MINUTE_NS, trading_day
+from fx_pipeline.market.calendar import MINUTE_NS, day_name, trading_day
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.validation.context import TrialHistory, WindowTrial
 from fx_pipeline.validation.evidence import Evidence, FloatArray, IntArray
@@ -315,6 +315,7 @@ def gather_record(
     end = own.valid_end_ns
     mine = [row for row in rows if _within(row, end) and row.key != own.key]
     windows, missing = _windows(own, evidence, mine)
+    missing += _lost_days(own, evidence, rows, planned)
     names = {one.window for one in windows}
     known = {row.window for row in mine} | names
     begin = min(int(one.evidence.session_ns[0]) for one in windows)
@@ -382,6 +383,19 @@ def _windows(own: Scored, evidence: Evidence, rows: Sequence[Scored]) -> tuple[t
         raise DataError("no window of this configuration has evidence: validate it again.")
     windows.sort(key=lambda one: (int(one.evidence.session_ns[one.kept][0]), one.window))
     return tuple(windows), missing
+
+
+def _lost_days(own: Scored, evidence: Evidence, rows: Sequence[Scored], planned: Sequence[Planned]) -> list[str]:
+    """Say which days of the judged window were judged before by this code, and have no session now."""
+    until = next((plan.valid_end_ns for plan in planned if plan.key == own.window), own.valid_end_ns)
+    # Its own row is of the sessions on which it was scored first.
+    before = [row for row in (*rows, own) if row.window == own.window and row.evaluation_code == own.evaluation_code]
+    starts = np.concatenate([row.session_ns for row in before])
+    lost = np.setdiff1d(trading_day(starts[starts < until]), trading_day(evidence.session_ns))
+    if not len(lost):
+        return []
+    days = ", ".join(day_name(int(day)) for day in lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
+    return [f"window {own.window} was judged on {days} before, and has no session there now: bring the candles back"]
 
 
 def _covered(shown: Evidence, starts: IntArray, ends: IntArray) -> npt.NDArray[np.bool_]:

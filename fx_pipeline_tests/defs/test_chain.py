@@ -150,6 +150,23 @@ def test_training_and_validation_never_meet(chain: "Chain") -> None:
     assert np.all(np.diff(valid.starts) >= SESSION_BARS)
 
 
+def test_no_setting_chooses_the_sessions_that_a_model_is_judged_on(
+    chain: "Chain", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day that is closed by a setting, or a break that takes the hours of the losses, moves no session."""
+    from fx_pipeline.defs.spans import load_span
+
+    with chain.environment():
+        warehouse = chain.definitions().resources["warehouse"]
+        valid = load_span(warehouse, chain.instrument, chain.window, "valid")
+        day = np.datetime64(int(valid.market.time[valid.starts[1]]), "ns").astype("datetime64[D]")
+        for name, value in (("FX_HOLIDAYS", str(day)), ("FX_DAILY_BREAK", "03:00-16:00")):
+            with monkeypatch.context() as patched:
+                patched.setenv(name, value)
+                again = load_span(warehouse, chain.instrument, chain.window, "valid")
+            assert again.starts.tolist() == valid.starts.tolist()
+
+
 def test_mlflow_has_a_run_of_each_that_names_the_dagster_run(chain: "Chain") -> None:
     from fx_pipeline.settings import load_settings
     from fx_pipeline.tracking.mlflow_store import Tracking

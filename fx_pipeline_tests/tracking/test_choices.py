@@ -152,5 +152,10 @@ def test_the_same_weights_on_days_that_end_elsewhere_are_another_candidate() -> 
     assert count(*windows, replace(OWN, key="20", end_ns=OWN.end_ns + 5 * DAY_NS)).candidates == 1
 
 
+def test_the_same_weights_on_candles_that_were_changed_are_another_candidate() -> None:
+    again = [replace(OWN, key=str(number), data_fingerprint=f"noise {number}") for number in (1, 2, 3)]
+    assert count(*again).candidates == 3
+
+
 def test_lost_trials_count_one_each() -> None:
     assert count(lost=404).total == 405

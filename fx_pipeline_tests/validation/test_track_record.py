@@ -136,6 +136,26 @@ def test_a_newer_window_is_no_part_of_an_older_ones_record_nor_is_what_lies_a_ye
     assert [one.window for one in gather(rows[3], *rows, old).windows] == ["w0", "w1", "w2", "w3"]
 
 
+def test_days_that_were_judged_do_not_go_away():
+    """Who closes the days on which it lost, or imports candles without them, has them named."""
+    row = window(1)
+    start = row.shown.session_ns[0]
+    shorter = evidence_from(start, row.session_pnl_pips[:-2])
+    assert gather_record(row, row.shown, [row]).missing == ()
+    # Scored anew, as the ledger keeps the sessions of the first time; and as a row of other candles.
+    (said,) = gather_record(row, shorter, [row]).missing
+    assert said.startswith("window w1 was judged on 2024-01-19, 2024-01-20 before")
+    other = replace(row, shown=evidence_from(start + 3 * DAY_NS, row.session_pnl_pips[3:]), checkpoint_hash="w")
+    (said,) = gather(other, row).missing
+    assert said.startswith("window w1 was judged on 2024-01-11, 2024-01-12, 2024-01-13 before")
+    # Of other code, of other windows, or beyond the span that the window has by now, they say nothing.
+    assert gather(other, replace(row, evaluation_code="before")).missing == ()
+    assert gather(other, replace(row, window="w7")).missing == ()
+    planned = [Planned("w1", int(start), shorter.session_ns[-1] + DAY_NS // 2)]
+    cut = replace(row, shown=shorter, checkpoint_hash="w")
+    assert gather(cut, row, planned=planned).missing == () != gather_record(row, shorter, [row]).missing
+
+
 def test_of_several_candidates_of_a_window_the_worst_counts():
     good, bad = window(0, 5.0), window(0, -5.0, seed=1)
     for order in ((good, bad), (bad, good)):
