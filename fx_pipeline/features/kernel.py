@@ -32,7 +32,6 @@ FEATURES_VERSION = 1
 #: Added to it for each pip of a unit that is not one pip.
 _VERSION_OF_UNIT = 1_000
 RANGE_BARS = 60
-MOMENTUM_BARS = (60, 5)
 SCALE_BARS = 1_440
 SIGMA_BARS = 20
 #: The first complete row is the 1,500th bar: momentum over 60 bars, scaled over 1,440.

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fx_pipeline.market.links import is_web_link
+from fx_pipeline.market.origin import candle_origin
 from fx_pipeline.validation.numbers import number
 from fx_pipeline.validation.report_charts import charted_trades, charts
-from fx_pipeline.validation.report_tables import account_rows, significance_rows, source_words
+from fx_pipeline.validation.report_tables import account_rows, significance_rows
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -144,7 +145,7 @@ def render_page(report: Mapping[str, Any]) -> str:
             metrics=METRICS,
             significance=significance_rows(figures),
             record=figures.get("record"),
-            source_words=source_words(report["lineage"]["source"]),
+            origin=candle_origin(report["lineage"]["source"]),
             account=account_rows(figures),
             remedies=_remedies(figures),
             cost_groups=_cost_groups(figures),

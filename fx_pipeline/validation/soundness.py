@@ -49,7 +49,7 @@ def ledger_complete(figures: Figures, config: GateConfig) -> Condition:
         "count",
         text,
         "Put back the ledger that the reports and runs were made with (data/ledger.db): nothing else knows how many "
-        "were tried.",
+        "were tried. If it is gone for good: fx-pipeline ledger recover --reason WHY.",
     )
 
 

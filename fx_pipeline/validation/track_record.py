@@ -161,12 +161,6 @@ class TrackRecord:
         """Result (T,) of each session."""
         return np.concatenate([one.evidence.session_pnl_pips[one.kept] for one in self.windows])
 
-    @cached_property
-    def session_returns(self) -> FloatArray:
-        """Result (T,) of each session as a fraction of the position's value at its start."""
-        values = [one.evidence.pip / one.evidence.session_price[one.kept] for one in self.windows]
-        return np.asarray(self.session_pnl_pips * np.concatenate(values), np.float64)
-
     @property
     def pnl_pips(self) -> FloatArray:
         """Result (N,) of each trade."""

@@ -136,6 +136,13 @@ def test_each_condition_fails_on_its_own_figure(change, name):
     assert reason == condition.explanation and condition.remedy
 
 
+def test_a_ledger_that_is_gone_for_good_has_a_remedy():
+    (condition,) = (
+        c for c in verdict_on(changed(ledger_faults=["Another."])).conditions if c.name == "ledger_complete"
+    )
+    assert "fx-pipeline ledger recover --reason" in condition.remedy
+
+
 def test_the_replay_says_how_much_of_it_was_left_out():
     def explained(left_out):
         verdict = verdict_on(GOOD | {"parity": GOOD["parity"] | {"left_out": left_out}})

@@ -10,6 +10,7 @@ import pytest
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.market.errors import ConfigurationError, DataError
+from fx_pipeline.market.origin import candle_origin
 from fx_pipeline.validation.baselines import Flat, RandomTrader, Turnover, buy_and_hold
 from fx_pipeline.validation.conditions import CONDITIONS
 from fx_pipeline.validation.context import ReportContext, TrialHistory, WindowTrial
@@ -300,6 +301,7 @@ def test_a_synthetic_market_and_modelled_quotes_are_said_aloud(market):
     words = Page(render_page(report)).words
     assert "SYNTHETIC MARKET." in words and "modelled" in words
     assert report["lineage"]["synthetic"] is True
+    assert candle_origin("synthetic") in words
     basis = report["figures"]["cost_basis"]
     assert (basis["quotes"], basis["quoted_pips"], basis["charged_pips"]) == ("modelled", None, 4.0)
     assert basis["certainty"] == "quoted" and basis["source"] in words
