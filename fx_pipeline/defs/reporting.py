@@ -11,7 +11,7 @@ import pandas as pd
 
 from fx_pipeline.agents.record import read_checkpoint
 from fx_pipeline.defs.resources import Warehouse
-from fx_pipeline.defs.track_records import planned_windows, walk_forward_record
+from fx_pipeline.defs.track_records import demanded_windows, walk_forward_record
 from fx_pipeline.market.origin import source_of
 from fx_pipeline.settings import Settings
 
@@ -152,7 +152,7 @@ def validate_span(
             faults=faults,
             judged=True,
             recorded=recorded,
-            planned=planned_windows(settings, span.market.instrument),
+            planned=demanded_windows(settings, warehouse, ledger, span.market.instrument, span.window.valid_end),
             tell=tell,
         ),
         ablation=kind.without_search(policy) if kind.without_search else None,

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from fx_pipeline.defs.resources import Warehouse
+from fx_pipeline.defs.spans import load_span
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.settings import Settings
 
@@ -22,6 +24,35 @@ def planned_windows(settings: Settings, instrument: str) -> "tuple[Planned, ...]
         # `load_span` has said so: without a plan there is no span to judge.
         return ()
     return tuple(Planned(window.key, window.valid_start, window.valid_end) for window in plan.windows)
+
+
+def demanded_windows(
+    settings: Settings, warehouse: Warehouse, ledger: "Ledger", instrument: str, end_ns: int
+) -> "tuple[Planned, ...]":
+    """Return the planned windows of the year before `end_ns` that a record must have: those that can be judged.
+
+    A window whose spans hold too few sessions is skipped by training or validation, and nobody could make up for it.
+    One that the ledger knows was judged, and is demanded whatever has become of its candles.
+    """
+    from fx_pipeline.validation.track_record import YEAR_NS
+
+    looks, _ = ledger.looks()
+    known = {look.window for look in looks if look.instrument == instrument}
+    return tuple(
+        window
+        for window in planned_windows(settings, instrument)
+        if window.valid_start_ns >= end_ns - YEAR_NS
+        and window.valid_end_ns <= end_ns
+        and (window.key in known or _can_be_judged(warehouse, instrument, window.key))
+    )
+
+
+def _can_be_judged(warehouse: Warehouse, instrument: str, key: str) -> bool:
+    try:
+        return not any(isinstance(load_span(warehouse, instrument, key, part), str) for part in ("valid", "train"))
+    except DataError:
+        # Candles that have to be put right first are no reason to go without.
+        return True
 
 
 def walk_forward_record(ledger: "Ledger", trial: "Trial", planned: "Sequence[Planned]" = ()) -> "TrackRecord | None":

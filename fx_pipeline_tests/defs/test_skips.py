@@ -9,6 +9,10 @@ import pytest
 from fx_pipeline.defs import events
 from fx_pipeline.defs.events import SKIPPED, new_materializations, was_skipped
 from fx_pipeline.defs.models import validation_report
+from fx_pipeline.defs.resources import Warehouse
+from fx_pipeline.defs.track_records import demanded_windows, planned_windows
+from fx_pipeline.settings import load_settings
+from fx_pipeline.tracking.ledger import Ledger
 
 if TYPE_CHECKING:
     from fx_pipeline_tests.defs.conftest import Chain
@@ -52,6 +56,31 @@ def test_window_without_a_checkpoint(copy: "Chain") -> None:
     first = copy.instance.get_dynamic_partitions("walk_forward_window")[0]
     said = run_skipped(copy, "validate", copy.key(first))
     assert "there is no checkpoint" in said and "materialise muzero_checkpoint first" in said
+
+
+def test_window_that_cannot_be_judged_is_not_asked_of_a_record(copy: "Chain") -> None:
+    with copy.environment():
+        settings = load_settings()
+        warehouse = Warehouse(database=str(settings.layout.warehouse))
+        ledger = Ledger(settings.layout.ledger)
+        windows = planned_windows(settings, copy.instrument)
+        end = windows[-1].valid_end_ns
+
+        def demanded() -> list[str]:
+            return [window.key for window in demanded_windows(settings, warehouse, ledger, copy.instrument, end)]
+
+        assert demanded() == [window.key for window in windows]
+        gone = windows[0]
+        with warehouse.get_connection() as connection:
+            connection.execute(
+                "DELETE FROM features WHERE epoch_ns(time) >= ? AND epoch_ns(time) < ?",
+                [gone.valid_start_ns, gone.valid_end_ns],
+            )
+            connection.execute(
+                "DELETE FROM valid_sessions WHERE epoch_ns(last_time) >= ? AND epoch_ns(start_time) < ?",
+                [gone.valid_start_ns, gone.valid_end_ns],
+            )
+        assert demanded() == [window.key for window in windows[1:]]
 
 
 def test_checkpoint_of_other_spans_is_not_validated_under_new_ones(copy: "Chain") -> None:
