@@ -10,7 +10,6 @@ from fx_pipeline.broker.paper.desk.terms import InstrumentTerms
 from fx_pipeline.broker.paper.desk.times import time_of, time_text
 
 ENTRY_KINDS = ("MARKET", "LIMIT", "STOP", "MARKET_IF_TOUCHED")
-LINKED_KINDS = ("TAKE_PROFIT", "STOP_LOSS", "TRAILING_STOP_LOSS")
 _RESTING = ("GTC", "GTD", "GFD")
 _IMMEDIATE = ("FOK", "IOC")
 _FORCES = {"MARKET": _IMMEDIATE, "LIMIT": _RESTING + _IMMEDIATE, "STOP": _RESTING + _IMMEDIATE}
