@@ -156,8 +156,8 @@ def validate_year(
     """Validate the checkpoint of `folder` as the asset does, and return the report."""
     from fx_pipeline.agents.registry import agent
     from fx_pipeline.defs.reporting import configuration, trial_recorder
+    from fx_pipeline.validation import record_figures, validate
     from fx_pipeline.validation import report as reports
-    from fx_pipeline.validation import validate
     from fx_pipeline.validation.context import ReportContext
 
     costs, kind = CostConfig(), agent(AGENT)
@@ -180,8 +180,8 @@ def validate_year(
         (validate, "compare_with_baselines", "baselines and ablation"),
         (validate, "sweep_costs", "cost sweep"),
         (validate, "build_report", "report"),
-        (reports, "_simulate", "report: Monte Carlo"),
-        (reports, "judge_family", "report: family"),
+        (reports, "simulated", "report: Monte Carlo"),
+        (record_figures, "judge_family", "report: family"),
         (reports, "account_risk", "report: safe-f"),
     )
     with contextlib.ExitStack() as watches:
