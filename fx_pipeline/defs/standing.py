@@ -20,6 +20,7 @@ from fx_pipeline.defs.verified import UnverifiedError, refuse_swapped_model
 from fx_pipeline.market.atomic import atomic_write_json
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.errors import FxPipelineError
+from fx_pipeline.market.warehouse import WarehouseLockedError
 from fx_pipeline.settings import Settings
 from fx_pipeline.validation.records import STANDING_SCHEMA, read_standing_record
 from fx_pipeline.validation.same_costs import as_judged
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from fx_pipeline.market.costs import CostConfig
     from fx_pipeline.tracking.ledger import Ledger
     from fx_pipeline.validation.context import ChampionSeries
+
+#: A full disk, a locked store or too little memory says nothing of a champion, and must not end one.
+_NOT_OF_THE_CHAMPION = (OSError, sqlite3.Error, MemoryError, WarehouseLockedError)
 
 
 def replay_span(span: Span) -> Span:
@@ -92,8 +96,8 @@ def champion_beside(
             stage = progress(f"replay the champion on {window.key}")
             score_span(settings, warehouse, ledger, replayed, folder, champion["agent"], stage, costs)
         return _series(ledger, replayed, record, champion, costs)
-    except (OSError, sqlite3.Error):
-        # A full disk or a locked store says nothing of the champion: the run is asked for again.
+    except _NOT_OF_THE_CHAMPION:
+        # The run is asked for again.
         raise
     except Exception as error:
         # Whatever else it is, without the champion a report is still a report; what cannot be judged, goes.

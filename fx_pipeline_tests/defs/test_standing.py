@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fx_pipeline.market.warehouse import WarehouseLockedError
 from fx_pipeline.tracking.ledger import Ledger, Trial
 from fx_pipeline_tests.defs.conftest import attest, warehouse_of
 
@@ -466,6 +467,21 @@ def test_a_champion_that_cannot_be_judged_loses_its_place(copy: "Chain") -> None
     assert not standing["sound"] and "weights.safetensors of the champion is missing" in standing["reasons"][0]
     shown = promoted(copy)
     assert shown["state"] == "no champion: demoted" and "it cannot be judged on its newest 1 window" in shown["reason"]
+
+
+@pytest.mark.parametrize("error", [WarehouseLockedError("held by a notebook"), MemoryError("full")])
+def test_a_busy_machine_is_no_word_on_the_champion(
+    place: "Chain", monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*arguments: object) -> None:
+        raise error
+
+    before = {path: path.read_bytes() for path in standings(place)}
+    monkeypatch.setattr("fx_pipeline.defs.standing._stand", fails)
+    with pytest.raises(type(error)):
+        place.job("validate", place.key())
+    after = {path: path.read_bytes() for path in standings(place)}
+    assert after == before, "nothing says that it could not be judged"
 
 
 def test_a_champion_that_cannot_be_replayed_does_not_hold_up_the_report(place: "Chain") -> None:
