@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fx_pipeline.market.timeframe import M1, Timeframe
 from fx_pipeline.market.units import unit_pips
 
 Float64 = npt.NDArray[np.float64]
@@ -36,6 +37,10 @@ class MarketArrays:
         Standard deviation of the last 20 one-bar changes, in price units.
     fingerprint : str
         Hash of the data behind the arrays.
+    timeframe : Timeframe
+        Length of the bars.
+    feature_set : str
+        Name of the set that `features` (T, F) are of.
     """
 
     instrument: str
@@ -52,6 +57,8 @@ class MarketArrays:
     features: npt.NDArray[np.float32]
     outcome_sigma: Float64
     fingerprint: str
+    timeframe: Timeframe = M1
+    feature_set: str = "temporal9"
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -1,0 +1,59 @@
+"""The shape of what a policy sees, kept with every checkpoint and checked wherever an observation meets a network."""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from fx_pipeline.market.errors import DataError
+
+if TYPE_CHECKING:
+    from fx_pipeline.environment.lockstep import Observation
+
+
+@dataclass(frozen=True)
+class ObservationSpec:
+    """What an observation looks like and of what it is made.
+
+    Attributes
+    ----------
+    window_bars, features : int
+        Of `Observation.temporal`, (B, window_bars, features).
+    static : int
+        Of `Observation.static`, (B, static).
+    actions : int
+        Of `Observation.legal`, (B, actions).
+    feature_set, timeframe, action_set : str
+        The names behind the numbers.
+    """
+
+    window_bars: int = 32
+    features: int = 9
+    static: int = 6
+    actions: int = 4
+    feature_set: str = "temporal9"
+    timeframe: str = "M1"
+    action_set: str = "unit4"
+
+    def check(self, observation: "Observation", who: str = "the policy") -> None:
+        """Refuse an observation of another shape.
+
+        Raises
+        ------
+        DataError
+            Naming both shapes.
+        """
+        batch = len(observation.static)
+        shapes = {
+            "temporal": (observation.temporal.shape, (batch, self.window_bars, self.features)),
+            "static": (observation.static.shape, (batch, self.static)),
+            "legal": (observation.legal.shape, (batch, self.actions)),
+        }
+        for name, (found, wanted) in shapes.items():
+            if found != wanted:
+                raise DataError(
+                    f"{who} was trained on observations whose {name} is {wanted} ({self.feature_set} on "
+                    f"{self.timeframe}, {self.action_set}), and is given {found}."
+                )
+
+    def record(self) -> dict[str, Any]:
+        """Return the spec as a JSON-able dict."""
+        return asdict(self)

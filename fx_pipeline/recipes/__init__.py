@@ -1,0 +1,1 @@
+"""What is trained and traded: an agent, its market, its bars, features, sessions, actions, costs and reward."""
