@@ -188,8 +188,10 @@ def rollout(
         if isinstance(policy, Foresighted):
             every = bars[rows, None] + np.arange(session_bars)
             player = policy.over(market, every[every < (bars + lengths)[rows, None]])
+        carry = player.initial(rows.stop - rows.start)
         for bar in range(int(lengths[rows].max())):
-            chosen = np.asarray(player.act(observation))
+            acted, carry = player.act(observation, carry)
+            chosen = np.asarray(acted)
             step = environment.step(chosen)
             actions[rows, bar] = chosen
             rewards[rows] += step.rewards

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from fx_pipeline.agents.base import Stateless
 from fx_pipeline.defs.reporting import trial_recorder
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL, playable
 from fx_pipeline.environment.rewards import RewardConfig
@@ -35,27 +36,27 @@ NO_LEAK = {"feature rows computed anew": 0}
 
 
 @dataclass(frozen=True)
-class FollowsChange:
+class FollowsChange(Stateless):
     """Believes that the price goes on as the newest feature says; every seed wants another size of move."""
 
     seed: int
 
-    def act(self, observations):
-        change = observations.temporal[:, -1, CHANGE]
-        side, least = observations.static[:, 0], 0.01 * (10 + self.seed)
+    def choose(self, observation):
+        change = observation.temporal[:, -1, CHANGE]
+        side, least = observation.static[:, 0], 0.01 * (10 + self.seed)
         entry = np.select([change > least, change < -least], [BUY, SELL], HOLD)
-        return playable(np.where(side == 0, entry, np.where(side * change < 0, CLOSE, HOLD)), observations.legal)
+        return playable(np.where(side == 0, entry, np.where(side * change < 0, CLOSE, HOLD)), observation.legal)
 
 
 @dataclass(frozen=True)
-class Loses:
+class Loses(Stateless):
     """Pays the cost again and again."""
 
     seed: int = 0
 
-    def act(self, observations):
-        flat = observations.static[:, 0] == 0
-        return playable(np.where(flat, BUY, CLOSE), observations.legal)
+    def choose(self, observation):
+        flat = observation.static[:, 0] == 0
+        return playable(np.where(flat, BUY, CLOSE), observation.legal)
 
 
 def good_rule(seed):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fx_pipeline.agents.base import Stateless
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL, playable
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.calendar import MINUTE_NS
@@ -24,15 +25,15 @@ BUSY = RandomTrader(Turnover(0.4, 0.4, 0.5), 1)
 
 
 @dataclass(frozen=True)
-class Once:
+class Once(Stateless):
     """One trade: sold or bought at a bar, and closed at the next."""
 
     bar: int
     side: int = BUY
 
-    def act(self, observations):
-        wanted = np.where(observations.bar == self.bar, self.side, HOLD)
-        return playable(np.where(observations.static[:, 0] != 0, CLOSE, wanted), observations.legal)
+    def choose(self, observation):
+        wanted = np.where(observation.bar == self.bar, self.side, HOLD)
+        return playable(np.where(observation.static[:, 0] != 0, CLOSE, wanted), observation.legal)
 
 
 def priced(market, name, price, spread_pips, moves=1.0):

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pytest
 
-from fx_pipeline.agents.base import Policy
+from fx_pipeline.agents.base import Policy, Stateless
 from fx_pipeline.broker.paper import store as candle_store
 from fx_pipeline.broker.paper.bars import Bars
 from fx_pipeline.broker.paper.exchange import Exchange
@@ -74,21 +74,21 @@ class Trade(NamedTuple):
     pnl_pips: float
 
 
-class StopAndTarget:
+class StopAndTarget(Stateless):
     """Enters by a hash of the bar, and closes when its own result passes a stop or a target."""
 
     name = "stop and target"
 
-    def act(self, observations: Observation) -> np.ndarray:
+    def choose(self, observation: Observation) -> np.ndarray:
         """Return the (B,) actions."""
-        draw = (observations.bar * 2_654_435_761) % 2**32 / 2**32
+        draw = (observation.bar * 2_654_435_761) % 2**32 / 2**32
         enter = np.select([draw < 0.1, draw < 0.2], [BUY, SELL], HOLD)
-        pips = observations.static[:, 1]
+        pips = observation.static[:, 1]
         # Between two results that prices of a tenth of a pip can have.
         leave = (pips < math.tanh(-0.0783)) | (pips > math.tanh(0.0617))
-        wanted = np.where(observations.static[:, 0] == 0, enter, np.where(leave, CLOSE, HOLD))
-        legal = observations.legal[np.arange(len(wanted)), wanted]
-        return np.where(legal, wanted, np.where(observations.legal[:, HOLD], HOLD, CLOSE)).astype(np.int64)
+        wanted = np.where(observation.static[:, 0] == 0, enter, np.where(leave, CLOSE, HOLD))
+        legal = observation.legal[np.arange(len(wanted)), wanted]
+        return np.where(legal, wanted, np.where(observation.legal[:, HOLD], HOLD, CLOSE)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def ask(policy: Policy, static: Sequence[float], legal: Sequence[bool], bar: int
     seen = Observation(
         np.zeros((1, 1, 9), np.float32), np.array([static], np.float32), np.array([legal]), np.array([bar])
     )
-    return int(policy.act(seen)[0])
+    return int(policy.act(seen, policy.initial(1))[0][0])
 
 
 def by_the_book(
