@@ -18,6 +18,7 @@ from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.features.kernel import WARMUP_BARS, causal_mismatches
 from fx_pipeline.market.arrays import SESSION_BARS, MarketArrays
 from fx_pipeline.market.costs import CostConfig, build_fills
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.proofs.markets import COSTS, OU_SD_PIPS, MarketName, proof_market
 from fx_pipeline.proofs.players import known_state
 from fx_pipeline.sessions.index import valid_starts
@@ -257,7 +258,7 @@ def best_rule(market: MarketArrays, starts: Int64, rules: SignalRules, costs: Co
     rows = np.repeat(np.arange(count), len(starts))
     every = SignalRules(rules.signals, rules.column[rows], rules.enter[rows], rules.leave[rows])
     # The rules do not look back: one bar of features is what an observation needs to have.
-    environment = LockstepEnvironment(market, build_fills(market, costs), window_bars=1)
+    environment = LockstepEnvironment(market, build_fills(market, costs), rules=SessionRules(window_bars=1))
     observation, done = environment.reset(np.tile(starts, count)), False
     while not done:
         step = environment.step(every.choose(observation))

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from fx_pipeline.agents.base import Carry, Policy, replayed
+from fx_pipeline.environment.action_sets import UNIT4
 from fx_pipeline.environment.actions import Action
-from fx_pipeline.environment.lockstep import Observation, legal_actions
+from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.environment.position import NUM_STATIC
 from fx_pipeline.features.kernel import WARMUP_BARS, compute_features
 from fx_pipeline.market.arrays import WINDOW_BARS, MarketArrays
@@ -78,8 +79,7 @@ def newest_observation(market: MarketArrays) -> Observation:
         )
     if not np.isfinite(window).all():
         raise DataError(f"{market.instrument}: one of the newest {needed} bars has no price: no decision rests on it.")
-    legal = np.zeros((1, len(Action)), dtype=np.bool_)
-    legal_actions(0.0, False, legal[0])
+    legal = UNIT4.legal_table[0, :1]
     return Observation(
         window[None].copy(), np.zeros((1, NUM_STATIC), np.float32), legal, np.array([len(market) - 1], dtype=np.int64)
     )

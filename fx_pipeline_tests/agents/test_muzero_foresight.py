@@ -12,6 +12,7 @@ from fx_pipeline.agents.muzero.engine.engine import Engine
 from fx_pipeline.agents.muzero.policy import MuZeroPolicy
 from fx_pipeline.environment.lockstep import LockstepEnvironment, Observation
 from fx_pipeline.market.costs import build_fills
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.validation.rollout import Rollout, rollout
 from fx_pipeline_tests.agents.test_muzero_engine import networks_of
 
@@ -41,7 +42,7 @@ def policy_of(engine: str | None = None) -> MuZeroPolicy:
 def played(data: TrainingData, policy: object, batch: int) -> Rollout:
     market = data.market
     fills, starts = build_fills(market, data.costs), data.starts[0:600:75]
-    return rollout(market, fills, starts, policy, session_bars=BARS, batch=batch)  # type: ignore[arg-type]
+    return rollout(market, fills, starts, policy, rules=SessionRules(bars=BARS), batch=batch)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("searches", [True, False])
@@ -118,7 +119,9 @@ def test_decisions_do_not_know_the_features_of_later_bars(small_market: Training
     changed = dataclasses.replace(market, features=features)
     fills = build_fills(market, small_market.costs)
     policy = policy_of()
-    one, other = (rollout(each, fills, start, policy, session_bars=2 * BARS).actions[0] for each in (market, changed))
+    one, other = (
+        rollout(each, fills, start, policy, rules=SessionRules(bars=2 * BARS)).actions[0] for each in (market, changed)
+    )
     np.testing.assert_array_equal(one[:seen], other[:seen])
     assert (one[seen:] != other[seen:]).any()
 

@@ -18,6 +18,7 @@ from fx_pipeline.features.kernel import FEATURE_NAMES, WARMUP_BARS
 from fx_pipeline.market.arrays import WINDOW_BARS
 from fx_pipeline.market.costs import CostConfig, build_fills
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.proofs.markets import proof_market
 from fx_pipeline.proofs.players import RangeRule
 from fx_pipeline.tracking.ledger import Ledger
@@ -89,7 +90,7 @@ def score(ledger, market, policy, seed, costs=COSTS, **more):
         seed=seed,
         context=context(ledger, market, seed, **more),
         batch=SESSIONS,
-        session_bars=SESSION,
+        rules=SessionRules(bars=SESSION),
         record_trial=trial_recorder(ledger, more.get("record", RECORD)),
     )
     return scored.metrics.total_pips
@@ -107,7 +108,7 @@ def judged(ledger, market, policy, seed, costs=COSTS, record=RECORD, mc_runs=10_
         context=context(ledger, market, seed, record, **more),
         mc_runs=mc_runs,
         batch=SESSIONS,
-        session_bars=SESSION,
+        rules=SessionRules(bars=SESSION),
         record_trial=trial_recorder(ledger, record),
     )["figures"]
 

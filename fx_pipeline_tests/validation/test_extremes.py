@@ -14,6 +14,7 @@ from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.costs import CostConfig, judged_costs
 from fx_pipeline.market.instrument import instrument
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.validation.baselines import Flat, RandomTrader, Turnover
 from fx_pipeline.validation.context import ReportContext
 from fx_pipeline.validation.report import write_report
@@ -64,7 +65,7 @@ def verdict(market, policy, folder: Path, costs: CostConfig | None = None):
         seed=1,
         context=ReportContext(market.instrument, "w"),
         mc_runs=200,
-        session_bars=SESSION,
+        rules=SessionRules(bars=SESSION),
     )
     write_report(report, folder)
     page = (folder / "report.html").read_text()

@@ -9,6 +9,7 @@ from fx_pipeline.agents.base import Stateless
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.costs import CostConfig
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.validation.baselines import RandomTrader, Turnover
 from fx_pipeline.validation.context import ReportContext, TrialHistory, WindowTrial
 from fx_pipeline.validation.validate import validate_policy
@@ -84,7 +85,7 @@ def validate(market, policy, trials, configuration, seed):
         context=ReportContext("GBP_JPY", "w", leaks={"rows computed anew": 0}, holdout_openings=0),
         mc_runs=10_000,
         batch=SESSIONS,
-        session_bars=SESSION,
+        rules=SessionRules(bars=SESSION),
         record_trial=trials.recorder(configuration),
     )["figures"]
 

@@ -34,6 +34,7 @@ from fx_pipeline.market.candles import PRICE_COLUMNS
 from fx_pipeline.market.costs import CostConfig, build_fills
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.market.spreads import modelled_spread_pips
 from fx_pipeline.sessions.index import valid_starts
 from fx_pipeline.validation.baselines import Flat, RandomTrader, SmaCross, Turnover
@@ -266,7 +267,7 @@ def test_rollout_specification_and_broker_make_the_same_trades(
     # The features of so short a market are not known yet, and no policy here asks for them.
     market = unfeatured(where.market)
     player, starts = policies(market)[policy], [20, 80, 145, 205, 300]
-    done = rollout(market, build_fills(market, model), starts, player, session_bars=bars, window_bars=1)
+    done = rollout(market, build_fills(market, model), starts, player, rules=SessionRules(bars=bars, window_bars=1))
     trades = told(done)
     assert len(trades) > 10
     agree(trades, by_the_book(market, model, starts, bars, player))
@@ -315,7 +316,7 @@ def test_real_sessions_are_traded_alike(shared_data: Path, tmp_path: Path, costs
 def random_trades(market: MarketArrays, costs: CostConfig) -> Rollout:
     """Two sessions of a random trader."""
     player = RandomTrader(Turnover(0.3, 0.3, 0.5), 3)
-    return rollout(market, build_fills(market, costs), [20, 85], player, session_bars=60, window_bars=1)
+    return rollout(market, build_fills(market, costs), [20, 85], player, rules=SessionRules(bars=60, window_bars=1))
 
 
 @pytest.mark.parametrize("fill", ["next_open", "close"])
@@ -328,7 +329,7 @@ def test_what_a_broker_has_no_counterpart_of_is_taken_out(
     costs = replace(COSTS[kind], slippage_pips=0.3, financing_long_pips=0.7, financing_short_pips=-0.4, fill=fill)
     player = RandomTrader(Turnover(0.3, 0.02, 0.5), 3)
     starts = [40, 70, 1_230, 1_240, 1_250]
-    done = rollout(market, build_fills(market, costs), starts, player, session_bars=60, window_bars=1)
+    done = rollout(market, build_fills(market, costs), starts, player, rules=SessionRules(bars=60, window_bars=1))
     assert done.trades["cost_pips"].max() > done.trades["cost_pips"].min()
     found = replay_at_broker(done, market, costs)
     assert (found.replayed, found.differing, found.over_gaps) == (len(done.trades), 0, 0)
@@ -433,7 +434,7 @@ def test_of_very_many_trades_whole_sessions_are_drawn(
 
 def test_nothing_to_replay_agrees(walks: Callable[[int], Stage]) -> None:
     market, costs = unfeatured(walks(0).market), COSTS["fixed"]
-    done = rollout(market, build_fills(market, costs), [20], Flat(), session_bars=60, window_bars=1)
+    done = rollout(market, build_fills(market, costs), [20], Flat(), rules=SessionRules(bars=60, window_bars=1))
     assert replay_at_broker(done, market, costs) == Parity(0, 0, 0, 0, 0.0, 0)
 
 
