@@ -44,8 +44,8 @@ def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: W
     from fx_pipeline.defs.promotion import read_champion, read_demotion
     from fx_pipeline.defs.reconcile import champion_state, report_state, require_acknowledged
     from fx_pipeline.defs.verified import load_judged
-    from fx_pipeline.features.kernel import WARMUP_BARS
     from fx_pipeline.features.table import load_newest
+    from fx_pipeline.features.temporal9.kernel import WARMUP_BARS
     from fx_pipeline.live.decision import decide
     from fx_pipeline.live.lock import AccountLockedError, account_lock
     from fx_pipeline.market.arrays import WINDOW_BARS
