@@ -15,6 +15,7 @@ from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
 from fx_pipeline.market.costs import Fills
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.live_sessions import session_lengths
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.validation.excursions import Excursions, deepest_fall
 
 PROGRESS_EVERY_BARS = 20
@@ -176,7 +177,8 @@ def rollout(
     if (np.diff(bars) <= 0).any():
         raise DataError("session starts must be strictly increasing: sort them and drop duplicates.")
     environment = LockstepEnvironment(market, fills, reward or RewardConfig(), session_bars, window_bars)
-    lengths = session_lengths(market.time, bars, session_bars)
+    rules = SessionRules(bars=session_bars, window_bars=window_bars)
+    lengths = session_lengths(market.time, bars, rules, market.timeframe)
     actions = np.full((len(bars), session_bars), HOLD, dtype=np.int8)
     trades: list[npt.NDArray[np.void]] = []
     rewards = np.zeros(len(bars))
