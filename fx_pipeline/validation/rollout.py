@@ -202,7 +202,7 @@ def rollout(
         raise DataError("session starts must be strictly increasing: sort them and drop duplicates.")
     environment = LockstepEnvironment(market, fills, reward or RewardConfig(), rules, actions)
     session_bars = rules.bars
-    lengths = session_lengths(market.time, bars, session_bars)
+    lengths = session_lengths(market.time, bars, rules, market.timeframe)
     taken = np.full((len(bars), session_bars), actions.rest, dtype=np.int8)
     trades: list[npt.NDArray[np.void]] = []
     rewards = np.zeros(len(bars))
