@@ -6,7 +6,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 #: Code that decides what a training computes: folders and files of the package.
-_SOURCES = ("market", "features/kernel.py", "environment", "search", "agents/base.py", "agents/kit", "agents/muzero")
+_SOURCES = (
+    "market",
+    "features/kernel.py",
+    "environment",
+    "search",
+    "agents/base.py",
+    "agents/fingerprint.py",
+    "agents/kit",
+    "agents/muzero",
+)
 
 
 @cache
