@@ -14,6 +14,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fx_pipeline.market.errors import ConfigurationError
@@ -48,6 +49,16 @@ def code_digest(*entry_modules: str) -> str:
         If one is not there.
     """
     return _digest(tuple(sorted(set(entry_modules))))
+
+
+@cache
+def code_version(*entry_modules: str) -> str:
+    """Return the version of the package and the digest of the code of some modules, such as `0.1.0+3f2a9c0b71de`."""
+    try:
+        release = version("fx-pipeline")
+    except PackageNotFoundError:
+        release = "0"
+    return f"{release}+{code_digest(*entry_modules)}"
 
 
 @cache
