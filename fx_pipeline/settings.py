@@ -115,9 +115,7 @@ class Settings(BaseSettings):
         description="First trading day that is sealed: no window reaches it, and a candidate is judged on it once.",
     )
 
-    preset: str = Field(
-        "small", description="Size and hyper-parameters of the agent: full, small or tiny."
-    )
+    preset: str = Field("small", description="Size and hyper-parameters of the agent: full, small or tiny.")
     episodes: int | None = Field(None, ge=1, description="Training episodes; absent: the preset's budget.")
     proof_minutes: float = Field(5.0, gt=0, description="Minutes of each training of the agent's certification.")
     seed: int = Field(7, ge=0, lt=2**31, description="The one seed that every random source is derived from.")
