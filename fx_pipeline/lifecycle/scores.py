@@ -9,6 +9,7 @@ import pandas as pd
 
 from fx_pipeline.agents.record import read_checkpoint
 from fx_pipeline.lifecycle.checkpoints import SeedCheckpoint
+from fx_pipeline.lifecycle.code import report_code
 from fx_pipeline.lifecycle.needs import Terms, Tracking, Warehouse
 from fx_pipeline.lifecycle.spans import Span
 from fx_pipeline.lifecycle.track_records import demanded_windows, record_parts
@@ -195,7 +196,7 @@ def score_span(
     """Let the checkpoint of a folder trade a span; its score joins the ledger, and nothing is judged."""
     from fx_pipeline.agents.registry import agent
     from fx_pipeline.market.costs import build_fills
-    from fx_pipeline.validation.validate import score_policy
+    from fx_pipeline.validation.score import score_policy
 
     record = read_checkpoint(checkpoint)
     kind, costs = agent(agent_name), costs or settings.judged_costs_of(span.market.instrument)
@@ -227,12 +228,12 @@ def validation_identity(
     `beside` is the champion that it is compared with: a report that had to do without is not the same. `faults` are
     what is wrong with the ledger.
     """
-    from fx_pipeline.reuse import identity, report_digest
+    from fx_pipeline.provenance.stamps import identity
 
     ledger, instrument = tracking.ledger(), span.market.instrument
     costs = settings.judged_costs_of(instrument)
     return identity(
-        report_digest(),
+        report_code(record["agent"], span.market.feature_set),
         checkpoint=record["weights_sha256"],
         data=span.market.fingerprint,
         starts=span.starts.tolist(),

@@ -165,7 +165,7 @@ def refuse_other_candles(settings: Terms, warehouse: Warehouse, ledger: "Ledger"
     UnverifiedError
         Naming the difference.
     """
-    from fx_pipeline.validation.validate import judged_bars
+    from fx_pipeline.validation.score import judged_bars
 
     figures, lineage = report["figures"], report["lineage"]
     instrument, window = figures["instrument"], figures["window"]

@@ -23,7 +23,7 @@ from fx_pipeline.validation.context import ReportContext, TrialHistory, TrialSco
 from fx_pipeline.validation.seeds import judge_seeds
 from fx_pipeline.validation.track_record import window_seeds
 
-RECORD = {"config_digest": "c0ffee", "code_version": "1", "counters": {"episodes": 100}, "seed": 1}
+RECORD = {"agent": "muzero", "config_digest": "c0ffee", "code_version": "1", "counters": {"episodes": 100}, "seed": 1}
 SESSIONS = np.arange(12, dtype=np.int64) * 1_000
 COSTS = CostConfig(fixed_pips=2.0)
 
@@ -59,7 +59,7 @@ def test_every_seed_of_the_window_is_there_and_none_can_be_dropped(ledger: Ledge
         history = score(ledger, seed, 40.0)
     assert (history.count, history.left_out) == (5, 0)
     assert [trial.seed for trial in history.window if trial.this] == [5]
-    seeds = judge_seeds(window_seeds(history))
+    seeds = judge_seeds(window_seeds(history.window))
     assert seeds.count == 5 and seeds.worst_pips == pytest.approx(-50.0)
 
 
@@ -75,7 +75,7 @@ def test_every_seed_of_the_window_is_there_and_none_can_be_dropped(ledger: Ledge
 def test_seeds_are_compared_where_nothing_else_differs(ledger: Ledger, change: Any, seeds: int) -> None:
     score(ledger, 1, 10.0, **change)
     history = score(ledger, 2, 20.0)
-    assert len(history.window) == 2 and judge_seeds(window_seeds(history)).count == seeds
+    assert len(history.window) == 2 and judge_seeds(window_seeds(history.window)).count == seeds
 
 
 def test_trials_on_other_sessions_are_counted_and_left_out(ledger: Ledger) -> None:
@@ -96,7 +96,7 @@ def test_a_score_at_other_costs_data_or_code_is_counted_and_is_no_candidate(
     with monkeypatch.context() as patch:
         if "code" in change:
             code = change.pop("code")
-            patch.setattr("fx_pipeline.reuse.evaluation_digest", lambda: code)
+            patch.setattr("fx_pipeline.lifecycle.trials.evaluation_code", lambda agent: code)
         score(ledger, 1, 900.0, **change)
         score(ledger, 2, 900.0, **change)
     history = score(ledger, 2, 20.0)
