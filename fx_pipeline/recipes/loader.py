@@ -21,6 +21,9 @@ from fx_pipeline.recipes.refusal import refusals
 #: The recipe that is trained when nothing else is asked for: its assets and folders have plain names.
 DEFAULT = "muzero"
 SHIPPED = Path(__file__).parent / "shipped"
+#: Recipes as Dagster components, a folder with a `defs.yaml` each; and the type that they have there.
+COMPONENTS = Path(__file__).parents[1] / "defs" / "recipes"
+COMPONENT_TYPE = "fx_pipeline.components.RecipeComponent"
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -61,13 +64,15 @@ class Recipes:
         return tuple(sorted(found, key=lambda recipe: recipe.name != DEFAULT))
 
 
-def read_recipes(folder: Path | None = None) -> Recipes:
-    """Read the shipped recipes, and those of a folder.
+def read_recipes(folder: Path | None = None, components: Path = COMPONENTS) -> Recipes:
+    """Read the shipped recipes, those of a folder, and those that are Dagster components.
 
     Parameters
     ----------
     folder : Path, optional
         A user's own, a file each, NAME.yaml.
+    components : Path
+        Folder of components.
 
     Raises
     ------
@@ -83,8 +88,9 @@ def read_recipes(folder: Path | None = None) -> Recipes:
         files += _files(folder)
     by_name: dict[str, Recipe] = {}
     origin: dict[str, Path] = {}
-    for path in files:
-        recipe = read_recipe(path)
+    found = [(path, read_recipe(path)) for path in files]
+    found += [(path, recipe) for path in sorted(components.rglob("defs.yaml")) for recipe in _read_component(path)]
+    for path, recipe in found:
         if recipe.name in by_name:
             raise ConfigurationError(
                 f"two recipes are named {recipe.name}: {origin[recipe.name]} and {path}. Rename one of them, in the "
@@ -102,14 +108,7 @@ def read_recipe(path: Path) -> Recipe:
     ConfigurationError
         Naming the file, each field that is wrong, and what to do.
     """
-    text = read_stored(path, "name a file that can be read.")
-    try:
-        values = yaml.load(text, Loader=_StrictLoader)
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path}: it is no YAML ({' '.join(str(error).split())}): mend it.") from None
-    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
-        raise ConfigurationError(f"{path}: a recipe has a line `field: value` for each field, as {SHIPPED} shows.")
-    recipe = make_recipe(values, str(path))
+    recipe = make_recipe(_documents(path)[0], str(path))
     if path.stem != recipe.name:
         raise ConfigurationError(
             f"{path}: name: the recipe is named {recipe.name!r}, and its file is not: call it {recipe.name}.yaml, or "
@@ -118,12 +117,13 @@ def read_recipe(path: Path) -> Recipe:
     return recipe
 
 
-def make_recipe(values: Mapping[str, Any], where: str) -> Recipe:
+def make_recipe(values: Any, where: str) -> Recipe:
     """Make a recipe of its fields, and refuse one that cannot work.
 
     Parameters
     ----------
     values : Mapping
+        As they were read.
     where : str
         The file that they are from, for the message.
 
@@ -132,6 +132,8 @@ def make_recipe(values: Mapping[str, Any], where: str) -> Recipe:
     ConfigurationError
         Naming each field that is wrong, and what to do.
     """
+    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+        raise ConfigurationError(f"{where}: a recipe has a line `field: value` for each field, as {SHIPPED} shows.")
     try:
         recipe = Recipe(**values)
     except ValidationError as error:
@@ -166,6 +168,24 @@ def near(name: str, known: Iterable[str]) -> str:
 def _files(folder: Path) -> list[Path]:
     # A name that begins with a dot is an editor's.
     return sorted(path for path in folder.glob("[!.]*") if path.suffix in _SUFFIXES and path.is_file())
+
+
+def _documents(path: Path) -> list[Any]:
+    text = read_stored(path, "name a file that can be read.")
+    try:
+        return list(yaml.load_all(text, Loader=_StrictLoader)) or [None]
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path}: it is no YAML ({' '.join(str(error).split())}): mend it.") from None
+
+
+def _read_component(path: Path) -> list[Recipe]:
+    # A folder of Dagster's may hold other components, too.
+    found = [document for document in _documents(path) if isinstance(document, dict)]
+    return [
+        make_recipe(document.get("attributes"), str(path))
+        for document in found
+        if document.get("type") == COMPONENT_TYPE
+    ]
 
 
 def _sentence(problem: Any) -> str:
