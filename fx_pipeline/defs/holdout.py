@@ -10,15 +10,15 @@ import dagster as dg
 import pandas as pd
 
 from fx_pipeline.defs.metadata import OWNERS, plain
-from fx_pipeline.defs.models import AGENT, report_version, validation_identity, validation_report
+from fx_pipeline.defs.models import AGENT, report_version, validation_report
 from fx_pipeline.defs.partial import skipped
 from fx_pipeline.defs.partitions import asked_key, cell, instrument_window
 from fx_pipeline.defs.progress import reporter
-from fx_pipeline.defs.promotion import rival
 from fx_pipeline.defs.resources import Tracking, Warehouse
-from fx_pipeline.defs.seeds import candidate, seed_checkpoints
-from fx_pipeline.defs.spans import load_span
-from fx_pipeline.defs.verified import verified_report
+from fx_pipeline.lifecycle.champions import rival
+from fx_pipeline.lifecycle.checkpoints import candidate, seed_checkpoints
+from fx_pipeline.lifecycle.spans import load_span
+from fx_pipeline.lifecycle.verified import verified_report
 from fx_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def holdout_report(
     """
     from fx_pipeline.defs.ledger_state import ledger_faults
     from fx_pipeline.defs.report_metadata import report_metadata
-    from fx_pipeline.defs.reporting import validate_span
+    from fx_pipeline.lifecycle.scores import validate_span, validation_identity
     from fx_pipeline.market.disk import clear_disk_errors
     from fx_pipeline.reuse import identity, report_digest, stamp, stands
     from fx_pipeline.validation.report import read_report, write_report
@@ -85,7 +85,7 @@ def holdout_report(
     ledger = tracking.ledger()
     opened_until_ns = ledger.sealed_until(instrument, sha256, start_ns)
     if opened_until_ns is None:
-        valid = load_span(warehouse, instrument, key, "valid")
+        valid = load_span(settings, warehouse, instrument, key, "valid")
         if isinstance(valid, str):
             yield skipped(context, valid)
             return
@@ -100,7 +100,7 @@ def holdout_report(
             key,
             [validation_identity(settings, tracking, valid, key, record, beside, faults) for beside in compared],
         )
-    span = load_span(warehouse, instrument, key, "sealed", opened_until_ns)
+    span = load_span(settings, warehouse, instrument, key, "sealed", opened_until_ns)
     if isinstance(span, str):
         yield skipped(context, span)
         return

@@ -1,30 +1,26 @@
 """Checkpoints, validation reports and the champion."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from fx_pipeline.agents.record import read_checkpoint
+from fx_pipeline.defs.checkpoint_metadata import checkpoint_metadata
 from fx_pipeline.defs.features import valid_sessions
 from fx_pipeline.defs.lineage import EMPTY, version
 from fx_pipeline.defs.metadata import OWNERS, link, plain
 from fx_pipeline.defs.partial import skipped
 from fx_pipeline.defs.partitions import asked_key, cell, instrument_window, instruments, key, to_instrument
 from fx_pipeline.defs.progress import reporter
-from fx_pipeline.defs.promotion import Promotion, promote
 from fx_pipeline.defs.report_metadata import page_url, paired_metadata
 from fx_pipeline.defs.resources import Tracking, Warehouse
-from fx_pipeline.defs.seeds import (
-    SeedCheckpoint,
-    candidate,
-    checkpoint_metadata,
-    read_checkpoint,
-    seed_checkpoints,
-    train_seed,
-)
-from fx_pipeline.defs.spans import Span, load_span
+from fx_pipeline.defs.run import run_of
+from fx_pipeline.lifecycle.checkpoints import SeedCheckpoint, candidate, seed_checkpoints
+from fx_pipeline.lifecycle.promotion import Promotion, promote
+from fx_pipeline.lifecycle.spans import load_span
+from fx_pipeline.lifecycle.trainings import train_seed
 from fx_pipeline.settings import Settings, load_settings
 
 AGENT = "muzero"
@@ -65,7 +61,7 @@ def muzero_checkpoint(
     seeds = list(dict.fromkeys(config.seeds if config.seeds is not None else settings.training_seeds))
     if not seeds or not all(0 <= seed < 2**31 for seed in seeds):
         raise ConfigurationError(f"a training has seeds of at least 0 and below 2^31, and not {seeds}.")
-    span = load_span(warehouse, instrument, key, "train")
+    span = load_span(settings, warehouse, instrument, key, "train")
     if isinstance(span, str):
         yield skipped(context, span)
         return
@@ -75,7 +71,7 @@ def muzero_checkpoint(
     for number, seed in enumerate(seeds, 1):
         of_all = "" if len(seeds) == 1 else f", seed {seed} ({number} of {len(seeds)})"
         reused[seed] = train_seed(
-            context,
+            run_of(context),
             settings,
             tracking,
             AGENT,
@@ -115,8 +111,8 @@ def validation_report(
     """
     from fx_pipeline.defs.ledger_state import ledger_faults
     from fx_pipeline.defs.report_metadata import ledger_metadata, report_metadata
-    from fx_pipeline.defs.reporting import score_seeds, validate_span
-    from fx_pipeline.defs.standing import champion_beside
+    from fx_pipeline.lifecycle.scores import score_seeds, validate_span, validation_identity
+    from fx_pipeline.lifecycle.standing import champion_beside
     from fx_pipeline.market.disk import clear_disk_errors
     from fx_pipeline.reuse import stamp, stands
     from fx_pipeline.tracking.ledger_witness import TAGS
@@ -125,7 +121,7 @@ def validation_report(
     settings = load_settings()
     asked = asked_key(context, instrument_window)
     instrument, key = cell(asked)
-    span = load_span(warehouse, instrument, key, "valid")
+    span = load_span(settings, warehouse, instrument, key, "valid")
     if isinstance(span, str):
         yield skipped(context, span)
         return
@@ -154,10 +150,9 @@ def validation_report(
         shown = dg.AssetObservation(validation_report.key, partition=asked, metadata=plain(ledger_metadata(told)))
         context.log_event(shown)
 
-    score_seeds(settings, warehouse, ledger, span, others, AGENT, lambda stage: reporter(context, stage), tell)
-    champion = champion_beside(
-        context, settings, warehouse, tracking, span, judged.sha256, lambda stage: reporter(context, stage)
-    )
+    run_of_step = run_of(context)
+    score_seeds(settings, warehouse, ledger, span, others, AGENT, run_of_step.progress, tell)
+    champion = champion_beside(run_of_step, settings, warehouse, tracking, span, judged.sha256)
     beside = None if champion is None else champion.sha256
     made_from = validation_identity(settings, tracking, span, key, judged.record, beside, faults)
     folder = settings.layout.report(AGENT, instrument, key)
@@ -216,46 +211,6 @@ def report_version(report: Mapping[str, Any]) -> dg.DataVersion:
     """Return the data version of a validation report: of its figures, and of what they were made of."""
     lineage = report["lineage"]
     return dg.DataVersion(version(report["figures_sha256"], lineage["checkpoint_sha256"], lineage["data_fingerprint"]))
-
-
-def validation_identity(
-    settings: Settings,
-    tracking: Tracking,
-    span: Span,
-    key: str,
-    record: Mapping[str, Any],
-    beside: str | None,
-    faults: Sequence[str] = (),
-) -> str:
-    """Hash what the validation report of a checkpoint on the validation span of window `key` is made from.
-
-    `beside` is the champion that it is compared with: a report that had to do without is not the same. `faults` are
-    what is wrong with the ledger.
-    """
-    from fx_pipeline.defs.reporting import other_trials
-    from fx_pipeline.defs.track_records import record_parts
-    from fx_pipeline.reuse import identity, report_digest
-
-    ledger, instrument = tracking.ledger(), span.market.instrument
-    costs = settings.judged_costs_of(instrument)
-    return identity(
-        report_digest(),
-        checkpoint=record["weights_sha256"],
-        data=span.market.fingerprint,
-        starts=span.starts.tolist(),
-        costs=asdict(costs),
-        # The report says where these are below what is judged.
-        configured_costs=asdict(settings.costs_of(instrument)),
-        mc_runs=settings.mc_runs,
-        seed=record["seed"],
-        gate=asdict(settings.gate),
-        # What it was chosen among changes the deflated Sharpe ratio; another trial of this window, also its family.
-        others=other_trials(ledger, span, key, record, costs),
-        planned=record_parts(settings, instrument),
-        faults=list(faults),
-        openings=ledger.holdout_openings(instrument, settings.sealed_from_ns),
-        beside=beside,
-    )
 
 
 class PromoteConfig(dg.Config):

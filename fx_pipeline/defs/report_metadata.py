@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from fx_pipeline.defs.metadata import link
-from fx_pipeline.defs.promotion import REGISTERED_NAME
+from fx_pipeline.lifecycle.promotion import REGISTERED_NAME
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.settings import Settings, load_settings
 from fx_pipeline.validation.records import read_registered_record

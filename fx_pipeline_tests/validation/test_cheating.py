@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from fx_pipeline.defs.reporting import trial_recorder
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL, playable
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.features import kernel
 from fx_pipeline.features.kernel import FEATURE_NAMES, WARMUP_BARS
+from fx_pipeline.lifecycle.trials import trial_recorder
 from fx_pipeline.market.arrays import WINDOW_BARS
 from fx_pipeline.market.costs import CostConfig, build_fills
 from fx_pipeline.market.errors import DataError
