@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from fx_pipeline.agents import registry
+from fx_pipeline.agents.base import Stateless
 from fx_pipeline.environment.actions import BUY, CLOSE, playable
 from fx_pipeline.validation.baselines import RandomTrader, Turnover
 from fx_pipeline_tests.defs.conftest import attest
@@ -87,12 +88,12 @@ def test_no_number_of_runs_draws_another_p_value(copy: "Chain", runs: str) -> No
     assert "judge nothing" in refused(copy, mc_runs=found["mc_runs"])
 
 
-class Loses:
+class Loses(Stateless):
     """Pays the cost again and again."""
 
-    def act(self, observations: Any) -> Any:
-        flat = observations.static[:, 0] == 0
-        return playable(np.where(flat, BUY, CLOSE), observations.legal)
+    def choose(self, observation: Any) -> Any:
+        flat = observation.static[:, 0] == 0
+        return playable(np.where(flat, BUY, CLOSE), observation.legal)
 
 
 @pytest.mark.slow
