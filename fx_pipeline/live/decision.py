@@ -11,7 +11,8 @@ from fx_pipeline.environment.action_sets import UNIT4
 from fx_pipeline.environment.actions import Action
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.environment.position import NUM_STATIC
-from fx_pipeline.features.kernel import WARMUP_BARS, compute_features
+from fx_pipeline.features.compute import bars_of, compute_features, warmup_bars
+from fx_pipeline.features.registry import feature_set
 from fx_pipeline.market.arrays import WINDOW_BARS, MarketArrays
 from fx_pipeline.market.errors import DataError
 
@@ -67,11 +68,11 @@ def newest_observation(market: MarketArrays) -> Observation:
         If there are too few bars, or if the features made here differ from the market's own: then the table was made
         by other code or from other bars, and no decision may rest on it. Or if one of the bars has no price.
     """
-    needed = WARMUP_BARS - 1 + WINDOW_BARS
+    needed = warmup_bars(market) - 1 + WINDOW_BARS
     if len(market) < needed:
         raise DataError(f"{market.instrument} has {len(market)} bars, a live decision needs the newest {needed}.")
     newest = market.slice(len(market) - needed, len(market))
-    features, _ = compute_features(newest.close, newest.time, newest.unit)
+    features = compute_features(feature_set(market.feature_set), bars_of(newest))
     window = features[-WINDOW_BARS:]
     if window.tobytes() != newest.features[-WINDOW_BARS:].tobytes():
         raise DataError(
