@@ -1,7 +1,6 @@
 """Checkpoints, validation reports and the champion."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -13,11 +12,10 @@ from fx_pipeline.defs.lineage import EMPTY, version
 from fx_pipeline.defs.metadata import OWNERS, link, plain
 from fx_pipeline.defs.partial import skipped
 from fx_pipeline.defs.partitions import asked_key, cell, instrument_window, instruments, key, to_instrument
-from fx_pipeline.defs.progress import reporter
 from fx_pipeline.defs.report_metadata import page_url, paired_metadata
 from fx_pipeline.defs.resources import Tracking, Warehouse
 from fx_pipeline.defs.run import run_of
-from fx_pipeline.lifecycle.checkpoints import SeedCheckpoint, candidate, seed_checkpoints
+from fx_pipeline.lifecycle.checkpoints import SeedCheckpoint
 from fx_pipeline.lifecycle.promotion import Promotion, promote
 from fx_pipeline.lifecycle.spans import load_span
 from fx_pipeline.lifecycle.trainings import train_seed
@@ -111,100 +109,33 @@ def validation_report(
     """
     from fx_pipeline.defs.ledger_state import ledger_faults
     from fx_pipeline.defs.report_metadata import ledger_metadata, report_metadata
-    from fx_pipeline.lifecycle.scores import score_seeds, validate_span, validation_identity
-    from fx_pipeline.lifecycle.standing import champion_beside
-    from fx_pipeline.market.disk import clear_disk_errors
-    from fx_pipeline.reuse import stamp, stands
-    from fx_pipeline.tracking.ledger_witness import TAGS
-    from fx_pipeline.validation.report import point_at, read_report, write_report
+    from fx_pipeline.lifecycle.validations import validate_window
 
     settings = load_settings()
     asked = asked_key(context, instrument_window)
     instrument, key = cell(asked)
-    span = load_span(settings, warehouse, instrument, key, "valid")
-    if isinstance(span, str):
-        yield skipped(context, span)
-        return
-    place = settings.layout.trainings(AGENT, instrument, key)
-    everything = seed_checkpoints(settings, AGENT, instrument, key)
-    checkpoints = [found for found in everything if found.record["window"] == {"key": key, **span.window.spans()}]
-    if not everything:
-        yield skipped(context, f"there is no checkpoint in {place}: materialise muzero_checkpoint first.")
-        return
-    said = "the checkpoint in {} was trained on other spans than window {} has: train again."
-    left_out = [said.format(stale.folder, key) for stale in everything if stale not in checkpoints]
-    if not checkpoints:
-        yield skipped(context, " ".join(left_out))
-        return
-    for reason in left_out:
-        context.log.warning(f"left out: {reason}")
-    ledger, judged = tracking.ledger(), candidate(checkpoints)
-    # Before anything is scored: the first row would make a ledger where none is.
-    faults = ledger_faults(context.instance, validation_report.key, settings, tracking, ledger)
-    for fault in faults:
-        context.log.warning(fault)
-    others = [checkpoint for checkpoint in checkpoints if checkpoint is not judged]
 
     def tell(told: Mapping[str, Any]) -> None:
         # A run that is killed after it has scored leaves an event that tells of the ledger all the same.
         shown = dg.AssetObservation(validation_report.key, partition=asked, metadata=plain(ledger_metadata(told)))
         context.log_event(shown)
 
-    run_of_step = run_of(context)
-    score_seeds(settings, warehouse, ledger, span, others, AGENT, run_of_step.progress, tell)
-    champion = champion_beside(run_of_step, settings, warehouse, tracking, span, judged.sha256)
-    beside = None if champion is None else champion.sha256
-    made_from = validation_identity(settings, tracking, span, key, judged.record, beside, faults)
-    folder = settings.layout.report(AGENT, instrument, key)
-    files = ("report.json", "report.html")
-    if stands(folder, made_from, *files):
-        context.log.info(f"{folder} stands: the same checkpoint, data and settings made it.")
-        reporter(context, f"validate {key} (stands)")(1.0, {})
-        point_at(settings.layout.newest_report, folder)
-        yield _validated(read_report(folder), folder)
+    report = validate_window(
+        run_of(context),
+        settings,
+        warehouse,
+        tracking,
+        AGENT,
+        instrument,
+        key,
+        lambda ledger: ledger_faults(context.instance, validation_report.key, settings, tracking, ledger),
+        tell,
+    )
+    if isinstance(report, str):
+        yield skipped(context, report)
         return
-    with (
-        clear_disk_errors(folder),
-        tracking.mlflow().run(
-            f"validate {instrument} {key}",
-            "validation",
-            params={"mc_runs": settings.mc_runs, "seed": judged.seed, "preset": judged.record["preset"]},
-            tags={"dagster/run_id": context.run.run_id, "instrument": instrument, "window": key},
-        ) as run,
-    ):
-
-        def tell_both(told: Mapping[str, Any]) -> None:
-            run.set_tags(told)
-            tell(told)
-
-        report = validate_span(
-            settings,
-            warehouse,
-            ledger,
-            span,
-            judged.folder,
-            AGENT,
-            {"mlflow_url": run.url, "mlflow_run_id": run.run_id, "dagster_run_id": context.run.run_id},
-            reporter(context, f"validate {key}"),
-            champion,
-            faults,
-            tell=tell_both,
-        )
-        # MLflow hears of it first: a report that is removed leaves a run that tells of its trial.
-        run.set_tags({name: report["lineage"][name] for name in TAGS if name in report["lineage"]})
-        write_report(report, folder)
-        metadata = report_metadata(report, folder)
-        run.log_metrics({name: value for name, value in metadata.items() if isinstance(value, float)}, step=0)
-        run.log_artifact(folder / "report.html")
-    stamp(folder, made_from, *files)
-    point_at(settings.layout.newest_report, folder)
-    yield _validated(report, folder)
-
-
-def _validated(report: Mapping[str, Any], folder: Path) -> dg.MaterializeResult:
-    from fx_pipeline.defs.report_metadata import report_metadata
-
-    return dg.MaterializeResult(metadata=plain(report_metadata(report, folder)), data_version=report_version(report))
+    folder = settings.layout.report(AGENT, instrument, key)
+    yield dg.MaterializeResult(metadata=plain(report_metadata(report, folder)), data_version=report_version(report))
 
 
 def report_version(report: Mapping[str, Any]) -> dg.DataVersion:
