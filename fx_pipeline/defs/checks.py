@@ -58,8 +58,7 @@ def months_have_candles(context: dg.AssetCheckExecutionContext) -> dg.AssetCheck
 
     The broker may have none because its history begins later: see FX_HISTORY_START.
     """
-    from fx_pipeline.ingest.lake import lake_months
-    from fx_pipeline.ingest.layout import lake_folder
+    from fx_pipeline.ingest.layout import lake_folder, lake_months
     from fx_pipeline.ingest.overview import expected_of
 
     settings, now_ns = load_settings(), machine_ns()
