@@ -425,9 +425,9 @@ def watch(
 
         layout = load_settings().layout
         folder = (
-            newest_training(layout.trainings(agent, instrument, window))
+            newest_training(layout.trainings(instrument, window))
             if seed is None
-            else layout.checkpoint(agent, instrument, window, seed)
+            else layout.checkpoint(instrument, window, seed)
         )
         state = watch_training(folder, console, once=once)
     if state in ("failed", "killed", "not responding"):

@@ -330,6 +330,13 @@ class Settings(BaseSettings):
         except ConfigurationError as error:
             raise ConfigurationError(f"FX_USE_RECIPES: {error}" if self.use_recipes else str(error)) from None
 
+    @property
+    def recipe(self) -> "Recipe":
+        """The default recipe: settings alone are its terms."""
+        from fx_pipeline.recipes.loader import default_recipe
+
+        return default_recipe()
+
     def calendar_of(self, instrument: str) -> FxCalendar:
         """When candles of an instrument are expected."""
         return instrument_calendar(instrument, parse_breaks(self.daily_break), holidays_with(self.holidays))
@@ -360,7 +367,10 @@ class Settings(BaseSettings):
     @property
     def judged_seeds(self) -> tuple[int, ...]:
         """`training_seeds` and as many of the numbers after the greatest as the gate asks for seeds beyond them."""
-        known = self.training_seeds
+        return self.with_as_many_seeds_as_the_gate_asks_for(self.training_seeds)
+
+    def with_as_many_seeds_as_the_gate_asks_for(self, known: tuple[int, ...]) -> tuple[int, ...]:
+        """Return seeds, and as many of the numbers after the greatest as the gate asks for beyond them."""
         missing = max(0, self.gate.min_seeds - len(known))
         return known + tuple(range(max(known) + 1, max(known) + 1 + missing))
 

@@ -187,7 +187,7 @@ def report_is_complete(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckR
     settings, problems = load_settings(), []
     for key in keys_of(context, validation_report):
         instrument, window = cell(key)
-        folder = settings.layout.report(AGENT, instrument, window)
+        folder = settings.layout.report(instrument, window)
         if not (folder / "report.json").exists():
             # A window that was skipped has none, and says why: that is for `windows_were_validated`.
             if not was_skipped(context.instance, validation_report.key, key):
@@ -198,7 +198,7 @@ def report_is_complete(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckR
         problems += [f"{key}: {name} is missing" for name in SUMMARY_FIELDS if name not in summary]
         if not (folder / "report.html").exists():
             problems.append(f"{key}: the page is missing")
-        checkpoint = read_checkpoint(settings.layout.checkpoint(AGENT, instrument, window, report["figures"]["seed"]))
+        checkpoint = read_checkpoint(settings.layout.checkpoint(instrument, window, report["figures"]["seed"]))
         if checkpoint["weights_sha256"] != report["lineage"]["checkpoint_sha256"]:
             problems.append(f"{key}: the report is of another checkpoint")
     return dg.AssetCheckResult(passed=not problems, metadata=plain({"problems": problems}))

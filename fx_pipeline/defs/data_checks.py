@@ -72,7 +72,7 @@ class _Present:
         from fx_pipeline.validation.report import read_report
 
         instrument, window = cell(partition)
-        folder = self._settings.layout.report(AGENT, instrument, window)
+        folder = self._settings.layout.report(instrument, window)
         if not (folder / "report.json").exists():
             return None
         report = read_report(folder)

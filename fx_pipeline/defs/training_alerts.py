@@ -21,7 +21,7 @@ def _check(alert: Alert) -> dg.AssetChecksDefinition:
         problems = []
         keys = keys_of(context, muzero_checkpoint)
         for key in keys:
-            for folder in sorted(load_settings().layout.trainings(AGENT, *cell(key)).glob("seed-*")):
+            for folder in sorted(load_settings().layout.trainings(*cell(key)).glob("seed-*")):
                 try:
                     # A skipped window has no history: nothing was trained, so nothing went wrong.
                     found = alert.find(read_history(folder)) or (_divergence(folder) if alert.grave else None)

@@ -81,7 +81,7 @@ def verified_report(
     """
     from fx_pipeline.validation.report import read_report
 
-    folder = folder or settings.layout.report(agent, instrument, window)
+    folder = folder or settings.layout.report(instrument, window)
     report = read_report(folder)
     figures = report["figures"]
     said = (figures["agent"], figures["instrument"], figures["window"])

@@ -7,19 +7,20 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
+from fx_pipeline.layout import DEFAULT_RECIPE
 from fx_pipeline.market.disk import read_stored
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.recipes.recipe import Recipe, SessionFields
 from fx_pipeline.recipes.refusal import refusals
 
-#: The recipe that is trained when nothing else is asked for: its assets and folders have plain names.
-DEFAULT = "muzero"
+DEFAULT = DEFAULT_RECIPE
 SHIPPED = Path(__file__).parent / "shipped"
 #: Recipes as Dagster components, a folder with a `defs.yaml` each; and the type that they have there.
 COMPONENTS = Path(__file__).parents[1] / "defs" / "recipes"
@@ -98,6 +99,12 @@ def read_recipes(folder: Path | None = None, components: Path = COMPONENTS) -> R
             )
         by_name[recipe.name], origin[recipe.name] = recipe, path
     return Recipes(by_name, origin)
+
+
+@cache
+def default_recipe() -> Recipe:
+    """Return the recipe that is trained when nothing else is asked for."""
+    return read_recipe(SHIPPED / f"{DEFAULT}.yaml")
 
 
 def read_recipe(path: Path) -> Recipe:

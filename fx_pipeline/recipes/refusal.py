@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from fx_pipeline.agents.registry import agent
 from fx_pipeline.environment.rewards import RewardConfig
+from fx_pipeline.features.registry import feature_set
 from fx_pipeline.market.calendar import TRADING_WEEK_MINUTES
 from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
@@ -28,13 +30,13 @@ def _of_fields(recipe: Recipe) -> Iterator[tuple[str, str]]:
     named: list[tuple[str, Callable[[], Any]]] = [
         ("agent", lambda: agent(recipe.agent)),
         ("timeframe", lambda: recipe.bars),
+        ("feature_set", lambda: feature_set(recipe.feature_set)),
         ("action_set", lambda: recipe.actions),
         ("sessions", lambda: recipe.rules),
         ("costs", lambda: None if recipe.costs is None else build(CostConfig, recipe.costs)),
         ("reward", lambda: None if recipe.reward is None else build(RewardConfig, recipe.reward)),
     ]
-    for name in recipe.instruments or ():
-        named.append(("instruments", lambda name=name: instrument(name)))
+    named += [("instruments", partial(instrument, name)) for name in recipe.instruments or ()]
     for field, look in named:
         try:
             look()
@@ -62,6 +64,10 @@ def _together(recipe: Recipe) -> Iterator[tuple[str, str]]:
             f"{rules.max_gap_bars} (max_gap_bars) to spare: at most {max(week - rules.max_gap_bars, 2)}, or "
             "within_week: false.",
         )
+    try:
+        feature_set(recipe.feature_set).check_timeframe(bars)
+    except ConfigurationError as error:
+        yield "feature_set", str(error)
     if recipe.preset is not None:
         try:
             agent(recipe.agent).episodes(recipe.preset)
