@@ -21,6 +21,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from fx_pipeline.agents.registry import check_preset
 from fx_pipeline.layout import Layout
 from fx_pipeline.market.addresses import refuse_credentials, server_address
 from fx_pipeline.market.calendar import FxCalendar, trading_day_start
@@ -38,9 +39,6 @@ from fx_pipeline.validation.promotion_config import PromotionConfig, refuse_repl
 if TYPE_CHECKING:
     from fx_pipeline.recipes.loader import Recipes
     from fx_pipeline.recipes.recipe import Recipe
-
-#: `fx_pipeline.agents.muzero` sizes; the demo and CI use `small` and `tiny`.
-Preset = Literal["full", "small", "tiny", "legacy"]
 
 _INGEST_CRON = "7 * * * *"
 _ENV_FILE = ".env"
@@ -129,7 +127,7 @@ class Settings(BaseSettings):
         description="First trading day that is sealed: no window reaches it, and a candidate is judged on it once.",
     )
 
-    preset: Preset = Field("small", description="Size of the networks and their hyper-parameters.")
+    preset: str = Field("small", description="Size and hyper-parameters of the agent: full, small or tiny.")
     episodes: int | None = Field(None, ge=1, description="Training episodes; absent: the preset's budget.")
     proof_minutes: float = Field(5.0, gt=0, description="Minutes of each training of the agent's certification.")
     seed: int = Field(7, ge=0, lt=2**31, description="The one seed that every random source is derived from.")
@@ -213,6 +211,15 @@ class Settings(BaseSettings):
     def _in_range(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if not all(0 <= seed < 2**31 for seed in value):
             raise ValueError("a seed is at least 0 and below 2^31.")
+        return value
+
+    @field_validator("preset")
+    @classmethod
+    def _of_an_agent(cls, value: str) -> str:
+        try:
+            check_preset(value)
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
         return value
 
     @field_validator("instruments")

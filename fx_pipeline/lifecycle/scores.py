@@ -195,7 +195,7 @@ def score_span(
     """Let the checkpoint of a folder trade a span; its score joins the ledger, and nothing is judged."""
     from fx_pipeline.agents.registry import agent
     from fx_pipeline.market.costs import build_fills
-    from fx_pipeline.validation.validate import score_policy
+    from fx_pipeline.validation.score import score_policy
 
     record = read_checkpoint(checkpoint)
     kind, costs = agent(agent_name), costs or settings.judged_costs_of(span.market.instrument)

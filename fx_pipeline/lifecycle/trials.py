@@ -165,7 +165,8 @@ def trial_history(
     by the same code, make company: a score at other costs is no choice that there was, and would decide whether this
     one looks overfitted.
     """
-    from fx_pipeline.validation.context import TrialHistory, WindowTrial
+    from fx_pipeline.validation.context import TrialHistory
+    from fx_pipeline.validation.track_record import WindowTrial
 
     company, left_out = [], set()
     for other in ledger.scored(trial.instrument, trial.window):
@@ -232,7 +233,7 @@ def other_trials(
     """
     from fx_pipeline.tracking.choices import Look, record_start_ns
     from fx_pipeline.tracking.trials import is_choice
-    from fx_pipeline.validation.validate import judged_bars
+    from fx_pipeline.validation.score import judged_bars
 
     instrument, data_fingerprint = span.market.instrument, span.market.fingerprint
     start_ns, end_ns, days, bars = judged_bars(span.market, span.starts)

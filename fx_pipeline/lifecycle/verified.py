@@ -165,7 +165,7 @@ def refuse_other_candles(settings: Terms, warehouse: Warehouse, ledger: "Ledger"
     UnverifiedError
         Naming the difference.
     """
-    from fx_pipeline.validation.validate import judged_bars
+    from fx_pipeline.validation.score import judged_bars
 
     figures, lineage = report["figures"], report["lineage"]
     instrument, window = figures["instrument"], figures["window"]
@@ -317,7 +317,7 @@ def _present(settings: Terms, warehouse: Warehouse, instrument: str, window: str
 
 
 def _trained_on(settings: Terms, span: Span, record: Mapping[str, Any]) -> str:
-    from fx_pipeline.agents.muzero.identity import data_fingerprint
+    from fx_pipeline.agents.kit.fingerprint import data_fingerprint
     from fx_pipeline.market.costs import recorded_costs
 
     data = training_data(settings, span)

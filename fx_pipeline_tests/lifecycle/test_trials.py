@@ -59,7 +59,7 @@ def test_every_seed_of_the_window_is_there_and_none_can_be_dropped(ledger: Ledge
         history = score(ledger, seed, 40.0)
     assert (history.count, history.left_out) == (5, 0)
     assert [trial.seed for trial in history.window if trial.this] == [5]
-    seeds = judge_seeds(window_seeds(history))
+    seeds = judge_seeds(window_seeds(history.window))
     assert seeds.count == 5 and seeds.worst_pips == pytest.approx(-50.0)
 
 
@@ -75,7 +75,7 @@ def test_every_seed_of_the_window_is_there_and_none_can_be_dropped(ledger: Ledge
 def test_seeds_are_compared_where_nothing_else_differs(ledger: Ledger, change: Any, seeds: int) -> None:
     score(ledger, 1, 10.0, **change)
     history = score(ledger, 2, 20.0)
-    assert len(history.window) == 2 and judge_seeds(window_seeds(history)).count == seeds
+    assert len(history.window) == 2 and judge_seeds(window_seeds(history.window)).count == seeds
 
 
 def test_trials_on_other_sessions_are_counted_and_left_out(ledger: Ledger) -> None:

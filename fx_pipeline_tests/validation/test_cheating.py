@@ -26,7 +26,8 @@ from fx_pipeline.proofs.players import RangeRule
 from fx_pipeline.tracking.ledger import Ledger
 from fx_pipeline.validation.baselines import Flat
 from fx_pipeline.validation.context import ReportContext
-from fx_pipeline.validation.validate import score_policy, validate_policy
+from fx_pipeline.validation.score import score_policy
+from fx_pipeline.validation.validate import validate_policy
 
 SESSION, SESSIONS = 240, 56
 FIRST = WARMUP_BARS + WINDOW_BARS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fx_pipeline.agents.muzero.retention import KEPT, Retention
+from fx_pipeline.agents.kit.retention import KEPT, Retention
 
 
 class Killed(Exception):
