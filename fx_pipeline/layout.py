@@ -110,10 +110,10 @@ class Layout:
             return whole
         return desks / hashlib.sha256(place.relative_to(data).as_posix().encode()).hexdigest()[:16]
 
-    def windows(self, instrument: str) -> Path:
-        """The walk-forward plan of an instrument."""
-        folder = self.data_dir / "windows"
-        return (folder if self.sessions == DEFAULT_SESSIONS else folder / self.sessions) / f"{instrument}.json"
+    def windows(self, instrument: str, sessions: str | None = None) -> Path:
+        """The walk-forward plan of an instrument, on the sessions of this layout or of another asset."""
+        folder, sessions = self.data_dir / "windows", sessions or self.sessions
+        return (folder if sessions == DEFAULT_SESSIONS else folder / sessions) / f"{instrument}.json"
 
     def trainings(self, instrument: str, window: str) -> Path:
         """Folder of the trainings of a window."""

@@ -53,7 +53,7 @@ class _Present:
         return None if told and told.value == present else "made of older features than the table has"
 
     def checkpoint(self, partition: str) -> str | None:
-        from fx_pipeline.agents.kit.fingerprint import data_fingerprint
+        from fx_pipeline.agents.fingerprint import data_fingerprint
 
         instrument, window = cell(partition)
         checkpoints = seed_checkpoints(self._settings, AGENT, instrument, window)

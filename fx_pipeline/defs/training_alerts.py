@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from fx_pipeline.agents.alerts import Alert
-from fx_pipeline.agents.kit.errors import TrainingDivergedError
+from fx_pipeline.agents.errors import TrainingDivergedError
 from fx_pipeline.agents.progress_file import FAILED, read_progress
 from fx_pipeline.agents.record import read_history
 from fx_pipeline.agents.registry import agent

@@ -317,7 +317,7 @@ def _present(settings: Terms, warehouse: Warehouse, instrument: str, window: str
 
 
 def _trained_on(settings: Terms, span: Span, record: Mapping[str, Any]) -> str:
-    from fx_pipeline.agents.kit.fingerprint import data_fingerprint
+    from fx_pipeline.agents.fingerprint import data_fingerprint
     from fx_pipeline.market.costs import recorded_costs
 
     data = training_data(settings, span)

@@ -5,7 +5,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.market.arrays import MarketArrays
-from fx_pipeline.market.calendar import TRADING_WEEK_MINUTES, is_open, trading_week, week_minutes
+from fx_pipeline.market.calendar import is_open
+from fx_pipeline.market.live_sessions import after_gap
 from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.market.timeframe import M1, Timeframe
 
@@ -13,9 +14,9 @@ from fx_pipeline.market.timeframe import M1, Timeframe
 def valid_starts(market: MarketArrays, rules: SessionRules = SessionRules(), stride: int = 1) -> npt.NDArray[np.int64]:
     """List the bars at which a valid session starts.
 
-    A session is `rules.bars` consecutive bars, each at most `max_gap_bars` lengths of a bar after the one before, with a
-    high-low range of at least `min_range_pips`, whose first observation (`window_bars` bars that end at its first bar)
-    is fully warmed up. Gaps before the session, inside that first observation, do not count. It lies inside one trading
+    A session is `rules.bars` consecutive bars, each at most `max_gap_bars` lengths of a bar after the one before, with
+    a high-low range of at least `min_range_pips`, whose first observation (`window_bars` bars that end at its first
+    bar) is fully warmed up. Gaps before the session, inside that first observation, do not count. It lies inside one trading
     week; without `within_week` it may go on over weekends, whose closed hours are then no part of a gap.
 
     Parameters
@@ -70,17 +71,8 @@ def scan_sessions(
 
 
 def _breaks(time_ns: npt.NDArray[np.int64], rules: SessionRules, timeframe: Timeframe) -> npt.NDArray[np.bool_]:
-    """Bars (T,) that no session has beside the bar before."""
-    open_, week = is_open(time_ns), trading_week(time_ns)
-    if rules.within_week:
-        far = (np.diff(time_ns) > rules.max_gap_bars * timeframe.bar_ns) | (np.diff(week) != 0)
-    else:
-        # Minutes that trading was open for, whatever the week: a weekend takes none of them.
-        minutes = week * TRADING_WEEK_MINUTES + np.minimum(week_minutes(time_ns), TRADING_WEEK_MINUTES)
-        far = np.diff(minutes) > rules.max_gap_bars * timeframe.minutes
-    breaks = np.zeros(len(time_ns), dtype=np.bool_)
-    breaks[1:] = far
-    # A stray print of the weekend is in no session.
+    """Bars (T,) that no session has beside the bar before: after a gap, and stray prints of the weekend."""
+    open_, breaks = is_open(time_ns), after_gap(time_ns, rules, timeframe)
     breaks |= ~open_
     breaks[1:] |= ~open_[:-1]
     return breaks

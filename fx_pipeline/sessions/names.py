@@ -1,6 +1,6 @@
 """What the tables, assets and windows of sessions are called: the first ones keep their plain names."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from fx_pipeline.features.names import FeatureTable
 from fx_pipeline.market.session_rules import SessionRules
@@ -19,7 +19,7 @@ class SessionTable:
     rules : SessionRules
     """
 
-    features: FeatureTable = FeatureTable()
+    features: FeatureTable = field(default_factory=FeatureTable)
     rules: SessionRules = SessionRules()
 
     @property
@@ -27,9 +27,9 @@ class SessionTable:
         """What names of tables end with: the features, and what the rules have otherwise than by default."""
         usual = SessionRules()
         own = [
-            f"_{field.name}_{_word(getattr(self.rules, field.name))}"
-            for field in fields(SessionRules)
-            if getattr(self.rules, field.name) != getattr(usual, field.name)
+            f"_{rule.name}_{_word(getattr(self.rules, rule.name))}"
+            for rule in fields(SessionRules)
+            if getattr(self.rules, rule.name) != getattr(usual, rule.name)
         ]
         # Rules of their own on the first table must not be taken for a set of that name.
         plain = self.features.suffix or ("_temporal9_m1" if own else "")
