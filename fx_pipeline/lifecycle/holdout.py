@@ -10,6 +10,7 @@ import pandas as pd
 
 from fx_pipeline.lifecycle.champions import rival
 from fx_pipeline.lifecycle.checkpoints import candidate, seed_checkpoints
+from fx_pipeline.lifecycle.code import report_code
 from fx_pipeline.lifecycle.needs import Run, Terms, Tracking, Warehouse
 from fx_pipeline.lifecycle.scores import validate_span, validation_identity
 from fx_pipeline.lifecycle.spans import load_span
@@ -62,7 +63,7 @@ def open_sealed_days(
         If the candidate is not named, or its validation did not pass the gate.
     """
     from fx_pipeline.market.disk import clear_disk_errors
-    from fx_pipeline.reuse import identity, report_digest, stamp, stands
+    from fx_pipeline.provenance.stamps import identity, stamp, stands
     from fx_pipeline.validation.report import read_report, write_report
 
     start_ns = settings.sealed_from_ns
@@ -101,7 +102,7 @@ def open_sealed_days(
     evaluation = hashlib.sha256(json.dumps([sha256, start_ns, last_ns, costs], sort_keys=True).encode()).hexdigest()
     ledger.open_holdout(instrument, sha256, start_ns, last_ns, evaluation)
     made_from = identity(
-        report_digest(),
+        report_code(agent, span.market.feature_set),
         evaluation=evaluation,
         data=span.market.fingerprint,
         starts=span.starts.tolist(),
@@ -142,7 +143,7 @@ def _require_named(name: str, sha256: str, key: str) -> None:
 def _require_promoted(
     settings: Terms, ledger: "Ledger", agent: str, instrument: str, key: str, made_from: Sequence[str]
 ) -> None:
-    from fx_pipeline.reuse import stands
+    from fx_pipeline.provenance.stamps import stands
     from fx_pipeline.validation.conditions import CONDITIONS
     from fx_pipeline.validation.gate import judge
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from fx_pipeline.agents.record import read_checkpoint
 from fx_pipeline.lifecycle.checkpoints import SeedCheckpoint
+from fx_pipeline.lifecycle.code import report_code
 from fx_pipeline.lifecycle.needs import Terms, Tracking, Warehouse
 from fx_pipeline.lifecycle.spans import Span
 from fx_pipeline.lifecycle.track_records import demanded_windows, record_parts
@@ -227,12 +228,12 @@ def validation_identity(
     `beside` is the champion that it is compared with: a report that had to do without is not the same. `faults` are
     what is wrong with the ledger.
     """
-    from fx_pipeline.reuse import identity, report_digest
+    from fx_pipeline.provenance.stamps import identity
 
     ledger, instrument = tracking.ledger(), span.market.instrument
     costs = settings.judged_costs_of(instrument)
     return identity(
-        report_digest(),
+        report_code(record["agent"], span.market.feature_set),
         checkpoint=record["weights_sha256"],
         data=span.market.fingerprint,
         starts=span.starts.tolist(),

@@ -11,6 +11,7 @@ import pandas as pd
 
 from fx_pipeline.agents.record import read_checkpoint
 from fx_pipeline.lifecycle.champions import rival
+from fx_pipeline.lifecycle.code import report_code
 from fx_pipeline.lifecycle.needs import Run, Terms, Tracking, Warehouse
 from fx_pipeline.lifecycle.scores import score_span, source_of_span, validate_span
 from fx_pipeline.lifecycle.spans import Span
@@ -139,14 +140,14 @@ def _stand(
     champion: Mapping[str, Any],
     record: Mapping[str, Any],
 ) -> None:
-    from fx_pipeline.reuse import identity, report_digest
+    from fx_pipeline.provenance.stamps import identity
     from fx_pipeline.validation.standing import judge_standing
     from fx_pipeline.validation.tenure import judge_tenure
 
     replayed, window = replay_span(span), span.window.key
     costs = as_judged(champion["costs"], champion["instrument"])
     made_from = identity(
-        report_digest(),
+        report_code(champion["agent"], span.market.feature_set),
         checkpoint=champion["sha256"],
         data=span.market.fingerprint,
         starts=span.starts.tolist(),

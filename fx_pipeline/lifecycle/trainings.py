@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from fx_pipeline.agents.record import HISTORY_NAME, RECORD_NAME, RUN_NAME, WEIGHTS_NAME
+from fx_pipeline.lifecycle.code import training_code
 from fx_pipeline.lifecycle.needs import Run, Terms, Tracking
 from fx_pipeline.lifecycle.spans import Span, training_data
 from fx_pipeline.lifecycle.trials import selection_recorder
@@ -33,13 +34,14 @@ def train_seed(
     from fx_pipeline.agents.registry import agent
     from fx_pipeline.market.atomic import atomic_write_json
     from fx_pipeline.market.disk import clear_disk_errors
-    from fx_pipeline.reuse import identity, stamp, stands, training_digest
+    from fx_pipeline.provenance.stamps import identity, stamp, stands
     from fx_pipeline.tracking.batched import BatchedMetrics
 
     instrument, key = span.market.instrument, span.window.key
     costs = settings.costs_of(instrument)
+    code = training_code(agent_name, span.market.feature_set)
     made_from = identity(
-        training_digest(),
+        code,
         agent=agent_name,
         preset=preset,
         episodes=episodes,
@@ -55,7 +57,7 @@ def train_seed(
         run.progress(f"{stage} (stands)")(1.0, {})
         return True
     parameters = {"preset": preset, "episodes": episodes, "seed": seed, "starts": len(span.starts)}
-    tags = {"dagster/run_id": run.run_id, "instrument": instrument, "window": key, "code": training_digest()}
+    tags = {"dagster/run_id": run.run_id, "instrument": instrument, "window": key, "code": code}
     name = f"train {instrument} {key} seed {seed}"
     with (
         clear_disk_errors(folder),

@@ -5,9 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from fx_pipeline.lifecycle.code import evaluation_code
 from fx_pipeline.lifecycle.configuration import configuration, trained_seed_sha
 from fx_pipeline.lifecycle.spans import Span
 from fx_pipeline.lifecycle.track_records import walk_forward_record
+from fx_pipeline.provenance.evaluation import rolled_out_by
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +59,6 @@ def trial_recorder(
     """
     import numpy as np
 
-    from fx_pipeline.reuse import evaluation_digest
     from fx_pipeline.tracking.ledger import Trial
 
     def write(score: "TrialScore") -> "TrialHistory":
@@ -75,7 +76,7 @@ def trial_recorder(
             sharpe_per_trade=score.sharpe_per_trade,
             session_ns=score.session_ns,
             session_pnl_pips=score.session_pnl_pips,
-            evaluation_code=evaluation_digest(),
+            evaluation_code=evaluation_code(score.context.agent),
             valid_start_ns=score.valid_start_ns,
             valid_end_ns=score.valid_end_ns,
             days=score.days,
@@ -123,7 +124,6 @@ def selection_recorder(
     episodes, seed : int
         Of the training.
     """
-    from fx_pipeline.reuse import evaluation_digest
     from fx_pipeline.tracking.ledger import Trial, selection_window
     from fx_pipeline.validation.metrics import trade_metrics
 
@@ -149,7 +149,7 @@ def selection_recorder(
             sharpe_per_trade=metrics.sharpe_per_trade,
             session_ns=score.session_ns,
             session_pnl_pips=score.session_pnl_pips,
-            evaluation_code=evaluation_digest(),
+            evaluation_code=evaluation_code(agent_name),
         )
         ledger.record(trial)
 
@@ -206,7 +206,8 @@ def _on_sessions_of(trial: "Trial", other: "ScoredTrial") -> "npt.NDArray[np.flo
 
 def _judged_by(trial: "Trial | ScoredTrial") -> str:
     # What the ledger keeps of the costs has been through JSON.
-    return json.dumps([trial.data_fingerprint, trial.evaluation_code, trial.costs], sort_keys=True, default=str)
+    parts = [trial.data_fingerprint, rolled_out_by(trial.evaluation_code), trial.costs]
+    return json.dumps(parts, sort_keys=True, default=str)
 
 
 def other_trials(
@@ -267,7 +268,6 @@ def own_trial(
     instrument: str, window: str, record: Mapping[str, Any], data_fingerprint: str, costs: "CostConfig"
 ) -> str:
     """Return the key of the trial that validating a checkpoint on a window makes."""
-    from fx_pipeline.reuse import evaluation_digest
     from fx_pipeline.tracking.ledger import trial_key
 
     return trial_key(
@@ -278,6 +278,6 @@ def own_trial(
             "data_fingerprint": data_fingerprint,
             "costs": asdict(costs),
             "seed": record["seed"],
-            "evaluation_code": evaluation_digest(),
+            "evaluation_code": evaluation_code(record["agent"]),
         }
     )

@@ -53,7 +53,7 @@ def validate_window(
         The report, which stands already or was written; or why there is nothing to validate.
     """
     from fx_pipeline.market.disk import clear_disk_errors
-    from fx_pipeline.reuse import stamp, stands
+    from fx_pipeline.provenance.stamps import stamp, stands
     from fx_pipeline.tracking.ledger_witness import TAGS
     from fx_pipeline.validation.report import point_at, read_report, write_report
 

@@ -1,8 +1,8 @@
 """The code that makes a result: the files of this package that its entry modules import, directly or not.
 
 Imports are read from the source and nothing is run, so imports inside functions count as well. Imports that only types
-need (`if TYPE_CHECKING`) make nothing, and do not count. A file of data (YAML, a template) belongs to the modules of its
-package that name it, or the folder that it lies in.
+need (`if TYPE_CHECKING`) make nothing, and do not count. A file of data (YAML, a template) belongs to the modules of
+its package that name it, or the folder that it lies in.
 
 What holds: a file that is not in the closure is not imported by what is, so it cannot change the result. Where it
 stops: a module whose name is put together at run time is not seen. Only the tables of names (`LEFT_OUT`) may do that,

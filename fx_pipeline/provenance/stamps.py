@@ -3,8 +3,6 @@
 import hashlib
 import json
 import logging
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,60 +12,10 @@ from fx_pipeline.market.records import Shape, read_record
 
 logger = logging.getLogger(__name__)
 
-#: Rooms whose code decides what a checkpoint says.
-_TRAINING = ("market", "features", "sessions", "environment", "search", "agents")
-#: And those that decide what a report says, which replays its trades at the broker.
-_REPORT = (*_TRAINING, "validation", "broker/paper/desk", "broker/paper/ticks.py")
-#: Code that decides what a session makes: a score computed by other code is another score.
-_EVALUATION = (
-    *("market", "environment", "search", "agents"),
-    *("validation/rollout.py", "validation/metrics.py", "validation/validate.py"),
-)
-#: And those that decide what a seed of a proof says.
-_PROOF = (*_TRAINING, "proofs")
-
 
 class _Stamp(Shape):
     identity: str
     files: dict[str, str]
-
-
-@cache
-def training_digest() -> str:
-    """Return a short hash of the source of every room that a checkpoint depends on."""
-    return _digest(_TRAINING)
-
-
-@cache
-def report_digest() -> str:
-    """Return a short hash of the source of every room that a report depends on."""
-    return _digest(_REPORT)
-
-
-@cache
-def evaluation_digest() -> str:
-    """Return a short hash of the source that rolls a policy out and scores it.
-
-    Pages, conditions and the tests of significance are no part of it: they judge a score and do not change it.
-    """
-    return _digest(_EVALUATION)
-
-
-@cache
-def proof_digest() -> str:
-    """Return a short hash of the source of every room that a seed of a proof depends on."""
-    return _digest(_PROOF)
-
-
-def _digest(sources: tuple[str, ...]) -> str:
-    digest = hashlib.sha256()
-    package = Path(str(files("fx_pipeline")))
-    for source in sources:
-        place = package / source
-        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
-            if path.suffix in (".py", ".yaml", ".j2"):
-                digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:12]
 
 
 def identity(code: str, **inputs: Any) -> str:

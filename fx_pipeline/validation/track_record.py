@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from fx_pipeline.market.calendar import MINUTE_NS, day_name, trading_day
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.provenance.evaluation import rolled_out_by
 from fx_pipeline.validation.evidence import Evidence, FloatArray, IntArray
 from fx_pipeline.validation.excursions import Excursions
 
@@ -372,7 +373,7 @@ def _length(evidence: Evidence) -> int:
 
 def _likeness(row: Scored, own: Scored) -> tuple[bool, bool]:
     # Costs of the ledger have been through JSON; what is equal there is the same.
-    return row.evaluation_code == own.evaluation_code, dict(row.costs) == dict(own.costs)
+    return rolled_out_by(row.evaluation_code) == rolled_out_by(own.evaluation_code), dict(row.costs) == dict(own.costs)
 
 
 def _alike(rows: Sequence[Scored], own: Scored) -> Scored:

@@ -23,7 +23,7 @@ from fx_pipeline.validation.context import ReportContext, TrialHistory, TrialSco
 from fx_pipeline.validation.seeds import judge_seeds
 from fx_pipeline.validation.track_record import window_seeds
 
-RECORD = {"config_digest": "c0ffee", "code_version": "1", "counters": {"episodes": 100}, "seed": 1}
+RECORD = {"agent": "muzero", "config_digest": "c0ffee", "code_version": "1", "counters": {"episodes": 100}, "seed": 1}
 SESSIONS = np.arange(12, dtype=np.int64) * 1_000
 COSTS = CostConfig(fixed_pips=2.0)
 
@@ -96,7 +96,7 @@ def test_a_score_at_other_costs_data_or_code_is_counted_and_is_no_candidate(
     with monkeypatch.context() as patch:
         if "code" in change:
             code = change.pop("code")
-            patch.setattr("fx_pipeline.reuse.evaluation_digest", lambda: code)
+            patch.setattr("fx_pipeline.lifecycle.trials.evaluation_code", lambda agent: code)
         score(ledger, 1, 900.0, **change)
         score(ledger, 2, 900.0, **change)
     history = score(ledger, 2, 20.0)

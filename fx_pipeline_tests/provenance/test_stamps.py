@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fx_pipeline import reuse
-from fx_pipeline.reuse import evaluation_digest, identity, report_digest, stamp, stands, training_digest
+from fx_pipeline.provenance.stamps import identity, stamp, stands
 
 
 @pytest.fixture
@@ -58,27 +57,3 @@ def test_identity_depends_on_every_input_and_on_the_code() -> None:
 def test_identity_refuses_what_has_no_one_value() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         identity("code", a=float("nan"))
-
-
-def test_each_kind_of_result_has_code_of_its_own() -> None:
-    digests = {training_digest(), report_digest(), evaluation_digest()}
-    assert len(digests) == 3 and {len(digest) for digest in digests} == {12}
-
-
-@pytest.mark.parametrize(
-    ("source", "stale"),
-    [
-        ("agents/muzero/learner.py", {"training", "report", "evaluation"}),
-        ("features/temporal9/kernel.py", {"training", "report"}),
-        ("validation/rollout.py", {"report", "evaluation"}),
-        ("validation/report_page.py", {"report"}),
-        ("broker/paper/desk/__init__.py", {"report"}),
-        ("broker/paper/server.py", set()),
-    ],
-)
-def test_an_edit_makes_stale_what_depends_on_it(source: str, stale: set[str]) -> None:
-    """No page of validation costs a training."""
-    sources = {"training": reuse._TRAINING, "report": reuse._REPORT, "evaluation": reuse._EVALUATION}
-    assert (Path(reuse.__file__).parent / source).exists()
-    found = {name for name, rooms in sources.items() if any(f"{source}/".startswith(f"{room}/") for room in rooms)}
-    assert found == stale
