@@ -58,9 +58,13 @@ class Recipes:
             raise ConfigurationError(f"there is no recipe {name!r}{near(name, self.by_name)}")
         return found
 
+    def is_shipped(self, name: str) -> bool:
+        """Whether the recipe of that name came with the package."""
+        return self.files[name].parent == SHIPPED
+
     def chosen(self, names: Iterable[str]) -> tuple[Recipe, ...]:
-        """Return the recipes of these names, the default one first; all where none is named."""
-        wanted = tuple(dict.fromkeys(names)) or tuple(self.by_name)
+        """Return the recipes of these names, the default one first."""
+        wanted = tuple(dict.fromkeys(names))
         found = [self.recipe(name) for name in wanted]
         return tuple(sorted(found, key=lambda recipe: recipe.name != DEFAULT))
 
