@@ -91,7 +91,7 @@ def tell_folder(data_dir: Path) -> None:
 
 @app.command("import")
 def import_(
-    files: Annotated[list[Path], typer.Argument(help="Candle files of one instrument, M1 bars.")],
+    files: Annotated[list[Path], typer.Argument(help="Candle files of one instrument and timeframe.")],
     instrument: Annotated[
         str | None, typer.Option(help="OANDA name, such as GBP_JPY; guessed from the file names.")
     ] = None,
@@ -112,6 +112,9 @@ def import_(
     leave_out_weekends: Annotated[
         bool, typer.Option("--leave-out-weekends", help="Leave out bars at FX weekends, which some publishers have.")
     ] = False,
+    timeframe: Annotated[
+        str | None, typer.Option(help="Length of the bars: M1, M5, M15, H1, H4 or D; found out from their times.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Put real candles into the paper server's store, from which they travel the same road as OANDA's.
@@ -138,6 +141,7 @@ def import_(
                 time.time_ns(),
                 progress,
                 leave_out_weekends,
+                timeframe,
             )
         if json_:
             # Plain print: rich would wrap the line.

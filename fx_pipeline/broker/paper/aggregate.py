@@ -1,4 +1,4 @@
-"""M1 bars into candles of OANDA's other granularities.
+"""Bars into candles of OANDA's longer granularities, minutes also into shorter ones.
 
 Candles up to an hour start at whole multiples of their length. Longer ones start where a day does: at `hour` o'clock of
 `timezone`, through changes of its clocks; a week starts at the day that begins on `weekday`, and a month at the day
