@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.agents.base import Budget, Policy, TrainingData
+from fx_pipeline.agents.base import Budget, Policy, Stateless, TrainingData
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL, playable
 from fx_pipeline.environment.lockstep import LockstepEnvironment, Observation
 from fx_pipeline.environment.position import STATIC_FEATURES
 from fx_pipeline.environment.rewards import RewardConfig
-from fx_pipeline.features.kernel import WARMUP_BARS, causal_mismatches
+from fx_pipeline.features.compute import causal_mismatches
+from fx_pipeline.features.temporal9.kernel import WARMUP_BARS
 from fx_pipeline.market.arrays import SESSION_BARS, MarketArrays
 from fx_pipeline.market.costs import CostConfig, build_fills
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.proofs.markets import COSTS, OU_SD_PIPS, MarketName, proof_market
 from fx_pipeline.proofs.players import known_state
 from fx_pipeline.sessions.index import valid_starts
@@ -99,7 +101,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class SignalRules:
+class SignalRules(Stateless):
     """Enters with a signal that is strong, and leaves when it has faded; R rules, each for one row of a batch.
 
     Attributes
@@ -117,13 +119,13 @@ class SignalRules:
     enter: Float64
     leave: Float64
 
-    def act(self, observations: Observation) -> Int64:
+    def choose(self, observation: Observation) -> Int64:
         """Return the (B,) actions; B is R, or R is 1."""
-        signal = self.signals[self.column, observations.bar]
-        side = observations.static[:, _SIDE]
+        signal = self.signals[self.column, observation.bar]
+        side = observation.static[:, _SIDE]
         entry = np.select([signal >= self.enter, signal <= -self.enter], [BUY, SELL], HOLD)
         leave = np.where(side * signal <= self.leave, CLOSE, HOLD)
-        return playable(np.where(side == 0, entry, leave), observations.legal)
+        return playable(np.where(side == 0, entry, leave), observation.legal)
 
     def one(self, rule: int, signals: Float64) -> "SignalRules":
         """Return one of the rules, on the signals of any market."""
@@ -135,13 +137,13 @@ def make_world(name: MarketName, seed: int, costs: CostConfig) -> World:
     """Draw a path, and cut it into training, embargo and validation."""
     bars = WARMUP_BARS + MIN_EMBARGO_BARS + (TRAIN_SESSIONS + VALID_SESSIONS + _SPARE_SESSIONS) * SESSION_BARS
     market = proof_market(name, seed, bars)
-    starts = thin(valid_starts(market, SESSION_BARS))
+    starts = thin(valid_starts(market, stride=SESSION_BARS))
     train = starts[:TRAIN_SESSIONS]
     train_end = int(train[-1]) + SESSION_BARS
     valid = starts[starts >= train_end + MIN_EMBARGO_BARS][:VALID_SESSIONS]
     if len(valid) < VALID_SESSIONS:
         raise ValueError(f"{bars} bars hold {len(valid)} sessions after the embargo: {VALID_SESSIONS} are wanted.")
-    wrong = causal_mismatches(market.close, market.time, market.features, market.pip, GUARD_BARS, seed)
+    wrong = causal_mismatches(market, GUARD_BARS, seed)
     leaks = {
         f"{GUARD_BARS} feature rows computed anew from the warm-up before them and nothing after": len(wrong),
         f"an embargo of {MIN_EMBARGO_BARS} bars": max(MIN_EMBARGO_BARS - (int(valid[0]) - train_end), 0),
@@ -257,10 +259,10 @@ def best_rule(market: MarketArrays, starts: Int64, rules: SignalRules, costs: Co
     rows = np.repeat(np.arange(count), len(starts))
     every = SignalRules(rules.signals, rules.column[rows], rules.enter[rows], rules.leave[rows])
     # The rules do not look back: one bar of features is what an observation needs to have.
-    environment = LockstepEnvironment(market, build_fills(market, costs), window_bars=1)
+    environment = LockstepEnvironment(market, build_fills(market, costs), rules=SessionRules(window_bars=1))
     observation, done = environment.reset(np.tile(starts, count)), False
     while not done:
-        step = environment.step(every.act(observation))
+        step = environment.step(every.choose(observation))
         observation, done = step.observation, step.done
     trades = environment.trades()
     earned = np.bincount(trades["session"], trades["pnl_pips"].astype(np.float64), count * len(starts))

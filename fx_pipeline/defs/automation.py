@@ -9,8 +9,9 @@ from fx_pipeline.defs.jobs import promote, train, validate
 from fx_pipeline.defs.live import live_trading
 from fx_pipeline.defs.models import AGENT, champion, muzero_checkpoint, validation_report
 from fx_pipeline.defs.partitions import INSTRUMENTS, cell, instrument_window, instruments, key
-from fx_pipeline.defs.promotion import decide, unfinished_demotion
 from fx_pipeline.defs.requests import Tick, is_queued, since
+from fx_pipeline.lifecycle.champions import unfinished_demotion
+from fx_pipeline.lifecycle.promotion import decide
 from fx_pipeline.settings import Settings, load_settings
 
 #: Of the requests of a tick.
@@ -95,7 +96,7 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             )
         )
         # Windows that passed before there was this champion would wait for a hand.
-        for folder in settings.layout.validated(AGENT, instrument):
+        for folder in settings.layout.validated(instrument):
             again = {"id": record.storage_id, "count": 0, "beside": True}
             waiting.setdefault(str(key(instrument, folder.name)), again)["count"] = 0
     for partition in list(waiting):
@@ -116,7 +117,7 @@ def _judge(tick: Tick, settings: Settings, partition: str, asked: dict[str, Any]
     from fx_pipeline.validation.report import read_report
 
     instrument, window = cell(partition)
-    folder = settings.layout.report(AGENT, instrument, window)
+    folder = settings.layout.report(instrument, window)
     if not (folder / "report.json").exists():
         tick.say(f"{instrument} {window}: its report is gone.")
         return True

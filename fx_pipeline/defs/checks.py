@@ -4,6 +4,8 @@ from itertools import pairwise
 
 import dagster as dg
 
+from fx_pipeline.agents.record import read_checkpoint
+from fx_pipeline.defs.champion_state import CHECK, states_metadata
 from fx_pipeline.defs.costs import spread_model_fits
 from fx_pipeline.defs.events import skipped_partitions, was_skipped
 from fx_pipeline.defs.features import feature_table, valid_sessions
@@ -14,11 +16,10 @@ from fx_pipeline.defs.market_time import machine_ns
 from fx_pipeline.defs.metadata import plain, table
 from fx_pipeline.defs.models import AGENT, champion, muzero_checkpoint, validation_report
 from fx_pipeline.defs.partitions import INSTRUMENTS, cell, keys_of
-from fx_pipeline.defs.reconcile import CHECK, champion_state, states_metadata
 from fx_pipeline.defs.resources import Tracking, Warehouse
-from fx_pipeline.defs.seeds import read_checkpoint
 from fx_pipeline.defs.training_alerts import TRAINING_ALERTS
 from fx_pipeline.defs.units import unit_fits
+from fx_pipeline.lifecycle.reconcile import champion_state
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.settings import load_settings
 
@@ -111,7 +112,7 @@ def gaps_are_few(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
 @dg.asset_check(asset=feature_table, blocking=True)
 def features_are_finite(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> dg.AssetCheckResult:
     """Every warm bar has nine finite features in [-1, 1] or [0, 1]; only the start of the history is cold."""
-    from fx_pipeline.features.kernel import FEATURE_NAMES, WARMUP_BARS
+    from fx_pipeline.features.temporal9.kernel import FEATURE_NAMES, WARMUP_BARS
 
     bad: dict[str, int] = {}
     outside = " OR ".join(f"{name} IS NULL OR NOT isfinite({name}) OR abs({name}) > 1.000001" for name in FEATURE_NAMES)
@@ -186,7 +187,7 @@ def report_is_complete(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckR
     settings, problems = load_settings(), []
     for key in keys_of(context, validation_report):
         instrument, window = cell(key)
-        folder = settings.layout.report(AGENT, instrument, window)
+        folder = settings.layout.report(instrument, window)
         if not (folder / "report.json").exists():
             # A window that was skipped has none, and says why: that is for `windows_were_validated`.
             if not was_skipped(context.instance, validation_report.key, key):
@@ -197,7 +198,7 @@ def report_is_complete(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckR
         problems += [f"{key}: {name} is missing" for name in SUMMARY_FIELDS if name not in summary]
         if not (folder / "report.html").exists():
             problems.append(f"{key}: the page is missing")
-        checkpoint = read_checkpoint(settings.layout.checkpoint(AGENT, instrument, window, report["figures"]["seed"]))
+        checkpoint = read_checkpoint(settings.layout.checkpoint(instrument, window, report["figures"]["seed"]))
         if checkpoint["weights_sha256"] != report["lineage"]["checkpoint_sha256"]:
             problems.append(f"{key}: the report is of another checkpoint")
     return dg.AssetCheckResult(passed=not problems, metadata=plain({"problems": problems}))

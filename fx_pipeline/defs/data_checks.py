@@ -17,8 +17,8 @@ from fx_pipeline.defs.metadata import plain, table
 from fx_pipeline.defs.models import AGENT, muzero_checkpoint, validation_report
 from fx_pipeline.defs.partitions import cell, keys_of
 from fx_pipeline.defs.resources import Warehouse
-from fx_pipeline.defs.seeds import seed_checkpoints, training_data
-from fx_pipeline.defs.spans import LOOK_BACK_NS, load_span
+from fx_pipeline.lifecycle.checkpoints import seed_checkpoints
+from fx_pipeline.lifecycle.spans import LOOK_BACK_NS, load_span, training_data
 from fx_pipeline.market.errors import FxPipelineError
 from fx_pipeline.settings import load_settings
 
@@ -53,13 +53,13 @@ class _Present:
         return None if told and told.value == present else "made of older features than the table has"
 
     def checkpoint(self, partition: str) -> str | None:
-        from fx_pipeline.agents.muzero.identity import data_fingerprint
+        from fx_pipeline.agents.fingerprint import data_fingerprint
 
         instrument, window = cell(partition)
         checkpoints = seed_checkpoints(self._settings, AGENT, instrument, window)
         if not checkpoints:
             return None
-        span = load_span(self._warehouse, instrument, window, "train")
+        span = load_span(self._settings, self._warehouse, instrument, window, "train")
         if isinstance(span, str):
             return f"its window cannot be looked at: {span}"
         present = data_fingerprint(training_data(self._settings, span))
@@ -72,11 +72,11 @@ class _Present:
         from fx_pipeline.validation.report import read_report
 
         instrument, window = cell(partition)
-        folder = self._settings.layout.report(AGENT, instrument, window)
+        folder = self._settings.layout.report(instrument, window)
         if not (folder / "report.json").exists():
             return None
         report = read_report(folder)
-        span = load_span(self._warehouse, instrument, window, "valid")
+        span = load_span(self._settings, self._warehouse, instrument, window, "valid")
         if isinstance(span, str):
             return f"its window cannot be looked at: {span}"
         if report["lineage"]["data_fingerprint"] != span.market.fingerprint:
@@ -92,7 +92,7 @@ class _Present:
         return f"its features are older than the lake's candles of {', '.join(inside)}" if inside else None
 
     def _changed_months(self, instrument: str) -> dict[str, str]:
-        from fx_pipeline.features.kernel import version_of
+        from fx_pipeline.features.names import FeatureTable
         from fx_pipeline.features.table import known_sources
 
         if instrument not in self._changed:
@@ -101,7 +101,7 @@ class _Present:
                 rows = connection.execute(query, [instrument]).fetchall()
                 sources = known_sources(connection, instrument)
             used, _ = used_months(self._settings.data_dir, instrument, sources)
-            wanted = {month.key: (month.sha256, version_of(instrument)) for month in used}
+            wanted = {month.key: (month.sha256, FeatureTable().definition.version_of(instrument)) for month in used}
             known = {month: (sha256, number) for month, sha256, number in rows}
             self._changed[instrument] = {
                 month: "new" if month not in known else "gone" if month not in wanted else "changed"

@@ -1,13 +1,14 @@
-"""Asset checks that say when a training has gone wrong; what is wrong is found in `agents.alerts`."""
+"""Asset checks that say when a training has gone wrong; what is wrong is found by the alerts of the agent."""
 
 from pathlib import Path
 
 import dagster as dg
 
-from fx_pipeline.agents.alerts import ALERTS, Alert
-from fx_pipeline.agents.muzero.errors import TrainingDivergedError
+from fx_pipeline.agents.alerts import Alert
+from fx_pipeline.agents.errors import TrainingDivergedError
 from fx_pipeline.agents.progress_file import FAILED, read_progress
 from fx_pipeline.agents.record import read_history
+from fx_pipeline.agents.registry import agent
 from fx_pipeline.defs.metadata import plain
 from fx_pipeline.defs.models import AGENT, muzero_checkpoint
 from fx_pipeline.defs.partitions import cell, keys_of
@@ -21,7 +22,7 @@ def _check(alert: Alert) -> dg.AssetChecksDefinition:
         problems = []
         keys = keys_of(context, muzero_checkpoint)
         for key in keys:
-            for folder in sorted(load_settings().layout.trainings(AGENT, *cell(key)).glob("seed-*")):
+            for folder in sorted(load_settings().layout.trainings(*cell(key)).glob("seed-*")):
                 try:
                     # A skipped window has no history: nothing was trained, so nothing went wrong.
                     found = alert.find(read_history(folder)) or (_divergence(folder) if alert.grave else None)
@@ -46,4 +47,4 @@ def _divergence(folder: Path) -> str | None:
     return f"the latest training stopped: {progress['error']} The checkpoint is of the training before."
 
 
-TRAINING_ALERTS = [_check(alert) for alert in ALERTS]
+TRAINING_ALERTS = [_check(alert) for alert in agent(AGENT).alerts]

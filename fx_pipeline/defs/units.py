@@ -6,6 +6,7 @@ import dagster as dg
 
 from fx_pipeline.defs.features import feature_table
 from fx_pipeline.defs.metadata import plain
+from fx_pipeline.defs.models import AGENT
 from fx_pipeline.defs.partitions import keys_of
 from fx_pipeline.defs.resources import Warehouse
 from fx_pipeline.settings import load_settings
@@ -17,10 +18,11 @@ def unit_fits(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> d
 
     Both count in the instrument's unit: a pip of currency pairs, many of metals and coins.
     """
-    from fx_pipeline.agents.muzero.config import load_config
+    from fx_pipeline.agents.registry import agent
     from fx_pipeline.features.units_fit import WANTED, units_fit
 
-    support = load_config(load_settings().preset).network.support_pips
+    reach = agent(AGENT).value_reach
+    support = None if reach is None else reach(load_settings().preset)
     metadata: dict[str, Any] = {"wanted": WANTED}
     passed = True
     for instrument in keys_of(context, feature_table):

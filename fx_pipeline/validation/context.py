@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fx_pipeline.market.prints import Days, no_days
 
 if TYPE_CHECKING:
-    from fx_pipeline.validation.track_record import TrackRecord
+    from fx_pipeline.validation.track_record import TrackRecord, WindowTrial
 
 SYNTHETIC = "synthetic"
 
@@ -90,32 +90,6 @@ class ReportContext:
 
 
 @dataclass(frozen=True)
-class WindowTrial:
-    """A trial of the window on the sessions of this validation.
-
-    Attributes
-    ----------
-    configuration : str
-        The same for trials that differ in their seed only.
-    seed : int
-    session_pnl_pips : (T,) float64
-    this : bool
-        Whether it is the one that is validated.
-    checkpoint : str
-        Hash of its weights; empty where that is not known.
-    trades : int or None
-        Closed on these sessions; None where that is not known.
-    """
-
-    configuration: str
-    seed: int
-    session_pnl_pips: npt.NDArray[np.float64]
-    this: bool
-    checkpoint: str = ""
-    trades: int | None = None
-
-
-@dataclass(frozen=True)
 class ChampionSeries:
     """What the present champion of the instrument made in the sessions that are validated.
 
@@ -168,7 +142,7 @@ class TrialHistory:
 
     count: int
     sharpes: tuple[float, ...] = ()
-    window: tuple[WindowTrial, ...] = ()
+    window: "tuple[WindowTrial, ...]" = ()
     left_out: int = 0
     seeds_left_out: tuple[int, ...] = ()
     champion: ChampionSeries | None = None

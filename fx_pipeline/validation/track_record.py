@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from fx_pipeline.market.calendar import MINUTE_NS, day_name, trading_day
 from fx_pipeline.market.errors import DataError
-from fx_pipeline.validation.context import TrialHistory, WindowTrial
+from fx_pipeline.provenance.evaluation import rolled_out_by
 from fx_pipeline.validation.evidence import Evidence, FloatArray, IntArray
 from fx_pipeline.validation.excursions import Excursions
 
@@ -127,6 +127,32 @@ class SeedRecord:
     def total_pips(self) -> float:
         """Over the sessions on which it was scored."""
         return float(np.nansum(self.session_pnl_pips))
+
+
+@dataclass(frozen=True)
+class WindowTrial:
+    """A trial of the window on the sessions of this validation.
+
+    Attributes
+    ----------
+    configuration : str
+        The same for trials that differ in their seed only.
+    seed : int
+    session_pnl_pips : (T,) float64
+    this : bool
+        Whether it is the one that is validated.
+    checkpoint : str
+        Hash of its weights; empty where that is not known.
+    trades : int or None
+        Closed on these sessions; None where that is not known.
+    """
+
+    configuration: str
+    seed: int
+    session_pnl_pips: npt.NDArray[np.float64]
+    this: bool
+    checkpoint: str = ""
+    trades: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,24 +271,39 @@ class TrackRecord:
 
 
 def record_of_window(
-    evidence: Evidence, window: str, seed: int, checkpoint: str, history: TrialHistory | None
+    evidence: Evidence,
+    window: str,
+    seed: int,
+    checkpoint: str,
+    trials: Sequence[WindowTrial] = (),
+    left_out: int = 0,
 ) -> TrackRecord:
-    """Return the record of one window, with the seeds and the family that a history knows of it."""
+    """Return the record of one window, with the seeds and the family of the trials that are known of it.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    window : str
+    seed : int
+    checkpoint : str
+    trials : sequence of WindowTrial
+        Those of the window that were judged as this one, which is among them; none where no ledger was asked.
+    left_out : int
+        Those that were judged otherwise.
+    """
     only = RecordWindow(window, seed, checkpoint, 1, np.ones(len(evidence.session_ns), np.bool_), evidence)
-    if history is None:
-        return TrackRecord((only,), (), (), 0, ())
-    seeds = window_seeds(history, len(evidence.trade_pnl_pips))
-    return TrackRecord((only,), seeds, history.window, history.left_out, ())
+    seeds = window_seeds(trials, len(evidence.trade_pnl_pips))
+    return TrackRecord((only,), seeds, tuple(trials), left_out, ())
 
 
-def window_seeds(history: TrialHistory, trades: int | None = None) -> tuple[SeedRecord, ...]:
+def window_seeds(trials: Sequence[WindowTrial], trades: int | None = None) -> tuple[SeedRecord, ...]:
     """Return the seeds of the judged configuration on its window; the worst checkpoint of each.
 
-    `trades` are those of the judged trial, where the history does not know them.
+    `trades` are those of the judged trial, where its row does not know them.
     """
-    own = next((trial.configuration for trial in history.window if trial.this), None)
+    own = next((trial.configuration for trial in trials if trial.this), None)
     worst: dict[int, WindowTrial] = {}
-    for trial in history.window:
+    for trial in trials:
         if trial.configuration == own:
             known = worst.get(trial.seed)
             if known is None or trial.session_pnl_pips.sum() < known.session_pnl_pips.sum():
@@ -332,7 +373,7 @@ def _length(evidence: Evidence) -> int:
 
 def _likeness(row: Scored, own: Scored) -> tuple[bool, bool]:
     # Costs of the ledger have been through JSON; what is equal there is the same.
-    return row.evaluation_code == own.evaluation_code, dict(row.costs) == dict(own.costs)
+    return rolled_out_by(row.evaluation_code) == rolled_out_by(own.evaluation_code), dict(row.costs) == dict(own.costs)
 
 
 def _alike(rows: Sequence[Scored], own: Scored) -> Scored:

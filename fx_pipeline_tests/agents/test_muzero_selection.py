@@ -16,7 +16,7 @@ from fx_pipeline.agents.muzero.planner import TorchPlanner, make_planner
 from fx_pipeline.agents.muzero.policy import MuZeroPolicy
 from fx_pipeline.agents.muzero.selection import MIN_SESSIONS, Judge, split_starts
 from fx_pipeline.environment.lockstep import LockstepEnvironment
-from fx_pipeline.features.kernel import WARMUP_BARS
+from fx_pipeline.features.temporal9.kernel import WARMUP_BARS
 from fx_pipeline.market.costs import build_fills
 
 CONFIG = load_config("tiny").selection
@@ -67,7 +67,7 @@ def greedy_pips(data: TrainingData, policy: MuZeroPolicy, starts) -> np.ndarray:
     environment = LockstepEnvironment(data.market, build_fills(data.market, data.costs), policy.config.reward)
     observation = environment.reset(starts)
     while environment.steps_done < environment.session_bars:
-        observation = environment.step(policy.act(observation)).observation
+        observation = environment.step(policy.choose(observation)).observation
     trades = environment.trades()
     return np.bincount(trades["session"], trades["pnl_pips"], len(starts))
 

@@ -11,14 +11,16 @@ from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.market.errors import ConfigurationError, DataError
 from fx_pipeline.market.origin import candle_origin
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.validation.baselines import Flat, RandomTrader, Turnover, buy_and_hold
 from fx_pipeline.validation.conditions import CONDITIONS
-from fx_pipeline.validation.context import ReportContext, TrialHistory, WindowTrial
+from fx_pipeline.validation.context import ReportContext, TrialHistory
 from fx_pipeline.validation.gate import GateConfig, judge
 from fx_pipeline.validation.numbers import number
 from fx_pipeline.validation.report import read_report, report_summary, write_report
 from fx_pipeline.validation.report_charts import charts
 from fx_pipeline.validation.report_page import render_page
+from fx_pipeline.validation.track_record import WindowTrial
 from fx_pipeline.validation.validate import validate_policy
 
 SESSION = 60
@@ -37,7 +39,9 @@ def market(market_of):
 def validate(market, policy, **options):
     context = options.pop("context", ReportContext("GBP_JPY", "2016-05", episodes=300))
     settings = {"costs": CostConfig(), "reward": RewardConfig(), "seed": 5, "mc_runs": 1_000}
-    return validate_policy(market, STARTS, policy, session_bars=SESSION, context=context, **(settings | options))
+    return validate_policy(
+        market, STARTS, policy, rules=SessionRules(bars=SESSION), context=context, **(settings | options)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -340,7 +344,7 @@ def test_overlapping_sessions_are_refused_by_the_gate(market):
         seed=1,
         context=ReportContext("GBP_JPY", "w"),
         mc_runs=100,
-        session_bars=SESSION,
+        rules=SessionRules(bars=SESSION),
     )
     failed = {condition["name"] for condition in report["figures"]["conditions"] if not condition["passed"]}
     assert "disjoint_sessions" in failed

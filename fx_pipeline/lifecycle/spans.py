@@ -1,0 +1,144 @@
+"""The bars and sessions of a span of a walk-forward window, and a guard that refuses to load a leak."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from fx_pipeline.lifecycle.needs import Terms, Warehouse
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from fx_pipeline.agents.base import TrainingData
+    from fx_pipeline.market.arrays import MarketArrays
+    from fx_pipeline.sessions.windows import WalkForwardWindow
+
+#: Fewest sessions that make a window worth training on and worth validating.
+MIN_TRAIN_STARTS, MIN_VALIDATION_SESSIONS = 200, 5
+#: Bars at which every span is tested for rows that depend on later bars.
+GUARD_BARS = 20
+#: Four days: the bars behind the first observation may lie before a weekend and a holiday.
+LOOK_BACK_NS = 4 * 86_400 * 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Span:
+    """A span of a window with its market and its valid starts.
+
+    Attributes
+    ----------
+    window : WalkForwardWindow
+    market : MarketArrays
+        Its bars, and those that the first observation looks back on.
+    starts : int64 (S,)
+        Bars at which its sessions begin.
+    leaks : Mapping
+        What was searched for leaks, in words, and how many were found.
+    """
+
+    window: "WalkForwardWindow"
+    market: "MarketArrays"
+    starts: "npt.NDArray[np.int64]"
+    leaks: Mapping[str, int]
+
+
+def load_span(
+    settings: Terms, warehouse: Warehouse, instrument: str, key: str, part: str, sealed_until_ns: int | None = None
+) -> Span | str:
+    """Load the training ("train") or validation ("valid") span of a window, or the sealed days for its checkpoint
+    ("sealed"), or say why there is none.
+
+    Nothing after the span's end is loaded; before its start come the bars that the first observation looks back on.
+    Sealed days end with the bar `sealed_until_ns`, or with the newest one.
+    """
+    from fx_pipeline.features.compute import causal_mismatches
+    from fx_pipeline.features.table import load_market
+    from fx_pipeline.market.calendar import MINUTE_NS
+    from fx_pipeline.market.errors import DataError
+    from fx_pipeline.market.live_sessions import live_starts
+    from fx_pipeline.market.years import calendar_of
+    from fx_pipeline.sessions.index import starts_inside
+    from fx_pipeline.sessions.table import read_plan, read_starts
+    from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS
+
+    try:
+        plan = read_plan(settings.layout.windows(instrument))
+    except DataError as error:
+        return str(error)
+    window = plan.window(key)
+    if window is None:
+        return (
+            f"{instrument} has no window {key}: its {plan.days} trading days allow "
+            f"{', '.join(w.key for w in plan.windows) or 'none'} (training {plan.train_days} days, validation "
+            f"{plan.validation_days} days)."
+        )
+    sealed_ns = settings.sealed_from_ns
+    if part != "sealed" and sealed_ns is not None and window.valid_end > sealed_ns:
+        return (
+            f"window {key} of {instrument} was planned before {settings.holdout_start} was sealed, and reaches beyond: "
+            "materialise valid_sessions, and take a window that it plans."
+        )
+    start, end = (window.train_start, window.train_end) if part == "train" else (window.valid_start, window.valid_end)
+    with warehouse.get_connection(read_only=True) as connection:
+        if part == "sealed":
+            if sealed_ns is None:
+                return "no day is sealed: set FX_HOLDOUT_START to the first one."
+            last_ns = _newest_bar(connection, instrument) if sealed_until_ns is None else sealed_until_ns
+            start, end = sealed_ns, last_ns + MINUTE_NS
+            if end <= start:
+                return f"{instrument} has no bar of the sealed days yet: they begin on {settings.holdout_start}."
+            window = replace(window, key=settings.sealed_span, valid_start=start, valid_end=end)
+        # A few days earlier: the window of the first observation may reach over a weekend.
+        market = load_market(connection, instrument, start - LOOK_BACK_NS, end)
+        if part == "train":
+            starts = starts_inside(market, read_starts(connection, market), start, end)
+        else:
+            # The published calendar: who closed the days on which a model lost would have chosen what it is judged on.
+            starts = live_starts(market, calendar_of(instrument), start, end)
+        between = connection.execute(
+            "SELECT count(*) FROM features WHERE instrument = ? AND epoch_ns(time) >= ? AND epoch_ns(time) < ?",
+            [instrument, window.train_end, window.valid_start],
+        ).fetchone()[0]
+    # The asset checks say the same of everything, but they stop only what runs with them; nothing may train on a leak.
+    if between < MIN_EMBARGO_BARS or window.train_end > window.valid_start:
+        raise DataError(
+            f"window {key} of {instrument} has {between} bars between training and validation, {MIN_EMBARGO_BARS} are "
+            "needed: materialise valid_sessions again."
+        )
+    leaks = causal_mismatches(market, GUARD_BARS, settings.seed)
+    if leaks:
+        raise DataError(
+            f"{instrument}: rows of the feature table are not those of the bars up to them (bars {leaks[:3]} of window "
+            f"{key}): remove {settings.layout.warehouse} and materialise feature_table again."
+        )
+    needed = MIN_TRAIN_STARTS if part == "train" else MIN_VALIDATION_SESSIONS
+    if len(starts) < needed:
+        purpose = "train on" if part == "train" else "validate"
+        return f"window {key} of {instrument} has {len(starts)} sessions to {purpose}, at least {needed} are needed."
+    early = int((market.time[starts] < start).sum())
+    searched = {
+        f"{GUARD_BARS} feature rows computed anew from the warm-up before them and nothing after": len(leaks),
+        f"an embargo of {MIN_EMBARGO_BARS} bars after training ({between} bars)": max(MIN_EMBARGO_BARS - between, 0),
+        f"the first bar of {len(starts)} sessions against the start of their span": early,
+    }
+    return Span(window, market, starts, searched)
+
+
+def _newest_bar(connection: Any, instrument: str) -> int:
+    from fx_pipeline.market.errors import DataError
+
+    (newest,) = connection.execute(
+        "SELECT max(epoch_ns(time)) FROM features WHERE instrument = ?", [instrument]
+    ).fetchone()
+    if newest is None:
+        raise DataError(f"{instrument} has no bars: materialise feature_table first.")
+    return int(newest)
+
+
+def training_data(settings: Terms, span: Span) -> "TrainingData":
+    """Return what a seed of a window learns from."""
+    from fx_pipeline.agents.base import TrainingData
+
+    window = {"key": span.window.key, **span.window.spans()}
+    return TrainingData(span.market, span.starts, settings.costs_of(span.market.instrument), window)
