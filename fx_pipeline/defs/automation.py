@@ -7,7 +7,7 @@ import dagster as dg
 
 from fx_pipeline.defs.jobs import promote, train, validate
 from fx_pipeline.defs.live import live_trading
-from fx_pipeline.defs.models import AGENT, champion, muzero_checkpoint, validation_report
+from fx_pipeline.defs.models import champion, muzero_checkpoint, validation_report
 from fx_pipeline.defs.partitions import INSTRUMENTS, cell, instrument_window, instruments, key
 from fx_pipeline.defs.requests import Tick, is_queued, since
 from fx_pipeline.lifecycle.champions import unfinished_demotion

@@ -15,8 +15,9 @@ from typing import Protocol
 
 import numpy as np
 
-from fx_pipeline.broker.paper.aggregate import Granularity, aggregate, closes, smooth, ticks
+from fx_pipeline.broker.paper.aggregate import aggregate, closes, smooth, ticks
 from fx_pipeline.broker.paper.bars import Bars
+from fx_pipeline.broker.paper.granularity import Granularity
 from fx_pipeline.broker.paper.market import PaperMarket
 from fx_pipeline.broker.paper.wire import CandleQuery, WireError, candles_body, format_times, parse_candle_query
 from fx_pipeline.broker.quotes_word import quotes_word

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from fx_pipeline.broker.paper import store as candle_store
-from fx_pipeline.broker.paper.aggregate import Alignment, Granularity
 from fx_pipeline.broker.paper.bars import Bars
+from fx_pipeline.broker.paper.granularity import Alignment, Granularity
 from fx_pipeline.broker.paper.synthetic import REVISION, SPAN_NS, synthetic_week
 from fx_pipeline.market.calendar import trading_week
 from fx_pipeline.market.months import month_of
