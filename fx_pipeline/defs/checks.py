@@ -8,107 +8,22 @@ from fx_pipeline.agents.record import read_checkpoint
 from fx_pipeline.defs.champion_state import CHECK, states_metadata
 from fx_pipeline.defs.costs import spread_model_fits
 from fx_pipeline.defs.events import skipped_partitions, was_skipped
-from fx_pipeline.defs.freshness import candles_are_current
-from fx_pipeline.defs.gaps import gap_table, overview_metadata
-from fx_pipeline.defs.market_data import m1_candles
-from fx_pipeline.defs.market_time import machine_ns
 from fx_pipeline.defs.metadata import plain, table
-from fx_pipeline.defs.partitions import cell, keys_of
 from fx_pipeline.defs.models import RecipeModels
+from fx_pipeline.defs.partitions import cell, keys_of
 from fx_pipeline.defs.resources import Tracking, Warehouse
 from fx_pipeline.defs.training_alerts import training_alerts
 from fx_pipeline.defs.units import unit_fits
-from fx_pipeline.lifecycle.reconcile import champion_state
 from fx_pipeline.features.names import FeatureTable
-from fx_pipeline.market.errors import DataError
+from fx_pipeline.lifecycle.reconcile import champion_state
 from fx_pipeline.recipe_terms import terms_of
 from fx_pipeline.sessions.names import SessionTable
 from fx_pipeline.settings import load_settings
 
-#: Missing minutes of the FX week beyond this share are worth a look.
-MAX_MISSING_PERCENT = 10.0
 #: Bars at which the causality of the features is tested on each materialisation.
 CAUSALITY_BARS = 20
 #: Rows that a check lists.
 _LISTED = 100
-
-
-@dg.asset_check(asset=m1_candles, blocking=True)
-def candles_are_sane(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """Schema, order, uniqueness and prices of the M1 parquet."""
-    from fx_pipeline.ingest.checks import check_candles
-    from fx_pipeline.ingest.lake import read_candles
-    from fx_pipeline.ingest.layout import lake_folder
-    from fx_pipeline.market.months import month_bounds
-
-    problems: list[str] = []
-    keys = keys_of(context, m1_candles)
-    for key in keys:
-        instrument, month = cell(key)
-        try:
-            table = read_candles(lake_folder(load_settings().data_dir), instrument, *month_bounds(month))
-        except DataError as error:
-            problems.append(f"{key}: {error}")
-            continue
-        problems += [f"{key}: {problem}" for problem in check_candles(table)]
-    return dg.AssetCheckResult(passed=not problems, metadata=plain({"problems": problems, "partitions": keys}))
-
-
-@dg.asset_check(asset=m1_candles)
-def months_have_candles(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """No month that was ever built is without a bar in which the FX calendar expects some. A warning.
-
-    The broker may have none because its history begins later: see FX_HISTORY_START.
-    """
-    from fx_pipeline.ingest.layout import lake_folder, lake_months
-    from fx_pipeline.ingest.overview import expected_of
-
-    settings, now_ns = load_settings(), machine_ns()
-    built = {*keys_of(context, m1_candles), *context.instance.get_materialized_partitions(m1_candles.key)}
-    cells = [cell(key) for key in sorted(built)]
-    stored = {name: set(lake_months(lake_folder(settings.data_dir), name)) for name in {name for name, _ in cells}}
-    empty = [
-        {"instrument": name, "month": month, "expected minutes": expected}
-        for name, month in cells
-        if month not in stored[name] and (expected := expected_of(settings.calendar_of(name), month, now_ns))
-    ]
-    return dg.AssetCheckResult(
-        passed=not empty,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata=plain(
-            {"months built": len(cells), "months without a bar": len(empty)}
-            | ({"empty months": table(empty[:_LISTED])} if empty else {})
-        ),
-    )
-
-
-@dg.asset_check(asset=m1_candles)
-def gaps_are_few(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """Missing minutes against the FX calendar. A warning: quiet minutes have no candle, and none is invented."""
-    from fx_pipeline.ingest.layout import lake_folder
-    from fx_pipeline.ingest.overview import month_gaps
-
-    settings = load_settings()
-    lake = lake_folder(settings.data_dir)
-    keys = {cell(key) for key in keys_of(context, m1_candles)}
-    found = {
-        name: month_gaps(lake, name, settings.calendar_of(name), {month for of, month in keys if of == name})
-        for name in sorted({name for name, _ in keys})
-    }
-    bad = [
-        f"{name}|{month.month}"
-        for name, months in found.items()
-        for month in months
-        if month.gaps.missing_percent > MAX_MISSING_PERCENT
-    ]
-    return dg.AssetCheckResult(
-        passed=not bad,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata=plain(
-            {"too much missing": bad, "wanted": f"at most {MAX_MISSING_PERCENT:g} percent"}
-            | (gap_table(found) if len(keys) == 1 else overview_metadata(found))
-        ),
-    )
 
 
 def features_checks(asset: dg.AssetsDefinition, features: FeatureTable) -> list[dg.AssetChecksDefinition]:
@@ -277,11 +192,5 @@ SUMMARY_FIELDS = (
     "wall_s",
 )
 
-CHECKS = [
-    candles_are_sane,
-    months_have_candles,
-    gaps_are_few,
-    candles_are_current,
-    spread_model_fits,
-    unit_fits,
-]
+#: Of the features and candles that the units and the modelled spread of an instrument are held against.
+CHECKS = [spread_model_fits, unit_fits]

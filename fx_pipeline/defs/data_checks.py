@@ -15,7 +15,7 @@ from fx_pipeline.defs.features import feature_assets
 from fx_pipeline.defs.lineage import MADE_OF, features_version, used_months
 from fx_pipeline.defs.market_data import candle_assets
 from fx_pipeline.defs.metadata import plain, table
-from fx_pipeline.defs.models import muzero_checkpoint, validation_report
+from fx_pipeline.defs.models import recipe_models
 from fx_pipeline.defs.partitions import cell, keys_of
 from fx_pipeline.defs.resources import Warehouse
 from fx_pipeline.defs.settings import SETTINGS

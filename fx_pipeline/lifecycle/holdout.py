@@ -14,9 +14,9 @@ from fx_pipeline.lifecycle.code import report_code
 from fx_pipeline.lifecycle.needs import Run, Terms, Tracking, Warehouse
 from fx_pipeline.lifecycle.scores import validate_span, validation_identity
 from fx_pipeline.lifecycle.spans import load_span
-from fx_pipeline.recipes.names import asset_name
 from fx_pipeline.lifecycle.verified import verified_report
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.recipes.names import asset_name
 
 if TYPE_CHECKING:
     from fx_pipeline.tracking.ledger import Ledger

@@ -19,7 +19,6 @@ from fx_pipeline.lifecycle.tenure import promise_of, read_standings
 from fx_pipeline.lifecycle.trials import own_trial
 from fx_pipeline.lifecycle.verified import UnverifiedError, refuse_swapped_model
 from fx_pipeline.market.atomic import atomic_write_json
-from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.errors import FxPipelineError
 from fx_pipeline.market.warehouse import WarehouseLockedError
 from fx_pipeline.validation.records import STANDING_SCHEMA, read_standing_record

@@ -86,7 +86,9 @@ def train_seed(
                 seed=seed,
                 folder=folder,
                 progress=progress,
-                on_score=selection_recorder(tracking.ledger(), span, agent_name, costs, episodes, seed, settings.recipe),
+                on_score=selection_recorder(
+                    tracking.ledger(), span, agent_name, costs, episodes, seed, settings.recipe
+                ),
             )
         )
         metrics.complete(checkpoint.history)

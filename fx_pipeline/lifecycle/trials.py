@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from fx_pipeline.layout import DEFAULT_RECIPE
 from fx_pipeline.lifecycle.code import evaluation_code
 from fx_pipeline.lifecycle.configuration import configuration, trained_seed_sha
 from fx_pipeline.lifecycle.spans import Span
-from fx_pipeline.layout import DEFAULT_RECIPE
 from fx_pipeline.lifecycle.track_records import walk_forward_record
 from fx_pipeline.provenance.evaluation import rolled_out_by
 

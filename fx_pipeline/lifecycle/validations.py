@@ -7,8 +7,8 @@ from fx_pipeline.lifecycle.checkpoints import candidate, seed_checkpoints
 from fx_pipeline.lifecycle.needs import Run, Terms, Tracking, Warehouse
 from fx_pipeline.lifecycle.scores import score_seeds, validate_span, validation_identity
 from fx_pipeline.lifecycle.spans import load_span
-from fx_pipeline.recipes.names import asset_name, run_name
 from fx_pipeline.lifecycle.standing import champion_beside
+from fx_pipeline.recipes.names import asset_name, run_name
 
 if TYPE_CHECKING:
     from fx_pipeline.lifecycle.trials import Tell

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fx_pipeline.agents.record import RECORD_NAME, WEIGHTS_NAME, read_checkpoint
-from fx_pipeline.lifecycle.configuration import configuration
 from fx_pipeline.layout import DEFAULT_RECIPE
+from fx_pipeline.lifecycle.configuration import configuration
 from fx_pipeline.lifecycle.needs import Terms, Warehouse
 from fx_pipeline.lifecycle.spans import Span, load_span, training_data
 from fx_pipeline.market.errors import DataError
