@@ -226,7 +226,7 @@ def _run_demo(
                     launch(train.name, key(instrument, window.key))
                 with display.stage(f"validate {window.key}"):
                     launch(validate.name, key(instrument, window.key))
-            folder = settings.layout.report(AGENT, instrument, chosen[-1].key)
+            folder = settings.layout.report(instrument, chosen[-1].key)
             if not (folder / "report.json").exists():
                 raise DataError(
                     f"window {chosen[-1].key} of {instrument} was skipped for want of valid sessions: give more of it."

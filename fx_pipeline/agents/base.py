@@ -8,10 +8,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from fx_pipeline.environment.action_sets import UNIT4, ActionSet
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.environment.spec import ObservationSpec
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import CostConfig
+from fx_pipeline.market.session_rules import SessionRules
 
 #: Called with (fraction done 0..1, metrics of the latest iteration).
 Progress = Callable[[float, Mapping[str, float]], None]
@@ -94,12 +96,18 @@ class TrainingData:
     costs : CostConfig
     window : Mapping
         The walk-forward window (key and spans as ISO times), for the checkpoint's record.
+    rules : SessionRules
+        Of the sessions: how long they are, and how many bars an observation covers.
+    actions : ActionSet
+        What the agent may do.
     """
 
     market: MarketArrays
     starts: npt.NDArray[np.int64]
     costs: CostConfig
     window: Mapping[str, Any] = field(default_factory=dict)
+    rules: SessionRules = SessionRules()
+    actions: ActionSet = UNIT4
 
 
 @dataclass(frozen=True)

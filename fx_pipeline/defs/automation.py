@@ -96,7 +96,7 @@ def promote_best(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             )
         )
         # Windows that passed before there was this champion would wait for a hand.
-        for folder in settings.layout.validated(AGENT, instrument):
+        for folder in settings.layout.validated(instrument):
             again = {"id": record.storage_id, "count": 0, "beside": True}
             waiting.setdefault(str(key(instrument, folder.name)), again)["count"] = 0
     for partition in list(waiting):
@@ -117,7 +117,7 @@ def _judge(tick: Tick, settings: Settings, partition: str, asked: dict[str, Any]
     from fx_pipeline.validation.report import read_report
 
     instrument, window = cell(partition)
-    folder = settings.layout.report(AGENT, instrument, window)
+    folder = settings.layout.report(instrument, window)
     if not (folder / "report.json").exists():
         tick.say(f"{instrument} {window}: its report is gone.")
         return True

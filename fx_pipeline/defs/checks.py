@@ -58,8 +58,7 @@ def months_have_candles(context: dg.AssetCheckExecutionContext) -> dg.AssetCheck
 
     The broker may have none because its history begins later: see FX_HISTORY_START.
     """
-    from fx_pipeline.ingest.lake import lake_months
-    from fx_pipeline.ingest.layout import lake_folder
+    from fx_pipeline.ingest.layout import lake_folder, lake_months
     from fx_pipeline.ingest.overview import expected_of
 
     settings, now_ns = load_settings(), machine_ns()
@@ -188,7 +187,7 @@ def report_is_complete(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckR
     settings, problems = load_settings(), []
     for key in keys_of(context, validation_report):
         instrument, window = cell(key)
-        folder = settings.layout.report(AGENT, instrument, window)
+        folder = settings.layout.report(instrument, window)
         if not (folder / "report.json").exists():
             # A window that was skipped has none, and says why: that is for `windows_were_validated`.
             if not was_skipped(context.instance, validation_report.key, key):
@@ -199,7 +198,7 @@ def report_is_complete(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckR
         problems += [f"{key}: {name} is missing" for name in SUMMARY_FIELDS if name not in summary]
         if not (folder / "report.html").exists():
             problems.append(f"{key}: the page is missing")
-        checkpoint = read_checkpoint(settings.layout.checkpoint(AGENT, instrument, window, report["figures"]["seed"]))
+        checkpoint = read_checkpoint(settings.layout.checkpoint(instrument, window, report["figures"]["seed"]))
         if checkpoint["weights_sha256"] != report["lineage"]["checkpoint_sha256"]:
             problems.append(f"{key}: the report is of another checkpoint")
     return dg.AssetCheckResult(passed=not problems, metadata=plain({"problems": problems}))

@@ -53,7 +53,7 @@ class _Present:
         return None if told and told.value == present else "made of older features than the table has"
 
     def checkpoint(self, partition: str) -> str | None:
-        from fx_pipeline.agents.kit.fingerprint import data_fingerprint
+        from fx_pipeline.agents.fingerprint import data_fingerprint
 
         instrument, window = cell(partition)
         checkpoints = seed_checkpoints(self._settings, AGENT, instrument, window)
@@ -72,7 +72,7 @@ class _Present:
         from fx_pipeline.validation.report import read_report
 
         instrument, window = cell(partition)
-        folder = self._settings.layout.report(AGENT, instrument, window)
+        folder = self._settings.layout.report(instrument, window)
         if not (folder / "report.json").exists():
             return None
         report = read_report(folder)

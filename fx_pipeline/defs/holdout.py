@@ -58,5 +58,5 @@ def holdout_report(
     if isinstance(report, str):
         yield skipped(context, report)
         return
-    folder = settings.layout.report(AGENT, instrument, key) / "holdout"
+    folder = settings.layout.report(instrument, key) / "holdout"
     yield dg.MaterializeResult(metadata=plain(report_metadata(report, folder)), data_version=report_version(report))

@@ -80,7 +80,7 @@ def muzero_checkpoint(
             force=config.force,
             stage=f"train {key}{of_all}",
         )
-    folders = [settings.layout.checkpoint(AGENT, instrument, key, seed) for seed in seeds]
+    folders = [settings.layout.checkpoint(instrument, key, seed) for seed in seeds]
     trained = [SeedCheckpoint(folder, read_checkpoint(folder)) for folder in folders]
     yield dg.MaterializeResult(
         metadata=plain(checkpoint_metadata(trained, settings.layout.mlflow_uri, reused)),
@@ -134,7 +134,7 @@ def validation_report(
     if isinstance(report, str):
         yield skipped(context, report)
         return
-    folder = settings.layout.report(AGENT, instrument, key)
+    folder = settings.layout.report(instrument, key)
     yield dg.MaterializeResult(metadata=plain(report_metadata(report, folder)), data_version=report_version(report))
 
 
@@ -214,7 +214,7 @@ def champion_metadata(settings: Settings, outcome: Promotion) -> dict[str, Any]:
         } | metadata
     record = dict(outcome.champion)
     paired = record.pop("paired")
-    page = settings.layout.report(record["agent"], record["instrument"], record["window"]) / "report.html"
+    page = settings.layout.report(record["instrument"], record["window"]) / "report.html"
     return (
         {"state": "champion", "reason": outcome.reason}
         | record

@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from fx_pipeline.agents.alerts import Alert
-from fx_pipeline.agents.kit.errors import TrainingDivergedError
+from fx_pipeline.agents.errors import TrainingDivergedError
 from fx_pipeline.agents.progress_file import FAILED, read_progress
 from fx_pipeline.agents.record import read_history
 from fx_pipeline.agents.registry import agent
@@ -22,7 +22,7 @@ def _check(alert: Alert) -> dg.AssetChecksDefinition:
         problems = []
         keys = keys_of(context, muzero_checkpoint)
         for key in keys:
-            for folder in sorted(load_settings().layout.trainings(AGENT, *cell(key)).glob("seed-*")):
+            for folder in sorted(load_settings().layout.trainings(*cell(key)).glob("seed-*")):
                 try:
                     # A skipped window has no history: nothing was trained, so nothing went wrong.
                     found = alert.find(read_history(folder)) or (_divergence(folder) if alert.grave else None)

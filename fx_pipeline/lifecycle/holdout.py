@@ -71,7 +71,7 @@ def open_sealed_days(
         return "no day is sealed: set FX_HOLDOUT_START to the first one."
     checkpoints = seed_checkpoints(settings, agent, instrument, key)
     if not checkpoints:
-        place = settings.layout.trainings(agent, instrument, key)
+        place = settings.layout.trainings(instrument, key)
         return f"there is no checkpoint in {place}: materialise {agent}_checkpoint first."
     of_that_name = [found for found in checkpoints if found.sha256[:NAME_DIGITS] == named]
     judged = of_that_name[0] if of_that_name else candidate(checkpoints)
@@ -110,7 +110,7 @@ def open_sealed_days(
         gate=asdict(settings.gate),
         openings=ledger.holdout_openings(instrument, start_ns),
     )
-    folder = settings.layout.report(agent, instrument, key) / "holdout"
+    folder = settings.layout.report(instrument, key) / "holdout"
     if stands(folder, made_from, *FILES):
         run.log.info(f"{folder} stands: the same checkpoint, data, settings and code made it.")
         return read_report(folder)
@@ -147,7 +147,7 @@ def _require_promoted(
     from fx_pipeline.validation.conditions import CONDITIONS
     from fx_pipeline.validation.gate import judge
 
-    folder = settings.layout.report(agent, instrument, key)
+    folder = settings.layout.report(instrument, key)
     if not any(stands(folder, identity, *FILES) for identity in made_from):
         raise DataError(
             f"{folder} holds no report of this checkpoint with the present trials, settings and code: materialise "

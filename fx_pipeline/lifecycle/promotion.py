@@ -139,7 +139,7 @@ def _promote(
     """Make the model of a window the champion, or say why not."""
     from fx_pipeline.validation.report import read_report
 
-    folder = settings.layout.report(agent, instrument, window)
+    folder = settings.layout.report(instrument, window)
     if not (folder / "report.json").exists():
         return None, f"there is no report in {folder}: materialise validation_report first."
     champion, demotion = read_champion(settings, instrument), read_demotion(settings, instrument)
@@ -153,7 +153,7 @@ def _promote(
         decision = _decide(settings, report, champion, demotion)
         if not decision.promote:
             return None, decision.reason
-        checkpoint = settings.layout.checkpoint(agent, instrument, window, report["figures"]["seed"])
+        checkpoint = settings.layout.checkpoint(instrument, window, report["figures"]["seed"])
         missing = [name for name in _OF_CHECKPOINT if not (checkpoint / name).exists()]
         if missing:
             return None, f"{checkpoint} has no {', '.join(missing)} any more: train and validate window {window} again."
@@ -216,7 +216,7 @@ def _register(
         if run:
             store.tag_run(run, {key: value for key, value in back.items() if key != "sha256"})
     start_ns, end_ns = span_ns(lineage)
-    registered = settings.layout.report(agent, instrument, window) / REGISTERED_NAME
+    registered = settings.layout.report(instrument, window) / REGISTERED_NAME
     atomic_write_json(registered, {"schema": REGISTERED_SCHEMA, **back})
     return {
         "schema": CHAMPION_SCHEMA,

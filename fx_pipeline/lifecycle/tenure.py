@@ -63,7 +63,7 @@ def read_standings(settings: Terms, champion: Mapping[str, Any]) -> tuple[list[d
             unread.append(
                 f"{path} is of an earlier version, and the ledger has no row of it: validate its window again."
             )
-    for report in settings.layout.validated(champion["agent"], instrument):
+    for report in settings.layout.validated(instrument):
         if report.name not in known and (rows := _replays(ledger, champion, report.name)):
             found.append(_removed(champion, report.name, rows[-1]))
     return found, unread

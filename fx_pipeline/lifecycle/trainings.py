@@ -51,7 +51,7 @@ def train_seed(
         costs=asdict(costs),
         window=span.window.spans(),
     )
-    folder = settings.layout.checkpoint(agent_name, instrument, key, seed)
+    folder = settings.layout.checkpoint(instrument, key, seed)
     if stands(folder, made_from, *_FILES) and not force:
         run.log.info(f"{folder} stands: the same data, settings, seed and code made it.")
         run.progress(f"{stage} (stands)")(1.0, {})

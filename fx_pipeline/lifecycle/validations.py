@@ -60,7 +60,7 @@ def validate_window(
     span = load_span(settings, warehouse, instrument, key, "valid")
     if isinstance(span, str):
         return span
-    place = settings.layout.trainings(agent, instrument, key)
+    place = settings.layout.trainings(instrument, key)
     everything = seed_checkpoints(settings, agent, instrument, key)
     checkpoints = [found for found in everything if found.record["window"] == {"key": key, **span.window.spans()}]
     if not everything:
@@ -81,7 +81,7 @@ def validate_window(
     champion = champion_beside(run, settings, warehouse, tracking, span, judged.sha256)
     beside = None if champion is None else champion.sha256
     made_from = validation_identity(settings, tracking, span, key, judged.record, beside, faults)
-    folder = settings.layout.report(agent, instrument, key)
+    folder = settings.layout.report(instrument, key)
     if stands(folder, made_from, *FILES):
         run.log.info(f"{folder} stands: the same checkpoint, data and settings made it.")
         run.progress(f"validate {key} (stands)")(1.0, {})

@@ -81,7 +81,7 @@ def verified_report(
     """
     from fx_pipeline.validation.report import read_report
 
-    folder = folder or settings.layout.report(agent, instrument, window)
+    folder = folder or settings.layout.report(instrument, window)
     report = read_report(folder)
     figures = report["figures"]
     said = (figures["agent"], figures["instrument"], figures["window"])
@@ -317,7 +317,7 @@ def _present(settings: Terms, warehouse: Warehouse, instrument: str, window: str
 
 
 def _trained_on(settings: Terms, span: Span, record: Mapping[str, Any]) -> str:
-    from fx_pipeline.agents.kit.fingerprint import data_fingerprint
+    from fx_pipeline.agents.fingerprint import data_fingerprint
     from fx_pipeline.market.costs import recorded_costs
 
     data = training_data(settings, span)

@@ -5,8 +5,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from fx_pipeline.environment.action_sets import ActionSet, action_set
+from fx_pipeline.features.names import FeatureTable
 from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.market.timeframe import Timeframe, timeframe
+from fx_pipeline.sessions.names import SessionTable
 
 
 class SessionFields(BaseModel):
@@ -59,3 +61,8 @@ class Recipe(BaseModel):
     def rules(self) -> SessionRules:
         """The rules of sessions."""
         return SessionRules(**self.sessions.model_dump())
+
+    @property
+    def sessions_table(self) -> SessionTable:
+        """The sessions that it is trained and judged on, and the features behind them."""
+        return SessionTable(FeatureTable(self.feature_set, self.bars), self.rules)

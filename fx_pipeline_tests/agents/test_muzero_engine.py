@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from fx_pipeline.agents.kit.errors import TrainingDivergedError
+from fx_pipeline.agents.errors import TrainingDivergedError
 from fx_pipeline.agents.muzero.config import load_config
 from fx_pipeline.agents.muzero.engine import forward, pack
 from fx_pipeline.agents.muzero.engine.engine import Engine, best_precision

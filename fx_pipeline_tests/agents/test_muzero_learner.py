@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fx_pipeline.agents.kit.errors import TrainingDivergedError
+from fx_pipeline.agents.errors import TrainingDivergedError
 from fx_pipeline.agents.muzero.batch import Batch
 from fx_pipeline.agents.muzero.config import load_config
 from fx_pipeline.agents.muzero.learner import CONSISTENCY, LOSSES, Learner

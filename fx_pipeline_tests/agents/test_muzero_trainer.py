@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from fx_pipeline.agents.base import Budget, SelectionScore, TrainingData
-from fx_pipeline.agents.kit.errors import TrainingDivergedError
+from fx_pipeline.agents.errors import TrainingDivergedError
 from fx_pipeline.agents.kit.torch_settings import learning_device
 from fx_pipeline.agents.muzero import training
 from fx_pipeline.agents.muzero.bundle import BUNDLE_NAME

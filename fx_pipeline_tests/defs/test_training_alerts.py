@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pytest
 
-from fx_pipeline.agents.kit.errors import TrainingDivergedError
+from fx_pipeline.agents.errors import TrainingDivergedError
 
 if TYPE_CHECKING:
     from fx_pipeline_tests.defs.conftest import Chain

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fx_pipeline.agents.kit.errors import TrainingDivergedError
+from fx_pipeline.agents.errors import TrainingDivergedError
 from fx_pipeline.agents.kit.torch_settings import CPU
 from fx_pipeline.agents.muzero.batch import Batch
 from fx_pipeline.agents.muzero.config import LearnerConfig

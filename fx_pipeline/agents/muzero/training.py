@@ -19,7 +19,7 @@ import numpy as np
 from torch import Tensor
 
 from fx_pipeline.agents.base import Budget, OnScore, SelectionScore, TrainingData
-from fx_pipeline.agents.kit.fingerprint import data_fingerprint
+from fx_pipeline.agents.fingerprint import data_fingerprint
 from fx_pipeline.agents.kit.retention import Retention
 from fx_pipeline.agents.kit.torch_settings import CPU, learning_device
 from fx_pipeline.agents.muzero.bundle import read_bundle, write_bundle

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.agents.kit.errors import TrainingDivergedError
+from fx_pipeline.agents.errors import TrainingDivergedError
 from fx_pipeline.agents.muzero.engine import forward, pack
 from fx_pipeline.agents.muzero.engine.pack import Packed, Precision
 from fx_pipeline.agents.muzero.engine.play import Manner, Record, play
