@@ -136,7 +136,8 @@ def freshness_sensor(timeframe: Timeframe) -> dg.SensorDefinition:
     @dg.sensor(
         name="watch_freshness" if timeframe == M1 else f"watch_freshness_{timeframe.slug}",
         minimum_interval_seconds=300,
-        default_status=dg.DefaultSensorStatus.RUNNING,
+        # Other timeframes are for recipes that nobody may have asked for.
+        default_status=dg.DefaultSensorStatus.RUNNING if timeframe == M1 else dg.DefaultSensorStatus.STOPPED,
         description=(
             "Tells whether candles are current even when nothing runs: a check that only ran with the ingestion would "
             "stay green when that stops."

@@ -56,7 +56,8 @@ def candle_schedule(timeframe: Timeframe, job: _Job) -> dg.ScheduleDefinition:
         job=job,
         cron_schedule=SETTINGS.ingest_cron,
         execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
+        # Other timeframes are for recipes that nobody may have asked for.
+        default_status=dg.DefaultScheduleStatus.RUNNING if timeframe == M1 else dg.DefaultScheduleStatus.STOPPED,
         description=(
             "Asks for the new candles of every configured instrument, in a run for each month of each, so that one "
             "that fails stops no other. It asks for nothing while the market is closed, nor of the embedded paper "
@@ -128,45 +129,70 @@ def _new_candles(
 keep_current = candle_schedule(M1, ingest)
 
 
-@dg.sensor(
-    job=prepare,
-    minimum_interval_seconds=30,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description=(
-        "Brings features, sessions and windows of an instrument up to date once the runs that bring in its candles are "
-        "over, if they brought any."
-    ),
-)
-def prepare_new_candles(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Prepare an instrument once the runs that bring in its candles are over, if they brought any."""
-    tick = Tick(context)
-    cursor = tick.cursor(context.cursor, {"after": 0, "waiting": {}, "asked": {}})
-    waiting: dict[str, int] = cursor["waiting"]
-    asked: dict[str, dict[str, Any]] = cursor["asked"]
-    for record in since(tick, m1_candles, cursor["after"]):
-        cursor["after"] = record.storage_id
-        written = record.asset_materialization and record.asset_materialization.metadata.get("file written")
-        if written is not None and written.value:
-            waiting[cell(record.partition_key or "")[0]] = record.storage_id
-    busy = {cell(partition)[0] for partition in _busy_partitions(context.instance, m1_candles.key, ingest.name)}
-    for instrument, storage_id in sorted(waiting.items()):
-        if instrument in busy:
-            continue
-        del waiting[instrument]
-        if not exists(tick.instance, instruments, instrument):
-            tick.say(f"{instrument or 'candles without a partition'}: not configured, so left out.")
-        elif _newest_id(context.instance, feature_table, instrument) < storage_id:
-            asked[instrument] = {"id": storage_id, "count": 0}
-    for instrument, done in sorted(asked.items()):
-        with tick.contained(instrument):
-            request = dg.RunRequest(
-                run_key=f"prepare|{instrument}|{done['id']}", job_name=prepare.name, partition_key=instrument
-            )
-            if tick.ask_until_done(instruments, request, done, instrument):
-                del asked[instrument]
-    if waiting:
-        tick.say(f"{', '.join(sorted(waiting))}: candles are still coming in.")
-    return tick.result(cursor, "no new candles.")
+def preparation_sensor(
+    name: str, candles: dg.AssetsDefinition, ingest_job: _Job, features: dg.AssetsDefinition, prepare_job: _Job
+) -> dg.SensorDefinition:
+    """Return the sensor that prepares an instrument once the runs that bring in its candles are over.
+
+    Parameters
+    ----------
+    name : str
+    candles : AssetsDefinition
+    ingest_job : job
+        That brings candles in.
+    features : AssetsDefinition
+        That are made of them.
+    prepare_job : job
+        That makes them.
+    """
+    is_default = prepare_job is prepare
+
+    @dg.sensor(
+        name=name,
+        job=prepare_job,
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING if is_default else dg.DefaultSensorStatus.STOPPED,
+        description=(
+            "Brings features, sessions and windows of an instrument up to date once the runs that bring in its candles "
+            "are over, if they brought any."
+        ),
+    )
+    def prepare_new(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        tick = Tick(context)
+        cursor = tick.cursor(context.cursor, {"after": 0, "waiting": {}, "asked": {}})
+        waiting: dict[str, int] = cursor["waiting"]
+        asked: dict[str, dict[str, Any]] = cursor["asked"]
+        for record in since(tick, candles, cursor["after"]):
+            cursor["after"] = record.storage_id
+            written = record.asset_materialization and record.asset_materialization.metadata.get("file written")
+            if written is not None and written.value:
+                waiting[cell(record.partition_key or "")[0]] = record.storage_id
+        busy = {cell(partition)[0] for partition in _busy_partitions(context.instance, candles.key, ingest_job.name)}
+        for instrument, storage_id in sorted(waiting.items()):
+            if instrument in busy:
+                continue
+            del waiting[instrument]
+            if not exists(tick.instance, instruments, instrument):
+                tick.say(f"{instrument or 'candles without a partition'}: not configured, so left out.")
+            elif _newest_id(context.instance, features, instrument) < storage_id:
+                asked[instrument] = {"id": storage_id, "count": 0}
+        for instrument, done in sorted(asked.items()):
+            with tick.contained(instrument):
+                request = dg.RunRequest(
+                    run_key=f"{prepare_job.name}|{instrument}|{done['id']}",
+                    job_name=prepare_job.name,
+                    partition_key=instrument,
+                )
+                if tick.ask_until_done(instruments, request, done, instrument):
+                    del asked[instrument]
+        if waiting:
+            tick.say(f"{', '.join(sorted(waiting))}: candles are still coming in.")
+        return tick.result(cursor, "no new candles.")
+
+    return prepare_new
+
+
+prepare_new_candles = preparation_sensor("prepare_new_candles", m1_candles, ingest, feature_table, prepare)
 
 
 def _busy_partitions(instance: dg.DagsterInstance, candles: dg.AssetKey, job_name: str) -> set[str]:

@@ -23,6 +23,7 @@ from fx_pipeline.lifecycle.verified import (
 )
 from fx_pipeline.market.atomic import atomic_path, atomic_write_json
 from fx_pipeline.market.origin import candle_origin
+from fx_pipeline.recipes.names import asset_name
 from fx_pipeline.validation.promotion import Decision, decide_promotion
 from fx_pipeline.validation.records import (
     CHAMPION_SCHEMA,
@@ -141,7 +142,7 @@ def _promote(
 
     folder = settings.layout.report(instrument, window)
     if not (folder / "report.json").exists():
-        return None, f"there is no report in {folder}: materialise validation_report first."
+        return None, f"there is no report in {folder}: materialise {_report(settings)} first."
     champion, demotion = read_champion(settings, instrument), read_demotion(settings, instrument)
     decision = _decide(settings, read_report(folder), champion, demotion)
     if not decision.promote:
@@ -177,10 +178,12 @@ def _register(
 ) -> dict[str, Any]:
     """Register the frozen model with links to all that it came from, and the runs and the report with links to it."""
     figures, lineage, validated = report["figures"], report["lineage"], report["run"]
-    instrument, window, name = figures["instrument"], figures["window"], f"{figures['instrument']}-{agent}"
+    instrument, window = figures["instrument"], figures["window"]
+    name = f"{instrument}-{settings.recipe.name}"
     trained, record, store = read_run(model), read_checkpoint(model), tracking.mlflow()
     links = {
         "instrument": instrument,
+        "recipe": settings.recipe.name,
         "window": window,
         "seed": figures["seed"],
         "sha256": lineage["checkpoint_sha256"],
@@ -254,6 +257,10 @@ def _due_demotion(settings: Terms, instrument: str) -> tuple[dict[str, Any] | No
         "reason": reason,
     }
     return due, unread
+
+
+def _report(settings: Terms) -> str:
+    return asset_name(settings.recipe.name, "validation_report")
 
 
 def _with(reason: str, unread: Sequence[str]) -> str:
