@@ -72,6 +72,11 @@ class ActionSet:
         return tuple(sorted((target for target in self.targets if target is not None), reverse=True))
 
     @property
+    def sized(self) -> bool:
+        """Whether positions have several sizes, or one that is not the whole that is allowed."""
+        return any(abs(level) not in (0.0, 1.0) for level in self.levels)
+
+    @property
     def rest(self) -> int:
         """The action that does nothing on a flat account: to keep, or where there is none to be flat."""
         return self.flat if self.keep is None else self.keep

@@ -12,9 +12,12 @@ from fx_pipeline.market.atomic import atomic_write_json
 from fx_pipeline.market.errors import DataError, NewerVersionError
 from fx_pipeline.market.records import Shape, read_record
 from fx_pipeline.proofs.prove import Proof, SeedResult
-from fx_pipeline.reuse import identity, proof_digest
+from fx_pipeline.provenance.closure import code_digest
+from fx_pipeline.provenance.stamps import identity
 
 SCHEMA = 1
+#: What trains and judges a seed.
+_PROVES = "fx_pipeline.proofs.seeds"
 
 logger = logging.getLogger(__name__)
 _SEED = TypeAdapter(SeedResult)
@@ -59,7 +62,9 @@ class FinishedSeeds:
 
     def __init__(self, path: Path | None, proof: Proof, made_by: Mapping[str, Any]) -> None:
         measured = {name: value for name, value in asdict(proof).items() if name != "seeds"}
-        self._path, self._identity = path, identity(proof_digest(), proof=measured, made_by=dict(made_by))
+        # The code of the agent itself is in `made_by`.
+        code = code_digest(_PROVES)
+        self._path, self._identity = path, identity(code, proof=measured, made_by=dict(made_by))
         self.seconds = 0.0
         self._seeds: dict[str, dict[str, Any]] = {}
         if path is not None and path.exists():

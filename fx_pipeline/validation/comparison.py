@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from fx_pipeline.agents.base import Policy
+from fx_pipeline.environment.action_sets import ActionSet
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import Fills
-from fx_pipeline.validation.baselines import Flat, SmaCross, buy_and_hold, sell_and_hold, turnover
+from fx_pipeline.validation.baselines import Flat, Held, SmaCross, buy_and_hold, sell_and_hold, turnover
 from fx_pipeline.validation.metrics import trade_metrics
 from fx_pipeline.validation.random_traders import SessionMoments, chance_of, random_moments, total_quantile
 from fx_pipeline.validation.rollout import Rollout, rollout
@@ -68,7 +69,7 @@ class Comparison:
     ----------
     model : BaselineResult
     baselines : tuple of BaselineResult
-        Flat, buy and hold, sell and hold, SMA cross.
+        Flat, buy and hold, sell and hold, SMA cross; without those that the action set cannot play.
     ablation : BaselineResult or None
         The agent without its search.
     random : RandomComparison or None
@@ -103,7 +104,8 @@ def run_baselines(
     Returns
     -------
     dict of str to Rollout
-        Of those without randomness: flat, buy and hold, sell and hold, SMA cross.
+        Of those without randomness: flat, buy and hold, sell and hold, SMA cross, as far as the actions of the
+        rollout allow them.
     SessionMoments
         Of random traders with the model's turnover.
     """
@@ -119,9 +121,29 @@ def run_baselines(
             rules=replace(done.rules, window_bars=1),
             actions=done.action_set,
         )
-        for policy in (Flat(), buy_and_hold(), sell_and_hold(), SmaCross(market))
+        for policy in _baselines(market, done.action_set)
     }
     return fixed, random_moments(market, fills, done.starts, done.lengths, turnover(done))
+
+
+def left_out(actions: ActionSet) -> list[str]:
+    """Say which baselines an action set cannot play, or not whole; empty where it can play them all."""
+    short, long = min(actions.levels), max(actions.levels)
+    found = []
+    if not long > 0.0:
+        found.append(f"Actions of {actions.name} have no long side: buy and hold is left out, the SMA cross is short.")
+    if not short < 0.0:
+        found.append(f"Actions of {actions.name} have no short side: sell and hold is left out, the SMA cross is long.")
+    return found
+
+
+def _baselines(market: MarketArrays, actions: ActionSet) -> list[Held | SmaCross]:
+    found: list[Held | SmaCross] = [Flat(actions=actions)]
+    if max(actions.levels) > 0.0:
+        found.append(buy_and_hold(actions))
+    if min(actions.levels) < 0.0:
+        found.append(sell_and_hold(actions))
+    return [*found, SmaCross(market, actions=actions)]
 
 
 def compare_with_baselines(

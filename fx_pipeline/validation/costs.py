@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.environment.actions import BUY, CLOSE, SELL
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import TICK_PIPS, CostConfig, Fills, JudgedCosts, build_fills
 from fx_pipeline.market.spreads import cost_scale
+from fx_pipeline.validation.legs import legs_of
 from fx_pipeline.validation.metrics import drawdown
 from fx_pipeline.validation.rollout import Rollout
 
@@ -60,7 +60,8 @@ class CostSweep:
     ----------
     lines : tuple of CostLine
     break_even_pips : float or None
-        Fixed spread, charged on entry, at which the expectancy is zero; negative when the trades lose before costs.
+        Fixed spread, charged on what is opened, at which the expectancy is zero; negative when the trades lose before
+        costs.
     stressed_expectancy_pips : float or None
         At the costs of the validation with at least one tick of slippage a fill.
     parity_error_pips : float
@@ -91,27 +92,36 @@ def reprice(done: Rollout, market: MarketArrays, fills: Fills, latency_bars: int
     (N,) float64
         P&L in pips after those costs.
     """
-    entry_row, entry_step = np.nonzero((done.actions == BUY) | (done.actions == SELL))
-    exit_row, exit_step = np.nonzero(done.actions == CLOSE)
-    final, closing = done.lengths[entry_row] - 1, done.lengths[exit_row] - 1
-    long = done.actions[entry_row, entry_step] == BUY
+    added, gone = legs_of(done)
+    count = int(added.trade.max(initial=-1)) + 1
+    long = np.zeros(count, dtype=np.bool_)
+    long[added.trade] = done.wanted[added.session, added.step] > 0.0
+    final, closing = done.lengths[added.session] - 1, done.lengths[gone.session] - 1
     # An entry that is late for its session still precedes its exit.
-    entry_step = np.minimum(entry_step + latency_bars, final - 1)
-    exit_step = np.minimum(exit_step + latency_bars, closing)
-    entry, leave = done.starts[entry_row] + entry_step, done.starts[exit_row] + exit_step
-    at_end = exit_step == closing
-    paid = np.where(long, fills.buy[entry], fills.sell[entry])
+    entry = done.starts[added.session] + np.minimum(added.step + latency_bars, final - 1)
+    exit_step = np.minimum(gone.step + latency_bars, closing)
+    leave, at_end = done.starts[gone.session] + exit_step, exit_step == closing
+    opened = np.bincount(added.trade, added.size, count)
+    longs, left_longs = long[added.trade], long[gone.trade]
+    paid = np.where(longs, fills.buy[entry], fills.sell[entry])
     received = np.where(
-        long,
+        left_longs,
         np.where(at_end, fills.last_sell[leave], fills.sell[leave]),
         np.where(at_end, fills.last_buy[leave], fills.buy[leave]),
     )
-    # Financing is charged for each step from bar to bar between the two fills.
+    average_paid, average_received = (
+        np.bincount(legs.trade, legs.size * prices, count) / opened
+        for legs, prices in ((added, paid), (gone, received))
+    )
+    # Financing is charged for each step from bar to bar between the fills.
     delay = 0 if fills.at_close else 1
-    first, last = entry + delay, np.where(at_end, leave, leave + delay)
-    carry = np.where(long, _held(fills.carry_long_pips, first, last), _held(fills.carry_short_pips, first, last))
+    charged = np.bincount(
+        gone.trade, gone.size * _so_far(fills, left_longs, np.where(at_end, leave, leave + delay)), count
+    )
+    spared = np.bincount(added.trade, added.size * _so_far(fills, longs, entry + delay), count)
+    cost = np.bincount(added.trade, added.size * fills.entry_cost_pips[entry], count)
     side = np.where(long, 1.0, -1.0)
-    return side * (received - paid) / market.pip - fills.entry_cost_pips[entry] - carry
+    return side * opened * (average_received - average_paid) / market.pip - cost - (charged - spared)
 
 
 def sweep_costs(
@@ -185,7 +195,7 @@ def sweep_costs(
     stressed = stressed_pips(done, market, costs)
     return CostSweep(
         lines=tuple(lines),
-        break_even_pips=float(free.mean()) if len(free) else None,
+        break_even_pips=float(free.sum() / done.trades["opened"].sum()) if len(free) else None,
         stressed_expectancy_pips=float(stressed.mean()) if len(stressed) else None,
         parity_error_pips=float(np.abs(again - done.pnl_pips).max()) if len(again) else 0.0,
     )
@@ -201,11 +211,11 @@ def _pips(value: float) -> str:
     return f"{value:g} pip{'' if value == 1 else 's'}"
 
 
-def _held(
-    charge: npt.NDArray[np.float64], first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
-    total = np.concatenate(([0.0], np.cumsum(charge)))
-    return np.asarray(total[last] - total[first])
+def _so_far(fills: Fills, long: npt.NDArray[np.bool_], bar: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Financing of an exposure of 1 on each side from the first bar of the market to `bar` (L,)."""
+    charges = (np.concatenate(([0.0], np.cumsum(carry))) for carry in (fills.carry_long_pips, fills.carry_short_pips))
+    on_long, on_short = (total[bar] for total in charges)
+    return np.where(long, on_long, on_short)
 
 
 def _financed(costs: CostConfig, pips: float) -> CostConfig:

@@ -3,6 +3,8 @@
 A second program with books of its own: it fills at ticks in decimal prices, and counts money. Decisions become orders
 as they do live, except where nothing at a broker corresponds:
 
+- An exposure is a share of `units_of` the action set. A decision becomes one market order of the units that change: it
+  opens, adds, closes a part or all, or turns a position to the other side, as the account nets it.
 - An order that is decided at the close of a bar is sent at the first tick of the next. Where minutes are missing in
   between, a broker would fill an order that comes at once at the price that still stands: such trades are counted.
 - The last bar of a session closes what is open, at that bar's last tick.
@@ -16,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from fractions import Fraction
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
@@ -28,16 +31,16 @@ from fx_pipeline.broker.paper.desk import Desk
 from fx_pipeline.broker.paper.desk.times import time_of
 from fx_pipeline.broker.paper.quotes import Quote
 from fx_pipeline.broker.paper.ticks import TICKS_IN_BAR, bar_ticks
-from fx_pipeline.environment.actions import BUY, CLOSE, HOLD
+from fx_pipeline.environment.action_sets import ActionSet
 from fx_pipeline.market.arrays import MarketArrays
-from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.costs import CostConfig, build_fills, frictionless
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument, known_instruments
 from fx_pipeline.validation.costs import reprice
+from fx_pipeline.validation.legs import legs_of
 from fx_pipeline.validation.rollout import Rollout
 
-#: What one unit of the environment is at the broker, in units of the base currency: a point of any price is money.
+#: What an exposure of 1 is at the broker at least, in units of the base currency: a point of any price is money.
 UNITS = 10_000
 #: Differences of prices are decimal there and binary here.
 TOLERANCE_PIPS = 1e-6
@@ -65,7 +68,7 @@ class Parity:
         Between the results of a trade, once the modelled spread, slippage, financing and decimals finer than a quote's
         are taken out; 0 without trades.
     over_gaps : int
-        Trades with an order that waited over missing minutes: an account would have had another price there.
+        Trades with an order that waited over missing bars: an account would have had another price there.
     """
 
     replayed: int
@@ -83,8 +86,8 @@ class RoundTrip(NamedTuple):
     ----------
     side : int
         1 long, -1 short.
-    units : Decimal
-        Closed, of what was opened.
+    units : int
+        The most that was held.
     entry_ns, exit_ns : int
         UTC nanoseconds.
     gained : Decimal
@@ -92,18 +95,18 @@ class RoundTrip(NamedTuple):
     """
 
     side: int
-    units: Decimal
+    units: int
     entry_ns: int
     exit_ns: int
     gained: Decimal
 
-    def pips(self, pip: float) -> float:
-        """Result in pips of `pip` price units."""
-        return float(self.gained) / (UNITS * pip)
+    def pips(self, pip: float, units: int = UNITS) -> float:
+        """Result in pips of `pip` price units, weighted by exposure: `units` are an exposure of 1."""
+        return float(self.gained) / (units * pip)
 
 
 class Trader:
-    """Sends the orders of one net position of `UNITS` to a desk, and reads what came of them.
+    """Sends the orders of one net position to a desk, and reads what came of them.
 
     Parameters
     ----------
@@ -115,26 +118,45 @@ class Trader:
 
     def __init__(self, desk: Desk, name: str) -> None:
         self._desk, self._name = desk, name
-        self._entry: dict[str, Any] | None = None
+        self._held = 0
+        self._open: RoundTrip | None = None
 
-    def enter(self, side: int, now_ns: int) -> None:
-        """Send a market order: 1 buys, -1 sells."""
-        order = {"type": "MARKET", "instrument": self._name, "units": str(side * UNITS)}
-        self._entry = self._desk.create_order(order, now_ns, None).body.get("orderFillTransaction")
+    def bring(self, units: int, now_ns: int) -> RoundTrip | None:
+        """Bring the position to so many units, negative ones short, by an order of those that change.
 
-    def leave(self, now_ns: int) -> RoundTrip | None:
-        """Close the position; return what it brought, None if the broker did not fill one of the two orders."""
-        entry, self._entry = self._entry, None
-        if entry is None or "tradeOpened" not in entry:
+        Returns
+        -------
+        RoundTrip or None
+            The position that the order has ended; None if it ended none, or the broker did not fill it.
+        """
+        change = units - self._held
+        if not change:
             return None
-        trade = entry["tradeOpened"]["tradeID"]
-        left = self._desk.close_trade(trade, {"units": "ALL"}, now_ns, None).body.get("orderFillTransaction")
-        entry_ns, exit_ns = time_of(entry["time"]), time_of(left["time"]) if left else None
-        if left is None or entry_ns is None or exit_ns is None:
+        order = {"type": "MARKET", "instrument": self._name, "units": str(change)}
+        fill = self._desk.create_order(order, now_ns, None).body.get("orderFillTransaction")
+        return None if fill is None else self._filled(fill)
+
+    def _filled(self, fill: dict[str, Any]) -> RoundTrip | None:
+        before, at_ns = self._held, time_of(fill["time"])
+        if at_ns is None:
             return None
-        opened = Decimal(entry["units"])
-        side = 1 if opened > 0 else -1
-        return RoundTrip(side, min(abs(opened), -side * Decimal(left["units"])), entry_ns, exit_ns, Decimal(left["pl"]))
+        self._held = before + int(Decimal(fill["units"]))
+        ended, trip = None, self._open
+        if trip is not None:
+            trip = trip._replace(gained=trip.gained + Decimal(fill["pl"]), exit_ns=at_ns)
+            if before * self._held <= 0:
+                ended, trip = trip, None
+        if self._held:
+            trip = trip or RoundTrip(1 if self._held > 0 else -1, 0, at_ns, at_ns, Decimal(0))
+            trip = trip._replace(units=max(trip.units, abs(self._held)))
+        self._open = trip
+        return ended
+
+
+def units_of(actions: ActionSet) -> int:
+    """Return how many units are an exposure of 1: `UNITS` or a multiple, so that every target is a whole number."""
+    shares = [Fraction(level).limit_denominator(1_000) for level in actions.levels]
+    return UNITS * math.lcm(*(share.denominator for share in shares))
 
 
 def account_terms(name: str) -> AccountConfig:
@@ -174,16 +196,17 @@ def replay_at_broker(done: Rollout, market: MarketArrays, costs: CostConfig) -> 
     """
     name, everything = _traded_as(market), len(done.trades)
     done = _drawn(done)
+    units = units_of(done.action_set)
     orders = _orders(done, market, costs)
     trips = _traded(done, market, orders, _quotes(market, orders, name, costs.kind == "quoted"), name)
     unlike = _without_counterpart(done, market, costs, instrument(name).display_precision)
     ours: dict[int, list[_Trade]] = defaultdict(list)
-    columns = ("session", "side", "entry_bar", "exit_bar", "pnl_pips")
-    for session, *facts in zip(*(done.trades[column].tolist() for column in columns), strict=True):
-        ours[session].append(_Trade(*facts))
+    columns = ("session", "side", "entry_bar", "exit_bar", "exposure", "pnl_pips")
+    for session, side, first, last, exposure, pips in zip(*(done.trades[one].tolist() for one in columns), strict=True):
+        ours[session].append(_Trade(side, first, last, round(exposure * units), pips))
     theirs: dict[int, list[_Trade | None]] = defaultdict(list)
-    for session, trip, pips in zip(orders.session[orders.closing].tolist(), trips, unlike.tolist(), strict=True):
-        theirs[session].append(_told(trip, market, pips))
+    for session, trip, pips in zip(orders.session[orders.ends].tolist(), trips, unlike.tolist(), strict=True):
+        theirs[session].append(_told(trip, market, units, pips))
     differing, differences = 0, [0.0]
     for session in sorted(theirs.keys() | ours.keys()):
         for own, other in zip_longest(ours[session], theirs[session]):
@@ -192,14 +215,14 @@ def replay_at_broker(done: Rollout, market: MarketArrays, costs: CostConfig) -> 
                 continue
             differences.append(abs(own.pips - other.pips))
             # A result that is no number agrees with none.
-            differing += own[:3] != other[:3] or not differences[-1] <= TOLERANCE_PIPS
+            differing += own[:4] != other[:4] or not differences[-1] <= TOLERANCE_PIPS
     return Parity(
         replayed=sum(trip is not None for trip in trips),
         trades=len(done.trades),
         left_out=everything - len(done.trades),
         differing=differing,
         largest_difference_pips=float(np.max(differences)),
-        over_gaps=int((orders.waits[orders.closing] | orders.waits[~orders.closing]).sum()),
+        over_gaps=_over_gaps(done, market, costs),
     )
 
 
@@ -220,36 +243,50 @@ class _Trade(NamedTuple):
     side: int
     entry_bar: int
     exit_bar: int
+    units: int
     pips: float
 
 
-def _told(trip: RoundTrip | None, market: MarketArrays, unlike_pips: float) -> _Trade | None:
-    if trip is None or trip.units != UNITS:
+def _told(trip: RoundTrip | None, market: MarketArrays, units: int, unlike_pips: float) -> _Trade | None:
+    if trip is None:
         return None
     entry_bar, exit_bar = np.searchsorted(market.time, [trip.entry_ns, trip.exit_ns], side="right").tolist()
-    return _Trade(trip.side, entry_bar - 1, exit_bar - 1, trip.pips(market.pip) + unlike_pips)
+    return _Trade(trip.side, entry_bar - 1, exit_bar - 1, trip.units, trip.pips(market.pip, units) + unlike_pips)
 
 
 class _Orders(NamedTuple):
-    # What was decided, by session and time, each (N,): the session, the action, the bar in which the order is sent,
-    # whether it is sent at its last tick, and whether minutes are missing before it.
+    # What was decided, by session and time, each (N,): the session, the exposure that is to be reached, whether that
+    # ends a trade, the bar in which the order is sent, and whether it is sent at its last tick.
     session: npt.NDArray[np.int64]
-    code: npt.NDArray[np.int8]
+    wanted: npt.NDArray[np.float64]
+    ends: npt.NDArray[np.bool_]
     bar: npt.NDArray[np.int64]
     late: npt.NDArray[np.bool_]
-    waits: npt.NDArray[np.bool_]
-
-    @property
-    def closing(self) -> npt.NDArray[np.bool_]:
-        return np.asarray(self.code == CLOSE)
 
 
 def _orders(done: Rollout, market: MarketArrays, costs: CostConfig) -> _Orders:
-    session, step = np.nonzero(done.actions != HOLD)
+    held, wanted = done.held, done.wanted
+    session, step = np.nonzero(wanted != held)
+    before, after = held[session, step], wanted[session, step]
+    bar, late = _sent(done, costs, session, step)
+    return _Orders(session, after, (before != 0.0) & (before * after <= 0.0), bar, late)
+
+
+def _sent(
+    done: Rollout, costs: CostConfig, session: npt.NDArray[np.int64], step: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    # The bar in which the order of a decision is sent, and whether at its last tick or its first.
     late = (step == done.lengths[session] - 1) | (costs.fill == "close")
-    bar = done.starts[session] + step + ~late
-    waits = ~late & (market.time[bar] - market.time[bar - 1] > MINUTE_NS)
-    return _Orders(session, done.actions[session, step], bar, late, waits)
+    return done.starts[session] + step + ~late, late
+
+
+def _over_gaps(done: Rollout, market: MarketArrays, costs: CostConfig) -> int:
+    waited = []
+    for legs in legs_of(done):
+        bar, late = _sent(done, costs, legs.session, legs.step)
+        waits = ~late & (market.time[bar] - market.time[bar - 1] > market.timeframe.bar_ns)
+        waited.append(legs.trade[waits])
+    return len(np.unique(np.concatenate(waited)))
 
 
 def _quotes(market: MarketArrays, orders: _Orders, name: str, quoted: bool) -> list[Quote]:
@@ -280,17 +317,17 @@ def _traded(
     done: Rollout, market: MarketArrays, orders: _Orders, quotes: Sequence[Quote], name: str
 ) -> list[RoundTrip | None]:
     terms, current, trips = account_terms(name), -1, []
-    for session, code, quote in zip(orders.session.tolist(), orders.code.tolist(), quotes, strict=True):
+    units = np.rint(orders.wanted * units_of(done.action_set)).astype(np.int64).tolist()
+    for session, wanted, ends, quote in zip(orders.session.tolist(), units, orders.ends.tolist(), quotes, strict=True):
         if session != current:
             # Sessions that overlap would meet in one account.
             current, desk = session, Desk(terms, [name])
             desk.open(int(market.time[done.starts[session]]))
             trader = Trader(desk, name)
         desk.on_quote(quote)
-        if code == CLOSE:
-            trips.append(trader.leave(quote.time_ns))
-        else:
-            trader.enter(1 if code == BUY else -1, quote.time_ns)
+        ended = trader.bring(wanted, quote.time_ns)
+        if ends:
+            trips.append(ended)
     return trips
 
 

@@ -1,9 +1,10 @@
 """What random traders with the turnover of a policy make, exactly: no draws, so none to be lucky with.
 
-A random trader enters a flat bar with one probability and leaves a held one with another (`baselines.RandomTrader`).
-What it still makes in a session then depends on its bar and position alone, so the moments of its result follow
-backwards from the session's last bar, a few operations a bar for all sessions at once. Sessions are independent: over
-many of them the total is close to normal, and the third moment corrects for skew (Edgeworth, first term).
+A random trader goes from one exposure to another with a probability that depends on the two alone
+(`baselines.RandomTrader`). What it still makes in a session then depends on its bar and exposure alone, so the moments
+of its result follow backwards from the session's last bar, a few operations a bar for all sessions at once. Sessions
+are independent: over many of them the total is close to normal, and the third moment corrects for skew (Edgeworth,
+first term).
 """
 
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from scipy.special import ndtr, ndtri
 
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import Fills
-from fx_pipeline.validation.baselines import Turnover
+from fx_pipeline.validation.baselines import Habit
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -59,7 +60,7 @@ def _chosen(first: npt.NDArray[np.bool_], one: _Raw, other: _Raw) -> _Raw:
 
 
 def random_moments(
-    market: MarketArrays, fills: Fills, starts: npt.NDArray[np.int64], lengths: npt.ArrayLike, turnover: Turnover
+    market: MarketArrays, fills: Fills, starts: npt.NDArray[np.int64], lengths: npt.ArrayLike, habit: Habit
 ) -> SessionMoments:
     """Compute the moments of a random trader's result, after all costs of the fills.
 
@@ -72,52 +73,62 @@ def random_moments(
         First bars of the sessions.
     lengths : int or (S,) array-like
         Bars of the sessions.
-    turnover : Turnover
+    habit : Habit
         Probabilities of the trader.
 
     Returns
     -------
     SessionMoments
     """
-    enter, leave, longs = turnover.entry_probability, turnover.exit_probability, turnover.long_share
+    levels, moves, shares = habit.levels, habit.moves.tolist(), habit.shares.tolist()
     # Prices from the session's first close: moments of whole prices would cancel.
     base, pip = market.close[starts], market.pip
     lengths = np.broadcast_to(np.asarray(lengths, dtype=np.int64), starts.shape)
     last = starts + lengths - 1
     nothing = np.zeros(len(starts))
-    flat = _Raw(nothing, nothing, nothing)
-    held_long = flat.after((fills.last_sell[last] - base) / pip)
-    held_short = flat.after(-(fills.last_buy[last] - base) / pip)
-    trades = nothing
-    trades_long = trades_short = np.ones(len(starts))
+    none = _Raw(nothing, nothing, nothing)
+    ends = {1: (fills.last_sell[last] - base) / pip, -1: (fills.last_buy[last] - base) / pip}
+    to_come = [none.after(level * ends[_side(level)]) if level else none for level in levels]
+    # A position that is held is a trade that will be closed, and then others may follow.
+    trades = [np.ones(len(starts)) if level else nothing for level in levels]
     for step in range(int(lengths.max()) - 2, -1, -1):
         # Sessions that have ended by then know nothing to come yet; what is computed of them is not kept.
         bar, ended = np.minimum(starts + step, last), step > lengths - 2
-        known = (flat, held_long, held_short, trades, trades_long, trades_short)
-        buy, sell = (fills.buy[bar] - base) / pip, (fills.sell[bar] - base) / pip
-        carry_long, carry_short = fills.carry_long_pips[bar], fills.carry_short_pips[bar]
-        # An order that fills at the next open holds through the night before an exit, but not before an entry.
-        opened, closed = (1.0, 0.0) if fills.at_close else (0.0, 1.0)
+        prices = {1: (fills.buy[bar] - base) / pip, -1: (fills.sell[bar] - base) / pip}
+        carry = {1: fills.carry_long_pips[bar], -1: fills.carry_short_pips[bar]}
         cost = fills.entry_cost_pips[bar]
-        into_long = held_long.after(-buy - cost - opened * carry_long)
-        into_short = held_short.after(sell - cost - opened * carry_short)
-        entered = _mixed((enter * longs, into_long), (enter * (1 - longs), into_short), (1 - enter, flat))
-        left_long, left_short = flat.after(sell - closed * carry_long), flat.after(-buy - closed * carry_short)
-        held_long = _mixed((leave, left_long), (1 - leave, held_long.after(-carry_long)))
-        held_short = _mixed((leave, left_short), (1 - leave, held_short.after(-carry_short)))
-        flat_trades = (1 - enter) * trades + enter * (longs * trades_long + (1 - longs) * trades_short)
-        # A position that is held is a trade that will be closed, and then others may follow.
-        trades_long = leave * (1.0 + trades) + (1 - leave) * trades_long
-        trades_short = leave * (1.0 + trades) + (1 - leave) * trades_short
-        flat, trades = entered, flat_trades
+        results, counts = [], []
+        for here, held in enumerate(levels):
+            parts, closed = [], []
+            for there, wanted in enumerate(levels):
+                share = shares[here][there]
+                if share:
+                    turned = held * wanted <= 0.0
+                    added = abs(wanted) if turned else max(abs(wanted) - abs(held), 0.0)
+                    # An order that fills at the next open holds what was held through the night, one at the close not.
+                    night = wanted if fills.at_close else held
+                    bought = wanted - held
+                    gain = -bought * prices[_side(bought)] - added * cost
+                    if night:
+                        gain = gain - abs(night) * carry[_side(night)]
+                    parts.append((moves[here] * share, to_come[there].after(gain)))
+                    closed.append(share * (trades[there] + 1.0 if held and turned else trades[there]))
+            stay = to_come[here].after(-abs(held) * carry[_side(held)]) if held else to_come[here]
+            results.append(_mixed(*parts, (1 - moves[here], stay)))
+            count = (1 - moves[here]) * trades[here]
+            counts.append(count + moves[here] * np.sum(closed, axis=0) if closed else count)
         if ended.any():
-            raws = [_chosen(ended, *pair) for pair in zip(known[:3], (flat, held_long, held_short), strict=True)]
-            flat, held_long, held_short = raws
-            counts = zip(known[3:], (trades, trades_long, trades_short), strict=True)
-            trades, trades_long, trades_short = (np.where(ended, *pair) for pair in counts)
+            results = [_chosen(ended, *pair) for pair in zip(to_come, results, strict=True)]
+            counts = [np.where(ended, *pair) for pair in zip(trades, counts, strict=True)]
+        to_come, trades = results, counts
+    flat, flat_trades = to_come[levels.index(0.0)], trades[levels.index(0.0)]
     variance = np.maximum(flat.second - flat.first**2, 0.0)
     third = flat.third - 3 * flat.first * flat.second + 2 * flat.first**3
-    return SessionMoments(np.stack((flat.first, variance, third), axis=1), trades)
+    return SessionMoments(np.stack((flat.first, variance, third), axis=1), flat_trades)
+
+
+def _side(exposure: float) -> int:
+    return 1 if exposure > 0.0 else -1
 
 
 def chance_of(total_pips: float, moments: npt.ArrayLike) -> float | None:

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
 
-from fx_pipeline.environment.actions import Action
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
@@ -26,7 +25,7 @@ from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.records import read_record
 from fx_pipeline.validation.breakdown import break_down
 from fx_pipeline.validation.chance import judge_seed
-from fx_pipeline.validation.comparison import Comparison
+from fx_pipeline.validation.comparison import Comparison, left_out
 from fx_pipeline.validation.conditions import CONDITIONS, HOLDOUT_CONDITIONS
 from fx_pipeline.validation.context import SYNTHETIC, ReportContext, TrialHistory
 from fx_pipeline.validation.cost_basis import CostBasis
@@ -43,7 +42,7 @@ from fx_pipeline.validation.rollout import Rollout
 from fx_pipeline.validation.track_record import record_of_window
 
 if TYPE_CHECKING:
-    from fx_pipeline.validation.validate import Score
+    from fx_pipeline.validation.score import Score
 
 SCHEMA = "fx_pipeline.validation_report/5"
 #: Reports from before records still tell what they judged; they pass no gate of now.
@@ -75,6 +74,8 @@ TRADE_COLUMNS = (
     "low_pips",
     "amddp1",
 )
+#: Listed besides where positions have several sizes: without them both are 1.
+SIZE_COLUMNS = ("exposure", "opened")
 
 
 def build_report(
@@ -114,7 +115,9 @@ def build_report(
     fingerprint = context.data_fingerprint or market.fingerprint
     record = history.record if history is not None and history.record is not None and not context.sealed else None
     if record is None:
-        record = record_of_window(score.evidence, context.window, seed, context.checkpoint_sha256, history)
+        trials, left_out = ((), 0) if history is None else (history.window, history.left_out)
+        checkpoint = context.checkpoint_sha256
+        record = record_of_window(score.evidence, context.window, seed, checkpoint, trials, left_out)
     simulations = simulated(done.pnl_pips, done.session_pnl_pips, mc_runs, fingerprint)
     risk = account_risk(done, market, runs=mc_runs, seed=judge_seed(fingerprint, "risk"))
     judged = judge_record(
@@ -164,7 +167,7 @@ def build_report(
         "reward_pips": done.reward_pips,
         "exposure": done.exposure,
         "sessions_traded": len(np.unique(done.trades["session"])),
-        "action_counts": {Action(code).name: int(count) for code, count in enumerate(done.action_counts)},
+        "action_counts": dict(zip(done.action_set.names, done.action_counts.tolist(), strict=True)),
         "significance": dataclasses.asdict(judged.significance),
         "family": dataclasses.asdict(judged.family),
         "paired": _beside_champion(done, history, mc_runs, judge_seed(fingerprint, "paired")),
@@ -313,6 +316,7 @@ def _warnings(done: Rollout, metrics: TradeMetrics, context: ReportContext, hist
         found.append(
             f"{done.overlapping_sessions} sessions overlap the one before: their trades are counted more than once."
         )
+    found += left_out(done.action_set)
     if metrics.trades == 0:
         found.append("The model did not trade at all.")
     elif metrics.trades < FEW_TRADES:
@@ -329,7 +333,7 @@ def _warnings(done: Rollout, metrics: TradeMetrics, context: ReportContext, hist
 
 def _trade_list(done: Rollout) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {}
-    for name in TRADE_COLUMNS:
+    for name in (*TRADE_COLUMNS, *(SIZE_COLUMNS if done.action_set.sized else ())):
         values = done.trades[name]
         columns[name] = _iso(values) if name.endswith("_time") else values.tolist()
     return columns

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fx_pipeline.agents.alerts import ALERTS, RECENT_WAVES, recent
+from fx_pipeline.agents.alerts import RECENT_WAVES, recent
 from fx_pipeline.agents.base import TrainingData
+from fx_pipeline.agents.muzero.alerts import ALERTS
 from fx_pipeline.agents.muzero.config import load_config
 from fx_pipeline.agents.muzero.replay import Replay
 from fx_pipeline.agents.muzero.selection import Judge

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from fx_pipeline.agents.errors import TrainingDivergedError
 from fx_pipeline.agents.muzero.config import load_config
 from fx_pipeline.agents.muzero.engine import forward, pack
 from fx_pipeline.agents.muzero.engine.engine import Engine, best_precision
 from fx_pipeline.agents.muzero.engine.vectors import HAS_BF16
-from fx_pipeline.agents.muzero.errors import TrainingDivergedError
 from fx_pipeline.agents.muzero.evaluator import TorchEvaluator
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks, build_networks
 from fx_pipeline.agents.muzero.planner import TorchPlanner, make_planner, resolve_engine

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from fx_pipeline.agents.errors import TrainingDivergedError
 from fx_pipeline.agents.muzero.batch import Batch
 from fx_pipeline.agents.muzero.config import load_config
-from fx_pipeline.agents.muzero.errors import TrainingDivergedError
 from fx_pipeline.agents.muzero.learner import CONSISTENCY, LOSSES, Learner
 from fx_pipeline.agents.muzero.networks import build_networks
 from fx_pipeline.agents.muzero.support import encode

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from fx_pipeline.agents.base import Stateless
-from fx_pipeline.defs.reporting import trial_recorder
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL, playable
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.features import compute
 from fx_pipeline.features.compute import bars_of, causal_mismatches
 from fx_pipeline.features.temporal9.entry import FEATURE_SET
 from fx_pipeline.features.temporal9.kernel import FEATURE_NAMES, WARMUP_BARS
+from fx_pipeline.lifecycle.trials import trial_recorder
 from fx_pipeline.market.arrays import WINDOW_BARS
 from fx_pipeline.market.costs import CostConfig, build_fills
 from fx_pipeline.market.errors import DataError
@@ -26,7 +26,8 @@ from fx_pipeline.proofs.players import RangeRule
 from fx_pipeline.tracking.ledger import Ledger
 from fx_pipeline.validation.baselines import Flat
 from fx_pipeline.validation.context import ReportContext
-from fx_pipeline.validation.validate import score_policy, validate_policy
+from fx_pipeline.validation.score import score_policy
+from fx_pipeline.validation.validate import validate_policy
 
 SESSION, SESSIONS = 240, 56
 FIRST = WARMUP_BARS + WINDOW_BARS

@@ -193,12 +193,12 @@ class Replay:
                 action = ask(policy, static, legal, bar)
                 if action != HOLD and not last:
                     self.exchange.step(int(self.market.time[bar + 1]))
-                if action == CLOSE:
-                    trip = self.trader.leave(self.exchange.advance())
-                    assert trip is not None
-                    found.append(self.told(row, trip))
-                elif action != HOLD:
-                    self.trader.enter(1 if action == BUY else -1, self.exchange.advance())
+                if action != HOLD:
+                    units = {BUY: UNITS, SELL: -UNITS, CLOSE: 0}[action]
+                    trip = self.trader.bring(units, self.exchange.advance())
+                    assert (trip is not None) == (action == CLOSE)
+                    if trip is not None:
+                        found.append(self.told(row, trip))
         return found
 
     def static(self) -> list[float]:
@@ -291,7 +291,7 @@ def test_an_order_that_does_not_wait_for_the_next_tick_is_filled_at_the_price_th
     bar = int(np.flatnonzero(np.diff(time) > MINUTE_NS)[5])
     replay = Replay(where, COSTS["quoted"])
     replay.exchange.step(int(time[bar]) + MINUTE_NS)
-    replay.trader.enter(1, replay.exchange.advance())
+    replay.trader.bring(UNITS, replay.exchange.advance())
     price = float(replay.exchange.desk.transactions[-1]["price"])
     assert price == where.market.ask_close[bar] != where.market.ask_open[bar + 1]
 

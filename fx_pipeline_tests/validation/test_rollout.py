@@ -124,8 +124,8 @@ def test_sma_cross_agrees_with_plain_averages_and_reads_nothing_ahead(market):
                 assert action == CLOSE
                 side = 0
     cut = SmaCross(market.slice(0, 900), 5, 20)
-    assert np.array_equal(cut._side, policy._side[:900])
-    assert not SmaCross(market.slice(0, 10))._side.any()
+    assert np.array_equal(cut._wanted, policy._wanted[:900])
+    assert not SmaCross(market.slice(0, 10))._wanted.any()
 
 
 def test_random_traders_match_the_turnover(market):

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 
 from fx_pipeline.agents.base import TrainingData
+from fx_pipeline.agents.fingerprint import data_fingerprint
 from fx_pipeline.agents.muzero.config import MuZeroConfig, config_from_dict
-from fx_pipeline.agents.muzero.identity import code_version, data_fingerprint
+from fx_pipeline.agents.muzero.identity import code_version
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks, build_networks
 from fx_pipeline.agents.record import RECORD_NAME, SCHEMA, WEIGHTS_NAME, read_checkpoint
 from fx_pipeline.environment.actions import Action, Outcome

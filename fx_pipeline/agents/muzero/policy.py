@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.agents.base import Stateless
+from fx_pipeline.agents.kit.torch_settings import torch_settings
 from fx_pipeline.agents.muzero.checkpoint import load_checkpoint
 from fx_pipeline.agents.muzero.config import MuZeroConfig
 from fx_pipeline.agents.muzero.engine.engine import Engine
 from fx_pipeline.agents.muzero.engine.pack import unsupported
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks
 from fx_pipeline.agents.muzero.planner import EngineName, TorchPlanner, make_planner
-from fx_pipeline.agents.muzero.torch_settings import torch_settings
 from fx_pipeline.environment.actions import HOLD, NUM_ACTIONS
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.environment.position import NUM_STATIC

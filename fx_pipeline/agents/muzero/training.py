@@ -19,22 +19,23 @@ import numpy as np
 from torch import Tensor
 
 from fx_pipeline.agents.base import Budget, OnScore, SelectionScore, TrainingData
+from fx_pipeline.agents.fingerprint import data_fingerprint
+from fx_pipeline.agents.kit.retention import Retention
+from fx_pipeline.agents.kit.torch_settings import CPU, learning_device
 from fx_pipeline.agents.muzero.bundle import read_bundle, write_bundle
 from fx_pipeline.agents.muzero.checkpoint import weights_sha256, write_checkpoint
 from fx_pipeline.agents.muzero.config import MuZeroConfig
 from fx_pipeline.agents.muzero.engine.engine import Engine, workers_available
 from fx_pipeline.agents.muzero.health import replay_health, target_saturation
-from fx_pipeline.agents.muzero.identity import code_version, data_fingerprint
+from fx_pipeline.agents.muzero.identity import code_version
 from fx_pipeline.agents.muzero.learner import Learner
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks, build_networks
 from fx_pipeline.agents.muzero.planner import make_planner, resolve_engine
 from fx_pipeline.agents.muzero.reanalyze import Reanalyzer
 from fx_pipeline.agents.muzero.replay import Replay
-from fx_pipeline.agents.muzero.retention import Retention
 from fx_pipeline.agents.muzero.seeds import Purpose, derived_seed, generator
 from fx_pipeline.agents.muzero.selection import Judge, Judged, Judgement, split_starts
 from fx_pipeline.agents.muzero.selfplay import SelfPlay
-from fx_pipeline.agents.muzero.torch_settings import CPU, learning_device
 
 logger = logging.getLogger(__name__)
 

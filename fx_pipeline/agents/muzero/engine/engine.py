@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fx_pipeline.agents.errors import TrainingDivergedError
 from fx_pipeline.agents.muzero.engine import forward, pack
 from fx_pipeline.agents.muzero.engine.pack import Packed, Precision
 from fx_pipeline.agents.muzero.engine.play import Manner, Record, play
 from fx_pipeline.agents.muzero.engine.search import Trees, allocate_trees, grow
 from fx_pipeline.agents.muzero.engine.stretch import Stretch, allocate_stretch, encode_bars
 from fx_pipeline.agents.muzero.engine.vectors import HAS_BF16
-from fx_pipeline.agents.muzero.errors import TrainingDivergedError
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks
 from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
 from fx_pipeline.environment.lockstep import LockstepEnvironment, Observation
