@@ -7,7 +7,7 @@ import dagster as dg
 
 from fx_pipeline.defs.jobs import promote, train, validate
 from fx_pipeline.defs.live import live_trading
-from fx_pipeline.defs.models import AGENT, champion, muzero_checkpoint, validation_report
+from fx_pipeline.defs.models import champion, muzero_checkpoint, validation_report
 from fx_pipeline.defs.partitions import INSTRUMENTS, cell, instrument_window, instruments, key
 from fx_pipeline.defs.requests import Tick, is_queued, since
 from fx_pipeline.lifecycle.champions import unfinished_demotion
@@ -127,7 +127,7 @@ def _judge(tick: Tick, settings: Settings, partition: str, asked: dict[str, Any]
         return True
     if not asked["count"]:
         if demotion is not None:
-            tick.say(f"{instrument}: the champion of window {demotion['window']} is demoted: {demotion['reason']}")
+            tick.say(f"{instrument}: the champion of window {demotion.window} is demoted: {demotion.reason}")
         tick.say(f"{instrument} {window}: {decision.reason}")
     if decision.promote or demotion is not None:
         request = _promotion(f"promote|{asked['id']}", instrument, window)
@@ -147,8 +147,8 @@ def _finish_demotions(tick: Tick, settings: Settings, asked: dict[str, dict[str,
             if unfinished is None:
                 asked.pop(instrument, None)
             elif instrument not in under_way:
-                window = unfinished["window"]
-                request = _promotion(f"demote|{unfinished['sha256']}", instrument, unfinished["last_window"])
+                window = unfinished.window
+                request = _promotion(f"demote|{unfinished.weights_sha256}", instrument, unfinished.last_window)
                 tick.say(f"{instrument}: the demotion of the champion of window {window} is not finished.")
                 tick.ask_until_done(instruments, request, asked.setdefault(instrument, {"count": 0}), instrument)
 

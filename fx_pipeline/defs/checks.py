@@ -14,7 +14,7 @@ from fx_pipeline.defs.gaps import gap_table, overview_metadata
 from fx_pipeline.defs.market_data import m1_candles
 from fx_pipeline.defs.market_time import machine_ns
 from fx_pipeline.defs.metadata import plain, table
-from fx_pipeline.defs.models import AGENT, champion, muzero_checkpoint, validation_report
+from fx_pipeline.defs.models import champion, muzero_checkpoint, validation_report
 from fx_pipeline.defs.partitions import INSTRUMENTS, cell, keys_of
 from fx_pipeline.defs.resources import Tracking, Warehouse
 from fx_pipeline.defs.training_alerts import TRAINING_ALERTS

@@ -20,6 +20,7 @@ from fx_pipeline.lifecycle.promotion import Promotion, promote
 from fx_pipeline.lifecycle.spans import load_span
 from fx_pipeline.lifecycle.trainings import train_seed
 from fx_pipeline.settings import Settings, load_settings
+from fx_pipeline.validation.champion import Champion
 
 AGENT = "muzero"
 
@@ -175,13 +176,12 @@ def champion(
     faults = ledger_faults(context.instance, validation_report.key, settings, tracking, tracking.ledger())
     outcome = promote(settings, warehouse, tracking, AGENT, instrument, config.window, context.run.run_id, faults)
     if outcome.demotion is not None:
-        context.log.warning(
-            f"demoted the champion of window {outcome.demotion['window']}: {outcome.demotion['reason']}"
-        )
+        context.log.warning(f"demoted the champion of window {outcome.demotion.window}: {outcome.demotion.reason}")
     if outcome.champion is not None:
         context.log.info(outcome.reason)
         # The report names the version that it made, as the version names its report.
-        linked = {name: outcome.champion[name] for name in ("registered_model", "version", "registered_url", "sha256")}
+        names = ("registered_model", "version", "registered_url", "weights_sha256")
+        linked = {name: getattr(outcome.champion, name) for name in names}
         partition = key(instrument, config.window)
         context.log_event(dg.AssetObservation(validation_report.key, partition=partition, metadata=plain(linked)))
         yield _settled(settings, outcome)
@@ -198,21 +198,23 @@ def _settled(settings: Settings, outcome: Promotion) -> dg.MaterializeResult:
     )
 
 
-def _champion_version(champion: Mapping[str, Any] | None) -> dg.DataVersion:
-    return dg.DataVersion(EMPTY if champion is None else version(champion["sha256"], champion["version"]))
+def _champion_version(champion: Champion | None) -> dg.DataVersion:
+    return dg.DataVersion(EMPTY if champion is None else version(champion.weights_sha256, champion.version))
 
 
 def champion_metadata(settings: Settings, outcome: Promotion) -> dict[str, Any]:
     """Return what Dagster shows of a promotion or a demotion: who trades now and why, with links to all behind it."""
     metadata: dict[str, Any] = {}
     if outcome.demotion is not None:
-        metadata |= {f"demoted {name}": value for name, value in outcome.demotion.items() if name != "instrument"}
+        metadata |= {
+            f"demoted {name}": value for name, value in outcome.demotion.to_json().items() if name != "instrument"
+        }
     if outcome.champion is None:
         return {
             "state": "no champion: demoted",
-            "reason": outcome.demotion["reason"] if outcome.demotion else "",
+            "reason": outcome.demotion.reason if outcome.demotion else "",
         } | metadata
-    record = dict(outcome.champion)
+    record = outcome.champion.to_json()
     paired = record.pop("paired")
     page = settings.layout.report(record["instrument"], record["window"]) / "report.html"
     return (
