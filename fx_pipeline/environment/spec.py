@@ -1,12 +1,33 @@
-"""The shape of what a policy sees, kept with every checkpoint and checked wherever an observation meets a network."""
+"""What a policy sees, and its shape, which is kept with every checkpoint and checked before a network sees it."""
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from fx_pipeline.market.errors import DataError
 
-if TYPE_CHECKING:
-    from fx_pipeline.environment.lockstep import Observation
+
+class Observation(NamedTuple):
+    """What a policy sees at the close of a bar.
+
+    Attributes
+    ----------
+    temporal : (B, W, F) float32
+        Features of the last W bars, oldest first.
+    static : (B, 6) float32
+        Position features, zero when flat; the first is the exposure.
+    legal : (B, A) bool
+        Actions that the position allows.
+    bar : (B,) int64
+        Index of the bar in the market's arrays.
+    """
+
+    temporal: npt.NDArray[np.float32]
+    static: npt.NDArray[np.float32]
+    legal: npt.NDArray[np.bool_]
+    bar: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -33,7 +54,7 @@ class ObservationSpec:
     timeframe: str = "M1"
     action_set: str = "unit4"
 
-    def check(self, observation: "Observation", who: str = "the policy") -> None:
+    def check(self, observation: Observation, who: str = "the policy") -> None:
         """Refuse an observation of another shape.
 
         Raises
