@@ -29,7 +29,7 @@ app.add_typer(recipes, name="recipes")
 
 @app.command("import")
 def import_(
-    files: Annotated[list[Path], typer.Argument(help="Candle files of one instrument, M1 bars.")],
+    files: Annotated[list[Path], typer.Argument(help="Candle files of one instrument and timeframe.")],
     instrument: Annotated[
         str | None, typer.Option(help="OANDA name, such as GBP_JPY; guessed from the file names.")
     ] = None,
@@ -50,6 +50,9 @@ def import_(
     leave_out_weekends: Annotated[
         bool, typer.Option("--leave-out-weekends", help="Leave out bars at FX weekends, which some publishers have.")
     ] = False,
+    timeframe: Annotated[
+        str | None, typer.Option(help="Length of the bars: M1, M5, M15, H1, H4 or D; found out from their times.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Put real candles into the paper server's store, from which they travel the same road as OANDA's.
@@ -76,6 +79,7 @@ def import_(
                 time.time_ns(),
                 progress,
                 leave_out_weekends,
+                timeframe,
             )
         if json_:
             # Plain print: rich would wrap the line.
@@ -178,12 +182,13 @@ def gaps(
     instrument: Annotated[
         str | None, typer.Argument(help="OANDA name: month by month; without it, a line for each instrument.")
     ] = None,
+    timeframe: Annotated[str, typer.Option(help="Length of the bars: M1, M5, M15, H1, H4 or D.")] = "M1",
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
-    """Show what the lake lacks against the FX calendar: expected, present, missing and unexpected minutes.
+    """Show what the lake lacks against the FX calendar: expected, present, missing and unexpected bars.
 
     --json prints {"months": {INSTRUMENT: [...]}} with an object for each month in order: month, bars (in the lake),
-    expected, present, missing, missing_percent, unexpected (bars in minutes that the calendar does not expect),
+    expected, present, missing, missing_percent, unexpected (bars that the calendar does not expect),
     longest_gap_minutes and longest_gap_start (UTC; null without a gap).
     """
     with clear_errors():
@@ -191,17 +196,23 @@ def gaps(
         from fx_pipeline.ingest.layout import lake_folder
         from fx_pipeline.ingest.overview import month_gaps, total
         from fx_pipeline.market.errors import DataError
+        from fx_pipeline.market.timeframe import M1
+        from fx_pipeline.market.timeframe import timeframe as find_timeframe
         from fx_pipeline.settings import load_settings
 
-        settings = load_settings()
+        settings, bars = load_settings(), find_timeframe(timeframe)
         lake = lake_folder(settings.data_dir)
-        names = lake_instruments(lake)
-        if not names:
+        names = lake_instruments(lake, bars)
+        if not names and bars == M1:
             raise DataError(f"{lake} has no candles yet: run make demo, or materialise raw_candles and m1_candles.")
+        if not names:
+            raise DataError(f"{lake} has no {bars} candles yet: materialise {bars.slug}_candles.")
         if instrument is not None and instrument not in names:
-            raise DataError(f"the lake has no candles of {instrument}: it has {', '.join(names)}.")
+            what = "candles" if bars == M1 else f"{bars} candles"
+            raise DataError(f"the lake has no {what} of {instrument}: it has {', '.join(names)}.")
         found = {
-            name: month_gaps(lake, name, settings.calendar_of(name)) for name in ([instrument] if instrument else names)
+            name: month_gaps(lake, name, settings.calendar_of(name), timeframe=bars)
+            for name in ([instrument] if instrument else names)
         }
     if json_:
         records = {name: [month.record() for month in of] for name, of in found.items()}

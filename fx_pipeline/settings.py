@@ -327,15 +327,31 @@ class Settings(BaseSettings):
     def used_recipes(self) -> "tuple[Recipe, ...]":
         """The recipes that are in the graph, the default one first.
 
+        Where FX_USE_RECIPES names none, those that are shipped are in it if their instruments are offered.
+
         Raises
         ------
         ConfigurationError
             If FX_USE_RECIPES names one that is none, or a file cannot be used.
         """
+        known, offered = self.known_recipes, set(self.offered_instruments)
         try:
-            return self.known_recipes.chosen(self.use_recipes)
+            if self.use_recipes:
+                return known.chosen(self.use_recipes)
+            return known.chosen(
+                recipe.name
+                for recipe in known
+                if not known.is_shipped(recipe.name) or offered.issuperset(recipe.instruments or ())
+            )
         except ConfigurationError as error:
             raise ConfigurationError(f"FX_USE_RECIPES: {error}" if self.use_recipes else str(error)) from None
+
+    @cached_property
+    def offered_instruments(self) -> tuple[str, ...]:
+        """Configured instruments, and those whose candles were imported into the paper server."""
+        from fx_pipeline.broker.paper.store import instruments as imported
+
+        return tuple(dict.fromkeys([*self.instruments, *sorted(imported(self.layout.paper_store))]))
 
     @property
     def recipe(self) -> "Recipe":

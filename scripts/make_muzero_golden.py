@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fx_pipeline.agents.muzero.torch_settings import torch_settings
 
 from fx_pipeline.agents.base import Budget
 from fx_pipeline.agents.muzero.config import load_config, presets
 from fx_pipeline.agents.muzero.engine.vectors import HAS_BF16
 from fx_pipeline.agents.muzero.networks import build_networks
 from fx_pipeline.agents.muzero.planner import make_planner
-from fx_pipeline.agents.muzero.torch_settings import torch_settings
 from fx_pipeline.agents.muzero.trainer import MuZeroTrainer
 from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.market.costs import build_fills

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.environment.action_sets import UNIT4, ActionSet
-from fx_pipeline.environment.lockstep import Observation
+from fx_pipeline.environment.lockstep import Observation, observation_spec
 from fx_pipeline.environment.spec import ObservationSpec
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import CostConfig
@@ -97,7 +97,7 @@ class TrainingData:
     window : Mapping
         The walk-forward window (key and spans as ISO times), for the checkpoint's record.
     rules : SessionRules
-        Of the sessions: how long they are, and how many bars an observation covers.
+        How long a session is, and how far an observation looks back.
     actions : ActionSet
         What the agent may do.
     """
@@ -108,6 +108,11 @@ class TrainingData:
     window: Mapping[str, Any] = field(default_factory=dict)
     rules: SessionRules = SessionRules()
     actions: ActionSet = UNIT4
+
+    @property
+    def spec(self) -> ObservationSpec:
+        """What the agent sees."""
+        return observation_spec(self.market, self.rules, self.actions)
 
 
 @dataclass(frozen=True)

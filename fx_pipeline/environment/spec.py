@@ -75,6 +75,19 @@ class ObservationSpec:
                     f"{self.timeframe}, {self.action_set}), and is given {found}."
                 )
 
+    def require(self, other: "ObservationSpec", who: str = "the policy") -> None:
+        """Refuse a market or an environment that shows something else.
+
+        Raises
+        ------
+        DataError
+            Naming what differs.
+        """
+        mine, theirs = asdict(self), asdict(other)
+        different = [f"{name} {mine[name]!r}, not {theirs[name]!r}" for name in mine if mine[name] != theirs[name]]
+        if different:
+            raise DataError(f"{who} was trained on {'; '.join(different)}: it cannot act on what it does not know.")
+
     def record(self) -> dict[str, Any]:
         """Return the spec as a JSON-able dict."""
         return asdict(self)

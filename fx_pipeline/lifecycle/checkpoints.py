@@ -37,7 +37,7 @@ class SeedCheckpoint:
         return str(self.record["weights_sha256"])
 
 
-def seed_checkpoints(settings: Terms, agent: str, instrument: str, window: str) -> list[SeedCheckpoint]:
+def seed_checkpoints(settings: Terms, instrument: str, window: str) -> list[SeedCheckpoint]:
     """Read the checkpoints of a window, by seed. A training that has not ended has none yet.
 
     Raises

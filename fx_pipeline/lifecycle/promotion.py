@@ -22,6 +22,7 @@ from fx_pipeline.lifecycle.verified import (
     verified_report,
 )
 from fx_pipeline.market.atomic import atomic_path, atomic_write_json
+from fx_pipeline.recipes.names import asset_name
 from fx_pipeline.validation.champion import Champion, Demotion
 from fx_pipeline.validation.promotion import Decision, decide_promotion
 from fx_pipeline.validation.records import REGISTERED_SCHEMA
@@ -135,7 +136,7 @@ def _promote(
 
     folder = settings.layout.report(instrument, window)
     if not (folder / "report.json").exists():
-        return None, f"there is no report in {folder}: materialise validation_report first."
+        return None, f"there is no report in {folder}: materialise {_report(settings)} first."
     champion, demotion = read_champion(settings, instrument), read_demotion(settings, instrument)
     decision = _decide(settings, read_report(folder), champion, demotion)
     if not decision.promote:
@@ -171,11 +172,13 @@ def _register(
 ) -> Champion:
     """Register the frozen model with links to all that it came from, and the runs and the report with links to it."""
     figures, lineage, validated = report["figures"], report["lineage"], report["run"]
-    instrument, window, name = figures["instrument"], figures["window"], f"{figures['instrument']}-{agent}"
+    instrument, window = figures["instrument"], figures["window"]
+    name = f"{instrument}-{settings.recipe.name}"
     trained, record, store = read_run(model), read_checkpoint(model), tracking.mlflow()
     start_ns, end_ns = span_ns(lineage)
     unregistered = Champion(
         instrument=instrument,
+        recipe=settings.recipe.name,
         window=window,
         agent=agent,
         weights_sha256=lineage["checkpoint_sha256"],
@@ -221,6 +224,7 @@ def _tags(champion: Champion, lineage: Mapping[str, Any]) -> dict[str, Any]:
     """Tags of the version in MLflow. Their names stay: versions of before are found by them."""
     tags = {
         "instrument": champion.instrument,
+        "recipe": champion.recipe,
         "window": champion.window,
         "seed": champion.seed,
         "sha256": champion.weights_sha256,
@@ -272,6 +276,10 @@ def _due_demotion(settings: Terms, instrument: str) -> tuple[Demotion | None, li
         judged_until_ns=champion.valid_end_ns,
     )
     return due, unread
+
+
+def _report(settings: Terms) -> str:
+    return asset_name(settings.recipe.name, "validation_report")
 
 
 def _with(reason: str, unread: Sequence[str]) -> str:

@@ -162,7 +162,6 @@ def _evidence(ledger: "Ledger", champion: Champion, windows: Sequence[Mapping[st
 
 
 def _of_evidence(evidence: "Sequence[Evidence]", facts: Mapping[str, Any]) -> "PromisedRecord":
-    from fx_pipeline.market.calendar import MINUTE_NS
     from fx_pipeline.validation.demotion import SessionShapes
     from fx_pipeline.validation.tenure import PromisedRecord, looks_of, shapes_of_trades
 
@@ -180,7 +179,7 @@ def _of_evidence(evidence: "Sequence[Evidence]", facts: Mapping[str, Any]) -> "P
         parts.append([part[kept] for part in (shapes.total, shapes.lowest, shapes.highest, shapes.fall)])
         times.append(one.session_ns[kept])
         cost -= float(one.random_moments[kept, 0].sum())
-        until = int(one.session_ns[-1]) + one.session_bars * MINUTE_NS
+        until = int(one.session_ns[-1]) + one.session_length_ns
     joined = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
     session_ns = np.concatenate(times)
     looks = tuple(facts.get("looks") or looks_of(session_ns))

@@ -24,7 +24,7 @@ DEFAULT = DEFAULT_RECIPE
 SHIPPED = Path(__file__).parent / "shipped"
 #: Recipes as Dagster components, a folder with a `defs.yaml` each; and the type that they have there.
 COMPONENTS = Path(__file__).parents[1] / "defs" / "recipes"
-COMPONENT_TYPE = "fx_pipeline.components.RecipeComponent"
+COMPONENT_TYPE, COMPONENT_FILE = "fx_pipeline.components.RecipeComponent", "defs.yaml"
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -58,9 +58,17 @@ class Recipes:
             raise ConfigurationError(f"there is no recipe {name!r}{near(name, self.by_name)}")
         return found
 
+    def is_shipped(self, name: str) -> bool:
+        """Whether the recipe of that name came with the package."""
+        return self.files[name].parent == SHIPPED
+
+    def is_component(self, name: str) -> bool:
+        """Whether the recipe of that name is a Dagster component."""
+        return self.files[name].name == COMPONENT_FILE
+
     def chosen(self, names: Iterable[str]) -> tuple[Recipe, ...]:
-        """Return the recipes of these names, the default one first; all where none is named."""
-        wanted = tuple(dict.fromkeys(names)) or tuple(self.by_name)
+        """Return the recipes of these names, the default one first."""
+        wanted = tuple(dict.fromkeys(names))
         found = [self.recipe(name) for name in wanted]
         return tuple(sorted(found, key=lambda recipe: recipe.name != DEFAULT))
 
@@ -90,7 +98,7 @@ def read_recipes(folder: Path | None = None, components: Path = COMPONENTS) -> R
     by_name: dict[str, Recipe] = {}
     origin: dict[str, Path] = {}
     found = [(path, read_recipe(path)) for path in files]
-    found += [(path, recipe) for path in sorted(components.rglob("defs.yaml")) for recipe in _read_component(path)]
+    found += [(path, recipe) for path in sorted(components.rglob(COMPONENT_FILE)) for recipe in _read_component(path)]
     for path, recipe in found:
         if recipe.name in by_name:
             raise ConfigurationError(

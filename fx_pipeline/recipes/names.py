@@ -25,3 +25,8 @@ def asset_name(recipe: str, what: str) -> str:
 def plain_name(recipe: str, what: str) -> str:
     """Return the name of a job, a sensor or a schedule: `train`, or `train_ppo_gbp_jpy_h1`."""
     return what if recipe == DEFAULT_RECIPE else f"{what}_{recipe}"
+
+
+def run_name(what: str, recipe: str) -> str:
+    """Return how the name of a run in MLflow begins: `train`, or `train ppo_gbp_jpy_h1`."""
+    return what if recipe == DEFAULT_RECIPE else f"{what} {recipe}"

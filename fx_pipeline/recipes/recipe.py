@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from fx_pipeline.environment.action_sets import ActionSet, action_set
+from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.features.names import FeatureTable
 from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.market.timeframe import Timeframe, timeframe
@@ -51,6 +52,21 @@ class Recipe(BaseModel):
     def bars(self) -> Timeframe:
         """The timeframe."""
         return timeframe(self.timeframe)
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """What an agent of it sees and may do, JSON-able: another one is another configuration of the same family."""
+        return {
+            "timeframe": self.timeframe,
+            "feature_set": self.feature_set,
+            "action_set": self.action_set,
+            "sessions": self.sessions.model_dump(),
+        }
+
+    @property
+    def rewarded(self) -> RewardConfig | None:
+        """The reward that it names itself; None where it is the preset's."""
+        return None if self.reward is None else RewardConfig(**self.reward)
 
     @property
     def actions(self) -> ActionSet:
