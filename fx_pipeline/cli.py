@@ -355,6 +355,9 @@ def prove(
         bool, typer.Option("--ppo/--no-ppo", help="Train PPO of stable-baselines3 for as long, and compare.")
     ] = True,
     fail: Annotated[bool, typer.Option("--fail/--no-fail", help="Leave with status 1 when a bar is missed.")] = True,
+    action_set: Annotated[
+        str, typer.Option(help="What the agent may do, such as leverage7; PPO is compared with unit4 alone.")
+    ] = "unit4",
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object a market.")] = False,
     output: Annotated[
         Path | None, typer.Option(help="Folder of the results; absent: proofs/ in the data folder.")
@@ -384,7 +387,9 @@ def prove(
                 sys.stdout.flush()
 
         missed = run_proofs(
-            ProveOptions(agent, market, seeds, minutes, preset, jobs, ppo, output or load_settings().layout.proofs),
+            ProveOptions(
+                agent, market, seeds, minutes, preset, jobs, ppo, output or load_settings().layout.proofs, action_set
+            ),
             errors if json_ else console,
             done,
         )

@@ -1,6 +1,6 @@
 """What a policy sees, and its shape, which is kept with every checkpoint and checked before a network sees it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,6 +87,22 @@ class ObservationSpec:
         different = [f"{name} {mine[name]!r}, not {theirs[name]!r}" for name in mine if mine[name] != theirs[name]]
         if different:
             raise DataError(f"{who} was trained on {'; '.join(different)}: it cannot act on what it does not know.")
+
+    @classmethod
+    def of_record(cls, record: Any, where: str) -> "ObservationSpec":
+        """Read what `record` returned; nothing means the first kind of observation that there was.
+
+        Raises
+        ------
+        DataError
+            If it is damaged.
+        """
+        if record is None:
+            return cls()
+        kinds = {field.name: field.type for field in fields(cls)}
+        if not isinstance(record, dict) or {name: type(value) for name, value in record.items()} != kinds:
+            raise DataError(f"{where} is damaged (observation: {record!r}): train again.")
+        return cls(**record)
 
     def record(self) -> dict[str, Any]:
         """Return the spec as a JSON-able dict."""

@@ -215,7 +215,7 @@ def _series(
     from fx_pipeline.validation.context import ChampionSeries
 
     instrument, key = span.market.instrument, span.window.key
-    own = own_trial(instrument, key, record, span.market.fingerprint, costs)
+    own = own_trial(instrument, key, record, span.market.fingerprint, costs, champion.agent)
     for trial in ledger.scored(instrument, key):
         if trial.key == own:
             return ChampionSeries(champion.weights_sha256, champion.window, trial.session_ns, trial.session_pnl_pips)

@@ -36,6 +36,8 @@ class Champion:
         Fields of the cost model that it was judged at.
     registered_model, version, registered_url : str
         In MLflow.
+    recipe : str
+        Records from before there were recipes are of the default one.
     valid_start_ns, valid_end_ns : int or None
         The bars that it was promoted for, UTC nanoseconds, end exclusive; None where nobody knows any more.
     seed : int or None
@@ -69,6 +71,7 @@ class Champion:
     registered_model: str
     version: str
     registered_url: str
+    recipe: str = "muzero"
     valid_start_ns: int | None = None
     valid_end_ns: int | None = None
     seed: int | None = None
@@ -115,7 +118,7 @@ class Demotion:
 
     Attributes
     ----------
-    instrument, agent, window, weights_sha256, source, registered_model, version, registered_url : str
+    instrument, agent, recipe, window, weights_sha256, source, registered_model, version, registered_url : str
         As of the champion that went.
     last_window : str
         The newest window that it was judged on, or could not be.
@@ -136,6 +139,7 @@ class Demotion:
     last_window: str
     reason: str
     agent: str = ""
+    recipe: str = "muzero"
     registered_url: str = ""
     last_end_ns: int | None = None
     judged_until_ns: int | None = None
