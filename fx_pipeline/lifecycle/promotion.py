@@ -178,6 +178,7 @@ def _register(
     start_ns, end_ns = span_ns(lineage)
     unregistered = Champion(
         instrument=instrument,
+        recipe=settings.recipe.name,
         window=window,
         recipe=settings.recipe.name,
         agent=agent,
