@@ -1,7 +1,5 @@
 """The command `fx-pipeline folder`."""
 
-
-
 from fx_pipeline.commands.console import clear_errors, console
 from fx_pipeline.progress_display import plain
 
