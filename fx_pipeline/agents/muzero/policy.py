@@ -18,6 +18,7 @@ from fx_pipeline.agents.muzero.networks import MuZeroNetworks
 from fx_pipeline.agents.muzero.planner import EngineName, TorchPlanner, make_planner
 from fx_pipeline.environment.action_sets import action_set
 from fx_pipeline.environment.lockstep import Observation
+from fx_pipeline.environment.spec import ObservationSpec
 from fx_pipeline.market.arrays import MarketArrays
 
 #: Rows of a tile; see `evaluator`.
@@ -51,6 +52,7 @@ class MuZeroPolicy(Stateless):
         Of the file that it was loaded from; empty when it was not.
     """
 
+    spec: ObservationSpec
     weights_sha256: str = ""
 
     def __init__(
