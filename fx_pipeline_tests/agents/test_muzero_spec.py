@@ -175,7 +175,9 @@ def test_a_training_learns_from_any_features_actions_and_sessions(make_market, t
     if features != "temporal9":
         # Its hours are those of a longer bar.
         hourly = dataclasses.replace(data.market, timeframe=H1, time=data.market.time * 60 - data.market.time[0] * 59)
-        data = dataclasses.replace(data, market=with_features(hourly, features))
+        ready = with_features(hourly, features)
+        warm = np.flatnonzero(np.isfinite(ready.features).all(axis=1))[0] + rules.window_bars
+        data = dataclasses.replace(data, market=ready, starts=np.arange(warm, len(ready) - rules.bars))
     overrides = {"learner.consistency_weight": 1.0, "learner.reanalyze_share": 0.5, "replay.evict": "quality"}
     config = load_config("tiny", {"replay.priority_weight": 0.5, "runtime.device": "cpu", **overrides})
     checkpoint = MuZeroTrainer(config).train(data, Budget(8), seed=1, folder=tmp_path)
