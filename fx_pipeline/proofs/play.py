@@ -7,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.agents.base import Policy
+from fx_pipeline.environment.action_sets import UNIT4, ActionSet
 from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import CostConfig, build_fills
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.proofs.markets import COSTS
 from fx_pipeline.sessions.index import valid_starts
 
@@ -58,6 +60,9 @@ def play(
     policy: Policy,
     costs: CostConfig = COSTS,
     progress: Callable[[float], None] | None = None,
+    *,
+    rules: SessionRules = SessionRules(),
+    actions: ActionSet = UNIT4,
 ) -> Played:
     """Play one session from each start, all in lock-step.
 
@@ -70,12 +75,14 @@ def play(
     costs : CostConfig
     progress : callable, optional
         Called with the fraction done.
+    rules : SessionRules
+    actions : ActionSet
 
     Returns
     -------
     Played
     """
-    environment = LockstepEnvironment(market, build_fills(market, costs))
+    environment = LockstepEnvironment(market, build_fills(market, costs), rules=rules, actions=actions)
     observation, carry, done = environment.reset(starts), policy.initial(len(starts)), False
     while not done:
         actions, carry = policy.act(observation, carry)
