@@ -305,15 +305,24 @@ def observation_spec(market: MarketArrays, rules: SessionRules, actions: ActionS
 def describe(game, seats, last):  # type: ignore[no-untyped-def]
     """Write what policies see of the positions, at their sessions' last bar or before it, into ``seats.static`` (B, 6)
     and ``seats.legal`` (B, A)."""
-    positions, static, legal = seats.positions, seats.static, seats.legal
-    flat, held = game.legal[1 if last else 0, 0], game.legal[1 if last else 0, 1]
+    positions, static, legal, table = seats.positions, seats.static, seats.legal, game.legal
+    at = 1 if last else 0
     for row in range(len(positions)):
         pk.write_static(positions[row], static[row], game.unit_pips)
-    # Action by action: the loop over rows is the long one.
-    for action in range(len(flat)):
-        when_flat, when_held = flat[action], held[action]
+    if table.shape[2] != 4:
         for row in range(len(positions)):
-            legal[row, action] = when_flat if positions[row, pk.EXPOSURE] == 0.0 else when_held
+            flat = positions[row, pk.EXPOSURE] == 0.0
+            for action in range(table.shape[2]):
+                legal[row, action] = table[at, 0, action] if flat else table[at, 1, action]
+        return
+    # A loop whose length the compiler knows is none: three times as fast.
+    for row in range(len(positions)):
+        if positions[row, pk.EXPOSURE] == 0.0:
+            for action in range(4):
+                legal[row, action] = table[at, 0, action]
+        else:
+            for action in range(4):
+                legal[row, action] = table[at, 1, action]
 
 
 @numba.njit(cache=True, nogil=True)

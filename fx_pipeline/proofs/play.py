@@ -11,6 +11,7 @@ from fx_pipeline.environment.action_sets import UNIT4, ActionSet
 from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import CostConfig, build_fills
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.proofs.markets import COSTS
 from fx_pipeline.sessions.index import valid_starts
 
@@ -59,6 +60,8 @@ def play(
     policy: Policy,
     costs: CostConfig = COSTS,
     progress: Callable[[float], None] | None = None,
+    *,
+    rules: SessionRules = SessionRules(),
     actions: ActionSet = UNIT4,
 ) -> Played:
     """Play one session from each start, all in lock-step.
@@ -72,6 +75,7 @@ def play(
     costs : CostConfig
     progress : callable, optional
         Called with the fraction done.
+    rules : SessionRules
     actions : ActionSet
 
     Returns
@@ -83,7 +87,7 @@ def play(
     DataError
         If the policy was trained on other observations.
     """
-    environment = LockstepEnvironment(market, build_fills(market, costs), actions=actions)
+    environment = LockstepEnvironment(market, build_fills(market, costs), rules=rules, actions=actions)
     if policy.spec is not None:
         policy.spec.require(environment.spec)
     observation, carry, done = environment.reset(starts), policy.initial(len(starts)), False

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fx_pipeline.environment.action_sets import LEVERAGE7, LONG_FLAT, LONG_FLAT_SHORT, UNIT4, ActionSet
 from fx_pipeline.proofs.markets import MARKETS, path_pips, proof_market
-from fx_pipeline.proofs.optimum import best_plan, next_belief, optimum_pips
+from fx_pipeline.proofs.optimum import Plan, best_plan, next_belief, optimum_pips
 from fx_pipeline.proofs.play import Played, draw_starts, play
 from fx_pipeline.proofs.players import BEST_RULES, BestPlayer
 
@@ -15,12 +16,17 @@ ELSEWHERE = {"ou": 225.8, "regime": 123.0}
 RULES = {"ou": (177.0, 0.785), "regime": (113.0, 0.919)}
 
 
-def play_best(name: str, sessions: int, batch: int = 2_000) -> Played:
+def entering(plan: Plan, decision: int) -> np.ndarray:
+    """What a long, nothing and a short bring to a flat account, (3, G)."""
+    return plan.gains(decision, plan.actions.levels.index(0.0))
+
+
+def play_best(name: str, sessions: int, batch: int = 2_000, actions: ActionSet = UNIT4) -> Played:
     market = proof_market(name, 2)
     parts = []
     for number, first in enumerate(range(0, sessions, batch)):
         starts = draw_starts(market, min(batch, sessions - first), number)
-        parts.append(play(market, starts, BestPlayer(name, market, starts)))
+        parts.append(play(market, starts, BestPlayer(name, market, starts, actions), actions=actions))
     return Played(np.concatenate([part.pips for part in parts]), np.concatenate([part.trades for part in parts]))
 
 
@@ -36,6 +42,35 @@ def test_best_player_earns_the_optimum(name: str) -> None:
     assert done.trades_per_episode == pytest.approx({"ou": 15.8, "regime": 5.0}[name], rel=0.05)
 
 
+@pytest.mark.parametrize("name", ELSEWHERE)
+@pytest.mark.parametrize("actions", [LONG_FLAT, LEVERAGE7], ids=lambda actions: actions.name)
+def test_best_player_earns_the_optimum_of_its_actions(name: str, actions: ActionSet) -> None:
+    done = play_best(name, 1_000, actions=actions)
+    assert done.pips_per_episode == pytest.approx(
+        optimum_pips(name, actions=actions), abs=3.5 * done.standard_error_pips
+    )
+
+
+@pytest.mark.parametrize("name", MARKETS)
+def test_sizes_between_nothing_and_all_earn_nothing_more(name: str) -> None:
+    """Computed over all seven levels: the value of a size is its share of the whole, so the best is all or nothing."""
+    sized, turning = best_plan(name, 60, LEVERAGE7), best_plan(name, 60, LONG_FLAT_SHORT)
+    assert sized.optimum_pips == pytest.approx(turning.optimum_pips, abs=1e-9)
+    long, flat = sized.onward[:, 0], sized.onward[:, 3]
+    np.testing.assert_allclose(sized.onward[:, 2], long / 3 + flat * 2 / 3, rtol=0, atol=1e-9)
+    gains = sized.gains(10, 3)
+    assert (gains.max(axis=0) <= np.maximum(gains[[0, 6]].max(axis=0), 0.0) + 1e-9).all()
+
+
+def test_optima_of_the_sets_in_order() -> None:
+    """A side less costs half of the symmetric markets; a turn without a bar in between is worth a little."""
+    for name in ELSEWHERE:
+        unit, sized = optimum_pips(name), optimum_pips(name, actions=LEVERAGE7)
+        assert unit < sized < 1.1 * unit
+        assert 0.4 * unit < optimum_pips(name, actions=LONG_FLAT) < 0.6 * unit
+    assert optimum_pips("walk", actions=LEVERAGE7) == optimum_pips("walk", actions=LONG_FLAT) == 0.0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_best_player_earns_the_optimum_within_one_percent(name: str) -> None:
@@ -48,7 +83,7 @@ def test_best_player_leaves_the_walk_alone() -> None:
     starts = draw_starts(market, 200, 0)
     done = play(market, starts, BestPlayer("walk", market, starts))
     assert optimum_pips("walk") == 0.0 and done.trades.sum() == 0 and done.pips.sum() == 0.0
-    assert (best_plan("walk").gains[:-1, :2] < 0).all(), "entering costs its price in every state"
+    assert (entering(best_plan("walk"), 100)[[0, 2]] < 0).all(), "entering costs its price in every state"
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -62,7 +97,7 @@ def test_best_rule_on_one_feature(name: str) -> None:
 
 def test_thresholds_are_symmetric_and_wait_for_the_cost() -> None:
     plan = best_plan("ou")
-    buy, sell, close_long, close_short = plan.gains[100]
+    (buy, _, sell), close_long, close_short = entering(plan, 100), plan.gains(100, 0)[1], plan.gains(100, 2)[1]
     np.testing.assert_allclose(buy, sell[::-1], atol=1e-6)
     np.testing.assert_allclose(close_long, close_short[::-1], atol=1e-6)
     enters = plan.grid[buy > 0].max()
@@ -71,11 +106,9 @@ def test_thresholds_are_symmetric_and_wait_for_the_cost() -> None:
 
 
 def test_nothing_is_entered_that_cannot_earn_its_cost_in_time() -> None:
-    gains = best_plan("walk").gains
-    assert (gains[-1] == 0).all()
-    late = best_plan("regime").gains[-3]
+    assert (best_plan("walk").onward[-1] == 0).all()
     # Two bars at 0.6 pips cannot pay 4.
-    assert (late[:2] < 0).all()
+    assert (entering(best_plan("regime"), 357)[[0, 2]] < 0).all()
 
 
 def test_a_longer_session_earns_more() -> None:
@@ -112,4 +145,4 @@ def test_belief_follows_the_price_and_never_becomes_certain(belief: float, move:
 def test_expectations_are_of_probabilities(name: str) -> None:
     """Holding to the end is worth the drift that is left, on average nothing."""
     plan = best_plan(name)
-    assert np.isfinite(plan.gains).all() and plan.optimum_pips >= 0.0
+    assert np.isfinite(plan.onward).all() and plan.optimum_pips >= 0.0

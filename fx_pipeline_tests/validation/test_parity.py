@@ -22,6 +22,7 @@ from fx_pipeline.broker.paper.exchange import Exchange
 from fx_pipeline.broker.paper.hours import TradingHours
 from fx_pipeline.broker.paper.market import PaperMarket
 from fx_pipeline.broker.paper.ticks import TICK_STEP_NS, TICKS_IN_BAR
+from fx_pipeline.environment.action_sets import LEVERAGE7, LONG_FLAT, LONG_FLAT_SHORT, UNIT4, ActionSet
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.environment.rewards import RewardConfig
@@ -38,6 +39,7 @@ from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.market.spreads import modelled_spread_pips
 from fx_pipeline.sessions.index import valid_starts
 from fx_pipeline.validation.baselines import Flat, RandomTrader, SmaCross, Turnover
+from fx_pipeline.validation.legs import legs_of
 from fx_pipeline.validation.parity import (
     TOLERANCE_PIPS,
     UNITS,
@@ -46,6 +48,7 @@ from fx_pipeline.validation.parity import (
     Trader,
     account_terms,
     replay_at_broker,
+    units_of,
 )
 from fx_pipeline.validation.rollout import Rollout, rollout
 from fx_pipeline_tests.environment.test_against_reference import ReferenceSession
@@ -156,12 +159,17 @@ def ask(policy: Policy, static: Sequence[float], legal: Sequence[bool], bar: int
 
 
 def by_the_book(
-    market: MarketArrays, costs: CostConfig, starts: Sequence[int], bars: int, policy: Policy
+    market: MarketArrays,
+    costs: CostConfig,
+    starts: Sequence[int],
+    bars: int,
+    policy: Policy,
+    actions: ActionSet = UNIT4,
 ) -> list[Trade]:
     """The trades by the specification in plain Python."""
     trades = []
     for row, start in enumerate(starts):
-        session = ReferenceSession(market, costs, RewardConfig(), start, bars, row)
+        session = ReferenceSession(market, costs, RewardConfig(), start, bars, row, actions)
         for _ in range(bars):
             session.step(ask(policy, session.static(), session.legal(), session.t))
         trades += [Trade(**{name: trade[name] for name in Trade._fields}) for trade in session.trades]  # type: ignore[arg-type]
@@ -171,8 +179,8 @@ def by_the_book(
 class Replay:
     """Trades at the paper broker, bar by bar, and reads everything from its account."""
 
-    def __init__(self, where: Stage, costs: CostConfig) -> None:
-        self.market, self.costs = where.market, costs
+    def __init__(self, where: Stage, costs: CostConfig, actions: ActionSet = UNIT4) -> None:
+        self.market, self.costs, self.actions, self.units = where.market, costs, actions, units_of(actions)
         name = self.market.instrument
         self.exchange = Exchange.open(
             PaperMarket(where.quoted if costs.kind == "quoted" else where.mid, synthetic=False),
@@ -188,15 +196,12 @@ class Replay:
                 self.exchange.step(int(self.market.time[bar]) + LAST_TICK_NS)
                 last = bar == start + bars - 1
                 static = self.static()
-                held = static[0] != 0
-                legal = [not (held and last), not (held or last), not (held or last), held]
-                action = ask(policy, static, legal, bar)
-                if action != HOLD and not last:
+                legal = self.actions.legal_table[int(last), int(static[0] != 0)].tolist()
+                target = self.actions.targets[ask(policy, static, legal, bar)]
+                if target is not None and not last:
                     self.exchange.step(int(self.market.time[bar + 1]))
-                if action != HOLD:
-                    units = {BUY: UNITS, SELL: -UNITS, CLOSE: 0}[action]
-                    trip = self.trader.bring(units, self.exchange.advance())
-                    assert (trip is not None) == (action == CLOSE)
+                if target is not None:
+                    trip = self.trader.bring(round(target * self.units), self.exchange.advance())
                     if trip is not None:
                         found.append(self.told(row, trip))
         return found
@@ -206,11 +211,12 @@ class Replay:
         trades = self.exchange.desk.account().body["account"]["trades"]
         if not trades:
             return [0.0] * 6
-        (trade,) = trades
-        pips = float(trade["unrealizedPL"]) / (UNITS * self.market.pip) - self.charge(
-            self.bar_of(int(np.datetime64(trade["openTime"][:-1], "ns").astype(np.int64)))
+        gained = sum(float(trade["unrealizedPL"]) for trade in trades)
+        pips = gained / (self.units * self.market.pip) - self.charge(
+            self.bar_of(int(np.datetime64(trades[-1]["openTime"][:-1], "ns").astype(np.int64)))
         )
-        return [math.copysign(1.0, float(trade["currentUnits"])), math.tanh(pips / 100), 0.0, 0.0, 0.0, 0.0]
+        exposure = sum(float(trade["currentUnits"]) for trade in trades) / self.units
+        return [exposure, math.tanh(pips / 100), 0.0, 0.0, 0.0, 0.0]
 
     def bar_of(self, time_ns: int) -> int:
         """The bar in which the broker's time lies."""
@@ -225,8 +231,9 @@ class Replay:
     def told(self, row: int, trip: RoundTrip) -> Trade:
         """A trade of a session as the rollout writes it."""
         entry_bar, exit_bar = self.bar_of(trip.entry_ns), self.bar_of(trip.exit_ns)
-        assert trip.units == UNITS
-        return Trade(row, trip.side, entry_bar, exit_bar, trip.pips(self.market.pip) - self.charge(entry_bar))
+        assert trip.units == UNITS or self.actions is not UNIT4
+        pips = trip.pips(self.market.pip, self.units) - self.charge(entry_bar)
+        return Trade(row, trip.side, entry_bar, exit_bar, pips)
 
 
 def agree(one: list[Trade], other: list[Trade]) -> None:
@@ -275,6 +282,44 @@ def test_rollout_specification_and_broker_make_the_same_trades(
     found = replay_at_broker(done, market, model)
     assert (found.replayed, found.trades, found.differing) == (len(trades), len(trades), 0)
     assert found.largest_difference_pips < CLOSE_PIPS and found.over_gaps > 0
+
+
+class ByTheBar(Stateless):
+    """Asks for an exposure by a hash of the bar, and lets go of a part of what is held where that has lost."""
+
+    def __init__(self, actions: ActionSet) -> None:
+        self.actions = actions
+
+    def choose(self, observation: Observation) -> np.ndarray:
+        """Return the (B,) actions."""
+        held, levels = observation.static[:, 0], np.array(self.actions.levels)
+        word = observation.bar * 2_654_435_761 % 2**32 >> 8
+        wanted = np.where(word % 3 == 0, levels[word // 11 % len(levels)], held)
+        smaller = levels[(np.abs(levels[None] - held[:, None] / 2)).argmin(axis=1)]
+        lost = (observation.static[:, 1] < math.tanh(-0.0783)) & (word % 5 == 0)
+        wanted = np.where(lost, smaller, wanted)
+        return self.actions.toward(wanted, held, observation.legal)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("actions", [LEVERAGE7, LONG_FLAT, LONG_FLAT_SHORT], ids=lambda actions: actions.name)
+def test_sized_and_turned_positions_are_traded_alike(
+    walks: Callable[[int], Stage], actions: ActionSet, seed: int
+) -> None:
+    """Rollout, specification and broker: partial closes, additions and reversals, bar for bar."""
+    where, model, bars, starts = walks(seed), COSTS["quoted"], 60, [20, 80, 145, 205, 300]
+    market, player = unfeatured(where.market), ByTheBar(actions)
+    rules = SessionRules(bars=bars, window_bars=1)
+    done = rollout(market, build_fills(market, model), starts, player, rules=rules, actions=actions)
+    trades = told(done)
+    assert len(trades) > 10
+    if actions is LEVERAGE7:
+        added, gone = legs_of(done)
+        assert min(len(added.trade), len(gone.trade)) > 1.2 * len(trades), "some grow, and some shrink before they end"
+    agree(trades, by_the_book(market, model, starts, bars, player, actions))
+    agree(trades, Replay(where, model, actions).trades(starts, bars, player))
+    found = replay_at_broker(done, market, model)
+    assert (found.replayed, found.differing) == (len(trades), 0) and found.largest_difference_pips < CLOSE_PIPS
 
 
 def unfeatured(market: MarketArrays) -> MarketArrays:

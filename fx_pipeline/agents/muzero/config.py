@@ -110,7 +110,8 @@ class SelfPlayConfig:
         Bars that each environment first plays without search, sticky at random: an untrained agent that closes at
         random learns that entering is bad, and then never sees a position again.
     sticky_enter, sticky_close : float
-        Probabilities, a bar, to enter (either side) and to close in the warm-up.
+        Probabilities, a bar, to enter (any exposure) and to close in the warm-up; where a position can be resized and
+        turned, every other of these closings does that instead.
     """
 
     environments: int
