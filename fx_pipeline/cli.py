@@ -4,19 +4,17 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from fx_pipeline.commands.console import clear_errors, clear_leftovers, console, errors, import_progress, tell_folder
+from fx_pipeline.commands.recipes import recipes
 from fx_pipeline.ledger_command import ledger
-from fx_pipeline.market.errors import FxPipelineError
 from fx_pipeline.progress_display import plain
 
 app = typer.Typer(
@@ -26,72 +24,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(ledger, name="ledger")
-console = Console()
-errors = Console(stderr=True)
-
-
-@contextmanager
-def clear_errors() -> Iterator[None]:
-    """Print the project's own errors as one line and leave with their status; anything else keeps its traceback."""
-    try:
-        yield
-    except Exception as error:
-        cause: BaseException | None = error
-        # Dagster raises a user's exception from one that it was the cause of: the chain can be a circle.
-        seen: set[int] = set()
-        while cause is not None and not isinstance(cause, FxPipelineError) and id(cause) not in seen:
-            seen.add(id(cause))
-            cause = cause.__cause__ or cause.__context__
-        if not isinstance(cause, FxPipelineError):
-            cause = _of_the_disk(error)
-        if cause is None:
-            raise
-        plain(errors, str(cause), "error: ", "red")
-        raise typer.Exit(cause.status) from error
-
-
-def _of_the_disk(error: Exception) -> FxPipelineError | None:
-    from fx_pipeline.settings import load_settings
-    from fx_pipeline.storage_errors import explain_storage_error
-
-    try:
-        data_dir = load_settings().data_dir
-    except FxPipelineError:
-        return None
-    return explain_storage_error(error, data_dir)
-
-
-@contextmanager
-def import_progress(title: str) -> Iterator[Callable[[float], None] | None]:
-    """Show a bar on a terminal, and nothing elsewhere."""
-    if not errors.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, transient=True) as bar:
-        task = bar.add_task(title, total=1.0)
-        yield lambda share: bar.update(task, completed=share)
-
-
-def clear_leftovers(data_dir: Path) -> None:
-    """Remove half-written files of processes that are gone, and say so."""
-    from fx_pipeline.market.atomic import remove_leftovers
-
-    for leftover in remove_leftovers(data_dir):
-        plain(console, f"removed what a killed process left: {leftover}")
-
-
-def tell_folder(data_dir: Path) -> None:
-    """Say so where the data folder is a copy; a folder that nobody has named yet gets its name."""
-    from fx_pipeline.data_folder import identify
-
-    if said := identify(data_dir).said:
-        plain(console, said, "note: ", "yellow")
+app.add_typer(recipes, name="recipes")
 
 
 @app.command("import")
 def import_(
-    files: Annotated[list[Path], typer.Argument(help="Candle files of one instrument, M1 bars.")],
+    files: Annotated[list[Path], typer.Argument(help="Candle files of one instrument and timeframe.")],
     instrument: Annotated[
         str | None, typer.Option(help="OANDA name, such as GBP_JPY; guessed from the file names.")
     ] = None,
@@ -112,6 +50,9 @@ def import_(
     leave_out_weekends: Annotated[
         bool, typer.Option("--leave-out-weekends", help="Leave out bars at FX weekends, which some publishers have.")
     ] = False,
+    timeframe: Annotated[
+        str | None, typer.Option(help="Length of the bars: M1, M5, M15, H1, H4 or D; found out from their times.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Put real candles into the paper server's store, from which they travel the same road as OANDA's.
@@ -138,6 +79,7 @@ def import_(
                 time.time_ns(),
                 progress,
                 leave_out_weekends,
+                timeframe,
             )
         if json_:
             # Plain print: rich would wrap the line.
@@ -240,12 +182,13 @@ def gaps(
     instrument: Annotated[
         str | None, typer.Argument(help="OANDA name: month by month; without it, a line for each instrument.")
     ] = None,
+    timeframe: Annotated[str, typer.Option(help="Length of the bars: M1, M5, M15, H1, H4 or D.")] = "M1",
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
-    """Show what the lake lacks against the FX calendar: expected, present, missing and unexpected minutes.
+    """Show what the lake lacks against the FX calendar: expected, present, missing and unexpected bars.
 
     --json prints {"months": {INSTRUMENT: [...]}} with an object for each month in order: month, bars (in the lake),
-    expected, present, missing, missing_percent, unexpected (bars in minutes that the calendar does not expect),
+    expected, present, missing, missing_percent, unexpected (bars that the calendar does not expect),
     longest_gap_minutes and longest_gap_start (UTC; null without a gap).
     """
     with clear_errors():
@@ -253,17 +196,23 @@ def gaps(
         from fx_pipeline.ingest.layout import lake_folder
         from fx_pipeline.ingest.overview import month_gaps, total
         from fx_pipeline.market.errors import DataError
+        from fx_pipeline.market.timeframe import M1
+        from fx_pipeline.market.timeframe import timeframe as find_timeframe
         from fx_pipeline.settings import load_settings
 
-        settings = load_settings()
+        settings, bars = load_settings(), find_timeframe(timeframe)
         lake = lake_folder(settings.data_dir)
-        names = lake_instruments(lake)
-        if not names:
+        names = lake_instruments(lake, bars)
+        if not names and bars == M1:
             raise DataError(f"{lake} has no candles yet: run make demo, or materialise raw_candles and m1_candles.")
+        if not names:
+            raise DataError(f"{lake} has no {bars} candles yet: materialise {bars.slug}_candles.")
         if instrument is not None and instrument not in names:
-            raise DataError(f"the lake has no candles of {instrument}: it has {', '.join(names)}.")
+            what = "candles" if bars == M1 else f"{bars} candles"
+            raise DataError(f"the lake has no {what} of {instrument}: it has {', '.join(names)}.")
         found = {
-            name: month_gaps(lake, name, settings.calendar_of(name)) for name in ([instrument] if instrument else names)
+            name: month_gaps(lake, name, settings.calendar_of(name), timeframe=bars)
+            for name in ([instrument] if instrument else names)
         }
     if json_:
         records = {name: [month.record() for month in of] for name, of in found.items()}
@@ -406,6 +355,9 @@ def prove(
         bool, typer.Option("--ppo/--no-ppo", help="Train PPO of stable-baselines3 for as long, and compare.")
     ] = True,
     fail: Annotated[bool, typer.Option("--fail/--no-fail", help="Leave with status 1 when a bar is missed.")] = True,
+    action_set: Annotated[
+        str, typer.Option(help="What the agent may do, such as leverage7; PPO is compared with unit4 alone.")
+    ] = "unit4",
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object a market.")] = False,
     output: Annotated[
         Path | None, typer.Option(help="Folder of the results; absent: proofs/ in the data folder.")
@@ -435,7 +387,9 @@ def prove(
                 sys.stdout.flush()
 
         missed = run_proofs(
-            ProveOptions(agent, market, seeds, minutes, preset, jobs, ppo, output or load_settings().layout.proofs),
+            ProveOptions(
+                agent, market, seeds, minutes, preset, jobs, ppo, output or load_settings().layout.proofs, action_set
+            ),
             errors if json_ else console,
             done,
         )
@@ -487,9 +441,9 @@ def watch(
 
         layout = load_settings().layout
         folder = (
-            newest_training(layout.trainings(agent, instrument, window))
+            newest_training(layout.trainings(instrument, window))
             if seed is None
-            else layout.checkpoint(agent, instrument, window, seed)
+            else layout.checkpoint(instrument, window, seed)
         )
         state = watch_training(folder, console, once=once)
     if state in ("failed", "killed", "not responding"):

@@ -162,7 +162,7 @@ def _run_demo(
         from fx_pipeline.defs.in_process import InProcess
         from fx_pipeline.defs.jobs import ingest, prepare, promote, train, validate
         from fx_pipeline.defs.killed_runs import end_killed_runs
-        from fx_pipeline.defs.models import AGENT, champion
+        from fx_pipeline.defs.models import champion
         from fx_pipeline.defs.partitions import INSTRUMENTS, key
         from fx_pipeline.defs.progress import listening
         from fx_pipeline.defs.resources import Broker
@@ -226,7 +226,7 @@ def _run_demo(
                     launch(train.name, key(instrument, window.key))
                 with display.stage(f"validate {window.key}"):
                     launch(validate.name, key(instrument, window.key))
-            folder = settings.layout.report(AGENT, instrument, chosen[-1].key)
+            folder = settings.layout.report(instrument, chosen[-1].key)
             if not (folder / "report.json").exists():
                 raise DataError(
                     f"window {chosen[-1].key} of {instrument} was skipped for want of valid sessions: give more of it."

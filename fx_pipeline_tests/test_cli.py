@@ -405,3 +405,29 @@ def test_leaderboard_is_written_and_says_what_it_could_not_read(run: Callable[..
     assert done.exit_code == 0 and "reports/leaderboard.html" in done.stdout and page.exists()
     assert "left out" in done.stderr and "EUR_USD/2024-02-01/report.json" in done.stderr
     assert run("leaderboard", "--json").stdout == ""
+
+
+def test_recipes_are_listed_shown_and_begun(
+    run: Callable[..., Result], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (default, *others) = json.loads(run("recipes", "--json").stdout)
+    assert default == {
+        "name": "muzero",
+        "agent": "muzero",
+        "timeframe": "M1",
+        "feature_set": "temporal9",
+        "action_set": "unit4",
+        "instruments": list(load_settings().instruments),
+    }
+    assert "muzero_gbp_jpy_m1" in {recipe["name"] for recipe in others}
+    shown = run("recipes", "show", "muzero_gbp_jpy_m1").stdout
+    assert 'preset: "full"' in shown and "# costs:" in shown and "muzero_gbp_jpy_m1.yaml" in shown
+    assert "did you mean muzero" in one_error(run("recipes", "show", "muzro"))
+    assert "set FX_RECIPES" in one_error(run("recipes", "new", "mine"))
+    monkeypatch.setenv("FX_RECIPES", "own")
+    assert "a copy of muzero" in " ".join(run("recipes", "new", "mine").stdout.split())
+    assert "mine" in run("recipes").stdout
+    monkeypatch.setenv("FX_USE_RECIPES", "mine")
+    assert [recipe.name for recipe in load_settings().used_recipes] == ["mine"]
+    monkeypatch.setenv("FX_USE_RECIPES", "mine,muzro")
+    assert "FX_USE_RECIPES: there is no recipe 'muzro'" in one_error(run("recipes"))

@@ -17,10 +17,10 @@ def test_all_places_are_below_the_data_folder_and_distinct() -> None:
         layout.ledger,
         layout.live_lock,
         layout.windows("EUR_USD"),
-        layout.trainings("muzero", "EUR_USD", "2024-01-02"),
-        layout.checkpoint("muzero", "EUR_USD", "2024-01-02", 1),
-        layout.checkpoint("muzero", "EUR_USD", "2024-01-02", 11),
-        layout.report("muzero", "EUR_USD", "2024-01-02"),
+        layout.trainings("EUR_USD", "2024-01-02"),
+        layout.checkpoint("EUR_USD", "2024-01-02", 1),
+        layout.checkpoint("EUR_USD", "2024-01-02", 11),
+        layout.report("EUR_USD", "2024-01-02"),
         layout.model("EUR_USD", "ab" * 32),
         layout.champion("EUR_USD"),
         layout.demotion("EUR_USD"),
@@ -32,7 +32,7 @@ def test_all_places_are_below_the_data_folder_and_distinct() -> None:
     ]
     assert len(set(places)) == len(places)
     assert all(place.is_relative_to(data) for place in places)
-    assert layout.report("muzero", "EUR_USD", "w").is_relative_to(layout.reports)
+    assert layout.report("EUR_USD", "w").is_relative_to(layout.reports)
     assert layout.paper_store == ingest.paper_store(data)
 
 

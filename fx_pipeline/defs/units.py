@@ -6,7 +6,6 @@ import dagster as dg
 
 from fx_pipeline.defs.features import feature_table
 from fx_pipeline.defs.metadata import plain
-from fx_pipeline.defs.models import AGENT
 from fx_pipeline.defs.partitions import keys_of
 from fx_pipeline.defs.resources import Warehouse
 from fx_pipeline.settings import load_settings
@@ -21,8 +20,9 @@ def unit_fits(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> d
     from fx_pipeline.agents.registry import agent
     from fx_pipeline.features.units_fit import WANTED, units_fit
 
-    reach = agent(AGENT).value_reach
-    support = None if reach is None else reach(load_settings().preset)
+    settings = load_settings()
+    reach = agent(settings.recipe.agent).value_reach
+    support = None if reach is None else reach(settings.preset)
     metadata: dict[str, Any] = {"wanted": WANTED}
     passed = True
     for instrument in keys_of(context, feature_table):

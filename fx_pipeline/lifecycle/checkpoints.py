@@ -37,7 +37,7 @@ class SeedCheckpoint:
         return str(self.record["weights_sha256"])
 
 
-def seed_checkpoints(settings: Terms, agent: str, instrument: str, window: str) -> list[SeedCheckpoint]:
+def seed_checkpoints(settings: Terms, instrument: str, window: str) -> list[SeedCheckpoint]:
     """Read the checkpoints of a window, by seed. A training that has not ended has none yet.
 
     Raises
@@ -45,7 +45,7 @@ def seed_checkpoints(settings: Terms, agent: str, instrument: str, window: str) 
     DataError
         If a record is damaged.
     """
-    paths = settings.layout.trainings(agent, instrument, window).glob("seed-*/checkpoint.json")
+    paths = settings.layout.trainings(instrument, window).glob("seed-*/checkpoint.json")
     found = [SeedCheckpoint(path.parent, read_checkpoint(path.parent)) for path in paths]
     return sorted(found, key=lambda checkpoint: checkpoint.seed)
 

@@ -16,6 +16,7 @@ from fx_pipeline.lifecycle.scores import validate_span, validation_identity
 from fx_pipeline.lifecycle.spans import load_span
 from fx_pipeline.lifecycle.verified import verified_report
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.recipes.names import asset_name
 
 if TYPE_CHECKING:
     from fx_pipeline.tracking.ledger import Ledger
@@ -69,19 +70,19 @@ def open_sealed_days(
     start_ns = settings.sealed_from_ns
     if start_ns is None:
         return "no day is sealed: set FX_HOLDOUT_START to the first one."
-    checkpoints = seed_checkpoints(settings, agent, instrument, key)
+    checkpoints = seed_checkpoints(settings, instrument, key)
     if not checkpoints:
-        place = settings.layout.trainings(agent, instrument, key)
-        return f"there is no checkpoint in {place}: materialise {agent}_checkpoint first."
+        place = settings.layout.trainings(instrument, key)
+        return f"there is no checkpoint in {place}: materialise {asset_name(settings.recipe.name, 'checkpoint')} first."
     of_that_name = [found for found in checkpoints if found.sha256[:NAME_DIGITS] == named]
     judged = of_that_name[0] if of_that_name else candidate(checkpoints)
     record, sha256 = judged.record, judged.sha256
     if pd.Timestamp(record["window"]["valid_end"]).value > start_ns:
         return (
             f"window {key} reaches into the sealed days, so its checkpoint was chosen on them: materialise "
-            "valid_sessions, and train a window that it plans."
+            f"{settings.recipe.sessions_table.asset}, and train a window that it plans."
         )
-    _require_named(named, sha256, key)
+    _require_named(named, sha256, key, asset_name(settings.recipe.name, "holdout_report"))
     ledger = tracking.ledger()
     opened_until_ns = ledger.sealed_until(instrument, sha256, start_ns)
     if opened_until_ns is None:
@@ -110,7 +111,7 @@ def open_sealed_days(
         gate=asdict(settings.gate),
         openings=ledger.holdout_openings(instrument, start_ns),
     )
-    folder = settings.layout.report(agent, instrument, key) / "holdout"
+    folder = settings.layout.report(instrument, key) / "holdout"
     if stands(folder, made_from, *FILES):
         run.log.info(f"{folder} stands: the same checkpoint, data, settings and code made it.")
         return read_report(folder)
@@ -130,12 +131,12 @@ def open_sealed_days(
     return report
 
 
-def _require_named(name: str, sha256: str, key: str) -> None:
+def _require_named(name: str, sha256: str, key: str, holdout: str) -> None:
     if name != sha256[:NAME_DIGITS]:
         said = f"names {name!r}" if name else "names no checkpoint"
         raise DataError(
             f"the sealed days are opened once for a candidate, and the run config {said}. Window {key} holds "
-            f"{sha256[:NAME_DIGITS]}: to open them for it, launch holdout_report alone with the config "
+            f"{sha256[:NAME_DIGITS]}: to open them for it, launch {holdout} alone with the config "
             f'checkpoint: "{sha256[:NAME_DIGITS]}".'
         )
 
@@ -147,11 +148,11 @@ def _require_promoted(
     from fx_pipeline.validation.conditions import CONDITIONS
     from fx_pipeline.validation.gate import judge
 
-    folder = settings.layout.report(agent, instrument, key)
+    folder = settings.layout.report(instrument, key)
     if not any(stands(folder, identity, *FILES) for identity in made_from):
         raise DataError(
             f"{folder} holds no report of this checkpoint with the present trials, settings and code: materialise "
-            "validation_report first."
+            f"{asset_name(settings.recipe.name, 'validation_report')} first."
         )
     # What the file says of itself opens nothing.
     report = verified_report(settings, ledger, agent, instrument, key)

@@ -1,5 +1,6 @@
 """The lines of the leaderboard, and which of their verdicts the trial ledger bears out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,15 @@ if TYPE_CHECKING:
     from fx_pipeline.validation.leaderboard import Entry
 
 
-def gathered(settings: Terms) -> "tuple[list[Entry], list[str]]":
-    """Write the page; return its lines, and why reports and champions are missing or not believed."""
+def gathered(settings: Terms, recipes: Sequence[Terms] = ()) -> "tuple[list[Entry], list[str]]":
+    """Write the page; return its lines, and why reports and champions are missing or not believed.
+
+    Parameters
+    ----------
+    settings : Terms
+    recipes : sequence of Terms
+        Of all recipes whose champions are marked; by default those of `settings` alone.
+    """
     from fx_pipeline.validation.leaderboard import write_leaderboard
     from fx_pipeline.validation.report import read_report
 
@@ -31,4 +39,9 @@ def gathered(settings: Terms) -> "tuple[list[Entry], list[str]]":
         return ""
 
     layout = settings.layout
-    return write_leaderboard(layout.reports, layout.leaderboard, *champions(settings), doubt)
+    trading, unknown = [], []
+    for terms in recipes or (settings,):
+        found, unread = champions(terms)
+        trading += found
+        unknown += unread
+    return write_leaderboard(layout.reports, layout.leaderboard, trading, unknown, doubt)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fx_pipeline.agents.base import Progress
     from fx_pipeline.layout import Layout
     from fx_pipeline.market.costs import CostConfig
+    from fx_pipeline.recipes.recipe import Recipe
     from fx_pipeline.tracking.ledger import Ledger
     from fx_pipeline.tracking.mlflow_store import Tracking as MlflowStore
     from fx_pipeline.validation.gate import GateConfig
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 class Terms(Protocol):
     """On which terms models are trained, judged and promoted; the settings have all of them."""
+
+    @property
+    def recipe(self) -> "Recipe":
+        """What is trained; the settings alone are the terms of the default one."""
 
     @property
     def layout(self) -> "Layout":

@@ -23,6 +23,7 @@ from fx_pipeline.lifecycle.verified import (
 )
 from fx_pipeline.market.atomic import atomic_path, atomic_write_json
 from fx_pipeline.market.origin import candle_origin
+from fx_pipeline.recipes.names import asset_name
 from fx_pipeline.validation.promotion import Decision, decide_promotion
 from fx_pipeline.validation.records import (
     CHAMPION_SCHEMA,
@@ -139,9 +140,9 @@ def _promote(
     """Make the model of a window the champion, or say why not."""
     from fx_pipeline.validation.report import read_report
 
-    folder = settings.layout.report(agent, instrument, window)
+    folder = settings.layout.report(instrument, window)
     if not (folder / "report.json").exists():
-        return None, f"there is no report in {folder}: materialise validation_report first."
+        return None, f"there is no report in {folder}: materialise {_report(settings)} first."
     champion, demotion = read_champion(settings, instrument), read_demotion(settings, instrument)
     decision = _decide(settings, read_report(folder), champion, demotion)
     if not decision.promote:
@@ -153,7 +154,7 @@ def _promote(
         decision = _decide(settings, report, champion, demotion)
         if not decision.promote:
             return None, decision.reason
-        checkpoint = settings.layout.checkpoint(agent, instrument, window, report["figures"]["seed"])
+        checkpoint = settings.layout.checkpoint(instrument, window, report["figures"]["seed"])
         missing = [name for name in _OF_CHECKPOINT if not (checkpoint / name).exists()]
         if missing:
             return None, f"{checkpoint} has no {', '.join(missing)} any more: train and validate window {window} again."
@@ -177,10 +178,12 @@ def _register(
 ) -> dict[str, Any]:
     """Register the frozen model with links to all that it came from, and the runs and the report with links to it."""
     figures, lineage, validated = report["figures"], report["lineage"], report["run"]
-    instrument, window, name = figures["instrument"], figures["window"], f"{figures['instrument']}-{agent}"
+    instrument, window = figures["instrument"], figures["window"]
+    name = f"{instrument}-{settings.recipe.name}"
     trained, record, store = read_run(model), read_checkpoint(model), tracking.mlflow()
     links = {
         "instrument": instrument,
+        "recipe": settings.recipe.name,
         "window": window,
         "seed": figures["seed"],
         "sha256": lineage["checkpoint_sha256"],
@@ -216,7 +219,7 @@ def _register(
         if run:
             store.tag_run(run, {key: value for key, value in back.items() if key != "sha256"})
     start_ns, end_ns = span_ns(lineage)
-    registered = settings.layout.report(agent, instrument, window) / REGISTERED_NAME
+    registered = settings.layout.report(instrument, window) / REGISTERED_NAME
     atomic_write_json(registered, {"schema": REGISTERED_SCHEMA, **back})
     return {
         "schema": CHAMPION_SCHEMA,
@@ -254,6 +257,10 @@ def _due_demotion(settings: Terms, instrument: str) -> tuple[dict[str, Any] | No
         "reason": reason,
     }
     return due, unread
+
+
+def _report(settings: Terms) -> str:
+    return asset_name(settings.recipe.name, "validation_report")
 
 
 def _with(reason: str, unread: Sequence[str]) -> str:

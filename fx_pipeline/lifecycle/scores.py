@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from fx_pipeline.agents.record import read_checkpoint
+from fx_pipeline.features.names import FeatureTable
 from fx_pipeline.lifecycle.checkpoints import SeedCheckpoint
 from fx_pipeline.lifecycle.code import report_code
 from fx_pipeline.lifecycle.needs import Terms, Tracking, Warehouse
@@ -44,23 +45,26 @@ def report_context(
     instrument, window = span.market.instrument, span.window
     inside = "instrument = ? AND epoch_ns(time) >= ? AND epoch_ns(time) < ?"
     parameters = [instrument, window.valid_start, window.valid_end]
+    recipe = settings.recipe
+    features = recipe.sessions_table.features
     with warehouse.get_connection(read_only=True) as connection:
         bars, modelled, sources = connection.execute(
-            "SELECT count(*), avg(CAST(quotes_modelled AS DOUBLE)), list(DISTINCT source) FROM features "
-            f"WHERE {inside}",
+            "SELECT count(*), avg(CAST(quotes_modelled AS DOUBLE)), list(DISTINCT source) FROM "
+            f"{features.name} WHERE {inside}",
             parameters,
         ).fetchone()
     start, end = pd.Timestamp(window.valid_start, tz="UTC"), pd.Timestamp(window.valid_end, tz="UTC")
     gaps = [
         {"start": str(gap["start"]), "end": str(gap["end"]), "minutes": int(gap["minutes"])}
         for month in months_between(window.valid_start, window.valid_end)
-        for gap in read_gaps(lake_folder(settings.layout.data_dir), instrument, month).to_pylist()
+        for gap in read_gaps(lake_folder(settings.layout.data_dir), instrument, month, recipe.bars).to_pylist()
         if gap["kind"] == "missing" and gap["start"] < end and gap["end"] > start
     ]
     return ReportContext(
         instrument=instrument,
         window=window.key,
         agent=agent,
+        recipe=recipe.name,
         episodes=int(record["counters"]["episodes"]),
         source=source_of(sources),
         quotes_modelled=float(modelled),
@@ -72,7 +76,12 @@ def report_context(
         data_fingerprint=span.market.fingerprint,
         checkpoint_sha256=record["weights_sha256"],
         code_version=record["code_version"],
-        settings={"preset": record["preset"], "config_digest": record["config_digest"], "seed": record["seed"]},
+        settings={
+            "preset": record["preset"],
+            "config_digest": record["config_digest"],
+            "seed": record["seed"],
+            **recipe.setting,
+        },
         configured_costs=asdict(settings.costs_of(instrument)),
         trained_costs=record.get("costs"),
         leaks=span.leaks,
@@ -85,7 +94,8 @@ def report_context(
 
 def source_of_span(warehouse: Warehouse, span: Span) -> str:
     """Return where the candles of a validation span came from, as a report says it."""
-    query = "SELECT DISTINCT source FROM features WHERE instrument = ? AND epoch_ns(time) >= ? AND epoch_ns(time) < ?"
+    table = FeatureTable(span.market.feature_set, span.market.timeframe).name
+    query = f"SELECT DISTINCT source FROM {table} WHERE instrument = ? AND epoch_ns(time) >= ? AND epoch_ns(time) < ?"
     with warehouse.get_connection(read_only=True) as connection:
         found = connection.execute(
             query, [span.market.instrument, span.window.valid_start, span.window.valid_end]
@@ -133,15 +143,18 @@ def validate_span(
         span.starts,
         policy,
         costs=costs,
-        reward=kind.reward(record["preset"]),
+        reward=settings.recipe.rewarded or kind.reward(record["preset"]),
         seed=record["seed"],
         context=report_context(settings, warehouse, span, record, agent_name, ledger, run_links),
         mc_runs=settings.mc_runs,
         gate=settings.gate,
+        rules=span.rules,
+        actions=settings.recipe.actions,
         record_trial=trial_recorder(
             ledger,
             record,
             champion,
+            recipe=settings.recipe,
             faults=faults,
             judged=True,
             recorded=recorded,
@@ -206,10 +219,12 @@ def score_span(
         span.starts,
         load_judged(agent_name, checkpoint, record["weights_sha256"]),
         costs=costs,
-        reward=kind.reward(record["preset"]),
+        reward=settings.recipe.rewarded or kind.reward(record["preset"]),
         seed=record["seed"],
         context=report_context(settings, warehouse, span, record, agent_name, ledger, {}),
-        record_trial=trial_recorder(ledger, record),
+        rules=span.rules,
+        actions=settings.recipe.actions,
+        record_trial=trial_recorder(ledger, record, recipe=settings.recipe),
         progress=progress,
     )
 
@@ -244,7 +259,7 @@ def validation_identity(
         seed=record["seed"],
         gate=asdict(settings.gate),
         # What it was chosen among changes the deflated Sharpe ratio; another trial of this window, also its family.
-        others=other_trials(ledger, span, key, record, costs),
+        others=other_trials(ledger, span, key, record, costs, settings.recipe),
         planned=record_parts(settings, instrument),
         faults=list(faults),
         openings=ledger.holdout_openings(instrument, settings.sealed_from_ns),

@@ -19,7 +19,6 @@ from fx_pipeline.lifecycle.tenure import promise_of, read_standings
 from fx_pipeline.lifecycle.trials import own_trial
 from fx_pipeline.lifecycle.verified import UnverifiedError, refuse_swapped_model
 from fx_pipeline.market.atomic import atomic_write_json
-from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.errors import FxPipelineError
 from fx_pipeline.market.warehouse import WarehouseLockedError
 from fx_pipeline.validation.records import STANDING_SCHEMA, read_standing_record
@@ -40,7 +39,7 @@ def replay_span(span: Span) -> Span:
     A model that was chosen before these days is no candidate of them: its score is no trial, and does not join the
     family of the window.
     """
-    return Span(replace(span.window, key=f"replay {span.window.key}"), span.market, span.starts, span.leaks)
+    return replace(span, window=replace(span.window, key=f"replay {span.window.key}"))
 
 
 def champion_beside(
@@ -119,15 +118,13 @@ def after_record(span: Span, champion: Mapping[str, Any]) -> Span | None:
     if begin is None:
         return span if span.window.key > champion["window"] else None
     starts = span.starts[span.market.time[span.starts] >= begin]
-    return Span(span.window, span.market, starts, span.leaks) if len(starts) else None
+    return replace(span, starts=starts) if len(starts) else None
 
 
 def judged_span(span: Span) -> tuple[int, int]:
     """Return the bars of the sessions of a span, UTC nanoseconds, end exclusive."""
-    from fx_pipeline.market.arrays import SESSION_BARS
-
-    last = min(int(span.starts[-1]) + SESSION_BARS, len(span.market)) - 1
-    return int(span.market.time[span.starts[0]]), int(span.market.time[last]) + MINUTE_NS
+    last = min(int(span.starts[-1]) + span.rules.bars, len(span.market)) - 1
+    return int(span.market.time[span.starts[0]]), int(span.market.time[last]) + span.market.timeframe.bar_ns
 
 
 def _stand(

@@ -63,7 +63,7 @@ def read_standings(settings: Terms, champion: Mapping[str, Any]) -> tuple[list[d
             unread.append(
                 f"{path} is of an earlier version, and the ledger has no row of it: validate its window again."
             )
-    for report in settings.layout.validated(champion["agent"], instrument):
+    for report in settings.layout.validated(instrument):
         if report.name not in known and (rows := _replays(ledger, champion, report.name)):
             found.append(_removed(champion, report.name, rows[-1]))
     return found, unread
@@ -154,7 +154,6 @@ def _evidence(ledger: "Ledger", champion: Mapping[str, Any], windows: Sequence[M
 
 
 def _of_evidence(evidence: "Sequence[Evidence]", facts: Mapping[str, Any]) -> "PromisedRecord":
-    from fx_pipeline.market.calendar import MINUTE_NS
     from fx_pipeline.validation.demotion import SessionShapes
     from fx_pipeline.validation.tenure import PromisedRecord, looks_of, shapes_of_trades
 
@@ -172,7 +171,7 @@ def _of_evidence(evidence: "Sequence[Evidence]", facts: Mapping[str, Any]) -> "P
         parts.append([part[kept] for part in (shapes.total, shapes.lowest, shapes.highest, shapes.fall)])
         times.append(one.session_ns[kept])
         cost -= float(one.random_moments[kept, 0].sum())
-        until = int(one.session_ns[-1]) + one.session_bars * MINUTE_NS
+        until = int(one.session_ns[-1]) + one.session_length_ns
     joined = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
     session_ns = np.concatenate(times)
     looks = tuple(facts.get("looks") or looks_of(session_ns))

@@ -8,6 +8,7 @@ from fx_pipeline.lifecycle.code import training_code
 from fx_pipeline.lifecycle.needs import Run, Terms, Tracking
 from fx_pipeline.lifecycle.spans import Span, training_data
 from fx_pipeline.lifecycle.trials import selection_recorder
+from fx_pipeline.recipes.names import run_name
 
 _FILES = (WEIGHTS_NAME, RECORD_NAME, HISTORY_NAME, RUN_NAME)
 
@@ -38,7 +39,7 @@ def train_seed(
     from fx_pipeline.tracking.batched import BatchedMetrics
 
     instrument, key = span.market.instrument, span.window.key
-    costs = settings.costs_of(instrument)
+    costs, reward = settings.costs_of(instrument), settings.recipe.rewarded
     code = training_code(agent_name, span.market.feature_set)
     made_from = identity(
         code,
@@ -50,15 +51,19 @@ def train_seed(
         starts=span.starts.tolist(),
         costs=asdict(costs),
         window=span.window.spans(),
+        rules=asdict(span.rules),
+        actions=settings.recipe.actions.name,
+        reward=None if reward is None else asdict(reward),
     )
-    folder = settings.layout.checkpoint(agent_name, instrument, key, seed)
+    folder = settings.layout.checkpoint(instrument, key, seed)
     if stands(folder, made_from, *_FILES) and not force:
         run.log.info(f"{folder} stands: the same data, settings, seed and code made it.")
         run.progress(f"{stage} (stands)")(1.0, {})
         return True
     parameters = {"preset": preset, "episodes": episodes, "seed": seed, "starts": len(span.starts)}
-    tags = {"dagster/run_id": run.run_id, "instrument": instrument, "window": key, "code": code}
-    name = f"train {instrument} {key} seed {seed}"
+    recipe = settings.recipe.name
+    tags = {"dagster/run_id": run.run_id, "recipe": recipe, "instrument": instrument, "window": key, "code": code}
+    name = f"{run_name('train', recipe)} {instrument} {key} seed {seed}"
     with (
         clear_disk_errors(folder),
         tracking.mlflow().run(name, "training", params=parameters, tags=tags, made_from=made_from) as tracked,
@@ -74,14 +79,16 @@ def train_seed(
 
         checkpoint = (
             agent(agent_name)
-            .trainer(preset)
+            .trainer(preset, reward)
             .train(
                 training_data(settings, span),
                 Budget(episodes),
                 seed=seed,
                 folder=folder,
                 progress=progress,
-                on_score=selection_recorder(tracking.ledger(), span, agent_name, costs, episodes, seed),
+                on_score=selection_recorder(
+                    tracking.ledger(), span, agent_name, costs, episodes, seed, settings.recipe
+                ),
             )
         )
         metrics.complete(checkpoint.history)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from fx_pipeline.layout import DEFAULT_RECIPE
 from fx_pipeline.lifecycle.code import evaluation_code
 from fx_pipeline.lifecycle.configuration import configuration, trained_seed_sha
 from fx_pipeline.lifecycle.spans import Span
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from fx_pipeline.agents.base import OnScore, SelectionScore
     from fx_pipeline.market.costs import CostConfig
+    from fx_pipeline.recipes.recipe import Recipe
     from fx_pipeline.tracking.choices import Bars
     from fx_pipeline.tracking.ledger import Ledger, ScoredTrial, Trial
     from fx_pipeline.validation.context import ChampionSeries, TrialHistory, TrialScore
@@ -31,6 +33,7 @@ def trial_recorder(
     record: Mapping[str, Any],
     champion: "ChampionSeries | None" = None,
     *,
+    recipe: "Recipe | None" = None,
     faults: Sequence[str] = (),
     judged: bool = False,
     recorded: "list[Trial] | None" = None,
@@ -46,6 +49,8 @@ def trial_recorder(
         Of the checkpoint.
     champion : ChampionSeries, optional
         Beside which the score is shown.
+    recipe : Recipe, optional
+        Of the checkpoint; the default one where it is absent.
     faults : sequence of str
         What is wrong with the ledger.
     judged : bool
@@ -66,7 +71,8 @@ def trial_recorder(
             instrument=score.context.instrument,
             window=score.context.window,
             agent=score.context.agent,
-            config_hash=configuration(record),
+            config_hash=configuration(record, recipe),
+            recipe=score.context.recipe,
             seed=score.seed,
             checkpoint_hash=score.context.checkpoint_sha256,
             data_fingerprint=score.data_fingerprint,
@@ -110,7 +116,13 @@ def ledger_lineage(ledger: "Ledger") -> dict[str, Any]:
 
 
 def selection_recorder(
-    ledger: "Ledger", span: Span, agent_name: str, costs: "CostConfig", episodes: int, seed: int
+    ledger: "Ledger",
+    span: Span,
+    agent_name: str,
+    costs: "CostConfig",
+    episodes: int,
+    seed: int,
+    recipe: "Recipe | None" = None,
 ) -> "OnScore":
     """Return the callback that makes every score by which a training chooses its weights a row of the trial ledger.
 
@@ -123,6 +135,8 @@ def selection_recorder(
     costs : CostConfig
     episodes, seed : int
         Of the training.
+    recipe : Recipe, optional
+        The default one where it is absent.
     """
     from fx_pipeline.tracking.ledger import Trial, selection_window
     from fx_pipeline.validation.metrics import trade_metrics
@@ -138,7 +152,8 @@ def selection_recorder(
             instrument=span.market.instrument,
             window=selection_window(span.window.key),
             agent=agent_name,
-            config_hash=configuration(training),
+            config_hash=configuration(training, recipe),
+            recipe=recipe.name if recipe else DEFAULT_RECIPE,
             seed=seed,
             checkpoint_hash=score.checkpoint_sha256,
             data_fingerprint=span.market.fingerprint,
@@ -216,6 +231,7 @@ def other_trials(
     window: str,
     record: Mapping[str, Any],
     costs: "CostConfig",
+    recipe: "Recipe | None" = None,
 ) -> dict[str, Any]:
     """Return what a report takes of the ledger beside its own trial: another of these is another report.
 
@@ -231,18 +247,20 @@ def other_trials(
     record : Mapping
         Of the checkpoint.
     costs : CostConfig
+    recipe : Recipe, optional
+        Of the checkpoint; the default one where it is absent.
     """
     from fx_pipeline.tracking.choices import Look, record_start_ns
     from fx_pipeline.tracking.trials import is_choice
     from fx_pipeline.validation.score import judged_bars
 
     instrument, data_fingerprint = span.market.instrument, span.market.fingerprint
-    start_ns, end_ns, days, bars = judged_bars(span.market, span.starts)
+    start_ns, end_ns, days, bars = judged_bars(span.market, span.starts, span.rules)
     own = Look(
         key=own_trial(instrument, window, record, data_fingerprint, costs),
         instrument=instrument,
         window=window,
-        config_hash=configuration(record),
+        config_hash=configuration(record, recipe),
         checkpoint_hash=record["weights_sha256"],
         data_fingerprint=data_fingerprint,
         start_ns=start_ns,

@@ -8,6 +8,7 @@ from fx_pipeline.lifecycle.needs import Run, Terms, Tracking, Warehouse
 from fx_pipeline.lifecycle.scores import score_seeds, validate_span, validation_identity
 from fx_pipeline.lifecycle.spans import load_span
 from fx_pipeline.lifecycle.standing import champion_beside
+from fx_pipeline.recipes.names import asset_name, run_name
 
 if TYPE_CHECKING:
     from fx_pipeline.lifecycle.trials import Tell
@@ -60,11 +61,11 @@ def validate_window(
     span = load_span(settings, warehouse, instrument, key, "valid")
     if isinstance(span, str):
         return span
-    place = settings.layout.trainings(agent, instrument, key)
-    everything = seed_checkpoints(settings, agent, instrument, key)
+    place = settings.layout.trainings(instrument, key)
+    everything = seed_checkpoints(settings, instrument, key)
     checkpoints = [found for found in everything if found.record["window"] == {"key": key, **span.window.spans()}]
     if not everything:
-        return f"there is no checkpoint in {place}: materialise {agent}_checkpoint first."
+        return f"there is no checkpoint in {place}: materialise {asset_name(settings.recipe.name, 'checkpoint')} first."
     said = "the checkpoint in {} was trained on other spans than window {} has: train again."
     left_out = [said.format(stale.folder, key) for stale in everything if stale not in checkpoints]
     if not checkpoints:
@@ -81,7 +82,7 @@ def validate_window(
     champion = champion_beside(run, settings, warehouse, tracking, span, judged.sha256)
     beside = None if champion is None else champion.sha256
     made_from = validation_identity(settings, tracking, span, key, judged.record, beside, faults)
-    folder = settings.layout.report(agent, instrument, key)
+    folder, recipe = settings.layout.report(instrument, key), settings.recipe.name
     if stands(folder, made_from, *FILES):
         run.log.info(f"{folder} stands: the same checkpoint, data and settings made it.")
         run.progress(f"validate {key} (stands)")(1.0, {})
@@ -90,10 +91,10 @@ def validate_window(
     with (
         clear_disk_errors(folder),
         tracking.mlflow().run(
-            f"validate {instrument} {key}",
+            f"{run_name('validate', recipe)} {instrument} {key}",
             "validation",
             params={"mc_runs": settings.mc_runs, "seed": judged.seed, "preset": judged.record["preset"]},
-            tags={"dagster/run_id": run.run_id, "instrument": instrument, "window": key},
+            tags={"dagster/run_id": run.run_id, "recipe": recipe, "instrument": instrument, "window": key},
         ) as tracked,
     ):
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fx_pipeline.agents.record import RECORD_NAME, WEIGHTS_NAME, read_checkpoint
+from fx_pipeline.layout import DEFAULT_RECIPE
 from fx_pipeline.lifecycle.configuration import configuration
 from fx_pipeline.lifecycle.needs import Terms, Warehouse
 from fx_pipeline.lifecycle.spans import Span, load_span, training_data
@@ -81,12 +82,16 @@ def verified_report(
     """
     from fx_pipeline.validation.report import read_report
 
-    folder = folder or settings.layout.report(agent, instrument, window)
+    folder = folder or settings.layout.report(instrument, window)
     report = read_report(folder)
     figures = report["figures"]
     said = (figures["agent"], figures["instrument"], figures["window"])
     if said != (agent, instrument, window):
         raise UnverifiedError(f"the report in {folder} is of {' '.join(said)}: validate window {window} again.")
+    # Reports from before there were recipes are of the default one.
+    recipe = report["lineage"].get("recipe", DEFAULT_RECIPE)
+    if recipe != settings.recipe.name:
+        raise UnverifiedError(f"the report in {folder} is of the recipe {recipe}: validate window {window} again.")
     refuse_changed(settings, ledger, report, folder)
     return report
 
@@ -184,7 +189,7 @@ def refuse_other_candles(settings: Terms, warehouse: Warehouse, ledger: "Ledger"
     row = reported_trial(ledger, report)
     if row is not None:
         # With the candles themselves also what was tried under another clock is found.
-        _refuse_stale(ledger, report, row.key, judged_bars(span.market, span.starts)[3])
+        _refuse_stale(ledger, report, row.key, judged_bars(span.market, span.starts, span.rules)[3])
 
 
 def refuse_other_checkpoint(
@@ -207,7 +212,7 @@ def refuse_other_checkpoint(
     if file_sha256(folder / WEIGHTS_NAME) != sha256:
         raise UnverifiedError(f"the weights in {folder} are not those that were validated: train the window again.")
     row, train = reported_trial(ledger, report), f"the record {folder / RECORD_NAME} was changed: train it again."
-    if row is None or configuration(record) != row.config_hash or record["seed"] != row.seed:
+    if row is None or configuration(record, settings.recipe) != row.config_hash or record["seed"] != row.seed:
         raise UnverifiedError(f"settings, code or seed of window {window} are not those that the ledger knows: {train}")
     span = _present(settings, warehouse, instrument, window, "train")
     if record["window"] != {"key": window, **span.window.spans()}:

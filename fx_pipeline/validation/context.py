@@ -25,6 +25,8 @@ class ReportContext:
         OANDA name, and the key of the walk-forward window.
     agent : str
         Name of the agent.
+    recipe : str
+        Name of the recipe.
     episodes : int
         Episodes that the checkpoint was trained on.
     source : str
@@ -65,6 +67,7 @@ class ReportContext:
     instrument: str
     window: str
     agent: str = "muzero"
+    recipe: str = "muzero"
     episodes: int = 0
     source: str = "imported"
     quotes_modelled: float = 0.0

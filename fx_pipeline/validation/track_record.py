@@ -216,7 +216,7 @@ class TrackRecord:
     @property
     def spans(self) -> list[tuple[int, int]]:
         """First bar of the first session that counts in each window, and last bar of the last, UTC nanoseconds."""
-        counted = [(one.evidence.session_ns[one.kept], _length(one.evidence) - MINUTE_NS) for one in self.windows]
+        counted = [(one.evidence.session_ns[one.kept], _last_bar(one.evidence)) for one in self.windows]
         return [(int(sessions[0]), int(sessions[-1]) + more) for sessions, more in counted]
 
     @property
@@ -262,7 +262,9 @@ class TrackRecord:
     @property
     def overlapping_sessions(self) -> int:
         """Sessions that begin before the one before them can have ended."""
-        ends = np.concatenate([one.evidence.session_ns[one.kept] + _length(one.evidence) for one in self.windows])
+        ends = np.concatenate(
+            [one.evidence.session_ns[one.kept] + one.evidence.session_length_ns for one in self.windows]
+        )
         order = np.argsort(self.session_ns, kind="stable")
         return int((self.session_ns[order][1:] < ends[order][:-1]).sum())
 
@@ -367,8 +369,8 @@ def _within(row: Scored, end: int) -> bool:
     return row.valid_start_ns >= end - YEAR_NS and row.valid_end_ns <= end
 
 
-def _length(evidence: Evidence) -> int:
-    return evidence.session_bars * MINUTE_NS
+def _last_bar(evidence: Evidence) -> int:
+    return (evidence.session_bars - 1) * evidence.bar_minutes * MINUTE_NS
 
 
 def _likeness(row: Scored, own: Scored) -> tuple[bool, bool]:
@@ -411,7 +413,7 @@ def _windows(own: Scored, evidence: Evidence, rows: Sequence[Scored]) -> tuple[t
         if kept.any():
             windows.append(RecordWindow(row.window, row.seed, row.checkpoint_hash, candidates, kept, shown))
             starts = np.concatenate((starts, shown.session_ns[kept]))
-            ends = np.concatenate((ends, shown.session_ns[kept] + _length(shown)))
+            ends = np.concatenate((ends, shown.session_ns[kept] + shown.session_length_ns))
             order = np.argsort(starts, kind="stable")
             starts, ends = starts[order], np.maximum.accumulate(ends[order])
     if not windows:
@@ -437,7 +439,7 @@ def _covered(shown: Evidence, starts: IntArray, ends: IntArray) -> npt.NDArray[n
     """Which sessions share a bar with those that begin at `starts`, increasing; `ends` (exclusive) are the latest."""
     if not len(starts):
         return np.zeros(len(shown.session_ns), np.bool_)
-    last = np.searchsorted(starts, shown.session_ns + _length(shown)) - 1
+    last = np.searchsorted(starts, shown.session_ns + shown.session_length_ns) - 1
     return np.asarray((last >= 0) & (ends[np.maximum(last, 0)] > shown.session_ns))
 
 

@@ -13,7 +13,8 @@ from fx_pipeline.market.calendar import MINUTE_NS, FxCalendar, open_minutes, wee
 from fx_pipeline.market.costs import CostConfig, build_fills
 from fx_pipeline.market.hours import instrument_calendar
 from fx_pipeline.market.instrument import instrument
-from fx_pipeline.market.live_sessions import MAX_GAP_MINUTES, live_starts, session_lengths
+from fx_pipeline.market.live_sessions import live_starts, session_lengths
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.sessions.index import valid_starts
 from fx_pipeline.sessions.table import thin
 from fx_pipeline.validation.baselines import Flat, RandomTrader, Turnover, buy_and_hold, turnover
@@ -22,6 +23,7 @@ from fx_pipeline.validation.parity import replay_at_broker
 from fx_pipeline.validation.random_traders import random_moments
 from fx_pipeline.validation.rollout import Rollout, rollout
 
+MAX_GAP_MINUTES = SessionRules().max_gap_bars
 #: Sunday 17:00 New York, in winter.
 SUNDAY = int(np.datetime64("2024-02-04T22:00", "ns").astype(np.int64))
 FILES = {"EUR_USD": "EUR_USD_M1_2024-01.parquet", "GBP_JPY": "GBP_JPY_M1_2016-04_2016-06.parquet"}
