@@ -180,7 +180,6 @@ def _register(
         instrument=instrument,
         recipe=settings.recipe.name,
         window=window,
-        recipe=settings.recipe.name,
         agent=agent,
         weights_sha256=lineage["checkpoint_sha256"],
         model=model,
