@@ -25,7 +25,7 @@ class Champion:
     instrument, window, agent : str
         The window is the one that it was promoted by.
     recipe : str
-        What it was made by; empty in records of versions that had none.
+        What it was made by; the default one in records of versions that had none.
     weights_sha256 : str
         Of its weights: what names the model everywhere.
     model : Path
@@ -89,7 +89,6 @@ class Champion:
     gate: Mapping[str, Any] | None = None
     promoted: str | None = None
     paired: Mapping[str, Any] | None = None
-    recipe: str = ""
 
     @property
     def report(self) -> Path:
