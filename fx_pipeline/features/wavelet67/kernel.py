@@ -29,7 +29,7 @@ COEFFICIENTS = 1 + len(bank().first) + len(bank().paths)
 WARMUP_BARS = WINDOW + 1
 #: Windows that are transformed at a time: what they take stays in the second cache. There are always as many, so that a
 #: window's row does not depend on its neighbours, to the bit.
-_GROUP = 16
+GROUP = 16
 #: Fewest windows for which a second thread is worth it.
 _SPLIT = 2_048
 #: Wavelets of the first order that have paths of the second.
@@ -57,9 +57,9 @@ def _cores() -> int:
 
 
 def _fill(close: Float64, rows: npt.NDArray[np.float32], first: int, last: int) -> None:
-    windows = np.zeros((_GROUP, WINDOW))
-    for begin in range(first, last, _GROUP):
-        end = min(begin + _GROUP, last)
+    windows = np.zeros((GROUP, WINDOW))
+    for begin in range(first, last, GROUP):
+        end = min(begin + GROUP, last)
         _windows(close, begin, end, windows)
         rows[begin:end] = scatter(windows)[: end - begin]
 
