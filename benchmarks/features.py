@@ -3,9 +3,9 @@
     python -m benchmarks.features [--json]
 
 `share_of_limit` is the share of the machine's copy bandwidth that temporal9 reaches, counting the bytes it has to read
-and write once: a kernel that only copied them would have 1. `wavelet_vs_kymatio` is of the same coefficients of the same
-windows, one thread each: kymatio without subsampling, whose last frame is at the newest bar. Beside it stands kymatio
-as it comes, which computes less: frames every 64 bars, the envelopes thinned out, at another scale.
+and write once: a kernel that only copied them would have 1. `wavelet_vs_kymatio` is of the same coefficients of the
+same windows, one thread each: kymatio without subsampling, whose last frame is at the newest bar. Beside it stands
+kymatio as it comes, which computes less: frames every 64 bars, the envelopes thinned out, at another scale.
 """
 
 import statistics
@@ -24,7 +24,7 @@ from fx_pipeline.features.registry import FEATURE_SETS, feature_set
 from fx_pipeline.features.temporal9.closes import features_of_closes
 from fx_pipeline.features.temporal9.kernel import FEATURE_NAMES, WARMUP_BARS
 from fx_pipeline.features.wavelet67.filters import Q1, WINDOW, J
-from fx_pipeline.features.wavelet67.kernel import GROUP, scatter
+from fx_pipeline.features.wavelet67.kernel import scatter
 from fx_pipeline.market.calendar import MINUTE_NS, open_minutes, week_minutes
 from fx_pipeline.market.timeframe import timeframe
 
@@ -82,15 +82,12 @@ def against_kymatio(close: np.ndarray) -> tuple[dict[str, list[float]], dict[str
     windows /= np.sqrt(np.mean(windows**2, axis=1, keepdims=True))
     newest_first = np.ascontiguousarray(windows[:, ::-1])
 
-    def ours() -> np.ndarray:
-        return np.concatenate([scatter(newest_first[first : first + GROUP]) for first in range(0, WINDOWS, GROUP)])
-
-    contenders: dict[str, Callable[[], Any]] = {"wavelet67": ours}
+    contenders: dict[str, Callable[[], Any]] = {"wavelet67": lambda: scatter(newest_first)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         same = ScatteringNumPy1D(J=J, shape=WINDOW, Q=Q1, oversampling=J)
         thinned = ScatteringNumPy1D(J=J, shape=WINDOW, Q=Q1)
-    difference = float(np.abs(ours() - same(windows)[..., -1]).max())
+    difference = float(np.abs(scatter(newest_first) - same(windows)[..., -1]).max())
     contenders |= {"kymatio": lambda: same(windows), "kymatio, thinned out": lambda: thinned(windows)}
     times = interleaved(contenders, 5)
     medians = {name: statistics.median(values) for name, values in times.items()}
