@@ -24,8 +24,6 @@ class Champion:
     ----------
     instrument, window, agent : str
         The window is the one that it was promoted by.
-    recipe : str
-        What it was made by; the default one in records of versions that had none.
     weights_sha256 : str
         Of its weights: what names the model everywhere.
     model : Path
