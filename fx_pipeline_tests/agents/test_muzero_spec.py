@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fx_pipeline.agents.base import Budget
+from fx_pipeline.agents.entry import Needs
 from fx_pipeline.agents.muzero.checkpoint import read_record, spec_of, write_checkpoint
 from fx_pipeline.agents.muzero.config import load_config
 from fx_pipeline.agents.muzero.engine.engine import Engine
@@ -14,13 +16,17 @@ from fx_pipeline.agents.muzero.planner import TorchPlanner, make_planner
 from fx_pipeline.agents.muzero.policy import MuZeroPolicy
 from fx_pipeline.agents.muzero.replay import Replay
 from fx_pipeline.agents.muzero.selfplay import SelfPlay
+from fx_pipeline.agents.muzero.trainer import MuZeroTrainer
+from fx_pipeline.agents.registry import agent
 from fx_pipeline.environment.action_sets import LEVERAGE7, LONG_FLAT
 from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.environment.spec import ObservationSpec
+from fx_pipeline.features.compute import with_features
 from fx_pipeline.market.atomic import atomic_write_json
 from fx_pipeline.market.costs import build_fills
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.session_rules import SessionRules
+from fx_pipeline.market.timeframe import H1
 from fx_pipeline.search import SearchConfig
 from fx_pipeline.validation.rollout import rollout
 from fx_pipeline_tests.agents.test_muzero_engine import counters_of, networks_of, observations
@@ -154,6 +160,39 @@ def test_the_engine_plays_any_actions_and_sessions_as_the_oracle_does(small_mark
     assert np.isin(held, np.float32(actions.levels)).all() and len(np.unique(held)) == len(actions.levels)
     # Every step is quality's, and every trade counted.
     assert mine["trade_counts"].sum() > 4
+
+
+@pytest.mark.parametrize(
+    ("features", "actions", "rules"),
+    [
+        ("temporal9", LEVERAGE7, SessionRules()),
+        ("picco17", LEVERAGE7, SessionRules(bars=100, window_bars=16)),
+        ("temporal9", LONG_FLAT, SessionRules(bars=50, window_bars=40)),
+    ],
+)
+def test_a_training_learns_from_any_features_actions_and_sessions(make_market, tmp_path, features, actions, rules):
+    data = dataclasses.replace(make_market(1, 9_000), rules=rules, actions=actions)
+    if features != "temporal9":
+        # Its hours are those of a longer bar.
+        hourly = dataclasses.replace(data.market, timeframe=H1, time=data.market.time * 60 - data.market.time[0] * 59)
+        data = dataclasses.replace(data, market=with_features(hourly, features))
+    overrides = {"learner.consistency_weight": 1.0, "learner.reanalyze_share": 0.5, "replay.evict": "quality"}
+    config = load_config("tiny", {"replay.priority_weight": 0.5, "runtime.device": "cpu", **overrides})
+    checkpoint = MuZeroTrainer(config).train(data, Budget(8), seed=1, folder=tmp_path)
+    assert checkpoint.metrics["episodes"] == 8 and checkpoint.metrics["steps"] == 8 * rules.bars
+    assert np.isfinite(list(checkpoint.metrics.values())).all()
+    policy = MuZeroPolicy.from_checkpoint(tmp_path)
+    assert policy.spec == data.spec
+    fills = build_fills(data.market, data.costs)
+    done = rollout(data.market, fills, data.starts[:: rules.bars][:6], policy, rules=rules, actions=actions)
+    assert done.actions.shape == (6, rules.bars) and done.action_counts.sum() == done.decisions
+
+
+def test_sessions_that_a_training_cannot_work_with_are_refused() -> None:
+    refuses = agent("muzero").refuses
+    assert refuses(Needs("small", actions=LEVERAGE7, feature_set="picco17", rules=SessionRules(bars=120))) is None
+    assert "shorter than an unroll" in str(refuses(Needs("small", rules=SessionRules(bars=5))))
+    assert "replay.capacity_steps" in str(refuses(Needs("tiny", rules=SessionRules(bars=7_200))))
 
 
 def test_a_checkpoint_says_what_it_sees_and_one_that_does_not_is_of_the_first_kind(small_market, tmp_path) -> None:

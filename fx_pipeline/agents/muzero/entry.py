@@ -10,6 +10,7 @@ from fx_pipeline.agents.entry import Agent, Needs
 from fx_pipeline.agents.muzero.alerts import ALERTS
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.errors import ConfigurationError
+from fx_pipeline.market.session_rules import SessionRules
 
 if TYPE_CHECKING:
     from fx_pipeline.agents.base import Policy, Trainer
@@ -63,6 +64,8 @@ def _code_version() -> str:
 def _refuses(needs: Needs) -> str | None:
     try:
         AGENT.check_preset(needs.preset)
+        if needs.rules != SessionRules():
+            _config(needs.preset).check_session(needs.rules.bars)
     except ConfigurationError as error:
         return str(error)
     return None
