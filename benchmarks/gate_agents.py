@@ -65,14 +65,15 @@ from benchmarks.gate_candidates import (
     trained_networks,
     transferred_network,
 )
-from fx_pipeline.defs.reporting import trial_recorder
+from fx_pipeline.lifecycle.trials import trial_recorder
 from fx_pipeline.market.costs import CostConfig, build_fills
 from fx_pipeline.proofs.markets import COSTS, MarketName
 from fx_pipeline.proofs.optimum import optimum_pips
 from fx_pipeline.tracking.ledger import Ledger
 from fx_pipeline.validation.context import SYNTHETIC, RecordTrial, ReportContext
 from fx_pipeline.validation.gate import PROMOTED
-from fx_pipeline.validation.validate import score_policy, validate_policy
+from fx_pipeline.validation.score import score_policy
+from fx_pipeline.validation.validate import validate_policy
 
 SEEDS = 5
 #: Random traders of a market among which the best is picked, and rules among which a training chooses.

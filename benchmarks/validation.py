@@ -107,7 +107,7 @@ def write_random_checkpoint(folder: Path, market: MarketArrays) -> dict[str, Any
 
 def fill_ledger(path: Path, market: MarketArrays, starts: np.ndarray, costs: CostConfig, own: str) -> Any:
     """A ledger with the other seeds of the configuration `own`, and all seeds of others, on these sessions."""
-    from fx_pipeline.reuse import evaluation_digest
+    from fx_pipeline.lifecycle.code import evaluation_code
     from fx_pipeline.tracking.ledger import Ledger, Trial
 
     ledger, draw = Ledger(path, who="benchmark"), np.random.default_rng(2)
@@ -131,7 +131,7 @@ def fill_ledger(path: Path, market: MarketArrays, starts: np.ndarray, costs: Cos
                     sharpe_per_trade=float(draw.normal(-0.05, 0.02)),
                     session_ns=market.time[starts],
                     session_pnl_pips=draw.normal(-4.0, 40.0, len(starts)),
-                    evaluation_code=evaluation_digest(),
+                    evaluation_code=evaluation_code(AGENT),
                 )
             )
     return ledger
@@ -155,7 +155,8 @@ def validate_year(
 ) -> dict[str, Any]:
     """Validate the checkpoint of `folder` as the asset does, and return the report."""
     from fx_pipeline.agents.registry import agent
-    from fx_pipeline.defs.reporting import configuration, trial_recorder
+    from fx_pipeline.lifecycle.configuration import configuration
+    from fx_pipeline.lifecycle.trials import trial_recorder
     from fx_pipeline.validation import record_figures, validate
     from fx_pipeline.validation import report as reports
     from fx_pipeline.validation.context import ReportContext

@@ -15,6 +15,7 @@ from fx_pipeline.ingest.importers import ImportReport, common_instrument, held_i
 from fx_pipeline.ingest.sides import Side
 from fx_pipeline.ingest.sniff import Format
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.timeframe import timeframe as find_timeframe
 
 
 def run_import(
@@ -28,6 +29,7 @@ def run_import(
     now_ns: int | None = None,
     progress: Callable[[float], None] | None = None,
     leave_out_weekends: bool = False,
+    timeframe: str | None = None,
 ) -> ImportReport:
     """Import files as `import_files` does, of the instrument that is given or that they say.
 
@@ -53,6 +55,7 @@ def run_import(
         progress=progress,
         stamped=cast("Stamped | None", bar_time),
         leave_out_weekends=leave_out_weekends,
+        timeframe=find_timeframe(timeframe) if timeframe is not None else None,
     )
 
 

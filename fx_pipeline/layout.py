@@ -4,17 +4,29 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+#: What has the places and names of before there were recipes.
+DEFAULT_RECIPE, DEFAULT_SESSIONS = "muzero", "valid_sessions"
+
 
 @dataclass(frozen=True)
 class Layout:
     """Paths below the data folder; `ingest.layout` adds those of raw pages and the lake.
 
+    What a recipe makes has a folder of its own by its name. The default recipe, and the sessions that it is trained on,
+    have the places that they had before there were recipes.
+
     Attributes
     ----------
     data_dir : Path
+    recipe : str
+        Name of the recipe whose results are meant.
+    sessions : str
+        The sessions whose windows are meant, by the name of their asset (`sessions.names.SessionTable`).
     """
 
     data_dir: Path
+    recipe: str = DEFAULT_RECIPE
+    sessions: str = DEFAULT_SESSIONS
 
     def relative(self, path: Path) -> str:
         """Return a path below the data folder as records have it: without the folder, which may be moved or copied."""
@@ -98,42 +110,47 @@ class Layout:
             return whole
         return desks / hashlib.sha256(place.relative_to(data).as_posix().encode()).hexdigest()[:16]
 
-    def windows(self, instrument: str) -> Path:
-        """The walk-forward plan of an instrument."""
-        return self.data_dir / "windows" / f"{instrument}.json"
+    def windows(self, instrument: str, sessions: str | None = None) -> Path:
+        """The walk-forward plan of an instrument, on the sessions of this layout or of another asset."""
+        folder, sessions = self.data_dir / "windows", sessions or self.sessions
+        return (folder if sessions == DEFAULT_SESSIONS else folder / sessions) / f"{instrument}.json"
 
-    def trainings(self, agent: str, instrument: str, window: str) -> Path:
+    def trainings(self, instrument: str, window: str) -> Path:
         """Folder of the trainings of a window."""
-        return self.data_dir / "checkpoints" / agent / instrument / window
+        return self.data_dir / "checkpoints" / self.recipe / instrument / window
 
-    def checkpoint(self, agent: str, instrument: str, window: str, seed: int) -> Path:
+    def checkpoint(self, instrument: str, window: str, seed: int) -> Path:
         """Folder of the newest checkpoint of a window with that seed: no seed replaces another."""
-        return self.trainings(agent, instrument, window) / f"seed-{seed}"
+        return self.trainings(instrument, window) / f"seed-{seed}"
 
-    def report(self, agent: str, instrument: str, window: str) -> Path:
+    def report(self, instrument: str, window: str) -> Path:
         """Folder of the newest validation report of a window."""
-        return self.reports / agent / instrument / window
+        return self.reports / self.recipe / instrument / window
 
-    def validated(self, agent: str, instrument: str) -> list[Path]:
+    def validated(self, instrument: str) -> list[Path]:
         """Folders of the reports that there are, oldest window first."""
-        return sorted(path.parent for path in (self.reports / agent / instrument).glob("*/report.json"))
+        return sorted(path.parent for path in (self.reports / self.recipe / instrument).glob("*/report.json"))
 
     def model(self, instrument: str, sha256: str) -> Path:
         """Folder of a registered model: a checkpoint that never changes again."""
-        return self.data_dir / "models" / instrument / sha256[:16]
+        return self._of_recipe("models") / instrument / sha256[:16]
 
     def champion(self, instrument: str) -> Path:
         """The record of an instrument's champion."""
-        return self.data_dir / "champion" / f"{instrument}.json"
+        return self._of_recipe("champion") / f"{instrument}.json"
 
     def demotion(self, instrument: str) -> Path:
         """Why an instrument lost its last champion."""
-        return self.data_dir / "champion" / "demoted" / f"{instrument}.json"
+        return self._of_recipe("champion") / "demoted" / f"{instrument}.json"
 
     def standings(self, instrument: str, sha256: str) -> Path:
         """Folder of how a champion did on newer windows, a file each."""
-        return self.data_dir / "standings" / instrument / sha256[:16]
+        return self._of_recipe("standings") / instrument / sha256[:16]
 
     def live_decision(self, instrument: str) -> Path:
         """The newest decision of the live job."""
-        return self.data_dir / "live" / f"{instrument}.json"
+        return self._of_recipe("live") / f"{instrument}.json"
+
+    def _of_recipe(self, name: str) -> Path:
+        # Names of recipes are small letters, those of instruments capitals: neither is taken for the other.
+        return self.data_dir / name if self.recipe == DEFAULT_RECIPE else self.data_dir / name / "recipes" / self.recipe

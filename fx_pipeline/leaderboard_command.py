@@ -12,7 +12,7 @@ from fx_pipeline.validation.numbers import number
 def leaderboard_table(entries: Sequence[Entry]) -> Table:
     """Return a row for each report."""
     table = Table(box=None, padding=(0, 1, 0, 0))
-    for heading in ("verdict", "instrument", "window", "agent"):
+    for heading in ("verdict", "instrument", "window", "recipe"):
         table.add_column(heading, no_wrap=True)
     for heading in ("seeds", "trades", "a trade", "DSR", "drawdown"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -21,7 +21,7 @@ def leaderboard_table(entries: Sequence[Entry]) -> Table:
             f"{row.verdict}{' (champion)' if row.champion else ''}",
             row.instrument,
             row.window,
-            row.agent,
+            row.recipe,
             str(row.seeds),
             f"{row.trades:,}",
             number(row.expectancy_pips, "pips"),

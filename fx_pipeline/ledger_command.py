@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fx_pipeline.commands.console import clear_errors, console
 from fx_pipeline.progress_display import plain
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ ledger = typer.Typer(help="The trial ledger: is it whole, and what to do when it
 @ledger.command()
 def check() -> None:
     """Walk the chain of the ledger, and compare it with reports and MLflow; status 1 where something is wrong."""
-    from fx_pipeline.cli import clear_errors, console
     from fx_pipeline.tracking.ledger_witness import find_faults
 
     with clear_errors():
@@ -35,7 +35,6 @@ def recover(
     reason: Annotated[str, typer.Option(help="Why the file is gone, for everyone who reads the ledger later.")],
 ) -> None:
     """Carry over what reports and MLflow tell of a ledger that is gone; each of its other trials counts as lost."""
-    from fx_pipeline.cli import clear_errors, console
     from fx_pipeline.tracking.ledger_witness import recover as carry_over
 
     with clear_errors():

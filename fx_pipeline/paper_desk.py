@@ -191,7 +191,7 @@ def find_candles(given: Path | None, settings: Settings) -> tuple[Path, list[Pat
     if given is None:
         return settings.layout.paper_store, []
     for store in (given, paper_store(given)):
-        if (store / "candles").is_dir():
+        if any(store.glob("candles*/")):
             return store, []
     if given.is_file():
         return given, [given]
@@ -366,7 +366,11 @@ def _open_exchange(options: BrokerOptions, settings: Settings, say: Say) -> Exch
     if files:
         with holding(state):
             store = import_folder(files, state / "import", time.time_ns(), say)
-    stored = [name for name in candle_store.instruments(store) if name in known_instruments()]
+    held = [name for name in candle_store.instruments(store) if name in known_instruments()]
+    # Prices and fills are made of minutes.
+    stored = [name for name in held if candle_store.months(store, name)]
+    if others := [name for name in held if name not in stored]:
+        say(f"history only, no minutes to trade on: {', '.join(others)}")
     if options.wall_clock:
         say(f"market: the machine's time; the candles of {store} are history, and nothing can be traded")
         return Exchange.history(PaperMarket(store), config, known_instruments())

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import date
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -21,6 +21,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from fx_pipeline.agents.registry import check_preset
 from fx_pipeline.layout import Layout
 from fx_pipeline.market.addresses import refuse_credentials, server_address
 from fx_pipeline.market.calendar import FxCalendar, trading_day_start
@@ -35,8 +36,9 @@ from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS, WalkForwardConfig
 from fx_pipeline.validation.gate import GateConfig
 from fx_pipeline.validation.promotion_config import PromotionConfig, refuse_replaced
 
-#: `fx_pipeline.agents.muzero` sizes; the demo and CI use `small` and `tiny`.
-Preset = Literal["full", "small", "tiny", "legacy"]
+if TYPE_CHECKING:
+    from fx_pipeline.recipes.loader import Recipes
+    from fx_pipeline.recipes.recipe import Recipe
 
 _INGEST_CRON = "7 * * * *"
 _ENV_FILE = ".env"
@@ -108,6 +110,14 @@ class Settings(BaseSettings):
         "Metals and crypto have their own; XAU_USD=17:00-18:00 sets that of one instrument, several with commas.",
     )
 
+    recipes: Path | None = Field(
+        None,
+        description="Folder of your own recipes, a YAML file each, beside those that are shipped (docs/recipes.md).",
+    )
+    use_recipes: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Recipes that are in the graph, separated by commas; absent: all that there are."
+    )
+
     train_days: int | None = Field(None, ge=1, description="Trading days of a training span; absent: fitted.")
     validation_days: int | None = Field(None, ge=1, description="Trading days of a validation span; absent: fitted.")
     embargo_bars: int = Field(MIN_EMBARGO_BARS, description="Bars between training and validation.")
@@ -117,7 +127,7 @@ class Settings(BaseSettings):
         description="First trading day that is sealed: no window reaches it, and a candidate is judged on it once.",
     )
 
-    preset: Preset = Field("small", description="Size of the networks and their hyper-parameters.")
+    preset: str = Field("small", description="Size and hyper-parameters of the agent: full, small or tiny.")
     episodes: int | None = Field(None, ge=1, description="Training episodes; absent: the preset's budget.")
     proof_minutes: float = Field(5.0, gt=0, description="Minutes of each training of the agent's certification.")
     seed: int = Field(7, ge=0, lt=2**31, description="The one seed that every random source is derived from.")
@@ -171,13 +181,18 @@ class Settings(BaseSettings):
         # An empty line in .env would make the project's own folder the data folder.
         return (value.strip() or "data") if isinstance(value, str) else value
 
-    @field_validator("data_dir")
+    @field_validator("recipes", mode="before")
     @classmethod
-    def _home(cls, value: Path) -> Path:
-        # No shell reads .env, so nobody else would resolve ~ there.
-        return value.expanduser()
+    def _own_folder(cls, value: object) -> object:
+        return (value.strip() or None) if isinstance(value, str) else value
 
-    @field_validator("ui_hosts", "instruments", "live_unproven", mode="before")
+    @field_validator("data_dir", "recipes")
+    @classmethod
+    def _home(cls, value: Path | None) -> Path | None:
+        # No shell reads .env, so nobody else would resolve ~ there.
+        return value if value is None else value.expanduser()
+
+    @field_validator("ui_hosts", "instruments", "use_recipes", "live_unproven", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -196,6 +211,15 @@ class Settings(BaseSettings):
     def _in_range(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if not all(0 <= seed < 2**31 for seed in value):
             raise ValueError("a seed is at least 0 and below 2^31.")
+        return value
+
+    @field_validator("preset")
+    @classmethod
+    def _of_an_agent(cls, value: str) -> str:
+        try:
+            check_preset(value)
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
         return value
 
     @field_validator("instruments")
@@ -286,6 +310,56 @@ class Settings(BaseSettings):
         """Where each kind of file lives."""
         return Layout(self.data_dir)
 
+    @cached_property
+    def known_recipes(self) -> "Recipes":
+        """All recipes that there are: those shipped, and those of FX_RECIPES.
+
+        Raises
+        ------
+        ConfigurationError
+            If a file of them cannot be used.
+        """
+        from fx_pipeline.recipes.loader import read_recipes
+
+        return read_recipes(self.recipes)
+
+    @cached_property
+    def used_recipes(self) -> "tuple[Recipe, ...]":
+        """The recipes that are in the graph, the default one first.
+
+        Where FX_USE_RECIPES names none, those that are shipped are in it if their instruments are offered.
+
+        Raises
+        ------
+        ConfigurationError
+            If FX_USE_RECIPES names one that is none, or a file cannot be used.
+        """
+        known, offered = self.known_recipes, set(self.offered_instruments)
+        try:
+            if self.use_recipes:
+                return known.chosen(self.use_recipes)
+            return known.chosen(
+                recipe.name
+                for recipe in known
+                if not known.is_shipped(recipe.name) or offered.issuperset(recipe.instruments or ())
+            )
+        except ConfigurationError as error:
+            raise ConfigurationError(f"FX_USE_RECIPES: {error}" if self.use_recipes else str(error)) from None
+
+    @cached_property
+    def offered_instruments(self) -> tuple[str, ...]:
+        """Configured instruments, and those whose candles were imported into the paper server."""
+        from fx_pipeline.broker.paper.store import instruments as imported
+
+        return tuple(dict.fromkeys([*self.instruments, *sorted(imported(self.layout.paper_store))]))
+
+    @property
+    def recipe(self) -> "Recipe":
+        """The default recipe: settings alone are its terms."""
+        from fx_pipeline.recipes.loader import default_recipe
+
+        return default_recipe()
+
     def calendar_of(self, instrument: str) -> FxCalendar:
         """When candles of an instrument are expected."""
         return instrument_calendar(instrument, parse_breaks(self.daily_break), holidays_with(self.holidays))
@@ -316,7 +390,10 @@ class Settings(BaseSettings):
     @property
     def judged_seeds(self) -> tuple[int, ...]:
         """`training_seeds` and as many of the numbers after the greatest as the gate asks for seeds beyond them."""
-        known = self.training_seeds
+        return self.with_as_many_seeds_as_the_gate_asks_for(self.training_seeds)
+
+    def with_as_many_seeds_as_the_gate_asks_for(self, known: tuple[int, ...]) -> tuple[int, ...]:
+        """Return seeds, and as many of the numbers after the greatest as the gate asks for beyond them."""
         missing = max(0, self.gate.min_seeds - len(known))
         return known + tuple(range(max(known) + 1, max(known) + 1 + missing))
 

@@ -93,7 +93,7 @@ def make_stores(data_dir: Path, download: Callable[[Path], object]) -> None:
         assert update_sessions(connection, INSTRUMENT).sessions
     window = WalkForwardWindow(WINDOW, _START, _START + 1, _START + 2, _START + 3, 1_860)
     write_plan(layout.windows(INSTRUMENT), Plan(INSTRUMENT, 5, 3, 1, (window,)))
-    folder = layout.checkpoint("muzero", INSTRUMENT, WINDOW, 7)
+    folder = layout.checkpoint(INSTRUMENT, WINDOW, 7)
     config = load_config("tiny")
     data = TrainingData(market, np.array([1_600]), CostConfig(), {"key": WINDOW})
     write_checkpoint(
@@ -118,7 +118,7 @@ def stores(data_dir: Path) -> list[Store]:
     layout, lake = Layout(data_dir), places.lake_folder(data_dir)
     raw = places.raw_folder(data_dir, INSTRUMENT, "2024-02")
     page = raw / "page-00000.json.zst"
-    seed = layout.checkpoint("muzero", INSTRUMENT, WINDOW, 7)
+    seed = layout.checkpoint(INSTRUMENT, WINDOW, 7)
     month = places.lake_path(lake, INSTRUMENT, MONTH)
 
     def warehouse() -> None:

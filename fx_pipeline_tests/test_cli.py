@@ -334,16 +334,16 @@ def test_import_says_which_stored_candles_it_changed(run: Callable[..., Result],
 def test_import_shows_a_bar_on_a_terminal(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
-    from fx_pipeline import cli
+    from fx_pipeline.commands import console as shared
 
     screen = io.StringIO()
-    monkeypatch.setattr(cli, "errors", Console(file=screen, force_terminal=True, width=100))
-    with cli.import_progress("EUR_USD.csv") as progress:
+    monkeypatch.setattr(shared, "errors", Console(file=screen, force_terminal=True, width=100))
+    with shared.import_progress("EUR_USD.csv") as progress:
         assert progress is not None
         progress(0.5)
     assert "EUR_USD.csv" in screen.getvalue()
-    monkeypatch.setattr(cli, "errors", Console(file=io.StringIO()))
-    with cli.import_progress("EUR_USD.csv") as progress:
+    monkeypatch.setattr(shared, "errors", Console(file=io.StringIO()))
+    with shared.import_progress("EUR_USD.csv") as progress:
         assert progress is None
 
 
@@ -405,3 +405,29 @@ def test_leaderboard_is_written_and_says_what_it_could_not_read(run: Callable[..
     assert done.exit_code == 0 and "reports/leaderboard.html" in done.stdout and page.exists()
     assert "left out" in done.stderr and "EUR_USD/2024-02-01/report.json" in done.stderr
     assert run("leaderboard", "--json").stdout == ""
+
+
+def test_recipes_are_listed_shown_and_begun(
+    run: Callable[..., Result], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (default, *others) = json.loads(run("recipes", "--json").stdout)
+    assert default == {
+        "name": "muzero",
+        "agent": "muzero",
+        "timeframe": "M1",
+        "feature_set": "temporal9",
+        "action_set": "unit4",
+        "instruments": list(load_settings().instruments),
+    }
+    assert "muzero_gbp_jpy_m1" in {recipe["name"] for recipe in others}
+    shown = run("recipes", "show", "muzero_gbp_jpy_m1").stdout
+    assert 'preset: "full"' in shown and "# costs:" in shown and "muzero_gbp_jpy_m1.yaml" in shown
+    assert "did you mean muzero" in one_error(run("recipes", "show", "muzro"))
+    assert "set FX_RECIPES" in one_error(run("recipes", "new", "mine"))
+    monkeypatch.setenv("FX_RECIPES", "own")
+    assert "a copy of muzero" in " ".join(run("recipes", "new", "mine").stdout.split())
+    assert "mine" in run("recipes").stdout
+    monkeypatch.setenv("FX_USE_RECIPES", "mine")
+    assert [recipe.name for recipe in load_settings().used_recipes] == ["mine"]
+    monkeypatch.setenv("FX_USE_RECIPES", "mine,muzro")
+    assert "FX_USE_RECIPES: there is no recipe 'muzro'" in one_error(run("recipes"))

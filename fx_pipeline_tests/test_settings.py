@@ -95,7 +95,7 @@ def test_credentials_are_asked_for(monkeypatch: pytest.MonkeyPatch, environment:
         ("FX_INSTRUMENTS", "GBP_JPY,GBP_XXX", "FX_INSTRUMENTS: .*GBP_XXX"),
         ("FX_INSTRUMENTS", " , ", "FX_INSTRUMENTS: name at least one instrument"),
         ("FX_HISTORY_START", "2005-13", "FX_HISTORY_START: "),
-        ("FX_PRESET", "huge", "FX_PRESET: Input should be 'full', 'small', 'tiny' or 'legacy'"),
+        ("FX_PRESET", "huge", "FX_PRESET: no agent has a preset 'huge': muzero has full, small, tiny, legacy"),
         ("FX_EPISODES", "0", "FX_EPISODES: Input should be greater than or equal to 1"),
         ("FX_SEED", "minus", "FX_SEED: Input should be a valid integer"),
         ("FX_MC_RUNS", "10", "FX_MC_RUNS: Input should be greater than or equal to 100"),

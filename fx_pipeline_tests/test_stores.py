@@ -231,7 +231,7 @@ def test_warehouse_from_before_there_were_versions_is_read(data_dir: Path) -> No
 def test_damaged_stamp_and_seeds_vouch_for_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     from fx_pipeline.proofs.prove import Proof
     from fx_pipeline.proofs.unfinished import FinishedSeeds
-    from fx_pipeline.reuse import stands
+    from fx_pipeline.provenance.stamps import stands
 
     for content in ("", "{", "[]", '{"identity": "a"}', '{"made_from": "a", "seeds": {"x 1": {}}}'):
         stamp, kept = tmp_path / "made_from.json", tmp_path / "ou.unfinished.json"

@@ -8,10 +8,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.environment.lockstep import Observation
+from fx_pipeline.environment.action_sets import UNIT4, ActionSet
+from fx_pipeline.environment.lockstep import Observation, observation_spec
 from fx_pipeline.environment.spec import ObservationSpec
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import CostConfig
+from fx_pipeline.market.session_rules import SessionRules
 
 #: Called with (fraction done 0..1, metrics of the latest iteration).
 Progress = Callable[[float, Mapping[str, float]], None]
@@ -94,12 +96,23 @@ class TrainingData:
     costs : CostConfig
     window : Mapping
         The walk-forward window (key and spans as ISO times), for the checkpoint's record.
+    rules : SessionRules
+        How long a session is, and how far an observation looks back.
+    actions : ActionSet
+        What the agent may do.
     """
 
     market: MarketArrays
     starts: npt.NDArray[np.int64]
     costs: CostConfig
     window: Mapping[str, Any] = field(default_factory=dict)
+    rules: SessionRules = SessionRules()
+    actions: ActionSet = UNIT4
+
+    @property
+    def spec(self) -> ObservationSpec:
+        """What the agent sees."""
+        return observation_spec(self.market, self.rules, self.actions)
 
 
 @dataclass(frozen=True)

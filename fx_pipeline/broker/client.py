@@ -30,8 +30,10 @@ from requests.auth import AuthBase
 from fx_pipeline.broker.decode import read_outline, read_times
 from fx_pipeline.broker.limits import PacedAdapter, Window
 from fx_pipeline.market.addresses import server_address
+from fx_pipeline.market.calendar import NEW_YORK
 from fx_pipeline.market.errors import BrokerError, ConfigurationError, DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 Environment = Literal["paper", "practice", "live"]
 MAXIMUM_COUNT = 5000
@@ -47,6 +49,8 @@ _KEPT_HEADERS = ("RequestID", "Date", "FX-Source", "FX-Quotes", "FX-Revision", "
 _WORTH_REPEATING = (429, 500, 502, 503, 504)
 _TOO_MANY = "Maximum value for 'count' exceeded"
 _IN_FUTURE = "Time is in the future"
+#: OANDA's defaults, said all the same: days begin at 17:00 New York, and the house's bars rely on it.
+_ALIGNMENT = {"dailyAlignment": 17, "alignmentTimezone": NEW_YORK}
 
 
 @dataclass(frozen=True)
@@ -178,8 +182,10 @@ class OandaClient:
         for api in self._opened:
             api.close()
 
-    def candles_page(self, instrument: str, start_ns: int, count: int = MAXIMUM_COUNT) -> CandlesPage:
-        """Return the first `count` M1 candles from `start_ns` on, bid, mid and ask.
+    def candles_page(
+        self, instrument: str, start_ns: int, count: int = MAXIMUM_COUNT, timeframe: Timeframe = M1
+    ) -> CandlesPage:
+        """Return the first `count` candles of a timeframe from `start_ns` on, bid, mid and ask.
 
         When the server refuses the page as too large, half of it is asked for, now and later. A start that is not in
         the past gives an empty page, and nothing is asked. The candles are those of the instrument, in order, and none
@@ -188,9 +194,11 @@ class OandaClient:
         Parameters
         ----------
         start_ns : int
-            UTC nanoseconds, on the minute.
+            UTC nanoseconds, the open of a bar.
         count : int
             At most 5,000.
+        timeframe : Timeframe
+            Longer ones than an hour are asked for as aligned to 17:00 New York.
 
         Raises
         ------
@@ -207,15 +215,14 @@ class OandaClient:
         what = f"candles of {instrument}"
 
         def read(reply: _Reply) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-            time_ns, complete = read_outline(reply.body, instrument)
+            time_ns, complete = read_outline(reply.body, instrument, timeframe.name)
             if len(time_ns) and (time_ns[0] < start_ns or np.any(np.diff(time_ns) <= 0)):
                 raise DataError("its candles are out of order, or older than was asked")
             return time_ns, complete
 
         while True:
-            request = InstrumentsCandles(
-                instrument, {"price": "MBA", "granularity": "M1", "from": moment, "count": count}
-            )
+            asked = {"price": "MBA", "granularity": timeframe.name, "from": moment, "count": count}
+            request = InstrumentsCandles(instrument, asked | (_ALIGNMENT if timeframe.aligned_to_day else {}))
             try:
                 reply, (time_ns, complete) = self._get(request, what, read)
             except _Refused as refused:

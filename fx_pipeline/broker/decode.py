@@ -65,8 +65,13 @@ _OUTLINE = msgspec.json.Decoder(_OutlinePage)
 _CANDLES = msgspec.json.Decoder(_CandlePage)
 
 
-def read_outline(body: bytes, instrument: str) -> tuple[Int64, Bool]:
-    """Return the times of a page of M1 candles, and which of them are complete.
+def read_outline(body: bytes, instrument: str, granularity: str = "M1") -> tuple[Int64, Bool]:
+    """Return the times of a page of candles, and which of them are complete.
+
+    Parameters
+    ----------
+    instrument, granularity : str
+        What the page must be of.
 
     Returns
     -------
@@ -79,17 +84,17 @@ def read_outline(body: bytes, instrument: str) -> tuple[Int64, Bool]:
     """
     scanned = scan_page(body)
     if scanned is not None:
-        name, granularity, time, complete = scanned[:4]
+        name, held, time, complete = scanned[:4]
     else:
         try:
             page = _OUTLINE.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise DataError(f"not a page of candles ({error})") from error
-        name, granularity, candles = page.instrument, page.granularity, page.candles
+        name, held, candles = page.instrument, page.granularity, page.candles
         time = read_times([candle.time for candle in candles])
         complete = np.fromiter((candle.complete for candle in candles), np.bool_, len(candles))
-    if (name, granularity) != (instrument, "M1"):
-        raise DataError(f"a page of {name} {granularity}, not of {instrument} M1")
+    if (name, held) != (instrument, granularity):
+        raise DataError(f"a page of {name} {held}, not of {instrument} {granularity}")
     return time, complete
 
 

@@ -5,22 +5,25 @@ stays as it is when candles change. These checks look at the data themselves, an
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import dagster as dg
 
+from fx_pipeline.agents.fingerprint import data_fingerprint
 from fx_pipeline.defs.events import newest_materialization, newest_storage_id
-from fx_pipeline.defs.features import feature_table, valid_sessions
+from fx_pipeline.defs.features import feature_assets
 from fx_pipeline.defs.lineage import MADE_OF, features_version, used_months
-from fx_pipeline.defs.market_data import m1_candles
+from fx_pipeline.defs.market_data import candle_assets
 from fx_pipeline.defs.metadata import plain, table
-from fx_pipeline.defs.models import AGENT, muzero_checkpoint, validation_report
+from fx_pipeline.defs.models import recipe_models
 from fx_pipeline.defs.partitions import cell, keys_of
 from fx_pipeline.defs.resources import Warehouse
-from fx_pipeline.defs.seeds import seed_checkpoints, training_data
-from fx_pipeline.defs.spans import LOOK_BACK_NS, load_span
+from fx_pipeline.defs.settings import SETTINGS
+from fx_pipeline.lifecycle.checkpoints import seed_checkpoints
+from fx_pipeline.lifecycle.spans import load_span, look_back_ns, training_data
 from fx_pipeline.market.errors import FxPipelineError
-from fx_pipeline.settings import load_settings
+from fx_pipeline.recipe_terms import terms_of
+from fx_pipeline.recipes.recipe import Recipe
 
 NAME = "made_of_present_data"
 #: Months that a reason names, and partitions that a check lists.
@@ -30,8 +33,9 @@ _NAMED, _LISTED = 12, 100
 class _Present:
     """The data as they are now; each question is why a partition is out of date, or None."""
 
-    def __init__(self, instance: dg.DagsterInstance, warehouse: Warehouse) -> None:
-        self._instance, self._warehouse, self._settings = instance, warehouse, load_settings()
+    def __init__(self, instance: dg.DagsterInstance, warehouse: Warehouse, recipe: Recipe) -> None:
+        self._instance, self._warehouse, self._terms = instance, warehouse, terms_of(recipe)
+        self._table = recipe.sessions_table
         self._changed: dict[str, dict[str, str]] = {}
 
     def features(self, instrument: str) -> str | None:
@@ -46,23 +50,21 @@ class _Present:
         older = self.features(instrument)
         if older is not None:
             return f"its features are {older}"
-        record = newest_materialization(self._instance, valid_sessions.key, instrument)
+        record = newest_materialization(self._instance, dg.AssetKey(self._table.asset), instrument)
         told = record and record.asset_materialization and record.asset_materialization.metadata.get(MADE_OF)
         with self._warehouse.get_connection(read_only=True) as connection:
-            present = features_version(connection, instrument)
+            present = features_version(connection, instrument, self._table.features.months)
         return None if told and told.value == present else "made of older features than the table has"
 
     def checkpoint(self, partition: str) -> str | None:
-        from fx_pipeline.agents.muzero.identity import data_fingerprint
-
         instrument, window = cell(partition)
-        checkpoints = seed_checkpoints(self._settings, AGENT, instrument, window)
+        checkpoints = seed_checkpoints(self._terms, instrument, window)
         if not checkpoints:
             return None
-        span = load_span(self._warehouse, instrument, window, "train")
+        span = load_span(self._terms, self._warehouse, instrument, window, "train")
         if isinstance(span, str):
             return f"its window cannot be looked at: {span}"
-        present = data_fingerprint(training_data(self._settings, span))
+        present = data_fingerprint(training_data(self._terms, span))
         older = [str(found.seed) for found in checkpoints if found.record["data_fingerprint"] != present]
         if older:
             return f"trained on other candles, sessions or costs than there are now: seed {', '.join(older)}"
@@ -72,11 +74,11 @@ class _Present:
         from fx_pipeline.validation.report import read_report
 
         instrument, window = cell(partition)
-        folder = self._settings.layout.report(AGENT, instrument, window)
+        folder = self._terms.layout.report(instrument, window)
         if not (folder / "report.json").exists():
             return None
         report = read_report(folder)
-        span = load_span(self._warehouse, instrument, window, "valid")
+        span = load_span(self._terms, self._warehouse, instrument, window, "valid")
         if isinstance(span, str):
             return f"its window cannot be looked at: {span}"
         if report["lineage"]["data_fingerprint"] != span.market.fingerprint:
@@ -88,20 +90,21 @@ class _Present:
         from fx_pipeline.market.months import months_between
 
         changed = self._changed_months(instrument)
-        inside = [month for month in months_between(start_ns - LOOK_BACK_NS, end_ns) if month in changed]
+        months = months_between(start_ns - look_back_ns(self._table), end_ns)
+        inside = [month for month in months if month in changed]
         return f"its features are older than the lake's candles of {', '.join(inside)}" if inside else None
 
     def _changed_months(self, instrument: str) -> dict[str, str]:
-        from fx_pipeline.features.kernel import version_of
         from fx_pipeline.features.table import known_sources
 
         if instrument not in self._changed:
-            query = "SELECT month, sha256, version FROM feature_months WHERE instrument = ?"
+            features = self._table.features
+            query = f"SELECT month, sha256, version FROM {features.months} WHERE instrument = ?"
             with self._warehouse.get_connection(read_only=True) as connection:
                 rows = connection.execute(query, [instrument]).fetchall()
-                sources = known_sources(connection, instrument)
-            used, _ = used_months(self._settings.data_dir, instrument, sources)
-            wanted = {month.key: (month.sha256, version_of(instrument)) for month in used}
+                sources = known_sources(connection, instrument, features.feature_set, features.timeframe)
+            used, _ = used_months(self._terms.settings.data_dir, instrument, sources, features.timeframe)
+            wanted = {month.key: (month.sha256, features.definition.version_of(instrument)) for month in used}
             known = {month: (sha256, number) for month, sha256, number in rows}
             self._changed[instrument] = {
                 month: "new" if month not in known else "gone" if month not in wanted else "changed"
@@ -111,15 +114,10 @@ class _Present:
         return self._changed[instrument]
 
 
-_QUESTIONS: dict[dg.AssetsDefinition, Callable[[_Present, str], str | None]] = {
-    feature_table: _Present.features,
-    valid_sessions: _Present.sessions,
-    muzero_checkpoint: _Present.checkpoint,
-    validation_report: _Present.report,
-}
+_Question = Callable[[_Present, str], str | None]
 
 
-def _check(asset: dg.AssetsDefinition, ask: Callable[[_Present, str], str | None]) -> dg.AssetChecksDefinition:
+def _check(asset: dg.AssetsDefinition, ask: _Question, recipe: Recipe) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=asset,
         name=NAME,
@@ -130,7 +128,7 @@ def _check(asset: dg.AssetsDefinition, ask: Callable[[_Present, str], str | None
     )
     def check(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> dg.AssetCheckResult:
         keys = keys_of(context, asset)
-        present = _Present(context.instance, warehouse)
+        present = _Present(context.instance, warehouse, recipe)
         rows = [{"partition": key, "reason": reason} for key in keys if (reason := _reason(present, ask, key))]
         return dg.AssetCheckResult(
             passed=not rows,
@@ -152,7 +150,21 @@ def _reason(present: _Present, ask: Callable[[_Present, str], str | None], parti
         return str(error)
 
 
-CHECKS = [_check(asset, ask) for asset, ask in _QUESTIONS.items()]
+def _looked_at(recipes: Iterable[Recipe]) -> dict[dg.AssetsDefinition, tuple[_Question, Recipe]]:
+    """What is looked at, by what makes it; what recipes have in common once."""
+    found: dict[dg.AssetsDefinition, tuple[_Question, Recipe]] = {}
+    for recipe in recipes:
+        features, sessions = feature_assets(recipe.feature_set, recipe.bars, recipe.rules)
+        models = recipe_models(recipe)
+        found.setdefault(features, (_Present.features, recipe))
+        found.setdefault(sessions, (_Present.sessions, recipe))
+        found[models.checkpoint] = (_Present.checkpoint, recipe)
+        found[models.report] = (_Present.report, recipe)
+    return found
+
+
+_LOOKED_AT = _looked_at(SETTINGS.used_recipes)
+CHECKS = [_check(asset, ask, recipe) for asset, (ask, recipe) in _LOOKED_AT.items()]
 
 check_data = dg.define_asset_job(
     "check_data",
@@ -175,7 +187,8 @@ _PATIENCE = 10
 )
 def watch_data(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Ask for the checks, of every partition, when anything that they look at was made since."""
-    seen = [newest_storage_id(context.instance, asset.key) or 0 for asset in (m1_candles, *_QUESTIONS)]
+    candles = dict.fromkeys(candle_assets(recipe.bars).lake for recipe in SETTINGS.used_recipes)
+    seen = [newest_storage_id(context.instance, asset.key) or 0 for asset in (*candles, *_LOOKED_AT)]
     cursor = json.loads(context.cursor or '{"asked": [], "seen": [], "waited": 0}')
     if not any(seen) or seen == cursor["asked"]:
         return dg.SkipReason("nothing was made since.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from fx_pipeline.defs.metadata import picture, table
+from fx_pipeline.market.timeframe import M1
 
 if TYPE_CHECKING:
     from fx_pipeline.ingest.lake import MonthReport
@@ -29,9 +30,9 @@ def month_metadata(report: "MonthReport", gaps: Sequence[Mapping[str, Any]], exp
     gaps : sequence of mapping
         The rows of its gap table.
     expected : int
-        Minutes of the whole month, up to now, in which the FX calendar expects a candle: what a month without any bar
-        lacks.
+        Bars of the whole month, up to now, that the FX calendar expects: what a month without any bar lacks.
     """
+    unit = "minutes" if report.timeframe == M1 else "bars"
     metadata: dict[str, Any] = {
         "dagster/row_count": report.rows,
         "bars added": report.added,
@@ -39,26 +40,28 @@ def month_metadata(report: "MonthReport", gaps: Sequence[Mapping[str, Any]], exp
         "bars removed": report.removed,
         "bars ever revised": report.revisions,
         "file written": report.written,
-        "expected minutes": report.expected,
-        "present minutes": report.present,
-        "missing minutes": report.missing,
+        f"expected {unit}": report.expected,
+        f"present {unit}": report.present,
+        f"missing {unit}": report.missing,
         "missing percent": 100.0 * report.missing / max(1, report.expected),
-        "unexpected minutes": report.unexpected,
+        f"unexpected {unit}": report.unexpected,
         "longest gap minutes": report.longest_gap_minutes,
         "quarantined": sum(report.quarantined.values()),
         "crossed bars mended": report.mended,
         "source": report.source or "none",
         "bid and ask from the cost model": report.quotes_modelled,
     }
+    if report.timeframe != M1:
+        metadata["made of"] = f"pages of {report.timeframe} bars" if report.made_of == "pages" else "the lake's M1 bars"
     if report.levels:
         metadata["level changes"] = list(report.levels)
     if report.rows:
         metadata |= {"sha256": report.sha256, "dagster/uri": report.path}
     else:
         # A month of which nothing is there has no first and last bar between which minutes could be missing.
-        metadata |= {"expected minutes": expected, "missing minutes": expected}
+        metadata |= {f"expected {unit}": expected, f"missing {unit}": expected}
         metadata["missing percent"] = 100.0 if expected else 0.0
-        why = f"{expected} minutes expected" if expected else "the market has not been open in it yet"
+        why = f"{expected} {unit} expected" if expected else "the market has not been open in it yet"
         metadata = {"state": f"no candles: {why}"} | metadata
     if report.quarantined:
         metadata["quarantine"] = table(

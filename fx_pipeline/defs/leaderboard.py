@@ -4,10 +4,12 @@ from typing import Any
 
 import dagster as dg
 
-from fx_pipeline.defs.gathered import gathered
 from fx_pipeline.defs.metadata import OWNERS, plain
-from fx_pipeline.defs.models import champion, validation_report
+from fx_pipeline.defs.models import recipe_models
 from fx_pipeline.defs.report_metadata import page_url
+from fx_pipeline.defs.settings import SETTINGS
+from fx_pipeline.lifecycle.leaderboard import gathered
+from fx_pipeline.recipe_terms import terms_of
 from fx_pipeline.settings import Settings, load_settings
 
 #: Lines that Dagster shows; the page has all.
@@ -15,7 +17,7 @@ _SHOWN = 20
 
 
 @dg.asset(
-    deps=[validation_report, champion],
+    deps=[asset for models in map(recipe_models, SETTINGS.used_recipes) for asset in (models.report, models.champion)],
     group_name="models",
     kinds={"plotly"},
     owners=OWNERS,
@@ -23,7 +25,7 @@ _SHOWN = 20
     code_version="1",
 )
 def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    """All validation reports on one page, over instruments, windows and agents, to be sorted by any column."""
+    """All validation reports on one page, over recipes, instruments and windows, to be sorted by any column."""
     metadata, unread = make_leaderboard(load_settings())
     for reason in unread:
         context.log.warning(f"left out: {reason}")
@@ -35,14 +37,14 @@ def make_leaderboard(settings: Settings) -> tuple[dict[str, Any], list[str]]:
     from fx_pipeline.validation.numbers import number
 
     layout = settings.layout
-    entries, unread = gathered(settings)
+    entries, unread = gathered(settings, [terms_of(recipe, settings) for recipe in settings.known_recipes])
     rows = [
         dg.TableRecord(
             {
                 "verdict": f"{row.verdict}{', champion' if row.champion else ''}",
                 "instrument": row.instrument,
                 "window": row.window,
-                "agent": row.agent,
+                "recipe": row.recipe,
                 "seeds": row.seeds,
                 "a trade": number(row.expectancy_pips, "pips"),
                 "deflated Sharpe": number(row.deflated_sharpe, "percent"),
@@ -65,4 +67,4 @@ def make_leaderboard(settings: Settings) -> tuple[dict[str, Any], list[str]]:
     return metadata, unread
 
 
-_COLUMNS = ("verdict", "instrument", "window", "agent", "seeds", "a trade", "deflated Sharpe", "trades", "report")
+_COLUMNS = ("verdict", "instrument", "window", "recipe", "seeds", "a trade", "deflated Sharpe", "trades", "report")

@@ -9,6 +9,7 @@ import dagster as dg
 from fx_pipeline.defs.events import is_skip
 from fx_pipeline.defs.partitions import cell
 from fx_pipeline.defs.resources import Tracking
+from fx_pipeline.recipes.names import asset_path
 from fx_pipeline.settings import Settings
 from fx_pipeline.tracking.ledger_witness import (
     MOST,
@@ -41,7 +42,7 @@ def ledger_faults(
     ----------
     instance : DagsterInstance
     report : AssetKey
-        Of the validation reports.
+        Of the validation reports of the recipe; those of the others in the graph are asked as well.
     settings : Settings
     tracking : Tracking
     ledger : Ledger
@@ -55,7 +56,10 @@ def ledger_faults(
             f"{settings.layout.mlflow_database}, MLflow's file, cannot be asked which trials there were ({error}): "
             "validate again when it can be read."
         ]
-    heard = [*report_witnesses(settings.data_dir), *runs, *event_witnesses(instance, report)]
+    # One ledger counts the trials of all recipes.
+    of_recipes = (dg.AssetKey(asset_path(recipe.name, "validation_report")) for recipe in settings.used_recipes)
+    told = [told for asset in dict.fromkeys([report, *of_recipes]) for told in event_witnesses(instance, asset)]
+    heard = [*report_witnesses(settings.data_dir), *runs, *told]
     return find_faults(ledger, heard) + unread
 
 

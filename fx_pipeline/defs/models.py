@@ -1,261 +1,38 @@
-"""Checkpoints, validation reports and the champion."""
+"""Checkpoints, validation reports and the champion of a recipe."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import dagster as dg
 
-from fx_pipeline.defs.features import valid_sessions
+from fx_pipeline.agents.record import read_checkpoint
+from fx_pipeline.defs.checkpoint_metadata import checkpoint_metadata
 from fx_pipeline.defs.lineage import EMPTY, version
 from fx_pipeline.defs.metadata import OWNERS, link, plain
 from fx_pipeline.defs.partial import skipped
-from fx_pipeline.defs.partitions import asked_key, cell, instrument_window, instruments, key, to_instrument
-from fx_pipeline.defs.progress import reporter
-from fx_pipeline.defs.promotion import Promotion, promote
+from fx_pipeline.defs.partitions import RecipeAxes, asked_key, axes_of, cell, key, to_instrument
 from fx_pipeline.defs.report_metadata import page_url, paired_metadata
 from fx_pipeline.defs.resources import Tracking, Warehouse
-from fx_pipeline.defs.seeds import (
-    SeedCheckpoint,
-    candidate,
-    checkpoint_metadata,
-    read_checkpoint,
-    seed_checkpoints,
-    train_seed,
-)
-from fx_pipeline.defs.spans import Span, load_span
-from fx_pipeline.settings import Settings, load_settings
-
-AGENT = "muzero"
+from fx_pipeline.defs.run import run_of
+from fx_pipeline.layout import DEFAULT_RECIPE
+from fx_pipeline.lifecycle.checkpoints import SeedCheckpoint
+from fx_pipeline.lifecycle.promotion import Promotion, promote
+from fx_pipeline.lifecycle.spans import load_span
+from fx_pipeline.lifecycle.trainings import train_seed
+from fx_pipeline.recipe_terms import RecipeTerms, terms_of
+from fx_pipeline.recipes.loader import default_recipe
+from fx_pipeline.recipes.names import asset_path
+from fx_pipeline.recipes.recipe import Recipe
+from fx_pipeline.validation.champion import Champion
 
 
 class TrainConfig(dg.Config):
-    """Overrides of the settings for one run; `seeds` are trained one after the other, each into a folder of its own."""
+    """Overrides of the recipe for one run; `seeds` are trained one after the other, each into a folder of its own."""
 
     preset: str | None = None
     episodes: int | None = None
     seeds: list[int] | None = None
     force: bool = False
-
-
-@dg.asset(
-    partitions_def=instrument_window,
-    deps=[dg.AssetDep(valid_sessions, partition_mapping=to_instrument)],
-    group_name="models",
-    kinds={"pytorch", "numba"},
-    owners=OWNERS,
-    pool="training",
-    backfill_policy=dg.BackfillPolicy.multi_run(1),
-    code_version="2",
-)
-def muzero_checkpoint(
-    context: dg.AssetExecutionContext, config: TrainConfig, warehouse: Warehouse, tracking: Tracking
-) -> Iterator[dg.MaterializeResult]:
-    """A Stochastic MuZero agent, trained by self-play on the training span of a walk-forward window, once a seed.
-
-    The same data, settings, seed and code give the same bytes, so a checkpoint that stands is kept (`force` trains
-    again). An interrupted training goes on where it was. A window without enough data is skipped, and says so.
-    """
-    from fx_pipeline.agents.registry import agent
-    from fx_pipeline.market.errors import ConfigurationError
-
-    settings = load_settings()
-    instrument, key = cell(asked_key(context, instrument_window))
-    seeds = list(dict.fromkeys(config.seeds if config.seeds is not None else settings.training_seeds))
-    if not seeds or not all(0 <= seed < 2**31 for seed in seeds):
-        raise ConfigurationError(f"a training has seeds of at least 0 and below 2^31, and not {seeds}.")
-    span = load_span(warehouse, instrument, key, "train")
-    if isinstance(span, str):
-        yield skipped(context, span)
-        return
-    preset = config.preset or settings.preset
-    episodes = config.episodes or settings.episodes or agent(AGENT).episodes(preset)
-    reused = {}
-    for number, seed in enumerate(seeds, 1):
-        of_all = "" if len(seeds) == 1 else f", seed {seed} ({number} of {len(seeds)})"
-        reused[seed] = train_seed(
-            context,
-            settings,
-            tracking,
-            AGENT,
-            span,
-            preset=preset,
-            episodes=episodes,
-            seed=seed,
-            force=config.force,
-            stage=f"train {key}{of_all}",
-        )
-    folders = [settings.layout.checkpoint(AGENT, instrument, key, seed) for seed in seeds]
-    trained = [SeedCheckpoint(folder, read_checkpoint(folder)) for folder in folders]
-    yield dg.MaterializeResult(
-        metadata=plain(checkpoint_metadata(trained, settings.layout.mlflow_uri, reused)),
-        data_version=dg.DataVersion(version([found.sha256 for found in trained])),
-    )
-
-
-@dg.asset(
-    partitions_def=instrument_window,
-    deps=[muzero_checkpoint],
-    group_name="models",
-    kinds={"plotly", "numba"},
-    owners=OWNERS,
-    pool="training",
-    backfill_policy=dg.BackfillPolicy.multi_run(1),
-    code_version="2",
-)
-def validation_report(
-    context: dg.AssetExecutionContext, warehouse: Warehouse, tracking: Tracking
-) -> Iterator[dg.MaterializeResult]:
-    """How the window's seeds trade the days after their training: trades, Monte Carlo, baselines, costs, a verdict.
-
-    Greedy search without noise on sessions that do not overlap. Every checkpoint of the window is scored, and each
-    score is a row of the trial ledger; the report is on the one that training itself preferred. It is a JSON file and a
-    page for people.
-    """
-    from fx_pipeline.defs.ledger_state import ledger_faults
-    from fx_pipeline.defs.report_metadata import ledger_metadata, report_metadata
-    from fx_pipeline.defs.reporting import score_seeds, validate_span
-    from fx_pipeline.defs.standing import champion_beside
-    from fx_pipeline.market.disk import clear_disk_errors
-    from fx_pipeline.reuse import stamp, stands
-    from fx_pipeline.tracking.ledger_witness import TAGS
-    from fx_pipeline.validation.report import point_at, read_report, write_report
-
-    settings = load_settings()
-    asked = asked_key(context, instrument_window)
-    instrument, key = cell(asked)
-    span = load_span(warehouse, instrument, key, "valid")
-    if isinstance(span, str):
-        yield skipped(context, span)
-        return
-    place = settings.layout.trainings(AGENT, instrument, key)
-    everything = seed_checkpoints(settings, AGENT, instrument, key)
-    checkpoints = [found for found in everything if found.record["window"] == {"key": key, **span.window.spans()}]
-    if not everything:
-        yield skipped(context, f"there is no checkpoint in {place}: materialise muzero_checkpoint first.")
-        return
-    said = "the checkpoint in {} was trained on other spans than window {} has: train again."
-    left_out = [said.format(stale.folder, key) for stale in everything if stale not in checkpoints]
-    if not checkpoints:
-        yield skipped(context, " ".join(left_out))
-        return
-    for reason in left_out:
-        context.log.warning(f"left out: {reason}")
-    ledger, judged = tracking.ledger(), candidate(checkpoints)
-    # Before anything is scored: the first row would make a ledger where none is.
-    faults = ledger_faults(context.instance, validation_report.key, settings, tracking, ledger)
-    for fault in faults:
-        context.log.warning(fault)
-    others = [checkpoint for checkpoint in checkpoints if checkpoint is not judged]
-
-    def tell(told: Mapping[str, Any]) -> None:
-        # A run that is killed after it has scored leaves an event that tells of the ledger all the same.
-        shown = dg.AssetObservation(validation_report.key, partition=asked, metadata=plain(ledger_metadata(told)))
-        context.log_event(shown)
-
-    score_seeds(settings, warehouse, ledger, span, others, AGENT, lambda stage: reporter(context, stage), tell)
-    champion = champion_beside(
-        context, settings, warehouse, tracking, span, judged.sha256, lambda stage: reporter(context, stage)
-    )
-    beside = None if champion is None else champion.sha256
-    made_from = validation_identity(settings, tracking, span, key, judged.record, beside, faults)
-    folder = settings.layout.report(AGENT, instrument, key)
-    files = ("report.json", "report.html")
-    if stands(folder, made_from, *files):
-        context.log.info(f"{folder} stands: the same checkpoint, data and settings made it.")
-        reporter(context, f"validate {key} (stands)")(1.0, {})
-        point_at(settings.layout.newest_report, folder)
-        yield _validated(read_report(folder), folder)
-        return
-    with (
-        clear_disk_errors(folder),
-        tracking.mlflow().run(
-            f"validate {instrument} {key}",
-            "validation",
-            params={"mc_runs": settings.mc_runs, "seed": judged.seed, "preset": judged.record["preset"]},
-            tags={"dagster/run_id": context.run.run_id, "instrument": instrument, "window": key},
-        ) as run,
-    ):
-
-        def tell_both(told: Mapping[str, Any]) -> None:
-            run.set_tags(told)
-            tell(told)
-
-        report = validate_span(
-            settings,
-            warehouse,
-            ledger,
-            span,
-            judged.folder,
-            AGENT,
-            {"mlflow_url": run.url, "mlflow_run_id": run.run_id, "dagster_run_id": context.run.run_id},
-            reporter(context, f"validate {key}"),
-            champion,
-            faults,
-            tell=tell_both,
-        )
-        # MLflow hears of it first: a report that is removed leaves a run that tells of its trial.
-        run.set_tags({name: report["lineage"][name] for name in TAGS if name in report["lineage"]})
-        write_report(report, folder)
-        metadata = report_metadata(report, folder)
-        run.log_metrics({name: value for name, value in metadata.items() if isinstance(value, float)}, step=0)
-        run.log_artifact(folder / "report.html")
-    stamp(folder, made_from, *files)
-    point_at(settings.layout.newest_report, folder)
-    yield _validated(report, folder)
-
-
-def _validated(report: Mapping[str, Any], folder: Path) -> dg.MaterializeResult:
-    from fx_pipeline.defs.report_metadata import report_metadata
-
-    return dg.MaterializeResult(metadata=plain(report_metadata(report, folder)), data_version=report_version(report))
-
-
-def report_version(report: Mapping[str, Any]) -> dg.DataVersion:
-    """Return the data version of a validation report: of its figures, and of what they were made of."""
-    lineage = report["lineage"]
-    return dg.DataVersion(version(report["figures_sha256"], lineage["checkpoint_sha256"], lineage["data_fingerprint"]))
-
-
-def validation_identity(
-    settings: Settings,
-    tracking: Tracking,
-    span: Span,
-    key: str,
-    record: Mapping[str, Any],
-    beside: str | None,
-    faults: Sequence[str] = (),
-) -> str:
-    """Hash what the validation report of a checkpoint on the validation span of window `key` is made from.
-
-    `beside` is the champion that it is compared with: a report that had to do without is not the same. `faults` are
-    what is wrong with the ledger.
-    """
-    from fx_pipeline.defs.reporting import other_trials
-    from fx_pipeline.defs.track_records import record_parts
-    from fx_pipeline.reuse import identity, report_digest
-
-    ledger, instrument = tracking.ledger(), span.market.instrument
-    costs = settings.judged_costs_of(instrument)
-    return identity(
-        report_digest(),
-        checkpoint=record["weights_sha256"],
-        data=span.market.fingerprint,
-        starts=span.starts.tolist(),
-        costs=asdict(costs),
-        # The report says where these are below what is judged.
-        configured_costs=asdict(settings.costs_of(instrument)),
-        mc_runs=settings.mc_runs,
-        seed=record["seed"],
-        gate=asdict(settings.gate),
-        # What it was chosen among changes the deflated Sharpe ratio; another trial of this window, also its family.
-        others=other_trials(ledger, span, key, record, costs),
-        planned=record_parts(settings, instrument),
-        faults=list(faults),
-        openings=ledger.holdout_openings(instrument, settings.sealed_from_ns),
-        beside=beside,
-    )
 
 
 class PromoteConfig(dg.Config):
@@ -264,78 +41,258 @@ class PromoteConfig(dg.Config):
     window: str
 
 
-@dg.asset(
-    partitions_def=instruments,
-    deps=[dg.AssetDep(validation_report, partition_mapping=to_instrument)],
-    group_name="models",
-    kinds={"mlflow"},
-    owners=OWNERS,
-    pool="registry",
-    output_required=False,
-    code_version="1",
-)
-def champion(
-    context: dg.AssetExecutionContext, config: PromoteConfig, warehouse: Warehouse, tracking: Tracking
-) -> Iterator[dg.MaterializeResult]:
-    """The model that trades an instrument: a registered model version with the alias `champion`.
+def group_of(recipe: Recipe) -> str:
+    """Return the group in which the assets of a recipe stand."""
+    return "models" if recipe.name == DEFAULT_RECIPE else recipe.name
 
-    Only a checkpoint whose own report passes the gate of now is registered, after its figures, candles and weights were
-    held against the trial ledger; and it replaces a champion only if it is better on the same sessions. A champion
-    whose edge is gone by what it made on newer bars loses the alias, and then there is none.
-    """
-    from fx_pipeline.defs.ledger_state import ledger_faults
 
-    settings, instrument = load_settings(), asked_key(context, instruments)
-    faults = ledger_faults(context.instance, validation_report.key, settings, tracking, tracking.ledger())
-    outcome = promote(settings, warehouse, tracking, AGENT, instrument, config.window, context.run.run_id, faults)
-    if outcome.demotion is not None:
-        context.log.warning(
-            f"demoted the champion of window {outcome.demotion['window']}: {outcome.demotion['reason']}"
+def checkpoint_asset(recipe: Recipe) -> dg.AssetsDefinition:
+    """Return the asset of the checkpoints of a recipe."""
+    from fx_pipeline.agents.registry import agent
+
+    axes, kind = axes_of(recipe), agent(recipe.agent)
+
+    @dg.asset(
+        key=dg.AssetKey(asset_path(recipe.name, "checkpoint")),
+        description=(
+            f"A {kind.title} agent, trained on the training span of a walk-forward window, once a seed.\n\n"
+            "The same data, settings, seed and code give the same bytes, so a checkpoint that stands is kept (`force` "
+            "trains again). An interrupted training goes on where it was. A window without enough data is skipped, and "
+            "says so."
+        ),
+        partitions_def=axes.instrument_window,
+        deps=[dg.AssetDep(recipe.sessions_table.asset, partition_mapping=axes.from_sessions)],
+        group_name=group_of(recipe),
+        kinds={"pytorch", "numba"},
+        owners=OWNERS,
+        pool="training",
+        backfill_policy=dg.BackfillPolicy.multi_run(1),
+        code_version="2",
+    )
+    def checkpoint(
+        context: dg.AssetExecutionContext, config: TrainConfig, warehouse: Warehouse, tracking: Tracking
+    ) -> Iterator[dg.MaterializeResult]:
+        from fx_pipeline.market.errors import ConfigurationError
+
+        terms = terms_of(recipe)
+        instrument, key = cell(asked_key(context, axes.instrument_window))
+        seeds = list(dict.fromkeys(config.seeds if config.seeds is not None else terms.training_seeds))
+        if not seeds or not all(0 <= seed < 2**31 for seed in seeds):
+            raise ConfigurationError(f"a training has seeds of at least 0 and below 2^31, and not {seeds}.")
+        span = load_span(terms, warehouse, instrument, key, "train")
+        if isinstance(span, str):
+            yield skipped(context, span)
+            return
+        preset = config.preset or terms.preset
+        episodes = config.episodes or terms.episodes(preset)
+        reused = {}
+        for number, seed in enumerate(seeds, 1):
+            of_all = "" if len(seeds) == 1 else f", seed {seed} ({number} of {len(seeds)})"
+            reused[seed] = train_seed(
+                run_of(context),
+                terms,
+                tracking,
+                recipe.agent,
+                span,
+                preset=preset,
+                episodes=episodes,
+                seed=seed,
+                force=config.force,
+                stage=f"train {key}{of_all}",
+            )
+        folders = [terms.layout.checkpoint(instrument, key, seed) for seed in seeds]
+        trained = [SeedCheckpoint(folder, read_checkpoint(folder)) for folder in folders]
+        yield dg.MaterializeResult(
+            metadata=plain(checkpoint_metadata(trained, terms.layout.mlflow_uri, reused)),
+            data_version=dg.DataVersion(version([found.sha256 for found in trained])),
         )
-    if outcome.champion is not None:
-        context.log.info(outcome.reason)
-        # The report names the version that it made, as the version names its report.
-        linked = {name: outcome.champion[name] for name in ("registered_model", "version", "registered_url", "sha256")}
-        partition = key(instrument, config.window)
-        context.log_event(dg.AssetObservation(validation_report.key, partition=partition, metadata=plain(linked)))
-        yield _settled(settings, outcome)
-        return
-    # A refusal leaves the champion as it is, and what is shown of it.
-    context.log.warning(f"not promoted: {outcome.reason}")
-    if outcome.demotion is not None:
-        yield _settled(settings, outcome)
+
+    return checkpoint
 
 
-def _settled(settings: Settings, outcome: Promotion) -> dg.MaterializeResult:
+def report_asset(recipe: Recipe, checkpoint: dg.AssetsDefinition) -> dg.AssetsDefinition:
+    """Return the asset of the validation reports of a recipe."""
+    axes, asset = axes_of(recipe), dg.AssetKey(asset_path(recipe.name, "validation_report"))
+
+    @dg.asset(
+        key=asset,
+        description=(
+            "How the window's seeds trade the days after their training: trades, Monte Carlo, baselines, costs, a "
+            "verdict.\n\n"
+            "Greedy, without noise, on sessions that do not overlap. Every checkpoint of the window is scored, and "
+            "each score is a row of the trial ledger; the report is on the one that training itself preferred. It is a "
+            "JSON file and a page for people."
+        ),
+        partitions_def=axes.instrument_window,
+        deps=[checkpoint],
+        group_name=group_of(recipe),
+        kinds={"plotly", "numba"},
+        owners=OWNERS,
+        pool="training",
+        backfill_policy=dg.BackfillPolicy.multi_run(1),
+        code_version="2",
+    )
+    def validation_report(
+        context: dg.AssetExecutionContext, warehouse: Warehouse, tracking: Tracking
+    ) -> Iterator[dg.MaterializeResult]:
+        from fx_pipeline.defs.ledger_state import ledger_faults
+        from fx_pipeline.defs.report_metadata import ledger_metadata, report_metadata
+        from fx_pipeline.lifecycle.validations import validate_window
+
+        terms = terms_of(recipe)
+        asked = asked_key(context, axes.instrument_window)
+        instrument, key = cell(asked)
+
+        def tell(told: Mapping[str, Any]) -> None:
+            # A run that is killed after it has scored leaves an event that tells of the ledger all the same.
+            context.log_event(dg.AssetObservation(asset, partition=asked, metadata=plain(ledger_metadata(told))))
+
+        report = validate_window(
+            run_of(context),
+            terms,
+            warehouse,
+            tracking,
+            recipe.agent,
+            instrument,
+            key,
+            lambda ledger: ledger_faults(context.instance, asset, terms.settings, tracking, ledger),
+            tell,
+        )
+        if isinstance(report, str):
+            yield skipped(context, report)
+            return
+        folder = terms.layout.report(instrument, key)
+        metadata = plain(report_metadata(report, folder))
+        yield dg.MaterializeResult(metadata=metadata, data_version=report_version(report))
+
+    return validation_report
+
+
+def report_version(report: Mapping[str, Any]) -> dg.DataVersion:
+    """Return the data version of a validation report: of its figures, and of what they were made of."""
+    lineage = report["lineage"]
+    return dg.DataVersion(version(report["figures_sha256"], lineage["checkpoint_sha256"], lineage["data_fingerprint"]))
+
+
+def champion_asset(recipe: Recipe, report: dg.AssetsDefinition) -> dg.AssetsDefinition:
+    """Return the asset of the champions of a recipe."""
+    axes = axes_of(recipe)
+
+    @dg.asset(
+        key=dg.AssetKey(asset_path(recipe.name, "champion")),
+        description=(
+            "The model that trades an instrument: a registered model version with the alias `champion`.\n\n"
+            "Only a checkpoint whose own report passes the gate of now is registered, after its figures, candles and "
+            "weights were held against the trial ledger; and it replaces a champion only if it is better on the same "
+            "sessions. A champion whose edge is gone by what it made on newer bars loses the alias, and then there is "
+            "none."
+        ),
+        partitions_def=axes.instruments,
+        deps=[dg.AssetDep(report, partition_mapping=to_instrument)],
+        group_name=group_of(recipe),
+        kinds={"mlflow"},
+        owners=OWNERS,
+        pool="registry",
+        output_required=False,
+        code_version="1",
+    )
+    def champion(
+        context: dg.AssetExecutionContext, config: PromoteConfig, warehouse: Warehouse, tracking: Tracking
+    ) -> Iterator[dg.MaterializeResult]:
+        from fx_pipeline.defs.ledger_state import ledger_faults
+
+        terms, instrument = terms_of(recipe), asked_key(context, axes.instruments)
+        faults = ledger_faults(context.instance, report.key, terms.settings, tracking, tracking.ledger())
+        run_id = context.run.run_id
+        outcome = promote(terms, warehouse, tracking, recipe.agent, instrument, config.window, run_id, faults)
+        if outcome.demotion is not None:
+            context.log.warning(f"demoted the champion of window {outcome.demotion.window}: {outcome.demotion.reason}")
+        if outcome.champion is not None:
+            context.log.info(outcome.reason)
+            # The report names the version that it made, as the version names its report.
+            names = ("registered_model", "version", "registered_url", "weights_sha256")
+            linked = plain({name: getattr(outcome.champion, name) for name in names})
+            partition = key(instrument, config.window)
+            context.log_event(dg.AssetObservation(report.key, partition=partition, metadata=linked))
+            yield _settled(terms, outcome)
+            return
+        # A refusal leaves the champion as it is, and what is shown of it.
+        context.log.warning(f"not promoted: {outcome.reason}")
+        if outcome.demotion is not None:
+            yield _settled(terms, outcome)
+
+    return champion
+
+
+def _settled(terms: RecipeTerms, outcome: Promotion) -> dg.MaterializeResult:
     return dg.MaterializeResult(
-        metadata=plain(champion_metadata(settings, outcome)), data_version=_champion_version(outcome.champion)
+        metadata=plain(champion_metadata(terms, outcome)), data_version=_champion_version(outcome.champion)
     )
 
 
-def _champion_version(champion: Mapping[str, Any] | None) -> dg.DataVersion:
-    return dg.DataVersion(EMPTY if champion is None else version(champion["sha256"], champion["version"]))
+def _champion_version(champion: Champion | None) -> dg.DataVersion:
+    return dg.DataVersion(EMPTY if champion is None else version(champion.weights_sha256, champion.version))
 
 
-def champion_metadata(settings: Settings, outcome: Promotion) -> dict[str, Any]:
+def champion_metadata(terms: RecipeTerms, outcome: Promotion) -> dict[str, Any]:
     """Return what Dagster shows of a promotion or a demotion: who trades now and why, with links to all behind it."""
     metadata: dict[str, Any] = {}
     if outcome.demotion is not None:
-        metadata |= {f"demoted {name}": value for name, value in outcome.demotion.items() if name != "instrument"}
+        metadata |= {
+            f"demoted {name}": value for name, value in outcome.demotion.to_json().items() if name != "instrument"
+        }
     if outcome.champion is None:
         return {
             "state": "no champion: demoted",
-            "reason": outcome.demotion["reason"] if outcome.demotion else "",
+            "reason": outcome.demotion.reason if outcome.demotion else "",
         } | metadata
-    record = dict(outcome.champion)
+    record = outcome.champion.to_json()
     paired = record.pop("paired")
-    page = settings.layout.report(record["agent"], record["instrument"], record["window"]) / "report.html"
+    page = terms.layout.report(record["instrument"], record["window"]) / "report.html"
     return (
         {"state": "champion", "reason": outcome.reason}
         | record
         | {
             "registered_url": link(record["registered_url"]),
-            "report page": dg.MetadataValue.url(page_url(settings, page)),
+            "report page": dg.MetadataValue.url(page_url(terms.settings, page)),
         }
         | paired_metadata(paired)
         | metadata
     )
+
+
+class RecipeModels(NamedTuple):
+    """What a recipe makes of its sessions.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    checkpoint, report, champion : AssetsDefinition
+    """
+
+    recipe: Recipe
+    checkpoint: dg.AssetsDefinition
+    report: dg.AssetsDefinition
+    champion: dg.AssetsDefinition
+
+    @property
+    def axes(self) -> RecipeAxes:
+        """The axes of the assets."""
+        return axes_of(self.recipe)
+
+
+_MADE: dict[str, RecipeModels] = {}
+
+
+def recipe_models(recipe: Recipe) -> RecipeModels:
+    """Return the checkpoints, reports and champions of a recipe; of the same recipe the very same assets."""
+    fields = recipe.model_dump_json()
+    if fields not in _MADE:
+        checkpoint = checkpoint_asset(recipe)
+        report = report_asset(recipe, checkpoint)
+        _MADE[fields] = RecipeModels(recipe, checkpoint, report, champion_asset(recipe, report))
+    return _MADE[fields]
+
+
+#: Of the default recipe.
+_, muzero_checkpoint, validation_report, champion = recipe_models(default_recipe())

@@ -1,27 +1,80 @@
 """The axes of the pipeline: instrument, month and walk-forward window."""
 
+from functools import cache
+from typing import NamedTuple
+
 import dagster as dg
 from dagster._core.definitions.partitions.context import partition_loading_context
 
-from fx_pipeline.broker.paper.store import instruments as imported_instruments
 from fx_pipeline.defs.settings import SETTINGS
+from fx_pipeline.recipes.recipe import Recipe
+from fx_pipeline.sessions.names import SessionTable
 
 #: Tags by which Dagster says what a run is asked for.
 PARTITION = "dagster/partition"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-#: Configured instruments, and those whose candles were imported into the paper server.
-INSTRUMENTS = tuple(dict.fromkeys([*SETTINGS.instruments, *sorted(imported_instruments(SETTINGS.layout.paper_store))]))
+#: Configured instruments, those whose candles were imported into the paper server, and those that recipes name.
+INSTRUMENTS = tuple(
+    dict.fromkeys(
+        [
+            *SETTINGS.offered_instruments,
+            *(name for recipe in SETTINGS.used_recipes for name in recipe.instruments or ()),
+        ]
+    )
+)
 
 instruments = dg.StaticPartitionsDefinition(list(INSTRUMENTS))
 months = dg.MonthlyPartitionsDefinition(start_date=SETTINGS.history_start, fmt="%Y-%m", end_offset=1)
 #: Named by the first trading day of validation; `valid_sessions` adds the windows that the data allow.
 windows = dg.DynamicPartitionsDefinition(name="walk_forward_window")
+
+
+@cache
+def windows_of(sessions: SessionTable) -> dg.DynamicPartitionsDefinition:
+    """Return the windows that an asset of sessions plans."""
+    return windows if sessions.is_default else dg.DynamicPartitionsDefinition(name=sessions.windows)
+
+
 instrument_month = dg.MultiPartitionsDefinition({"instrument": instruments, "month": months})
 instrument_window = dg.MultiPartitionsDefinition({"instrument": instruments, "window": windows})
 
 _Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 
 to_instrument = dg.MultiToSingleDimensionPartitionMapping("instrument")
+
+
+class RecipeAxes(NamedTuple):
+    """The axes of what a recipe makes.
+
+    Attributes
+    ----------
+    instruments : StaticPartitionsDefinition
+    instrument_window : MultiPartitionsDefinition
+    from_sessions : PartitionMapping
+        Which sessions a window is trained on.
+    """
+
+    instruments: dg.StaticPartitionsDefinition
+    instrument_window: dg.MultiPartitionsDefinition
+    from_sessions: dg.PartitionMapping
+
+
+def axes_of(recipe: Recipe) -> RecipeAxes:
+    """Return the axes of what a recipe makes: its own instruments where it names some, and the windows of its sessions.
+
+    Dagster maps a dimension only onto one with the same keys: of a recipe that names several instruments, each window
+    then depends on the sessions of all of them.
+    """
+    own = recipe.instruments or INSTRUMENTS
+    shared = set(own) == set(INSTRUMENTS)
+    names = instruments if shared else dg.StaticPartitionsDefinition(list(own))
+    of_windows = windows_of(recipe.sessions_table)
+    cells = dg.MultiPartitionsDefinition({"instrument": names, "window": of_windows})
+    return RecipeAxes(
+        names,
+        instrument_window if shared and of_windows is windows else cells,
+        to_instrument if shared else dg.SpecificPartitionsPartitionMapping(list(own)),
+    )
 
 
 def key(instrument: str, other: str) -> dg.MultiPartitionKey:

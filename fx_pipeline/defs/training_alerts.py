@@ -1,27 +1,28 @@
-"""Asset checks that say when a training has gone wrong; what is wrong is found in `agents.alerts`."""
+"""Asset checks that say when a training has gone wrong; what is wrong is found by the alerts of the agent."""
 
 from pathlib import Path
 
 import dagster as dg
 
-from fx_pipeline.agents.alerts import ALERTS, Alert
-from fx_pipeline.agents.muzero.errors import TrainingDivergedError
+from fx_pipeline.agents.alerts import Alert
+from fx_pipeline.agents.errors import TrainingDivergedError
 from fx_pipeline.agents.progress_file import FAILED, read_progress
 from fx_pipeline.agents.record import read_history
+from fx_pipeline.agents.registry import agent
 from fx_pipeline.defs.metadata import plain
-from fx_pipeline.defs.models import AGENT, muzero_checkpoint
+from fx_pipeline.defs.models import RecipeModels
 from fx_pipeline.defs.partitions import cell, keys_of
 from fx_pipeline.market.errors import FxPipelineError
-from fx_pipeline.settings import load_settings
+from fx_pipeline.recipe_terms import terms_of
 
 
-def _check(alert: Alert) -> dg.AssetChecksDefinition:
-    @dg.asset_check(asset=muzero_checkpoint, name=alert.name, description=alert.title)
+def _check(models: RecipeModels, alert: Alert) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=models.checkpoint, name=alert.name, description=alert.title)
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         problems = []
-        keys = keys_of(context, muzero_checkpoint)
+        keys = keys_of(context, models.checkpoint)
         for key in keys:
-            for folder in sorted(load_settings().layout.trainings(AGENT, *cell(key)).glob("seed-*")):
+            for folder in sorted(terms_of(models.recipe).layout.trainings(*cell(key)).glob("seed-*")):
                 try:
                     # A skipped window has no history: nothing was trained, so nothing went wrong.
                     found = alert.find(read_history(folder)) or (_divergence(folder) if alert.grave else None)
@@ -46,4 +47,6 @@ def _divergence(folder: Path) -> str | None:
     return f"the latest training stopped: {progress['error']} The checkpoint is of the training before."
 
 
-TRAINING_ALERTS = [_check(alert) for alert in ALERTS]
+def training_alerts(models: RecipeModels) -> list[dg.AssetChecksDefinition]:
+    """Return the checks of what may go wrong with a training of a recipe's agent."""
+    return [_check(models, alert) for alert in agent(models.recipe.agent).alerts]

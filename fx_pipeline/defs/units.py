@@ -17,10 +17,12 @@ def unit_fits(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> d
 
     Both count in the instrument's unit: a pip of currency pairs, many of metals and coins.
     """
-    from fx_pipeline.agents.muzero.config import load_config
+    from fx_pipeline.agents.registry import agent
     from fx_pipeline.features.units_fit import WANTED, units_fit
 
-    support = load_config(load_settings().preset).network.support_pips
+    settings = load_settings()
+    reach = agent(settings.recipe.agent).value_reach
+    support = None if reach is None else reach(settings.preset)
     metadata: dict[str, Any] = {"wanted": WANTED}
     passed = True
     for instrument in keys_of(context, feature_table):

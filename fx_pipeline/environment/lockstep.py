@@ -10,7 +10,7 @@ from fx_pipeline.environment import position as pk
 from fx_pipeline.environment.action_sets import UNIT4, ActionSet
 from fx_pipeline.environment.actions import NEUTRAL, outcome_of
 from fx_pipeline.environment.rewards import DRAWDOWNS, RewardConfig
-from fx_pipeline.environment.spec import ObservationSpec
+from fx_pipeline.environment.spec import Observation, ObservationSpec
 from fx_pipeline.environment.trades import TRADE_DTYPE
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import Fills
@@ -40,27 +40,6 @@ _COLUMNS = (
 
 class IllegalActionError(ValueError):
     """An action that the position does not allow."""
-
-
-class Observation(NamedTuple):
-    """What a policy sees at the close of a bar.
-
-    Attributes
-    ----------
-    temporal : (B, W, F) float32
-        Features of the last W bars, oldest first.
-    static : (B, 6) float32
-        Position features, zero when flat; the first is the exposure.
-    legal : (B, A) bool
-        Actions that the position allows.
-    bar : (B,) int64
-        Index of the bar in the market's arrays.
-    """
-
-    temporal: npt.NDArray[np.float32]
-    static: npt.NDArray[np.float32]
-    legal: npt.NDArray[np.bool_]
-    bar: npt.NDArray[np.int64]
 
 
 class Step(NamedTuple):

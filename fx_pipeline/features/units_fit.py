@@ -36,9 +36,9 @@ class UnitsFit:
     saturated : float
         Share of bars whose `price_change_pips` is beyond `SATURATED`.
     beyond : float
-        Share of the sessions whose closes span more than the value axis reaches.
-    typical : float
-        Median span of a session, as a share of that reach.
+        Share of the sessions whose closes span more than the value axis reaches; 0 without an axis.
+    typical : float or None
+        Median span of a session, as a share of that reach; None without an axis.
     """
 
     bars: int
@@ -46,29 +46,32 @@ class UnitsFit:
     unit: float
     saturated: float
     beyond: float
-    typical: float
+    typical: float | None
 
     @property
     def fits(self) -> bool:
         """Whether networks can see what happens."""
-        return self.saturated <= MOST_SATURATED and self.beyond <= MOST_BEYOND and self.typical >= LEAST_USED
+        used = self.typical is None or self.typical >= LEAST_USED
+        return self.saturated <= MOST_SATURATED and self.beyond <= MOST_BEYOND and used
 
     def describe(self) -> str:
         """Say it in a line."""
+        said = f"a unit of {self.unit:g}: {self.saturated:.1%} of {self.bars:,} price changes saturate their feature"
+        if self.typical is None:
+            return said
         return (
-            f"a unit of {self.unit:g}: {self.saturated:.1%} of {self.bars:,} price changes saturate their feature, "
-            f"{self.beyond:.1%} of {self.sessions:,} six-hour stretches span more than the value axis, and a typical "
-            f"one {self.typical:.1%} of it"
+            f"{said}, {self.beyond:.1%} of {self.sessions:,} six-hour stretches span more than the value axis, and a "
+            f"typical one {self.typical:.1%} of it"
         )
 
 
-def units_fit(connection: duckdb.DuckDBPyConnection, instrument: str, support_units: float) -> UnitsFit | None:
+def units_fit(connection: duckdb.DuckDBPyConnection, instrument: str, support_units: float | None) -> UnitsFit | None:
     """Look at the newest bars of the feature table; None where there is no whole session of them.
 
     Parameters
     ----------
-    support_units : float
-        How far the value axis reaches (`network.support_pips`).
+    support_units : float or None
+        How far the agent's value axis reaches, in units of the instrument; None for one without.
     """
     found = connection.execute(
         "SELECT close, price_change_pips FROM features WHERE instrument = $name AND time >= (SELECT max(time) FROM "
@@ -80,15 +83,17 @@ def units_fit(connection: duckdb.DuckDBPyConnection, instrument: str, support_un
 
 
 def fit_of(
-    close: npt.NDArray[np.float64], change: npt.NDArray[np.floating], unit: float, support_units: float
+    close: npt.NDArray[np.float64], change: npt.NDArray[np.floating], unit: float, support_units: float | None
 ) -> UnitsFit | None:
     """Compute the fit of closes (T,) and their `price_change_pips` (T,), NaN while warming up."""
     sessions = len(close) // SESSION_BARS
     warm = change[np.isfinite(change)]
     if not sessions or not len(warm):
         return None
-    spans = np.ptp(close[: sessions * SESSION_BARS].reshape(sessions, SESSION_BARS), axis=1) / unit / support_units
     saturated = float((np.abs(warm) >= SATURATED).mean())
+    if support_units is None:
+        return UnitsFit(len(warm), sessions, unit, saturated, 0.0, None)
+    spans = np.ptp(close[: sessions * SESSION_BARS].reshape(sessions, SESSION_BARS), axis=1) / unit / support_units
     return UnitsFit(len(warm), sessions, unit, saturated, float((spans > 1).mean()), float(np.median(spans)))
 
 

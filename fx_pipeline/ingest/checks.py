@@ -4,8 +4,9 @@ import pandera.pandas as pa_schema
 import pyarrow as pa
 
 from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS, SIDES, SOURCES, bad_bar_reasons
+from fx_pipeline.market.timeframe import M1, Timeframe
 
-#: M1 candles: types, sorted unique times, positive prices, known sources, and bars that can be.
+#: Candles: types, sorted unique times, positive prices, known sources, and bars that can be.
 CANDLES = pa_schema.DataFrameSchema(
     {
         "time": pa_schema.Column("datetime64[ns, UTC]", unique=True),
@@ -38,13 +39,15 @@ CANDLES = pa_schema.DataFrameSchema(
 )
 
 
-def check_candles(table: pa.Table) -> list[str]:
+def check_candles(table: pa.Table, timeframe: Timeframe = M1) -> list[str]:
     """Return what is wrong with a table of candles, one line a problem; an empty list when nothing is.
 
     Parameters
     ----------
     table : Table
         It should have `CANDLE_SCHEMA`.
+    timeframe : Timeframe
+        Of the bars.
     """
     if not table.schema.equals(CANDLE_SCHEMA):
         return [f"the columns are {table.schema.names} of types {table.schema.types}, not those of the candle schema"]
@@ -56,7 +59,7 @@ def check_candles(table: pa.Table) -> list[str]:
         cases = failure.failure_cases
         for (column, check), rows in cases.groupby(["column", "check"], dropna=False, sort=True):
             problems.append(f"{column}: {check} ({len(rows)} cases, the first in row {rows['index'].iloc[0]})")
-    reasons = bad_bar_reasons(frame)
+    reasons = bad_bar_reasons(frame, timeframe=timeframe)
     problems += [f"{count} bars: {reason}" for reason, count in _counts(reasons[reasons != ""]).items()]
     return problems
 

@@ -6,6 +6,7 @@ from fx_pipeline.ingest.clock import Clock
 from fx_pipeline.ingest.hours import Stamped, opening_minute
 from fx_pipeline.ingest.neighbours import FAR, WILD
 from fx_pipeline.ingest.reading import CheckedFile
+from fx_pipeline.market.timeframe import M1
 
 Sentences = tuple[str, ...]
 
@@ -95,13 +96,14 @@ def file_claims(
     own: Sentences,
 ) -> Sentences:
     """Put together all that one file was taken for."""
-    share = 100 * found.evidence.share_of_minutes
+    share = 100 * found.evidence.share_of_steps
+    after = "one minute" if found.timeframe == M1 else "one bar"
     costs = "modelled spreads: the file holds one price side" if found.modelled else "bid and ask as quoted in the file"
     return (
         f"instrument: {instrument}, {instrument_why}",
         f"side: {side}, {side_why}",
         clock,
-        f"time frame: M1 throughout, {share:.1f} percent of bars one minute after the bar before",
+        f"time frame: {found.timeframe} throughout, {share:.1f} percent of bars {after} after the bar before",
         stamp,
         *filled_claims(found),
         *spike_claims(found),

@@ -1,11 +1,11 @@
-"""Gaps of a month against the FX calendar: expected minutes without a candle, and candles in minutes that have none.
+"""Gaps of a month against the FX calendar: expected bars that are not there, and bars where none is expected.
 
-Minutes are expected from the FX week less the daily break and the holidays (`FxCalendar`). Those between the first and
-the last bar without a candle are "missing"; candles at other times are "unexpected", and stay in the lake like any
-other. What a month lacks before its first and after its last bar shows in the overview across months (`overview`),
-which knows that there is data on both sides of it.
+Minutes are expected from the FX week less the daily break and the holidays (`FxCalendar`), and a longer bar where one
+of its minutes is. Those between the first and the last bar that are not there are "missing"; bars at other times are
+"unexpected", and stay in the lake like any other. What a month lacks before its first and after its last bar shows in
+the overview across months (`overview`), which knows that there is data on both sides of it.
 
-A session's own rule is another one: no gap over ten minutes between its bars, whatever the calendar expects there.
+A session's own rule is another one: no gap over ten bars between its bars, whatever the calendar expects there.
 """
 
 from pathlib import Path
@@ -16,13 +16,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fx_pipeline.ingest.layout import gaps_path
+from fx_pipeline.market.alignment import bar_ends, bar_opens, expected_bars
 from fx_pipeline.market.calendar import MINUTE_NS, FxCalendar
 from fx_pipeline.market.files import read_table
 from fx_pipeline.market.lake_month import rebuild
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 Int64 = npt.NDArray[np.int64]
 
-#: A run of consecutive minutes, [start, end), that is missing or unexpected.
+#: A run of consecutive bars, [start, end), that is missing or unexpected, and how many minutes it lasts.
 GAP_SCHEMA = pa.schema(
     [
         pa.field("start", pa.timestamp("ns", tz="UTC"), nullable=False),
@@ -34,7 +36,7 @@ GAP_SCHEMA = pa.schema(
 
 
 class GapCount(NamedTuple):
-    """Minutes of a span: expected, of those with and without a bar, bars where none is expected, longest gap."""
+    """Bars of a span: expected, of those present and missing, bars where none is expected, and the longest gap."""
 
     expected: int
     present: int
@@ -45,45 +47,44 @@ class GapCount(NamedTuple):
 
     @property
     def missing_percent(self) -> float:
-        """Share of the expected minutes that have no bar."""
+        """Share of the expected bars that are missing."""
         return 100.0 * self.missing / max(1, self.expected)
 
 
-def gap_table(time_ns: Int64, calendar: FxCalendar) -> pa.Table:
+def gap_table(time_ns: Int64, calendar: FxCalendar, timeframe: Timeframe = M1) -> pa.Table:
     """Return the gaps of bars against the FX calendar, between the first and the last of them.
 
     Parameters
     ----------
     time_ns : (T,) int64
-        Bar opens on the minute, sorted.
+        Bar opens of the timeframe, sorted.
 
     Returns
     -------
     Table
         `GAP_SCHEMA`, sorted by start.
     """
-    return find_gaps(time_ns, calendar)[0]
+    return find_gaps(time_ns, calendar, timeframe)[0]
 
 
-def count_gaps(time_ns: Int64, start_ns: int, end_ns: int, calendar: FxCalendar) -> GapCount:
-    """Count the minutes of [start, end) against the FX calendar.
+def count_gaps(time_ns: Int64, start_ns: int, end_ns: int, calendar: FxCalendar, timeframe: Timeframe = M1) -> GapCount:
+    """Count the bars that open in [start, end) against the FX calendar.
 
     Parameters
     ----------
     time_ns : (T,) int64
-        Bar opens on the minute inside [start, end), sorted.
+        Bar opens of the timeframe inside [start, end), sorted.
     """
-    return _count(_compare(time_ns, start_ns, end_ns, calendar))
+    return _count(_compare(time_ns, start_ns, end_ns, calendar, timeframe))
 
 
-def find_gaps(time_ns: Int64, calendar: FxCalendar) -> tuple[pa.Table, GapCount]:
+def find_gaps(time_ns: Int64, calendar: FxCalendar, timeframe: Timeframe = M1) -> tuple[pa.Table, GapCount]:
     """Return the gaps of bars between the first and the last of them, and their count: `gap_table` and `count_gaps`."""
-    start, end = (int(time_ns[0]), int(time_ns[-1]) + MINUTE_NS) if len(time_ns) else (0, 0)
-    compared = _compare(time_ns, start, end, calendar)
+    start, end = (int(time_ns[0]), int(time_ns[-1]) + 1) if len(time_ns) else (0, 0)
+    compared = _compare(time_ns, start, end, calendar, timeframe)
     rows: list[tuple[int, int, int, str]] = []
-    for kind, minutes in (("missing", compared.missing), ("unexpected", compared.unexpected)):
-        starts, lengths = _runs(minutes)
-        ends = starts + lengths * MINUTE_NS
+    for kind, bars in (("missing", compared.missing), ("unexpected", compared.unexpected)):
+        starts, ends, lengths = _runs(bars, timeframe)
         rows += [(*run, kind) for run in zip(starts.tolist(), ends.tolist(), lengths.tolist(), strict=True)]
     rows.sort()
     columns = list(zip(*rows, strict=True)) if rows else [(), (), (), ()]
@@ -95,7 +96,7 @@ def find_gaps(time_ns: Int64, calendar: FxCalendar) -> tuple[pa.Table, GapCount]
     return table, _count(compared)
 
 
-def read_gaps(lake: Path, instrument: str, month: str) -> pa.Table:
+def read_gaps(lake: Path, instrument: str, month: str, timeframe: Timeframe = M1) -> pa.Table:
     """Return the gap table of a month (`GAP_SCHEMA`); empty when the lake has no such month.
 
     Raises
@@ -103,28 +104,31 @@ def read_gaps(lake: Path, instrument: str, month: str) -> pa.Table:
     DataError
         If it cannot be read.
     """
-    path = gaps_path(lake, instrument, month)
+    path = gaps_path(lake, instrument, month, timeframe)
     return read_table(path, GAP_SCHEMA, rebuild(path)) if path.exists() else GAP_SCHEMA.empty_table()
 
 
 class _Compared(NamedTuple):
-    # How many minutes are expected, those of them without a bar, and those with a bar that are not expected.
+    # How many bars are expected, those of them that are missing, and those that are there and not expected.
     expected: int
     missing: Int64
     unexpected: Int64
+    timeframe: Timeframe
 
 
-def _compare(time_ns: Int64, start_ns: int, end_ns: int, calendar: FxCalendar) -> _Compared:
-    first = -(-start_ns // MINUTE_NS) * MINUTE_NS
-    minutes = np.arange(first, end_ns, MINUTE_NS, dtype=np.int64)
-    expected = calendar.is_expected(minutes)
-    present = np.zeros(len(minutes), bool)
-    present[(time_ns - first) // MINUTE_NS] = True
-    return _Compared(int(expected.sum()), minutes[expected & ~present], minutes[present & ~expected])
+def _compare(time_ns: Int64, start_ns: int, end_ns: int, calendar: FxCalendar, timeframe: Timeframe) -> _Compared:
+    opens = bar_opens(start_ns, end_ns, timeframe)
+    if timeframe == M1:
+        expected = calendar.is_expected(opens)
+    else:
+        expected = np.isin(opens, expected_bars(calendar, start_ns, end_ns, timeframe), assume_unique=True)
+    present = np.zeros(len(opens), bool)
+    present[np.searchsorted(opens, time_ns)] = True
+    return _Compared(int(expected.sum()), opens[expected & ~present], opens[present & ~expected], timeframe)
 
 
 def _count(compared: _Compared) -> GapCount:
-    starts, lengths = _runs(compared.missing)
+    starts, _, lengths = _runs(compared.missing, compared.timeframe)
     longest = int(np.argmax(lengths)) if len(lengths) else None
     return GapCount(
         expected=compared.expected,
@@ -136,9 +140,11 @@ def _count(compared: _Compared) -> GapCount:
     )
 
 
-def _runs(minutes: Int64) -> tuple[Int64, Int64]:
-    # First minute and length of each run. A weekend, a break or a holiday ends a run: nothing is missing there.
-    if not len(minutes):
-        return minutes, minutes
-    first = np.append(0, np.flatnonzero(np.diff(minutes) != MINUTE_NS) + 1)
-    return minutes[first], np.diff(first, append=len(minutes))
+def _runs(opens: Int64, timeframe: Timeframe) -> tuple[Int64, Int64, Int64]:
+    # Start, end and minutes of each run. A weekend, a break or a holiday ends a run: nothing is missing there.
+    if not len(opens):
+        return opens, opens, opens
+    ends = bar_ends(opens, timeframe)
+    first = np.append(0, np.flatnonzero(opens[1:] != ends[:-1]) + 1)
+    last = np.append(first[1:], len(opens)) - 1
+    return opens[first], ends[last], (ends[last] - opens[first]) // MINUTE_NS

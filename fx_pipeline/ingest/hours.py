@@ -16,6 +16,7 @@ from fx_pipeline.market.calendar import (
     week_minutes,
 )
 from fx_pipeline.market.instrument import instrument as find_instrument
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -163,14 +164,14 @@ def other_shifts(instrument: str, holes: Int64) -> list[int]:
 
 
 class Stamps(NamedTuple):
-    """What says that bars begin at the times that they have, or that they are a minute late or early: clauses."""
+    """What says that bars begin at the times that they have, or that they are a bar late or early: clauses."""
 
     fits: str | None = None
     late: str | None = None
     early: str | None = None
 
 
-def stamp_evidence(instrument: str, holes: Int64, wide: tuple[Float64, Float64]) -> Stamps:
+def stamp_evidence(instrument: str, holes: Int64, wide: tuple[Float64, Float64], timeframe: Timeframe = M1) -> Stamps:
     """Look for what tells opens of bars from ends.
 
     Parameters
@@ -179,21 +180,33 @@ def stamp_evidence(instrument: str, holes: Int64, wide: tuple[Float64, Float64])
         `Steps.holes`, of the times that are taken for opens.
     wide : (60,) float64, twice
         `Neighbours.minutes`.
+    timeframe : Timeframe
+        Of the bars.
     """
     opening = opening_minute(instrument)
     if opening is None:
         return Stamps()
+    length = timeframe.minutes
+    if timeframe.aligned_to_day:
+        # They begin where the day does, or lie on no grid.
+        return Stamps()
     closes, starts = _closes_and_starts(Gaps.of(holes), opening)
+    # Opens of the last bars, of which the gaps have the last minute.
+    closes = closes - (length - 1)
     count = len(closes)
     half = max(1, count / 2)
     at_close, at_start = int((closes == 0).sum()), int((starts == 0).sum())
     what = "weekends" if opening == 0 else "weekends and daily breaks"
-    first = [f"{17 + (opening + minute) // 60}:{(opening + minute) % 60:02d} New York" for minute in (-1, 0, 1)]
-    if (starts == -1).sum() >= half:
-        return Stamps(early=f"after {int((starts == -1).sum())} of {count} {what} the first bar stands at {first[0]}")
-    late = int((starts == 1).sum())
+    first = [
+        f"{17 + (opening + minute) // 60}:{(opening + minute) % 60:02d} New York" for minute in (-length, 0, length)
+    ]
+    if (starts == -length).sum() >= half:
+        return Stamps(
+            early=f"after {int((starts == -length).sum())} of {count} {what} the first bar stands at {first[0]}"
+        )
+    late = int((starts == length).sum())
     sure = late >= half or (count >= 3 and at_close >= 0.8 * count)
-    if at_close >= half and not at_start and not ((closes > 0) & (closes < 30)).any() and sure:
+    if at_close >= half and not at_start and not ((closes > 0) & (closes < max(30, length))).any() and sure:
         return Stamps(
             late=f"before {at_close} of {count} {what} the last bar stands at 17:00 New York, when trading has ended, "
             f"and after {late} the first at {first[2]}"

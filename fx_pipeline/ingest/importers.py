@@ -40,6 +40,7 @@ from fx_pipeline.market.candles import CANDLE_SCHEMA, SIDES
 from fx_pipeline.market.errors import ConfigurationError, DataError
 from fx_pipeline.market.files import write_table
 from fx_pipeline.market.instrument import instrument as find_instrument
+from fx_pipeline.market.timeframe import Timeframe
 
 _REPLACED = "replaced: {:,} candles stood in the store with other values, of bids, asks or volume"
 #: Share of an import's time that goes into reading, the rest into writing: for progress only.
@@ -148,7 +149,7 @@ class ImportReport:
     side, clock : str
         As those of `FileCandles`; where files differ, joined by "and".
     timeframe : str
-        "M1": nothing else is imported.
+        Of the candles, as OANDA names it.
     stamped : str
         Whether the files' times are the "open" or the "end" of bars. In the store they are opens.
     costs : str
@@ -224,6 +225,7 @@ def read_candles(
     now_ns: int | None = None,
     stamped: Stamped | None = None,
     leave_out_weekends: bool = False,
+    timeframe: Timeframe | None = None,
 ) -> FileCandles:
     """Read and check one file.
 
@@ -240,17 +242,19 @@ def read_candles(
         Whether the file's times are the "open" of bars, as is assumed, or their "end".
     leave_out_weekends : bool
         Whether bars at FX weekends, which are a sign of a wrong clock, are left out instead.
+    timeframe : Timeframe, optional
+        Of the bars; found out from their times when absent.
 
     Raises
     ------
     DataError
-        If the file cannot be read, is cut short, holds other than M1 bars of that instrument on that clock,
+        If the file cannot be read, is cut short, holds other than bars of that instrument and timeframe on that clock,
         contradicts itself, its name or what is said of it, or more than half of it is bad.
     ConfigurationError
         If the format, the side or the stamp is unknown, an offset that the file needs is not given, or one is given
         for times that carry a zone.
     """
-    said = _Said(instrument, utc_offset, side, stamped, now_ns, leave_out_weekends)
+    said = _Said(instrument, utc_offset, side, stamped, now_ns, leave_out_weekends, timeframe)
     with Buckets() as buckets:
         read = _checked(path, format, said, buckets, None)
         tables = [_candles([read], month)[0] for month in buckets.months]
@@ -274,6 +278,7 @@ def import_files(
     in_memory_bytes: int = IN_MEMORY_BYTES,
     stamped: Stamped | None = None,
     leave_out_weekends: bool = False,
+    timeframe: Timeframe | None = None,
 ) -> ImportReport:
     """Import files into the paper server's store below `data_dir`.
 
@@ -291,7 +296,7 @@ def import_files(
     """
     if not files:
         raise ConfigurationError("no file to import: name at least one.")
-    said = _Said(instrument, utc_offset, side, stamped, now_ns, leave_out_weekends)
+    said = _Said(instrument, utc_offset, side, stamped, now_ns, leave_out_weekends, timeframe)
     report = _Progress(progress, [path.stat().st_size if path.is_file() else 0 for path in files])
     with contextlib.ExitStack() as open_buckets:
         reads: list[_Read] = []
@@ -309,8 +314,20 @@ def import_files(
             report.next_file()
         if empty is not None and not reads:
             raise empty
+        _check_timeframes(reads)
         _check_sides(reads)
         return _store(reads, instrument, data_dir, report, stamped or "open", tuple(left_out))
+
+
+def _check_timeframes(reads: Sequence["_Read"]) -> None:
+    # A month of the store has bars of one length.
+    first = reads[0]
+    for read in reads[1:]:
+        if read.found.timeframe != first.found.timeframe:
+            raise DataError(
+                f"{first.path} holds {first.found.timeframe} bars and {read.path} {read.found.timeframe} bars: import "
+                "those of each timeframe by themselves."
+            )
 
 
 def _check_sides(reads: Sequence["_Read"]) -> None:
@@ -337,6 +354,7 @@ class _Said:
     stamped: Stamped | None
     now_ns: int | None
     leave_out_weekends: bool
+    timeframe: Timeframe | None
 
 
 @dataclass(frozen=True)
@@ -418,6 +436,7 @@ def _checked(
         progress,
         said.stamped or "open",
         said.leave_out_weekends,
+        said.timeframe,
     )
     doubtful = (
         reader.shared_with
@@ -479,14 +498,19 @@ def _store(
     stamped: Stamped,
     left_out: tuple[str, ...],
 ) -> ImportReport:
-    store = paper_store(data_dir)
+    store, timeframe = paper_store(data_dir), reads[0].found.timeframe
     months = sorted({month for read in reads for month in read.buckets.months})
     spans: list[tuple[str, int, int]] = []
     superseded = 0
 
     def change(month: str) -> tuple[str, pa.Table, int, candle_store.MonthChange]:
         candles, overruled = _candles(reads, month)
-        return month, candles["time"], overruled, candle_store.month_change(store, instrument, month, candles)
+        return (
+            month,
+            candles["time"],
+            overruled,
+            candle_store.month_change(store, instrument, month, candles, timeframe),
+        )
 
     def changes(pool: ThreadPoolExecutor) -> Iterator[candle_store.MonthChange]:
         nonlocal superseded
@@ -523,7 +547,7 @@ def _store(
         quarantine_files=tuple(quarantined),
         side=" and ".join(dict.fromkeys(read.side for read in reads)),
         clock=" and ".join(dict.fromkeys(read.clock.name for read in reads)),
-        timeframe="M1",
+        timeframe=timeframe.name,
         stamped=stamped,
         costs="modelled" if any(item.modelled for item in found) else "quoted",
         assumptions=(
@@ -537,7 +561,7 @@ def _store(
 def _write_quarantine(read: _Read, instrument: str, data_dir: Path) -> Path:
     with read.path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
-    path = quarantine_path(data_dir, instrument, f"{read.path.stem}-{digest}")
+    path = quarantine_path(data_dir, instrument, f"{read.path.stem}-{digest}", read.found.timeframe)
     write_table(path, read.found.quarantine)
     return path
 
@@ -564,7 +588,7 @@ def _completed(read: _Read, month: str) -> pa.Table:
     sides: GivenSides = read.found.sides
     columns = [
         pa.array(rows.time).cast(CANDLE_SCHEMA.field("time").type),
-        *(pa.array(price) for price in sides.complete(rows.prices, rows.time).values()),
+        *(pa.array(price) for price in sides.complete(rows.prices, rows.time, read.found.timeframe).values()),
         pa.array(rows.volume),
         pa.array(np.ascontiguousarray(rows.modelled)),
         pa.repeat("imported", len(rows)),

@@ -15,8 +15,10 @@ from fx_pipeline.ingest.hours import Stamped
 from fx_pipeline.ingest.parsed import Parsed
 from fx_pipeline.ingest.plausible import clock_evidence
 from fx_pipeline.ingest.sides import GivenSides
+from fx_pipeline.market.alignment import bar_ends, bar_starts, on_grid
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.candles import PRICE_COLUMNS, bad_bar_reasons
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -41,6 +43,7 @@ IMPORT_QUARANTINE_SCHEMA = pa.schema(
 )
 TWICE = "duplicate time with other prices"
 _BROKEN = "wrong number of cells"
+UNFINISHED = "bar not over yet"
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,12 @@ class Judged:
 
 
 def judge(
-    parsed: Parsed, sides: GivenSides, clock: Clock, now_ns: int | None = None, stamped: Stamped = "open"
+    parsed: Parsed,
+    sides: GivenSides,
+    clock: Clock,
+    now_ns: int | None = None,
+    stamped: Stamped = "open",
+    timeframe: Timeframe = M1,
 ) -> Judged:
     """Tell the rows that may become candles from those that cannot.
 
@@ -106,13 +114,15 @@ def judge(
     clock : Clock
         The clock of the file.
     now_ns : int, optional
-        Bars that open at or after it are refused.
+        Bars that open at or after it are refused, and those longer than a minute that end after it.
     stamped : str
         Whether the times are the bars' opens or ends.
+    timeframe : Timeframe
+        Of the bars.
     """
     utc_ns = clock.to_utc(parsed.local_ns)
     if stamped == "end":
-        utc_ns = _opens(utc_ns)
+        utc_ns = _opens(utc_ns, timeframe)
     count = len(utc_ns)
     filled = np.zeros(count, bool) if parsed.without_tick is None else parsed.without_tick
     possible = (utc_ns >= EARLIEST_NS) & (utc_ns < (LATEST_NS if now_ns is None else now_ns))
@@ -122,10 +132,16 @@ def judge(
         mended = mend_crossed(
             sides.instrument, utc_ns, {side: given[4 * k : 4 * k + 4] for k, side in enumerate(sides.held)}
         )
-    fine = possible & (utc_ns % MINUTE_NS == 0) & (parsed.volume >= 0) & _possible_prices(given, sides)
+    fine = possible & (parsed.volume >= 0) & _possible_prices(given, sides)
     fine[list(parsed.unreadable)] = False
+    if timeframe == M1:
+        fine &= utc_ns % MINUTE_NS == 0
+    else:
+        fine[fine] = on_grid(utc_ns[fine], timeframe)
+        if now_ns is not None:
+            fine[fine] = bar_ends(utc_ns[fine], timeframe) <= now_ns
     suspects = np.flatnonzero(~fine)
-    reasons = _reasons(parsed, sides, utc_ns, given, suspects, now_ns)
+    reasons = _reasons(parsed, sides, utc_ns, given, suspects, now_ns, timeframe)
     # Only the reasons decide; what looked suspect and has none is good.
     fine[suspects[reasons == ""]] = True
     suspects, reasons = suspects[reasons != ""], reasons[reasons != ""]
@@ -175,7 +191,7 @@ def _spread(rows: Rows, sides: GivenSides) -> tuple[float, float]:
 
 
 def settle(rows: Rows, contradicting_ns: Int64) -> tuple[Rows, Rows, int]:
-    """Put a month's rows in order of time, one for each minute.
+    """Put a month's rows in order of time, one for each bar.
 
     Parameters
     ----------
@@ -189,7 +205,7 @@ def settle(rows: Rows, contradicting_ns: Int64) -> tuple[Rows, Rows, int]:
     rows : Rows
         Sorted, unique on time.
     contradictions : Rows
-        Rows of one minute with different prices: none of them is trusted.
+        Rows of one time with different prices: none of them is trusted.
     duplicates : int
         Rows left out because they say again what another row says.
     """
@@ -219,10 +235,16 @@ def refused_rows(rows: Rows, sides: GivenSides, reason: str) -> pa.Table:
     return _quarantine(columns, len(rows))
 
 
-def _opens(end_ns: Int64) -> Int64:
-    # Opens of bars of their ends, which some write as the last second of the minute, or the last millisecond.
+def _opens(end_ns: Int64, timeframe: Timeframe) -> Int64:
+    # Opens of bars of their ends, which some write as the last second of the bar, or the last millisecond.
     short = -end_ns % MINUTE_NS
-    return np.where(end_ns == NO_TIME, NO_TIME, end_ns + np.where(short <= SECOND_NS, short, 0) - MINUTE_NS)
+    known = end_ns != NO_TIME
+    opens = end_ns + np.where(short <= SECOND_NS, short, 0) - timeframe.bar_ns
+    if timeframe.aligned_to_day:
+        # The hours of a day are not always 24.
+        starts = bar_starts(end_ns[known] - 1, timeframe)
+        opens[known] = np.where(on_grid(end_ns[known] + short[known], timeframe), starts, end_ns[known])
+    return np.where(known, opens, NO_TIME)
 
 
 def _possible_prices(given: Float64, sides: GivenSides) -> Bool:
@@ -239,7 +261,13 @@ def _possible_prices(given: Float64, sides: GivenSides) -> Bool:
 
 
 def _reasons(
-    parsed: Parsed, sides: GivenSides, utc_ns: Int64, given: Float64, suspects: npt.NDArray[np.intp], now_ns: int | None
+    parsed: Parsed,
+    sides: GivenSides,
+    utc_ns: Int64,
+    given: Float64,
+    suspects: npt.NDArray[np.intp],
+    now_ns: int | None,
+    timeframe: Timeframe,
 ) -> npt.NDArray[np.object_]:
     reasons = np.full(len(suspects), "", dtype=object)
     if not len(suspects):
@@ -255,7 +283,9 @@ def _reasons(
     frame = pd.DataFrame({"time": pd.DatetimeIndex(times[judged].astype("datetime64[ns]"), tz="UTC")})
     for name, price in zip(sides.columns, prices, strict=True):
         frame[name] = price
-    found = bad_bar_reasons(frame, now_ns)
+    found = bad_bar_reasons(frame, now_ns, timeframe)
+    if timeframe != M1 and now_ns is not None:
+        found[(found == "") & (bar_ends(times[judged], timeframe) > now_ns)] = UNFINISHED
     # Rows that contradict one another are told apart later, in the whole file.
     found[found == TWICE] = ""
     lowest = prices[[number for number, name in enumerate(sides.columns) if name.endswith("_l")]].min(axis=0)

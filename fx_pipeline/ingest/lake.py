@@ -1,12 +1,14 @@
-"""The lake: M1 parquet, one file an instrument and month, built from raw pages alone, and the gap table beside it.
+"""The lake: parquet, one file a timeframe, instrument and month, built from raw pages, and the gap table beside it.
 
-The same pages give the same bytes. Where other pages give a bar other values, or none, the old values are kept as a
-revision before they are replaced.
+Bars that are longer than a minute come from pages of their own where there are any, imported or downloaded, and else
+from the lake's M1 bars (`resample`). The same pages give the same bytes. Where other pages give a bar other values, or
+none, the old values are kept as a revision before they are replaced.
 """
 
 import hashlib
 import json
 import logging
+import time as clock
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,16 +35,26 @@ from fx_pipeline.ingest.layout import (
 )
 from fx_pipeline.ingest.raw import MANIFEST, read_manifest, read_page
 from fx_pipeline.ingest.reading import THREADS, in_order
+from fx_pipeline.ingest.resample import known_span, resample
 from fx_pipeline.ingest.revisions import CHANGED, find_revisions, note_revisions
 from fx_pipeline.ingest.spikes import BESIDE_BARS, Scan, find_spikes, near_ends, price_sides, reason_of
 from fx_pipeline.ingest.tables import frame_table
-from fx_pipeline.market.calendar import MINUTE_NS, FxCalendar
-from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS, QUARANTINE_SCHEMA, SIDES, bad_bar_reasons
+from fx_pipeline.market.alignment import first_open, on_grid
+from fx_pipeline.market.calendar import FxCalendar
+from fx_pipeline.market.candles import (
+    BAR_SCHEMA,
+    CANDLE_SCHEMA,
+    PRICE_COLUMNS,
+    QUARANTINE_SCHEMA,
+    SIDES,
+    bad_bar_reasons,
+)
 from fx_pipeline.market.errors import DataError, FxPipelineError, NewerVersionError
 from fx_pipeline.market.files import remove_file, table_bytes, write_bytes, write_table
 from fx_pipeline.market.hours import instrument_calendar
 from fx_pipeline.market.lake_month import read_lake_month
 from fx_pipeline.market.months import month_bounds, month_of
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -51,6 +63,9 @@ logger = logging.getLogger(__name__)
 
 #: By which rules a month is built from its pages: a month that was built by others is built again.
 RULES = 2
+#: The same of a month that is built from the lake's minutes.
+RESAMPLE_RULES = 1
+PAGES = "pages"
 
 
 @dataclass(frozen=True)
@@ -68,10 +83,10 @@ class MonthReport:
     gaps : int
         Rows of the gap table.
     expected, present, missing, unexpected : int
-        Minutes between the first and the last bar in which the FX calendar expects a candle, those of them with and
-        without a bar, and bars in other minutes.
+        Bars between the first and the last one that the FX calendar expects, those of them that are there and that are
+        not, and bars at other times.
     longest_gap_minutes : int
-        Longest run of missing minutes.
+        Longest run of missing bars, in minutes.
     sha256 : str
         Of the parquet file; empty without one.
     source : str or None
@@ -90,6 +105,9 @@ class MonthReport:
         Bars with modelled quotes around their middle, among quoted ones, as their ask lay below the bid; see `crossed`.
     levels : tuple of str
         Steps after which prices stay elsewhere in a calm market: no spikes, but worth a look.
+    timeframe : Timeframe
+    made_of : str
+        "pages" of that timeframe, or "M1": the lake's minutes.
     """
 
     instrument: str
@@ -117,12 +135,19 @@ class MonthReport:
     last: int | None
     mended: int = 0
     levels: tuple[str, ...] = ()
+    timeframe: Timeframe = M1
+    made_of: str = PAGES
 
 
 def build_month(
-    data_dir: Path, instrument: str, month: str, now_ns: int | None = None, calendar: FxCalendar | None = None
+    data_dir: Path,
+    instrument: str,
+    month: str,
+    now_ns: int | None = None,
+    calendar: FxCalendar | None = None,
+    timeframe: Timeframe = M1,
 ) -> MonthReport:
-    """Build a month of the lake, its gap table and its quarantine from its raw pages.
+    """Build a month of the lake, its gap table and its quarantine, from its raw pages or from the lake's minutes.
 
     Parameters
     ----------
@@ -132,45 +157,53 @@ def build_month(
         Bars that open at or after it are quarantined as "time in the future".
     calendar : FxCalendar, optional
         When candles are expected; the instrument's own when absent.
+    timeframe : Timeframe
+        Of the bars. One longer than a minute is built from M1 bars where there are no pages of it.
 
     Raises
     ------
     DataError
         If the month was not downloaded, or one of its pages cannot be read.
     """
-    folder = raw_folder(data_dir, instrument, month)
-    # Before the pages are read: if other ones come meanwhile, the month does not count as built from them.
-    stamps = [
-        _stamp(data_dir, instrument, month, beside) if (folder / MANIFEST).is_file() else b""
-        for beside in (False, True)
-    ]
-    raw = _read_raw(data_dir, instrument, month, now_ns)
+    calendar = calendar or instrument_calendar(instrument)
+    made_of = month_is_made_of(data_dir, instrument, month, timeframe)
+    # Before anything is read: if other pages come meanwhile, the month does not count as built from them.
+    stamps = [_stamp(data_dir, instrument, month, timeframe, made_of, beside) for beside in (False, True)]
+    raw = (
+        _read_raw(data_dir, instrument, month, now_ns, timeframe)
+        if made_of == PAGES
+        else _Raw(*_resampled(data_dir, instrument, month, now_ns, calendar, timeframe))
+    )
     candles, quarantine = raw.candles, raw.quarantine
-    candles, spiked, levels, beside = _without_spikes(data_dir, instrument, month, now_ns, candles)
-    if len(spiked):
-        quarantine = pa.concat_tables([quarantine, spiked]).sort_by("time")
+    levels: tuple[str, ...] = ()
+    beside = False
+    if made_of == PAGES:
+        candles, spiked, levels, beside = _without_spikes(data_dir, instrument, month, now_ns, candles, timeframe)
+        if len(spiked):
+            quarantine = pa.concat_tables([quarantine, spiked]).sort_by("time")
     lake = lake_folder(data_dir)
-    path = lake_path(lake, instrument, month)
-    refused = quarantine_path(data_dir, instrument, month)
+    path = lake_path(lake, instrument, month, timeframe)
+    refused = quarantine_path(data_dir, instrument, month, timeframe)
     times = _times(candles)
-    gaps, counted = find_gaps(times, calendar or instrument_calendar(instrument))
+    gaps, counted = find_gaps(times, calendar, timeframe)
     old = _standing_bars(path)
-    revised = find_revisions(old, candles, now_ns)
+    plain = candles.select(CANDLE_SCHEMA.names)
+    revised = find_revisions(old, plain, now_ns)
     changed = int(np.sum(np.array(revised["kind"].to_pylist(), dtype=str) == CHANGED))
-    revisions = note_revisions(revisions_path(lake, instrument, month), revised)
-    data = table_bytes(candles) if len(candles) else b""
+    revisions = note_revisions(revisions_path(lake, instrument, month, timeframe), revised)
+    data = table_bytes(candles if timeframe == M1 else _with_minutes(candles)) if len(candles) else b""
     if len(candles):
         # The bars come last: where they stand, their gaps and quarantine stand too.
-        write_table(gaps_path(lake, instrument, month), gaps)
+        write_table(gaps_path(lake, instrument, month, timeframe), gaps)
     else:
-        remove_file(gaps_path(lake, instrument, month))
+        remove_file(gaps_path(lake, instrument, month, timeframe))
     if len(quarantine):
         write_table(refused, quarantine)
     else:
         remove_file(refused)
     written = write_bytes(path, data) if len(candles) else remove_file(path)
     # Last of all, and never before the rest is safe: a build that was cut short shows by what this lacks.
-    write_bytes(built_path(lake, instrument, month), stamps[beside], sync=False)
+    write_bytes(built_path(lake, instrument, month, timeframe), stamps[beside], sync=False)
     first, last = (int(times[0]), int(times[-1])) if len(times) else (None, None)
     reasons, counts = np.unique(np.array(quarantine["reason"].to_pylist(), dtype=str), return_counts=True)
     return MonthReport(
@@ -199,14 +232,48 @@ def build_month(
         last=last,
         mended=int(np.isin(times, raw.mended_ns).sum()),
         levels=levels,
+        timeframe=timeframe,
+        made_of=made_of,
     )
 
 
-def is_built(data_dir: Path, instrument: str, month: str) -> bool:
-    """Return whether the lake's month was built, to the end, from the raw pages that are here now, by today's rules."""
-    path = built_path(lake_folder(data_dir), instrument, month)
+def month_is_made_of(data_dir: Path, instrument: str, month: str, timeframe: Timeframe = M1) -> str:
+    """Return what a month of the lake is built from now: "pages" of its own timeframe, or the lake's "M1" bars."""
+    if timeframe == M1:
+        return PAGES
+    has_minutes = lake_path(lake_folder(data_dir), instrument, month).is_file()
+    folder = raw_folder(data_dir, instrument, month, timeframe)
+    if not has_minutes or not (folder / MANIFEST).is_file():
+        return M1.name if has_minutes else PAGES
+    # Where nothing was there to download, minutes may be; a manifest that cannot be read says so where it is read.
+    manifest = read_manifest(folder)
+    return PAGES if manifest and manifest["pages"] else M1.name
+
+
+def stale_months(data_dir: Path, instrument: str, months: Iterable[str], timeframe: Timeframe) -> list[str]:
+    """Return the months before given ones whose last bar the given ones' minutes may have completed since.
+
+    Those are months of the lake that were built from M1 bars, and whose minutes, or those of the month after, have
+    changed since. The given months are not among them.
+    """
+    lake, given = lake_folder(data_dir), set(months)
+    before = sorted({month_of(month_bounds(month)[0] - 1) for month in given} - given)
+    return [
+        month
+        for month in before
+        if built_path(lake, instrument, month, timeframe).is_file()
+        and month_is_made_of(data_dir, instrument, month, timeframe) != PAGES
+        and not is_built(data_dir, instrument, month, timeframe)
+    ]
+
+
+def is_built(data_dir: Path, instrument: str, month: str, timeframe: Timeframe = M1) -> bool:
+    """Return whether the lake's month was built, to the end, from what is here now, by today's rules."""
+    path = built_path(lake_folder(data_dir), instrument, month, timeframe)
     try:
-        return path.read_bytes() in [_stamp(data_dir, instrument, month, beside) for beside in (False, True)]
+        made_of = month_is_made_of(data_dir, instrument, month, timeframe)
+        stamps = [_stamp(data_dir, instrument, month, timeframe, made_of, beside) for beside in (False, True)]
+        return path.read_bytes() in stamps
     except (FileNotFoundError, IsADirectoryError):
         return False
 
@@ -216,6 +283,7 @@ def build_months(
     cells: Iterable[tuple[str, str]],
     now_ns: int | None = None,
     calendar_of: Callable[[str], FxCalendar] = instrument_calendar,
+    timeframe: Timeframe = M1,
 ) -> Iterator[MonthReport | FxPipelineError]:
     """Build months, two at a time, and yield what each gave in order: its report, or the error with which it failed.
 
@@ -227,11 +295,12 @@ def build_months(
         As in `build_month`.
     calendar_of : callable
         When candles of an instrument are expected.
+    timeframe : Timeframe
     """
 
     def build(cell: tuple[str, str]) -> MonthReport | FxPipelineError:
         try:
-            return build_month(data_dir, *cell, now_ns, calendar_of(cell[0]))
+            return build_month(data_dir, *cell, now_ns, calendar_of(cell[0]), timeframe)
         except FxPipelineError as error:
             return error
 
@@ -239,13 +308,19 @@ def build_months(
         yield from in_order(pool, THREADS, build, cells)
 
 
-def lake_instruments(lake: Path) -> list[str]:
+def lake_instruments(lake: Path, timeframe: Timeframe = M1) -> list[str]:
     """Return the instruments that the lake has, sorted."""
-    folders = sorted((lake / "m1").glob("*"))
-    return [folder.name for folder in folders if folder.is_dir() and lake_months(lake, folder.name)]
+    folders = sorted(lake_path(lake, "x", "x", timeframe).parents[1].glob("*"))
+    return [folder.name for folder in folders if folder.is_dir() and lake_months(lake, folder.name, timeframe)]
 
 
-def read_candles(lake: Path, instrument: str, start_ns: int | None = None, end_ns: int | None = None) -> pa.Table:
+def read_candles(
+    lake: Path,
+    instrument: str,
+    start_ns: int | None = None,
+    end_ns: int | None = None,
+    timeframe: Timeframe = M1,
+) -> pa.Table:
     """Return the bars of an instrument that open in [start, end), sorted.
 
     Returns
@@ -258,12 +333,12 @@ def read_candles(lake: Path, instrument: str, start_ns: int | None = None, end_n
     DataError
         If a file cannot be read.
     """
-    months: Sequence[str] = lake_months(lake, instrument)
+    months: Sequence[str] = lake_months(lake, instrument, timeframe)
     if start_ns is not None:
         months = [month for month in months if month_bounds(month)[1] > start_ns]
     if end_ns is not None:
         months = [month for month in months if month_bounds(month)[0] < end_ns]
-    tables = [read_lake_month(lake_path(lake, instrument, month)) for month in months]
+    tables = [read_lake_month(lake_path(lake, instrument, month, timeframe)) for month in months]
     table = pa.concat_tables(tables) if tables else CANDLE_SCHEMA.empty_table()
     times = _times(table)
     first = 0 if start_ns is None else int(np.searchsorted(times, start_ns))
@@ -271,20 +346,53 @@ def read_candles(lake: Path, instrument: str, start_ns: int | None = None, end_n
     return table.slice(first, max(last - first, 0)).combine_chunks()
 
 
-def _stamp(data_dir: Path, instrument: str, month: str, beside: bool) -> bytes:
+def _stamp(data_dir: Path, instrument: str, month: str, timeframe: Timeframe, made_of: str, beside: bool) -> bytes:
     # The manifest has the hash of each page; with `beside`, of the months before and after, which were looked at, too.
-    sha256 = _manifest_sha256(data_dir, instrument, month)
-    stamp: dict[str, Any] = {"manifest_sha256": sha256, "rules": RULES}
+    if made_of != PAGES:
+        lake = lake_folder(data_dir)
+        minutes = [lake_path(lake, instrument, other) for other in (_beside(month)[0], month, _beside(month)[1])]
+        stamp: dict[str, Any] = {"m1_sha256": [_sha256(path, "none") for path in minutes], "rules": RESAMPLE_RULES}
+        return (json.dumps(stamp) + "\n").encode()
+    manifests = [raw_folder(data_dir, instrument, other, timeframe) / MANIFEST for other in (month, *_beside(month))]
+    if not manifests[0].is_file():
+        return b""
+    stamp = {"manifest_sha256": _sha256(manifests[0]), "rules": RULES}
     if beside:
-        stamp["beside"] = [_manifest_sha256(data_dir, instrument, other, "none") for other in _beside(month)]
+        stamp["beside"] = [_sha256(path, "none") for path in manifests[1:]]
     return (json.dumps(stamp) + "\n").encode()
 
 
-def _manifest_sha256(data_dir: Path, instrument: str, month: str, without: str | None = None) -> str:
-    path = raw_folder(data_dir, instrument, month) / MANIFEST
+def _sha256(path: Path, without: str | None = None) -> str:
     if without is not None and not path.is_file():
         return without
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _resampled(
+    data_dir: Path, instrument: str, month: str, now_ns: int | None, calendar: FxCalendar, timeframe: Timeframe
+) -> tuple[pa.Table, pa.Table]:
+    # The bars that open in a month, of which the last may end in the next.
+    lake = lake_folder(data_dir)
+    start_ns, end_ns = month_bounds(month)
+    before, after = (lake_path(lake, instrument, other) for other in _beside(month))
+    parts = [read_lake_month(lake_path(lake, instrument, month))]
+    from_ns, until_ns = known_span(_times(parts[0]), calendar, clock.time_ns() if now_ns is None else now_ns)
+    if before.is_file():
+        from_ns = min(from_ns, start_ns)
+    if after.is_file():
+        following = read_lake_month(after)
+        border = first_open(end_ns, timeframe)
+        parts.append(following.filter(pa.array(_times(following) < border)))
+        until_ns = max(until_ns, border)
+    bars = resample(pa.concat_tables(parts), timeframe, max(from_ns, start_ns), until_ns)
+    return bars.filter(pa.array(_times(bars) < end_ns)).combine_chunks(), QUARANTINE_SCHEMA.empty_table()
+
+
+def _with_minutes(candles: pa.Table) -> pa.Table:
+    # Bars that a broker or a file gave say nothing of the minutes in them.
+    if "minutes" in candles.column_names:
+        return candles
+    return candles.append_column(BAR_SCHEMA.field("minutes"), pa.nulls(len(candles), pa.int32()))
 
 
 def _beside(month: str) -> tuple[str, str]:
@@ -293,7 +401,7 @@ def _beside(month: str) -> tuple[str, str]:
 
 
 def _without_spikes(
-    data_dir: Path, instrument: str, month: str, now_ns: int | None, candles: pa.Table
+    data_dir: Path, instrument: str, month: str, now_ns: int | None, candles: pa.Table, timeframe: Timeframe
 ) -> tuple[pa.Table, pa.Table, tuple[str, ...], bool]:
     # The bars that are no spikes, those that are as `QUARANTINE_SCHEMA`, level changes in words, and whether the months
     # beside were looked at.
@@ -307,7 +415,7 @@ def _without_spikes(
     parts, known = [candles], [True, True]
     for number, other in enumerate(_beside(month)):
         if near[number]:
-            others = _plain_bars(data_dir, instrument, other, now_ns)
+            others = _plain_bars(data_dir, instrument, other, now_ns, timeframe)
             known[number] = len(others) > 0
             part = others.slice(max(len(others) - BESIDE_BARS, 0)) if number == 0 else others.slice(0, BESIDE_BARS)
             parts.insert(0 if number == 0 else len(parts), part)
@@ -315,7 +423,7 @@ def _without_spikes(
     joined = pa.concat_tables(parts)
     columns = dict(zip(PRICE_COLUMNS, _sides(joined), strict=True))
     modelled = bool(np.all(joined["quotes_modelled"].to_numpy()))
-    judged = find_spikes(instrument, _times(joined), price_sides(columns, modelled), *known)
+    judged = find_spikes(instrument, _times(joined), price_sides(columns, modelled), *known, timeframe=timeframe)
     marks = judged.marks[lead : lead + len(candles)]
     reasons = pa.array([reason_of(mark) for mark in marks[marks > 0].tolist()], pa.string())
     spiked = candles.filter(pa.array(marks > 0)).append_column(QUARANTINE_SCHEMA.field("reason"), reasons)
@@ -324,12 +432,12 @@ def _without_spikes(
     return candles.filter(pa.array(marks == 0)).combine_chunks(), spiked, levels, any(near)
 
 
-def _plain_bars(data_dir: Path, instrument: str, month: str, now_ns: int | None) -> pa.Table:
+def _plain_bars(data_dir: Path, instrument: str, month: str, now_ns: int | None, timeframe: Timeframe) -> pa.Table:
     # The bars of a month beside: none where it was not downloaded, or cannot be read, which its own build says.
-    if not (raw_folder(data_dir, instrument, month) / MANIFEST).is_file():
+    if not (raw_folder(data_dir, instrument, month, timeframe) / MANIFEST).is_file():
         return CANDLE_SCHEMA.empty_table()
     try:
-        return _read_raw(data_dir, instrument, month, now_ns).candles
+        return _read_raw(data_dir, instrument, month, now_ns, timeframe).candles
     except DataError as error:
         logger.warning("%s Its bars are not looked at beside those of a month next to it.", error)
         return CANDLE_SCHEMA.empty_table()
@@ -356,19 +464,20 @@ class _Raw(NamedTuple):
     # Candles, quarantine, how many were said twice or are not final, and the opens of the bars that were mended.
     candles: pa.Table
     quarantine: pa.Table
-    duplicates: int
-    incomplete: int
-    mended_ns: Int64
+    duplicates: int = 0
+    incomplete: int = 0
+    mended_ns: Int64 = np.empty(0, np.int64)
 
 
-def _read_raw(data_dir: Path, instrument: str, month: str, now_ns: int | None) -> _Raw:
-    folder = raw_folder(data_dir, instrument, month)
+def _read_raw(data_dir: Path, instrument: str, month: str, now_ns: int | None, timeframe: Timeframe) -> _Raw:
+    folder = raw_folder(data_dir, instrument, month, timeframe)
     manifest = read_manifest(folder)
     if manifest is None:
-        raise DataError(f"{folder} has no {instrument} candles of {month}: download them first (asset raw_candles).")
+        asset = "raw_candles" if timeframe == M1 else f"raw_candles_{timeframe.slug}, or m1_candles to build them from"
+        raise DataError(f"{folder} has no {instrument} candles of {month}: download them first (asset {asset}).")
     entries = manifest["pages"]
     if not entries:
-        return _Raw(CANDLE_SCHEMA.empty_table(), QUARANTINE_SCHEMA.empty_table(), 0, 0, np.empty(0, np.int64))
+        return _Raw(CANDLE_SCHEMA.empty_table(), QUARANTINE_SCHEMA.empty_table())
     bounds = month_bounds(month)
     pages, modelled_parts, incomplete = [], [], 0
     for entry in entries:
@@ -398,10 +507,10 @@ def _read_raw(data_dir: Path, instrument: str, month: str, now_ns: int | None) -
         ],
         schema=CANDLE_SCHEMA,
     )
-    if _are_plain(time, prices, now_ns):
+    if _are_plain(time, prices, now_ns, timeframe):
         return _Raw(table, QUARANTINE_SCHEMA.empty_table(), 0, incomplete, mended_ns)
     frame = table.to_pandas()
-    reasons = bad_bar_reasons(frame, now_ns)
+    reasons = bad_bar_reasons(frame, now_ns, timeframe)
     good = frame[reasons == ""].sort_values("time", kind="stable")
     unique = good.drop_duplicates("time")
     refused = frame[reasons != ""].assign(reason=reasons[reasons != ""])
@@ -431,14 +540,14 @@ def _final(page: Candles, bounds: tuple[int, int]) -> tuple[Candles, npt.NDArray
     return final, kept, int((inside & ~page.complete).sum())
 
 
-def _are_plain(time: Int64, prices: Float64, now_ns: int | None) -> bool:
+def _are_plain(time: Int64, prices: Float64, now_ns: int | None, timeframe: Timeframe) -> bool:
     # Whether no bar has anything of which `bad_bar_reasons` speaks: nearly always, and many times as fast.
     with np.errstate(invalid="ignore"):
         bid, _, ask = sides = prices.reshape(3, 4, -1)
         opens, highs, lows, closes = sides.transpose(1, 0, 2)
         return bool(
             np.all(np.diff(time) > 0)
-            and np.all(time % MINUTE_NS == 0)
+            and np.all(on_grid(time, timeframe))
             and (now_ns is None or not len(time) or time[-1] < now_ns)
             and np.all(lows > 0.0)
             and np.all(highs < np.inf)

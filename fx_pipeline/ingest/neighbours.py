@@ -12,6 +12,7 @@ from fx_pipeline.ingest.buckets import Rows
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.instrument import instrument as find_instrument
 from fx_pipeline.market.months import month_of
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -64,6 +65,8 @@ class Jump(NamedTuple):
         Opens of the two bars, UTC nanoseconds.
     close, open : float
         From where to where.
+    bar_minutes : int
+        Length of a bar.
     """
 
     place: int
@@ -71,6 +74,7 @@ class Jump(NamedTuple):
     after_ns: int
     close: float
     open: float
+    bar_minutes: int = 1
 
     @property
     def size(self) -> float:
@@ -79,7 +83,8 @@ class Jump(NamedTuple):
 
     def beyond(self, limit: float) -> bool:
         """Whether it is too large for the time that it took, where `limit` is for a session."""
-        gap = (self.after_ns - self.before_ns) // MINUTE_NS
+        # From the last minute of the one bar on.
+        gap = (self.after_ns - self.before_ns) // MINUTE_NS - (self.bar_minutes - 1)
         return self.size > limit * (1 if gap <= _SESSION else _OVER_WEEKEND if gap <= _WEEKEND else _OVER_MONTH)
 
 
@@ -118,8 +123,9 @@ def largest_jump(instrument: str) -> float:
 class Neighbours:
     """Looks at bars in order of time, a part at a time."""
 
-    def __init__(self, instrument: str) -> None:
+    def __init__(self, instrument: str, timeframe: Timeframe = M1) -> None:
         self._limit = largest_jump(instrument)
+        self._timeframe = timeframe
         self._sides: list[_Side] = []
 
     def add(self, rows: Rows) -> None:
@@ -127,7 +133,7 @@ class Neighbours:
         if not len(rows):
             return
         while len(self._sides) < len(rows.prices) // 4:
-            self._sides.append(_Side(self._limit))
+            self._sides.append(_Side(self._limit, self._timeframe))
         for number, side in enumerate(self._sides):
             side.add(rows.time, [np.ascontiguousarray(rows.prices[4 * number + field]) for field in range(4)])
 
@@ -152,7 +158,12 @@ class Neighbours:
         return self._sides[0].repeat() if self._sides else None
 
     def minutes(self) -> tuple[Float64, Float64]:
-        """Return how wide bars are by minute of the hour, (60,), in means of all, and the standard error of each."""
+        """Return how wide bars are by minute of the hour, (60,), in means of all, and the standard error of each.
+
+        Bars that are longer than a minute tell nothing of minutes: they are as wide at all of them.
+        """
+        if self._timeframe != M1:
+            return np.ones(60), np.ones(60)
         bars, total, squares = self._sides[0].minutes if self._sides else np.zeros((3, 60))
         mean = total.sum() / max(bars.sum(), 1)
         if not mean:
@@ -165,8 +176,9 @@ class Neighbours:
 
 class _Side:
     # One price side of the file.
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: float, timeframe: Timeframe) -> None:
         self._limit = limit
+        self._timeframe = timeframe
         self._bars = 0
         # Of the bar before: open, high, low, close; and its time.
         self._before = np.full(4, np.nan)
@@ -197,7 +209,8 @@ class _Side:
         for place in jumps[: min(counts[0], _MOST_JUMPS - len(self._jumps))].tolist():
             close = float(fields[3][place - 1]) if place else self._before_close
             before_ns = int(time[place - 1]) if place else self._before_ns
-            self._jumps.append(Jump(self._bars + place, before_ns, int(time[place]), close, float(fields[0][place])))
+            jump = (self._bars + place, before_ns, int(time[place]), close, float(fields[0][place]))
+            self._jumps.append(Jump(*jump, self._timeframe.minutes))
         self._wild += time[wild[: min(counts[1], _MOST_JUMPS - len(self._wild))]].tolist()
         self._hashes.append(hashes[: counts[2]].copy())
         self._hash_times.append(time[hashed[: counts[2]]])

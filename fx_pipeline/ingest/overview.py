@@ -9,13 +9,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fx_pipeline.ingest.gaps import GapCount, count_gaps
-from fx_pipeline.ingest.lake import lake_months
-from fx_pipeline.ingest.layout import lake_path, quarantine_path
-from fx_pipeline.market.calendar import MINUTE_NS, FxCalendar
+from fx_pipeline.ingest.layout import lake_months, lake_path, quarantine_path
+from fx_pipeline.market.alignment import expected_bars
+from fx_pipeline.market.calendar import FxCalendar
 from fx_pipeline.market.candles import QUARANTINE_SCHEMA
 from fx_pipeline.market.files import read_table
 from fx_pipeline.market.lake_month import read_lake_month
 from fx_pipeline.market.months import month_bounds, months_between
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 
 class MonthGaps(NamedTuple):
@@ -26,7 +27,7 @@ class MonthGaps(NamedTuple):
     gaps: GapCount
 
     def record(self) -> dict[str, Any]:
-        """Return the month as plain values: minutes, percent, and the longest gap's start in UTC."""
+        """Return the month as plain values: bars, percent, and the longest gap's start in UTC."""
         start = self.gaps.longest_gap_start_ns
         return {
             "month": self.month,
@@ -42,7 +43,11 @@ class MonthGaps(NamedTuple):
 
 
 def month_gaps(
-    lake: Path, instrument: str, calendar: FxCalendar, wanted: Collection[str] | None = None
+    lake: Path,
+    instrument: str,
+    calendar: FxCalendar,
+    wanted: Collection[str] | None = None,
+    timeframe: Timeframe = M1,
 ) -> list[MonthGaps]:
     """Return the gaps of every month from an instrument's first bar to its last one.
 
@@ -59,25 +64,28 @@ def month_gaps(
     DataError
         If a file cannot be read.
     """
-    stored = lake_months(lake, instrument)
+    stored = lake_months(lake, instrument, timeframe)
     if not stored:
         return []
-    ends = bar_times(lake, instrument, stored[0])[0], bar_times(lake, instrument, stored[-1])[-1] + MINUTE_NS
+    ends = (
+        bar_times(lake, instrument, stored[0], timeframe)[0],
+        bar_times(lake, instrument, stored[-1], timeframe)[-1] + 1,
+    )
     found: list[MonthGaps] = []
     for month in months_between(*map(int, ends)):
         if wanted is not None and month not in wanted:
             continue
         bounds = month_bounds(month)
         start, end = max(bounds[0], int(ends[0])), min(bounds[1], int(ends[1]))
-        times = bar_times(lake, instrument, month) if month in stored else np.empty(0, np.int64)
-        found.append(MonthGaps(month, len(times), count_gaps(times, start, end, calendar)))
+        times = bar_times(lake, instrument, month, timeframe) if month in stored else np.empty(0, np.int64)
+        found.append(MonthGaps(month, len(times), count_gaps(times, start, end, calendar, timeframe)))
     return found
 
 
-def expected_of(calendar: FxCalendar, month: str, now_ns: int) -> int:
-    """Return how many minutes of a whole month, up to now, the FX calendar expects a candle in."""
+def expected_of(calendar: FxCalendar, month: str, now_ns: int, timeframe: Timeframe = M1) -> int:
+    """Return how many bars of a whole month, up to now, the FX calendar expects."""
     start, end = month_bounds(month)
-    return len(calendar.expected_minutes(start, min(end, now_ns)))
+    return len(expected_bars(calendar, start, min(end, now_ns), timeframe))
 
 
 def total(months: list[MonthGaps]) -> MonthGaps:
@@ -98,7 +106,7 @@ def total(months: list[MonthGaps]) -> MonthGaps:
     )
 
 
-def bar_times(lake: Path, instrument: str, month: str) -> npt.NDArray[np.int64]:
+def bar_times(lake: Path, instrument: str, month: str, timeframe: Timeframe = M1) -> npt.NDArray[np.int64]:
     """Return the bar opens of a month of the lake.
 
     Returns
@@ -111,11 +119,11 @@ def bar_times(lake: Path, instrument: str, month: str) -> npt.NDArray[np.int64]:
     DataError
         If the file cannot be read.
     """
-    column = read_lake_month(lake_path(lake, instrument, month), ["time"])["time"]
+    column = read_lake_month(lake_path(lake, instrument, month, timeframe), ["time"])["time"]
     return np.asarray(column.cast(pa.int64()).to_numpy())
 
 
-def count_quarantined(data_dir: Path, instrument: str, start_ns: int, end_ns: int) -> int:
+def count_quarantined(data_dir: Path, instrument: str, start_ns: int, end_ns: int, timeframe: Timeframe = M1) -> int:
     """Count the bars that open in [start, end) and were set aside, on import or on building the lake.
 
     Raises
@@ -126,14 +134,15 @@ def count_quarantined(data_dir: Path, instrument: str, start_ns: int, end_ns: in
     times = pa.schema([QUARANTINE_SCHEMA.field("time")])
     count = 0
     # A name that begins with a dot is a file that is being written, or that a kill left half written.
-    for path in sorted(quarantine_path(data_dir, instrument, "x").parent.glob("[!.]*.parquet")):
-        mend = f"move it away; importing the file, or materialising m1_candles of {instrument}, makes it again."
+    for path in sorted(quarantine_path(data_dir, instrument, "x", timeframe).parent.glob("[!.]*.parquet")):
+        asset = f"{timeframe.slug}_candles"
+        mend = f"move it away; importing the file, or materialising {asset} of {instrument}, makes it again."
         found = read_table(path, times, mend)["time"].cast(pa.int64()).to_numpy()
         count += int(((found >= start_ns) & (found < end_ns)).sum())
     return count
 
 
-def newest_bar(lake: Path, instrument: str) -> int | None:
+def newest_bar(lake: Path, instrument: str, timeframe: Timeframe = M1) -> int | None:
     """Return the open of an instrument's newest bar, UTC nanoseconds; None when the lake has none.
 
     Raises
@@ -141,5 +150,5 @@ def newest_bar(lake: Path, instrument: str) -> int | None:
     DataError
         If its file cannot be read.
     """
-    stored = lake_months(lake, instrument)
-    return int(bar_times(lake, instrument, stored[-1])[-1]) if stored else None
+    stored = lake_months(lake, instrument, timeframe)
+    return int(bar_times(lake, instrument, stored[-1], timeframe)[-1]) if stored else None

@@ -7,9 +7,12 @@ from fx_pipeline.ingest.layout import raw_folder
 from fx_pipeline.ingest.raw import read_manifest
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.months import month_bounds, month_of, months_between
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 
-def pending_months(data_dir: Path, instrument: str, environment: str, now_ns: int) -> list[str]:
+def pending_months(
+    data_dir: Path, instrument: str, environment: str, now_ns: int, timeframe: Timeframe = M1
+) -> list[str]:
     """Return the months that may have new candles, in order.
 
     Those are, from the oldest month that was downloaded from this environment up to the running one, the months that
@@ -25,7 +28,8 @@ def pending_months(data_dir: Path, instrument: str, environment: str, now_ns: in
     """
     running = month_of(now_ns)
     done: dict[str, bool] = {}
-    for folder in sorted(raw_folder(data_dir, instrument, "x").parent.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]")):
+    raw = raw_folder(data_dir, instrument, "x", timeframe).parent
+    for folder in sorted(raw.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]")):
         if folder.name > running:
             # A broker that replays the past has another "now" than the one before it had.
             continue
@@ -36,7 +40,7 @@ def pending_months(data_dir: Path, instrument: str, environment: str, now_ns: in
             done[folder.name] = False
             continue
         if manifest is not None and manifest["environment"] == environment:
-            done[folder.name] = bool(manifest["complete"]) and is_built(data_dir, instrument, folder.name)
+            done[folder.name] = bool(manifest["complete"]) and is_built(data_dir, instrument, folder.name, timeframe)
     # Without any download the month before the running one is where it starts.
     first_ns = month_bounds(min(done))[0] if done else month_bounds(running)[0] - 1
     return [month for month in months_between(first_ns, now_ns + 1) if not done.get(month, False)]

@@ -1,4 +1,4 @@
-"""Evidence that a file is what it is said to be: M1 bars, of that instrument, on that clock."""
+"""Evidence that a file is what it is said to be: bars of that instrument, on that clock."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
 from fx_pipeline.market.levels import plausible_range, typical_price
 from fx_pipeline.market.spreads import spread_model
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 Int64 = npt.NDArray[np.int64]
 
@@ -21,6 +22,8 @@ _BUCKET_MINUTES = 5
 #: Ticks a quarter of an hour beyond the week's ends are feeds' habits, not a wrong clock.
 _TOLERANCE_MINUTES = 15
 _INTRUDING_BUCKETS = 2
+#: Of bars as long as that, one in a weekend is all that a clock an hour off leaves.
+_COARSE_MINUTES = 60
 #: So many times the modelled spread is wider than any publisher's quotes.
 _WIDEST_SPREADS = 50
 _ZONED = "Its times carry a zone, and an offset is for times without one: write them so first."
@@ -93,7 +96,9 @@ def clock_evidence(local_ns: Int64) -> Int64:
     return np.unique(stretches[changes]) * (_BUCKET_MINUTES * MINUTE_NS)
 
 
-def check_clock(name: str, opening: int | None, local_ns: Int64, clock: Clock, zoned: bool = False) -> int:
+def check_clock(
+    name: str, opening: int | None, local_ns: Int64, clock: Clock, zoned: bool = False, timeframe: Timeframe = M1
+) -> int:
     """Refuse a clock under which bars lie in the instrument's weekend (Friday 17:00 to Sunday 17:00 New York; metals
     open on Sunday at 18:00).
 
@@ -110,6 +115,8 @@ def check_clock(name: str, opening: int | None, local_ns: Int64, clock: Clock, z
         The clock that the file is said to have.
     zoned : bool
         Whether its times carry a zone, for which no offset can be given.
+    timeframe : Timeframe
+        Of the bars.
 
     Returns
     -------
@@ -123,7 +130,8 @@ def check_clock(name: str, opening: int | None, local_ns: Int64, clock: Clock, z
     """
     if opening is None:
         return 0
-    said = _weekends(clock.to_utc(local_ns), opening)
+    least = _INTRUDING_BUCKETS if timeframe.minutes < _COARSE_MINUTES else 1
+    said = _weekends(clock.to_utc(local_ns), opening, least)
     if not said.spanned:
         return 0
     few = len(said.bad) <= said.spanned // 10
@@ -133,12 +141,12 @@ def check_clock(name: str, opening: int | None, local_ns: Int64, clock: Clock, z
     if few:
         utc_ns = clock.to_utc(local_ns)
         # Stray ticks fit many a clock: only one that differs in daylight saving alone is taken for the right one.
-        fitting = _fitting_clock([item for item in candidates if np.mean(item[1] == utc_ns) >= 0.5], opening, strays=0)
+        fitting = _fitting_clock([item for item in candidates if np.mean(item[1] == utc_ns) >= 0.5], opening, 0, least)
     else:
-        fitting = _fitting_clock(candidates, opening, strays=said.spanned // 10)
+        fitting = _fitting_clock(candidates, opening, said.spanned // 10, least)
     if fitting:
         advice = f"its weekends would fit --utc-offset {fitting}."
-    elif change := _change_of_clock(candidates, opening):
+    elif change := _change_of_clock(candidates, opening, least):
         if few and not _at_one_end(said):
             return said.spanned
         before, after, first = change
@@ -153,6 +161,8 @@ def check_clock(name: str, opening: int | None, local_ns: Int64, clock: Clock, z
             "no offset would fit: are these bars of an instrument that trades at weekends, or filled in? If the clock "
             "is right, --leave-out-weekends leaves them out."
         )
+    if timeframe.minutes >= _COARSE_MINUTES:
+        advice += " If its times are ends of bars, give --bar-time end."
     if zoned:
         advice += " " + _ZONED
     raise DataError(
@@ -199,7 +209,7 @@ class _Weekends(NamedTuple):
     first_ns: int
 
 
-def _weekends(utc_ns: Int64, opening: int) -> _Weekends:
+def _weekends(utc_ns: Int64, opening: int, least: int) -> _Weekends:
     utc_ns = utc_ns[utc_ns != NO_TIME]
     if not len(utc_ns):
         return _Weekends(0, np.empty(0, np.int64), 0, 0)
@@ -210,18 +220,18 @@ def _weekends(utc_ns: Int64, opening: int) -> _Weekends:
     weekend = WEEK_MINUTES + min(opening - _TOLERANCE_MINUTES, 0)
     intruding = ((minutes >= TRADING_WEEK_MINUTES + _TOLERANCE_MINUTES) & (minutes < weekend)) | early
     weekends, counts = np.unique(weeks[intruding], return_counts=True)
-    bad = weekends[counts >= _INTRUDING_BUCKETS]
+    bad = weekends[counts >= least]
     last = int(weeks.max())
     spanned = last - int(weeks.min()) + int(bool(intruding[weeks == last].any()))
     first = utc_ns[intruding & np.isin(weeks, bad)]
     return _Weekends(max(spanned, len(bad)), bad, last, int(first.min()) if len(first) else 0)
 
 
-def _fitting_clock(candidates: Sequence[tuple[Clock, Int64]], opening: int, strays: int) -> Clock | None:
+def _fitting_clock(candidates: Sequence[tuple[Clock, Int64]], opening: int, strays: int, least: int) -> Clock | None:
     # Of the clocks with no more than `strays` bad weekends, the one under which trading fills the week's ends best.
     best: tuple[int, Clock] | None = None
     for clock, utc_ns in candidates:
-        if len(_weekends(utc_ns, opening).bad) > strays:
+        if len(_weekends(utc_ns, opening, least).bad) > strays:
             continue
         known = utc_ns[utc_ns != NO_TIME]
         minutes, weeks = week_minutes(known), trading_week(known)
@@ -234,11 +244,11 @@ def _fitting_clock(candidates: Sequence[tuple[Clock, Int64]], opening: int, stra
 
 
 def _change_of_clock(
-    candidates: Sequence[tuple[Clock, Int64]], opening: int
+    candidates: Sequence[tuple[Clock, Int64]], opening: int, least: int
 ) -> tuple[Clock, Clock, pd.Timestamp] | None:
     # The clock that fits for longest from the start, that which fits for longest up to the end, and where the first
     # of them ends to fit, if together they cover the file.
-    found = [(clock, _weekends(utc_ns, opening)) for clock, utc_ns in candidates]
+    found = [(clock, _weekends(utc_ns, opening, least)) for clock, utc_ns in candidates]
     if any(not len(weekends.bad) for _, weekends in found):
         return None
     before = max(found, key=lambda item: int(item[1].bad[0]))

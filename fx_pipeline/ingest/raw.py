@@ -1,6 +1,8 @@
 """Raw pages of candles, kept as received: `raw/{INSTRUMENT}/{YYYY-MM}/page-00000.json.zst` and a `manifest.json`.
 
-The pager asks for `from` and `count`, and its next `from` is the minute after the last candle: gaps cost nothing, no
+Those of other timeframes than M1 lie in `raw/h1/{INSTRUMENT}/...`. A candle is of the month in which it opens.
+
+The pager asks for `from` and `count`, and its next `from` is the end of the last candle: gaps cost nothing, no
 future time is named, and a page that is shorter than asked ends nothing. A month ends at a candle of the next one, or
 where the broker has nothing more: an empty page is believed only if there is nothing from the next month on either, and
 nothing of what it answers for stood here before.
@@ -29,8 +31,9 @@ import pyarrow as pa
 from fx_pipeline.broker.client import MAXIMUM_COUNT, CandlesPage
 from fx_pipeline.broker.decode import Candles, read_candles
 from fx_pipeline.broker.quotes_word import base_word
-from fx_pipeline.ingest.layout import raw_folder
+from fx_pipeline.ingest.layout import is_timeframe, raw_folder
 from fx_pipeline.ingest.reading import in_order
+from fx_pipeline.market.alignment import bar_end, bar_starts, first_open
 from fx_pipeline.market.atomic import flush_files
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.disk import clear_disk_errors, read_stored
@@ -38,6 +41,7 @@ from fx_pipeline.market.errors import BrokerError, DataError, FxPipelineError, N
 from fx_pipeline.market.files import remove_file, write_bytes
 from fx_pipeline.market.months import month_bounds
 from fx_pipeline.market.records import Shape, check_record, read_record
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 MANIFEST = "manifest.json"
 _FORMAT = 2
@@ -85,7 +89,9 @@ class PageSource(Protocol):
 
     environment: Any
 
-    def candles_page(self, instrument: str, start_ns: int, count: int = MAXIMUM_COUNT) -> CandlesPage: ...
+    def candles_page(
+        self, instrument: str, start_ns: int, count: int = MAXIMUM_COUNT, timeframe: Timeframe = M1
+    ) -> CandlesPage: ...
 
 
 @dataclass(frozen=True)
@@ -139,7 +145,9 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def _again(folder: Path) -> str:
-    return f"materialise raw_candles of {folder.parent.name} {folder.name} again, it is downloaded anew."
+    above = folder.parent.parent.name
+    asset = f"raw_candles_{above}" if is_timeframe(above) else "raw_candles"
+    return f"materialise {asset} of {folder.parent.name} {folder.name} again, it is downloaded anew."
 
 
 def read_page(path: Path, entry: Mapping[str, Any] | None = None) -> Candles:
@@ -173,6 +181,7 @@ def download_months(
     data_dir: Path,
     now_ns: int | None = None,
     force: bool = False,
+    timeframe: Timeframe = M1,
 ) -> Generator[RawMonth | FxPipelineError]:
     """Download months, a few at once, and yield what each gave in order: its pages, or the error with which it failed.
 
@@ -190,7 +199,8 @@ def download_months(
 
     def download(cell: tuple[str, str]) -> RawMonth | FxPipelineError:
         try:
-            return download_month(client, *cell, raw_folder(data_dir, *cell), now_ns=now_ns, force=force)
+            folder = raw_folder(data_dir, *cell, timeframe)
+            return download_month(client, *cell, folder, now_ns=now_ns, force=force, timeframe=timeframe)
         except FxPipelineError as error:
             return error
 
@@ -206,8 +216,9 @@ def download_month(
     now_ns: int | None = None,
     progress: Callable[[str], None] | None = None,
     force: bool = False,
+    timeframe: Timeframe = M1,
 ) -> RawMonth:
-    """Download a month of M1 candles, or what is missing of it.
+    """Download a month of candles of a timeframe, or what is missing of it.
 
     A complete month is left alone, unless `force`, or unless the paper server says that its data are others by now:
     then all of it is downloaded, and takes the place of what is here when it is whole. A month that still runs is
@@ -226,6 +237,8 @@ def download_month(
         Told a line a page.
     force : bool
         Download every page again.
+    timeframe : Timeframe
+        Of the candles.
 
     Raises
     ------
@@ -237,7 +250,7 @@ def download_month(
     now = time.time_ns() if now_ns is None else now_ns
     _take_over(folder)
     before = _manifest_if_readable(folder)
-    download = _Download(client, instrument, month, folder, now, progress)
+    download = _Download(client, instrument, month, folder, now, progress, timeframe)
     if before is not None:
         download.ask_revision()
     if before is not None and before["pages"] and download.cannot_judge(before):
@@ -278,6 +291,7 @@ class _Download:
         folder: Path,
         now_ns: int,
         progress: Callable[[str], None] | None,
+        timeframe: Timeframe,
     ) -> None:
         self.folder = self._stands = folder
         self.pages: list[dict[str, Any]] = []
@@ -290,7 +304,9 @@ class _Download:
         self._client = client
         self._instrument = instrument
         self._month = month
-        self._start, self._end = month_bounds(month)
+        self._timeframe = timeframe
+        # A bar that began in the month before is of that one.
+        self._start, self._end = (first_open(bound, timeframe) for bound in month_bounds(month))
         self._now = now_ns
         self._progress = progress
         # Only the paper server names its revision; OANDA's history is final once complete. The first answer stands for
@@ -319,7 +335,7 @@ class _Download:
     def run(self) -> dict[str, Any]:
         """Download what `pages` lack, and return the manifest."""
         self.pages = _final_pages(self.pages, self._now)
-        position = _after(self.pages[-1]["last"]) if self.pages else self._start
+        position = self._after(self.pages[-1]["last"]) if self.pages else self._start
         # A client that is new may not know yet that the broker gives smaller pages, and near the month's end would not
         # find out in the same steps.
         limit = self.pages[-1]["count"] if self.pages else MAXIMUM_COUNT
@@ -328,7 +344,7 @@ class _Download:
         with ThreadPoolExecutor(1) as writer:
             storing: Future[str] | None = None
             while position < self._end and position < self._now:
-                page = self._page(position, min(limit, (self._end - position) // MINUTE_NS))
+                page = self._page(position, min(limit, -(-(self._end - position) // self._timeframe.bar_ns)))
                 self._report(storing)
                 storing = None
                 if not len(page.time_ns):
@@ -337,7 +353,7 @@ class _Download:
                     reached_next_month = True
                     break
                 storing = writer.submit(self._store, page)
-                position = _after(int(page.time_ns[-1]))
+                position = self._after(int(page.time_ns[-1]))
             self._report(storing)
         with clear_disk_errors(self.folder):
             flush_files(self._unflushed)
@@ -373,7 +389,9 @@ class _Download:
         )
 
     def _ask(self, position: int, count: int) -> CandlesPage:
-        page = self._client.candles_page(self._instrument, position, count)
+        asked = (self._instrument, position, count)
+        # A source of minutes alone need not know of timeframes.
+        page = self._client.candles_page(*asked, *([] if self._timeframe == M1 else [self._timeframe]))
         if page.broker_ns is not None:
             self._now = min(self._now, page.broker_ns)
         if self._awaits_revision:
@@ -402,12 +420,16 @@ class _Download:
         candles = sum(item["candles"] for item in self.pages)
         return f"{self._instrument} {self._month}: page {len(self.pages)}, {candles:,} candles"
 
+    def _after(self, time_ns: int) -> int:
+        # From inside a bar the broker would answer with that bar again.
+        return bar_end(int(bar_starts([time_ns], self._timeframe)[0]), self._timeframe)
+
     def _manifest(self, complete: bool) -> dict[str, Any]:
         return {
             "format": _FORMAT,
             "instrument": self._instrument,
             "month": self._month,
-            "granularity": "M1",
+            "granularity": self._timeframe.name,
             "price": "MBA",
             "environment": str(self._client.environment),
             "revision": self._revision,
@@ -415,10 +437,6 @@ class _Download:
             "candles": sum(entry["candles"] for entry in self.pages),
             "pages": self.pages,
         }
-
-
-def _after(time_ns: int) -> int:
-    return time_ns - time_ns % MINUTE_NS + MINUTE_NS
 
 
 def _manifest_if_readable(folder: Path) -> dict[str, Any] | None:

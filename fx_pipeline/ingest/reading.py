@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -33,11 +34,12 @@ from fx_pipeline.ingest.said import Said
 from fx_pipeline.ingest.sides import GivenSides, Side
 from fx_pipeline.ingest.spiked import take_out
 from fx_pipeline.ingest.spikes import Scan
-from fx_pipeline.ingest.timeframe import Steps
+from fx_pipeline.ingest.timeframe import Steps, found_timeframe
 from fx_pipeline.ingest.weekends import at_weekends, check_week_ends, without_weekends
-from fx_pipeline.market.candles import CROSSED
+from fx_pipeline.market.candles import CROSSED, off_grid
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.months import month_bounds, month_of
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 Int64 = npt.NDArray[np.int64]
 Item = TypeVar("Item")
@@ -60,15 +62,15 @@ class Evidence(NamedTuple):
     other_shifts : list of int
         By how many minutes the bars could be later or earlier and lie in no weekend either.
     stamps : Stamps
-    share_of_minutes : float
-        Share of the steps from bar to bar that are one minute.
+    share_of_steps : float
+        Share of the steps from bar to bar that are one bar.
     """
 
     weekends: int
     daily_break: BreakFound | None
     other_shifts: list[int]
     stamps: Stamps
-    share_of_minutes: float
+    share_of_steps: float
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ class CheckedFile:
         Rows with an ask below the bid that were mended; see `crossed`.
     deepest_pips : float
         The most by which one of them crossed.
+    timeframe : Timeframe
+        Of the bars: as said, or as found out.
     """
 
     sides: GivenSides
@@ -112,6 +116,7 @@ class CheckedFile:
     at_weekends: int
     mended: int
     deepest_pips: float
+    timeframe: Timeframe
 
     @property
     def clock_checked(self) -> bool:
@@ -131,8 +136,9 @@ def read_file(
     progress: Callable[[float], None] | None = None,
     stamped: Stamped = "open",
     leave_out_weekends: bool = False,
+    timeframe: Timeframe | None = None,
 ) -> CheckedFile:
-    """Read a file into buckets: sorted rows, one for each minute.
+    """Read a file into buckets: sorted rows, one for each bar.
 
     Parameters
     ----------
@@ -152,15 +158,29 @@ def read_file(
         Whether its times are the bars' opens or ends.
     leave_out_weekends : bool
         Whether bars at FX weekends are left out, and not a sign of a wrong clock.
+    timeframe : Timeframe, optional
+        Of the bars; found out from the first block when absent.
 
     Raises
     ------
     DataError
-        If the file is not M1 bars of that instrument on that clock, contradicts itself, or more than half of it is
-        bad.
+        If the file is not bars of that timeframe and instrument on that clock, contradicts itself, or more than half of
+        it is bad.
     """
+    blocks = iter(source.blocks)
+    if timeframe is None:
+        first = next(blocks, None)
+        timeframe = M1 if first is None else _found_in(source, first)
+        blocks = blocks if first is None else chain([first], blocks)
+    bars = timeframe
     state = _Reading(
-        path, expected, source.first_row, Said(path, instrument, source.tags), Neighbours(instrument), Scan(instrument)
+        path,
+        expected,
+        source.first_row,
+        Said(path, instrument, source.tags),
+        Neighbours(instrument, bars),
+        Scan(instrument),
+        bars,
     )
 
     def work(block: Any) -> tuple[_Block, GivenSides, Judged]:
@@ -168,10 +188,10 @@ def read_file(
         if leave_out_weekends:
             parsed = without_weekends(parsed, clock)
         sides = GivenSides.of(path, instrument, set(parsed.prices), side)
-        return _Block.of(parsed), sides, judge(parsed, sides, clock, now_ns, stamped)
+        return _Block.of(parsed), sides, judge(parsed, sides, clock, now_ns, stamped, bars)
 
     def told() -> Iterator[Any]:
-        for block in source.blocks:
+        for block in blocks:
             state.cut = block.cut
             yield block
             if progress is not None:
@@ -203,16 +223,17 @@ def read_file(
     if steps.first is not None and steps.last is not None:
         opening = opening_seen(instrument, steps.first, steps.last, steps.holes)
     evidence = Evidence(
-        check_clock(str(path), opening, local_ns, clock, source.zoned),
+        check_clock(str(path), opening, local_ns, clock, source.zoned, bars),
         check_break(str(path), instrument, steps.holes, clock, source.zoned),
         other_shifts(instrument, steps.holes),
-        stamp_evidence(instrument, steps.holes, state.neighbours.minutes()),
-        steps.share_of_minutes,
+        stamp_evidence(instrument, steps.holes, state.neighbours.minutes(), bars),
+        steps.share_of_steps,
     )
     if state.at_weekends:
-        check_week_ends(path, instrument, clock.to_utc(local_ns))
+        check_week_ends(path, instrument, clock.to_utc(local_ns), bars)
     state.check_neighbours(buckets, instrument)
     quarantine = pa.concat_tables(state.refused).sort_by("row").combine_chunks()
+    _check_grid(path, quarantine, state.rows, bars, stamped)
     if 2 * len(quarantine) > state.rows:
         raise DataError(
             f"{path}: {len(quarantine):,} of {state.rows:,} rows are bad, the first in row {quarantine['row'][0]} "
@@ -239,6 +260,32 @@ def read_file(
         state.at_weekends,
         state.mended,
         state.deepest_pips,
+        bars,
+    )
+
+
+def _found_in(source: Source, block: Any) -> Timeframe:
+    # The first block is parsed twice: of a long file that is a small part.
+    times = source.parse(block).local_ns
+    return found_timeframe(times[times != NO_TIME])
+
+
+def _check_grid(path: Path, quarantine: pa.Table, rows: int, timeframe: Timeframe, stamped: Stamped) -> None:
+    # More than half the rows off the grid are no bad rows.
+    reason = off_grid(timeframe)
+    off = pc.filter(quarantine, pc.equal(quarantine["reason"], reason))
+    if timeframe == M1 or 2 * len(off) <= rows:
+        return
+    begin = (
+        "count from 17:00 New York, as OANDA aligns them"
+        if timeframe.aligned_to_day
+        else f"begin at whole {timeframe.minutes} minutes UTC"
+    )
+    other = " or its times are ends of bars (--bar-time end)" if stamped == "open" else ""
+    raise DataError(
+        f"{path}: {len(off):,} of {rows:,} rows begin where no {timeframe} bar does, the first in row "
+        f"{off['row'][0]}, at {_at(off['time'][0].value)}: {timeframe} bars {begin}. Its clock is another "
+        f"(--utc-offset){other}; bars that are aligned otherwise are built from shorter ones instead."
     )
 
 
@@ -337,6 +384,7 @@ class _Reading:
     said: Said
     neighbours: Neighbours
     scan: Scan
+    timeframe: Timeframe
     sides: GivenSides | None = None
     cut: bool = False
     rows: int = 0
@@ -411,12 +459,12 @@ class _Reading:
             )
 
     def settle(self, buckets: Buckets) -> Steps:
-        # Every month sorted, one row for each minute, without what was filled in; how far apart the bars are, those
+        # Every month sorted, one row for each bar, without what was filled in; how far apart the bars are, those
         # that were refused among them.
         assert self.sides is not None
         self.refused.append(IMPORT_QUARANTINE_SCHEMA.empty_table())
         refused, contradicting = np.unique(joined(self.refused_ns)), joined(self.contradicting_ns)
-        steps, filling = Steps(), Filling(self.quiet)
+        steps, filling = Steps(self.timeframe), Filling(self.quiet)
         for month in sorted({*buckets.months, *months_of(refused)}):
             times = buckets.times(month)
             if len(times) and (len(contradicting) or not np.all(np.diff(times) > 0)):
@@ -444,11 +492,11 @@ class _Reading:
         # Before anything is concluded from prices beside one another; so many that they are no bad bars are for
         # `check_neighbours`, which says what the file is.
         assert self.sides is not None
-        spikes = take_out(buckets, self.sides, instrument, self.scan.times(), self.rows)
+        spikes = take_out(buckets, self.sides, instrument, self.scan.times(), self.rows, self.timeframe)
         if not spikes:
             return
         self.refused += spikes
-        self.neighbours = Neighbours(instrument)
+        self.neighbours = Neighbours(instrument, self.timeframe)
         for month in buckets.months:
             for part in buckets.parts(month):
                 self.neighbours.add(part)

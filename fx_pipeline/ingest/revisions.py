@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fx_pipeline.ingest.layout import revisions_path
+from fx_pipeline.ingest.layout import is_timeframe, revisions_folder
 from fx_pipeline.market.candles import CANDLE_SCHEMA
 from fx_pipeline.market.files import read_table, write_table
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 _VALUES = [field for field in CANDLE_SCHEMA if field.name != "time"]
 CHANGED, REMOVED = "changed", "removed"
@@ -99,7 +100,7 @@ class RevisedMonth(NamedTuple):
     noted_ns: int
 
 
-def revised_since(lake: Path, since_ns: int) -> list[RevisedMonth]:
+def revised_since(lake: Path, since_ns: int, timeframe: Timeframe = M1) -> list[RevisedMonth]:
     """Return the months of the lake with revisions that were noted at or after a time, by instrument and month.
 
     Raises
@@ -108,9 +109,9 @@ def revised_since(lake: Path, since_ns: int) -> list[RevisedMonth]:
         If a file of revisions cannot be read.
     """
     found: list[RevisedMonth] = []
-    for path in sorted(revisions_path(lake, "x", "x").parents[1].glob("*/*.parquet")):
+    for path in sorted(revisions_folder(lake, timeframe).glob("*/*.parquet")):
         # Most were last written long ago.
-        if path.stat().st_mtime_ns < since_ns:
+        if is_timeframe(path.parent.name) or path.stat().st_mtime_ns < since_ns:
             continue
         revisions = read_revisions(path)
         noted = revisions["noted"].cast(pa.int64()).fill_null(0).to_numpy()

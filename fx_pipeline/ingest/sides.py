@@ -7,10 +7,13 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from fx_pipeline.market.alignment import bar_ends
+from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.candles import PRICE_COLUMNS, SIDES
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
 from fx_pipeline.market.spreads import spread_model
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -76,7 +79,7 @@ class GivenSides:
         given: Float64 = np.stack([prices[name] for name in names])
         return given.round(precision)
 
-    def complete(self, given: Float64, time_ns: Int64) -> dict[str, Float64]:
+    def complete(self, given: Float64, time_ns: Int64, timeframe: Timeframe = M1) -> dict[str, Float64]:
         """Return all twelve prices.
 
         Parameters
@@ -85,6 +88,9 @@ class GivenSides:
             As of `rounded`, of possible bars only.
         time_ns : (N,) int64
             Bar opens, UTC nanoseconds.
+        timeframe : Timeframe
+            Of the bars. The spread at a bar's close is that of its last minute; at its high and low, of which nobody
+            knows when they were, the narrower of the two.
 
         Returns
         -------
@@ -96,13 +102,21 @@ class GivenSides:
         if self.modelled:
             held = SIDES.index(self._held)
             share = spread_model(self.instrument).unit == "share"
-            half = self._spread_levels(time_ns) * (1.0 if share else pair.pip) / 2
+            scale = (1.0 if share else pair.pip) / 2
+            at_open = at_close = self._spread_levels(time_ns) * scale
+            if timeframe != M1:
+                at_close = self._spread_levels(bar_ends(time_ns, timeframe) - MINUTE_NS) * scale
+            between = np.minimum(at_open, at_close)
             for number, side in enumerate(SIDES):
-                for field, price in zip("ohlc", given, strict=True):
+                for field, price, half in zip("ohlc", given, (at_open, between, between, at_close), strict=True):
                     if number != held:
                         # Each price by its own share, so that the order of a bar's prices stays.
                         shifted = price + (number - held) * (half * price if share else half)
                         prices[f"{side}_{field}"] = np.round(shifted, pair.display_precision)
+                if number != held and timeframe != M1:
+                    ends = prices[f"{side}_o"], prices[f"{side}_c"]
+                    prices[f"{side}_h"] = np.maximum.reduce([prices[f"{side}_h"], *ends])
+                    prices[f"{side}_l"] = np.minimum.reduce([prices[f"{side}_l"], *ends])
         elif "mid_o" not in prices:
             for field in "ohlc":
                 middle = (prices[f"bid_{field}"] + prices[f"ask_{field}"]) / 2

@@ -9,13 +9,19 @@ from fx_pipeline.ingest.judge import refused_rows
 from fx_pipeline.ingest.sides import GivenSides
 from fx_pipeline.ingest.spikes import BESIDE_BARS, find_spikes, near_ends, price_sides, reason_of
 from fx_pipeline.market.months import month_bounds
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 #: More spikes than that, and than this share of the rows, are no bad bars: the file is not what it seems.
 _FEW, _MOST_SHARE = 10, 0.01
 
 
 def take_out(
-    buckets: Buckets, sides: GivenSides, instrument: str, candidates: npt.NDArray[np.int64], rows: int
+    buckets: Buckets,
+    sides: GivenSides,
+    instrument: str,
+    candidates: npt.NDArray[np.int64],
+    rows: int,
+    timeframe: Timeframe = M1,
 ) -> list[pa.Table]:
     """Take spikes out of the buckets, and return them as `judge.IMPORT_QUARANTINE_SCHEMA`, a table a month and reason.
 
@@ -48,7 +54,12 @@ def take_out(
         joined = Rows.concatenate(parts)
         prices = dict(zip(sides.columns, joined.prices, strict=True))
         judged = find_spikes(
-            instrument, joined.time, price_sides(prices, sides.modelled), number > 0, number + 1 < len(months)
+            instrument,
+            joined.time,
+            price_sides(prices, sides.modelled),
+            number > 0,
+            number + 1 < len(months),
+            timeframe,
         )
         marks = judged.marks[lead : lead + len(own)]
         if marks.any():

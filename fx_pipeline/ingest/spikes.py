@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from fx_pipeline.ingest.neighbours import FAR, WILD, largest_jump
 from fx_pipeline.market.calendar import MINUTE_NS
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -122,7 +123,12 @@ def near_ends(time: Int64, found: Int64) -> tuple[bool, bool]:
 
 
 def find_spikes(
-    instrument: str, time: Int64, sides: Sequence[tuple[Float64, bool]], known_before: bool, known_after: bool
+    instrument: str,
+    time: Int64,
+    sides: Sequence[tuple[Float64, bool]],
+    known_before: bool,
+    known_after: bool,
+    timeframe: Timeframe = M1,
 ) -> Found:
     """Judge bars, sorted and unique on time.
 
@@ -135,13 +141,17 @@ def find_spikes(
         a bid or ask beside it.
     known_before, known_after : bool
         Whether the first bar, and the last, are not the ends of all that is known.
+    timeframe : Timeframe
+        Of the bars. What a bar is compared with is counted in bars; only a gap is time, from the end of a bar on.
     """
     marks = np.zeros(len(time), np.int8)
     levels: dict[int, Level] = {}
     limit = largest_jump(instrument)
+    # As if each bar lasted a minute: gaps between them, for which steps are allowed to be larger, keep their length.
+    apart = time - np.arange(len(time)) * (timeframe.bar_ns - MINUTE_NS)
     for prices, is_price in sides:
         fields = [np.ascontiguousarray(row) for row in prices]
-        own, steps = _judge(time, fields, limit * (_FLOOR if is_price else 1.0), limit, known_before, known_after)
+        own, steps = _judge(apart, fields, limit * (_FLOOR if is_price else 1.0), limit, known_before, known_after)
         np.maximum(marks, own, out=marks)
         for place, before in steps:
             levels.setdefault(

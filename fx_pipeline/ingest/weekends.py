@@ -11,6 +11,7 @@ from fx_pipeline.ingest.hours import opening_minute
 from fx_pipeline.ingest.parsed import Parsed
 from fx_pipeline.market.calendar import TRADING_WEEK_MINUTES, trading_week, week_minutes
 from fx_pipeline.market.errors import ConfigurationError, DataError
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 Int64 = npt.NDArray[np.int64]
 
@@ -62,13 +63,15 @@ def check_has_weekends(path: Path, instrument: str) -> None:
         raise ConfigurationError(f"{path}: {instrument} trades at weekends: leave --leave-out-weekends out.")
 
 
-def check_week_ends(path: Path, instrument: str, stretches_ns: Int64) -> None:
+def check_week_ends(path: Path, instrument: str, stretches_ns: Int64, timeframe: Timeframe = M1) -> None:
     """Refuse a clock that would have cut trading off with the weekends: it fills the ends of the market's weeks.
 
     Parameters
     ----------
     stretches_ns : (N,) int64
         The five-minute stretches with a bar, UTC nanoseconds, unique: stray bars fill few of them.
+    timeframe : Timeframe
+        Of the bars: of an hour or more, one fills the hour.
 
     Raises
     ------
@@ -76,17 +79,20 @@ def check_week_ends(path: Path, instrument: str, stretches_ns: Int64) -> None:
         If many weeks have next to no bars in their last hour or in their first.
     """
     known = stretches_ns[stretches_ns != NO_TIME]
+    # An hour has as many stretches with the open of a bar in them, 12 of minutes.
+    least = max(1, _FEWEST_STRETCHES * min(12, 60 // timeframe.minutes) // 12)
+    hour = max(60, timeframe.minutes)
     minutes, weeks = week_minutes(known), trading_week(known)
     inner = np.unique(weeks)
     opening = opening_minute(instrument) or 0
-    last = (minutes >= TRADING_WEEK_MINUTES - 60) & (minutes < TRADING_WEEK_MINUTES)
-    first = (minutes >= opening) & (minutes < opening + 60)
+    last = (minutes >= TRADING_WEEK_MINUTES - hour) & (minutes < TRADING_WEEK_MINUTES)
+    first = (minutes >= opening) & (minutes < opening + hour)
     for within, those, what in (
         (last, inner[:-1], "end early on Fridays"),
         (first, inner[1:], "begin late on Sundays"),
     ):
         filled = np.array([np.sum(weeks[within] == week) for week in those])
-        off = float(np.mean(filled < _FEWEST_STRETCHES)) if len(filled) else 0.0
+        off = float(np.mean(filled < least)) if len(filled) else 0.0
         if off > _MOST_OFF:
             raise DataError(
                 f"{path}: with the bars at weekends left out, {100 * off:.0f} percent of its weeks {what}, so that "

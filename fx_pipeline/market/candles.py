@@ -1,18 +1,19 @@
-"""The M1 candle: its schema, and the reasons for which a bar is quarantined."""
+"""The candle: its schema, and the reasons for which a bar is quarantined."""
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from fx_pipeline.market.calendar import MINUTE_NS
+from fx_pipeline.market.alignment import on_grid
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 SIDES = ("bid", "mid", "ask")
 PRICE_COLUMNS = tuple(f"{side}_{field}" for side in SIDES for field in "ohlc")
 CROSSED = "ask below bid"
 SOURCES = ("imported", "synthetic", "practice", "live")
 
-#: M1 candles: `time` is the bar's open; `quotes_modelled` says that bid and ask come from the cost model.
+#: Candles: `time` is the bar's open; `quotes_modelled` says that bid and ask come from the cost model.
 CANDLE_SCHEMA = pa.schema(
     [
         pa.field("time", pa.timestamp("ns", tz="UTC"), nullable=False),
@@ -23,11 +24,21 @@ CANDLE_SCHEMA = pa.schema(
     ]
 )
 
+#: Candles of the lake that are longer than a minute: `minutes` is how many M1 bars each was made of, where it was.
+BAR_SCHEMA = CANDLE_SCHEMA.append(pa.field("minutes", pa.int32()))
+
 #: Rows that were refused, as they came, with the reason.
 QUARANTINE_SCHEMA = pa.schema([*CANDLE_SCHEMA, pa.field("reason", pa.string(), nullable=False)])
 
 
-def bad_bar_reasons(candles: pd.DataFrame, now_ns: int | None = None) -> npt.NDArray[np.object_]:
+def off_grid(timeframe: Timeframe) -> str:
+    """Return the reason for which a bar is refused that begins where none of the timeframe does."""
+    return "time off the minute" if timeframe == M1 else f"time off the {timeframe} bars"
+
+
+def bad_bar_reasons(
+    candles: pd.DataFrame, now_ns: int | None = None, timeframe: Timeframe = M1
+) -> npt.NDArray[np.object_]:
     """Say for each row why it is impossible, or give an empty string.
 
     Parameters
@@ -36,12 +47,15 @@ def bad_bar_reasons(candles: pd.DataFrame, now_ns: int | None = None) -> npt.NDA
         `time` (datetime64[ns, UTC]) and any of the price sides of `CANDLE_SCHEMA`.
     now_ns : int, optional
         UTC nanoseconds; a bar that opens at or after it lies in the future. Not checked when absent.
+    timeframe : Timeframe
+        Of the bars.
 
     Returns
     -------
     (T,) object
         The first reason that applies: "not finite", "not positive", "high below low", "open or close outside the
-        range", "ask below bid", "time off the minute", "time in the future", "duplicate time with other prices".
+        range", "ask below bid", "time off the minute" (`off_grid`), "time in the future", "duplicate time with other
+        prices".
 
     Notes
     -----
@@ -68,7 +82,7 @@ def bad_bar_reasons(candles: pd.DataFrame, now_ns: int | None = None) -> npt.NDA
         if "bid" in sides and "ask" in sides:
             ask, bid = 4 * sides.index("ask"), 4 * sides.index("bid")
             mark((prices[:, ask] < prices[:, bid]) | (prices[:, ask + 3] < prices[:, bid + 3]), CROSSED)
-    mark(time_ns % MINUTE_NS != 0, "time off the minute")
+    mark(~on_grid(time_ns, timeframe), off_grid(timeframe))
     if now_ns is not None:
         mark(time_ns >= now_ns, "time in the future")
     frame = candles[["time", *columns]]

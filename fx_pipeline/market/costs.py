@@ -12,11 +12,13 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.market.calendar import trading_day
+from fx_pipeline.market.alignment import bar_ends
+from fx_pipeline.market.calendar import MINUTE_NS, trading_day
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.market.financing import DAYS_A_YEAR, financing_rate
 from fx_pipeline.market.instrument import known_instruments
 from fx_pipeline.market.spreads import FIXED_PIPS, cost_scale, least_spread_pips, modelled_spread_pips
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 Float64 = npt.NDArray[np.float64]
 #: The last digit of a currency pair's quote, in pips: the least that a fill can slip.
@@ -30,6 +32,8 @@ class Quotes(Protocol):
     def instrument(self) -> str: ...
     @property
     def pip(self) -> float: ...
+    @property
+    def timeframe(self) -> Timeframe: ...
     @property
     def time(self) -> npt.NDArray[np.int64]: ...
     @property
@@ -197,15 +201,16 @@ def build_fills(market: Quotes, config: CostConfig) -> Fills:
     """
     floored = isinstance(config, JudgedCosts) and config.spread_floor
     if floored:
-        half = np.maximum(config.fixed_pips, modelled_spread_pips(market.instrument, market.time, market.open))
-        half = half * market.pip / 2
+        half, half_at_close = (
+            np.maximum(config.fixed_pips, spread) * market.pip / 2 for spread in _spreads_at_both_ends(market)
+        )
         ask_open, ask_close = (
             np.maximum(market.ask_open, market.open + half),
-            np.maximum(market.ask_close, market.close + half),
+            np.maximum(market.ask_close, market.close + half_at_close),
         )
         bid_open, bid_close = (
             np.minimum(market.bid_open, market.open - half),
-            np.minimum(market.bid_close, market.close - half),
+            np.minimum(market.bid_close, market.close - half_at_close),
         )
     elif config.kind == "quoted":
         ask_open, bid_open, ask_close, bid_close = market.ask_open, market.bid_open, market.ask_close, market.bid_close
@@ -224,9 +229,13 @@ def build_fills(market: Quotes, config: CostConfig) -> Fills:
     elif config.kind == "fixed":
         entry_cost = np.full(len(market.time), config.fixed_pips)
     elif config.kind == "profile":
-        at_open = config.fill == "next_open"
-        spread = modelled_spread_pips(market.instrument, market.time, market.open if at_open else market.close)
-        entry_cost = np.append(spread[1:], spread[-1:]) if at_open else spread
+        if market.timeframe == M1:
+            at_open = config.fill == "next_open"
+            spread = modelled_spread_pips(market.instrument, market.time, market.open if at_open else market.close)
+            entry_cost = np.append(spread[1:], spread[-1:]) if at_open else spread
+        else:
+            spread, at_close = _spreads_at_both_ends(market)
+            entry_cost = np.append(spread[1:], at_close[-1:]) if config.fill == "next_open" else at_close
     else:
         entry_cost = np.zeros(len(market.time))
     nights = financing_days(market.time)
@@ -249,11 +258,25 @@ def build_fills(market: Quotes, config: CostConfig) -> Fills:
     )
 
 
+def _spreads_at_both_ends(market: Quotes) -> tuple[Float64, Float64]:
+    # The modelled spread in pips when each bar opens and when it closes. A minute has one; a longer bar may open in the
+    # rollover hour and close in another.
+    at_open = modelled_spread_pips(market.instrument, market.time, market.open)
+    if market.timeframe == M1:
+        return at_open, at_open
+    last_minute = bar_ends(market.time, market.timeframe) - MINUTE_NS
+    return at_open, modelled_spread_pips(market.instrument, last_minute, market.close)
+
+
 def financing_days(time_ns: npt.NDArray[np.int64]) -> Float64:
     """Days of financing charged for holding a position from bar t to bar t + 1.
 
     One for each 17:00 New York crossed that ends a Monday, Tuesday, Thursday or Friday, three on Wednesday (spot
     settles two business days later, so Wednesday's roll carries the weekend).
+
+    No bar of any timeframe has a 17:00 New York inside it: daily bars and those of four hours begin there, and shorter
+    ones divide the hour. So a roll lies between two bars, at the end of one, or in a gap; over several of them, as a
+    daily bar that is missing leaves, each is charged.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The file of a month of the lake, as every room reads it: M1 candles of an instrument, sorted and unique on time."""
+"""The file of a month of the lake, as every room reads it: candles of an instrument, sorted and unique on time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +10,11 @@ from fx_pipeline.market.candles import CANDLE_SCHEMA
 from fx_pipeline.market.disk import read_stored
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.files import decode_table
+from fx_pipeline.market.timeframe import TIMEFRAMES
 
 
 def read_lake_month(path: Path, columns: Sequence[str] = tuple(CANDLE_SCHEMA.names)) -> pa.Table:
-    """Return columns of a month of the lake, `{instrument}/{month}.parquet`.
+    """Return columns of a month of the lake, `{timeframe}/{instrument}/{month}.parquet`.
 
     Raises
     ------
@@ -36,4 +37,6 @@ def decode_lake_month(data: bytes, path: Path, columns: Sequence[str] = tuple(CA
 
 def rebuild(path: Path) -> str:
     """Say how a month of the lake is made again."""
-    return f"materialise m1_candles of {path.parent.name} {path.stem} again; raw pages are kept, no network is needed."
+    below = [part.name for part in path.parents][:3]
+    asset = next((f"{name}_candles" for name in below if name.upper() in TIMEFRAMES), "m1_candles")
+    return f"materialise {asset} of {path.parent.name} {path.stem} again; raw pages are kept, no network is needed."

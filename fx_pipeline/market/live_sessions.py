@@ -21,7 +21,6 @@ from fx_pipeline.market.timeframe import M1, Timeframe
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 _M1_RULES = SessionRules()
-MAX_GAP_MINUTES, MIN_RANGE_PIPS = _M1_RULES.max_gap_bars, _M1_RULES.min_range_pips
 
 
 def after_gap(time_ns: Int64, rules: SessionRules = _M1_RULES, timeframe: Timeframe = M1) -> Bool:

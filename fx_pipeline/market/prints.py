@@ -3,6 +3,10 @@
 Whoever judges the same candles again under another name, scaled, shifted, turned upside down or dated otherwise has
 looked at the same days. The signs of the changes from one quarter hour to the next survive all of that; those of their
 means also survive noise, and a forged price now and then.
+
+Bars that are longer than a quarter hour have a sign each. A day of hourly bars has too few of them to be recognised by,
+so that its print goes back over the days before it until it has as many as a day of quarter hours: four days of hours,
+16 of bars of four hours, 96 of days.
 """
 
 from functools import cache
@@ -27,6 +31,8 @@ _LEAST_SHIFTED, _LEAST_DELAYED = 3, 2
 _STEP_NS, _PROBED_DAYS = 5 * 60 * 1_000_000_000, 4
 _DAY_NS = 86_400 * 1_000_000_000
 _QUARTER_NS = 15 * 60 * 1_000_000_000
+#: What a sign is told of: the shortest of these that most bars are not longer than.
+_SLOTS_NS = (_QUARTER_NS, 4 * _QUARTER_NS, 16 * _QUARTER_NS, _DAY_NS)
 
 Days = npt.NDArray[np.void]
 
@@ -40,7 +46,8 @@ def day_prints(time_ns: npt.ArrayLike, price: npt.ArrayLike) -> Days:
     """Take the prints of the days of some bars.
 
     A bit is whether the mean price of a quarter hour lies above that of the one before. Where either has no bar, or
-    both are equal but for rounding, there is none: rounding would decide over the sign of nothing.
+    both are equal but for rounding, there is none: rounding would decide over the sign of nothing. How long the bars
+    are is told by their times: nobody can escape by another name for them.
 
     Parameters
     ----------
@@ -60,7 +67,8 @@ def day_prints(time_ns: npt.ArrayLike, price: npt.ArrayLike) -> Days:
     time, value = time[usable], value[usable]
     if len(time) < 2:
         return no_days()
-    quarter = time // _QUARTER_NS
+    slot_ns = _slot_ns(time)
+    quarter = time // slot_ns
     first = np.append(0, np.flatnonzero(np.diff(quarter)) + 1)
     quarter, bars = quarter[first], np.diff(np.append(first, len(quarter)))
     # About the first price: the sums of prices that stand still are then the same, whatever the scale.
@@ -68,15 +76,28 @@ def day_prints(time_ns: npt.ArrayLike, price: npt.ArrayLike) -> Days:
     change = np.diff(mean)
     told = (np.diff(quarter) == 1) & (np.abs(change) > 1e-12 * np.abs(value[0]))
     quarter, rises = quarter[1:][told], change[told] > 0.0
-    days, row = np.unique(quarter // QUARTERS, return_inverse=True)
-    place = (quarter % QUARTERS).astype(np.int64)
+    of_day = _DAY_NS // slot_ns
+    days, of_own = np.unique(quarter // of_day, return_counts=True)
+    if of_day < QUARTERS:
+        # What lies before a stub of a Sunday would make a trading day of it.
+        days = days[of_own * QUARTERS >= LEAST_KNOWN * of_day]
     known = np.zeros((len(days), QUARTERS), dtype=np.bool_)
     sign = np.zeros((len(days), QUARTERS), dtype=np.bool_)
-    known[row, place] = True
-    sign[row, place] = rises
+    for back in range(QUARTERS // of_day):
+        row = np.searchsorted(days, quarter // of_day + back)
+        inside = row < len(days)
+        inside[inside] = days[row[inside]] == quarter[inside] // of_day + back
+        place = (quarter[inside] % of_day + QUARTERS - (back + 1) * of_day).astype(np.int64)
+        known[row[inside], place] = True
+        sign[row[inside], place] = rises[inside]
     found = np.zeros(len(days), DAY)
     found["day"], found["sign"], found["known"] = days, _packed(sign), _packed(known)
     return found
+
+
+def _slot_ns(time_ns: npt.NDArray[np.int64]) -> int:
+    usual = np.median(np.diff(time_ns)) if len(time_ns) > 1 else 0
+    return next((slot for slot in _SLOTS_NS if usual <= slot), _DAY_NS)
 
 
 def full(days: Days) -> Days:
@@ -151,7 +172,7 @@ def overlap(ours: Days, theirs: Days) -> bool:
 
 
 def delayed(time_ns: npt.NDArray[np.int64], price: npt.NDArray[np.float64]) -> tuple[Days, npt.NDArray[np.int64]]:
-    """Take the prints of the newest days at every other clock, in steps of five minutes.
+    """Take the prints of the newest days at every other clock, in steps of five minutes, or of a bar if that is longer.
 
     Returns
     -------
@@ -159,10 +180,15 @@ def delayed(time_ns: npt.NDArray[np.int64], price: npt.NDArray[np.float64]) -> t
     (P,) int64
         By how many steps the clock of each was put forward.
     """
-    newest = time_ns >= time_ns[-1] - (_PROBED_DAYS + 1) * _DAY_NS
-    clocks = range(1, _DAY_NS // _STEP_NS)
-    found = [full(day_prints(time_ns[newest] + step * _STEP_NS, price[newest])) for step in clocks]
-    return np.concatenate(found), np.repeat(np.array(clocks), [len(days) for days in found])
+    slot_ns = _slot_ns(time_ns)
+    step_ns = _STEP_NS if slot_ns == _QUARTER_NS else slot_ns
+    behind_ns = QUARTERS * slot_ns
+    newest = time_ns >= time_ns[-1] - _PROBED_DAYS * _DAY_NS - behind_ns
+    clocks = range(1, _DAY_NS // step_ns)
+    found = [full(day_prints(time_ns[newest] + step * step_ns, price[newest])) for step in clocks]
+    # Bars of a day have no other clock than their own.
+    steps = np.repeat(np.array(clocks, dtype=np.int64), [len(days) for days in found])
+    return np.concatenate([no_days(), *found]), steps
 
 
 def same_but_for_the_clock(

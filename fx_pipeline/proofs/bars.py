@@ -82,29 +82,48 @@ SEEDS = 5
 #: Minutes of training within which the bars of a preset are to be reached.
 MINUTES = {"small": 5.0, "full": 30.0}
 #: Ends of waves after which the weights are judged as well, where a bar is about what they are while learning.
-_MILESTONES: Mapping[tuple[str, MarketName], tuple[int, ...]] = {("small", "ou"): (512, 768, 1024, 2048, 4096)}
+_MILESTONES: Mapping[tuple[str, str, MarketName], tuple[int, ...]] = {
+    ("muzero", "small", "ou"): (512, 768, 1024, 2048, 4096)
+}
 #: A training looks at the clock now and then: the share by which it may be late.
 LATE = 0.05
-_BARS: Mapping[tuple[str, MarketName], tuple[Bar, ...]] = {
-    ("small", "ou"): (Bar("as good as the best one-feature rule", "share_worst", 1, 0.78, 0.90), *_ON_OU),
-    ("small", "regime"): (Bar("finds the hidden trend", "share_worst", 1, 0.85, 0.93), *_ON_REGIME),
-    ("small", "walk"): _ON_WALK,
-    ("full", "ou"): (
+#: By agent, preset and market. What every agent must do on the walk stands for those that are not here.
+_BARS: Mapping[tuple[str, str, MarketName], tuple[Bar, ...]] = {
+    ("muzero", "small", "ou"): (Bar("as good as the best one-feature rule", "share_worst", 1, 0.78, 0.90), *_ON_OU),
+    ("muzero", "small", "regime"): (Bar("finds the hidden trend", "share_worst", 1, 0.85, 0.93), *_ON_REGIME),
+    ("muzero", "full", "ou"): (
         Bar("learns at full size", "share_worst", 1, 0.75, 0.90),
         Bar("plays while it learns", "episodes_per_hour", 1, 8_000.0, 15_000.0),
     ),
-    ("full", "walk"): _ON_WALK,
+    ("muzero", "tiny", "walk"): (),
+    ("muzero", "legacy", "walk"): (),
+    ("ppo", "small", "ou"): (Bar("finds what returns to its mean", "share_worst", 1, 0.80, 0.84),),
+    ("ppo", "small", "regime"): (Bar("finds the hidden trend", "share_worst", 1, 0.90, 0.93),),
+    ("ppo", "tiny", "walk"): (),
+    ("linear", "tiny", "walk"): (),
 }
 
 
-def bars_of(preset: str, market: MarketName) -> tuple[Bar, ...]:
-    """Return the bars that a proof of that preset is judged by; none for presets that promise nothing."""
-    return _BARS.get((preset, market), ())
+def bars_of(agent: str, preset: str, market: MarketName, action_set: str = "unit4") -> tuple[Bar, ...]:
+    """Return the bars that a proof is judged by; none for presets and actions that promise nothing."""
+    if action_set != "unit4":
+        return ()
+    return _BARS.get((agent, preset, market), _ON_WALK if market == "walk" else ())
 
 
-def milestones_of(preset: str, market: MarketName) -> tuple[int, ...]:
+def bars_of_result(result: Mapping[str, Any]) -> tuple[Bar, ...]:
+    """Return the bars by which the result of a proof is judged."""
+    return bars_of(*_judged_as(result))
+
+
+def _judged_as(result: Mapping[str, Any]) -> tuple[str, str, MarketName, str]:
+    # Results of before there were several action sets do not name theirs.
+    return result["agent"], result["preset"], result["market"], result.get("action_set", "unit4")
+
+
+def milestones_of(agent: str, preset: str, market: MarketName, action_set: str = "unit4") -> tuple[int, ...]:
     """Return the episodes after which the bars want the weights judged as well, increasing; mostly none."""
-    return _MILESTONES.get((preset, market), ())
+    return _MILESTONES.get((agent, preset, market), ()) if action_set == "unit4" else ()
 
 
 def missed_bars(result: Mapping[str, Any]) -> list[str]:
@@ -115,7 +134,7 @@ def missed_bars(result: Mapping[str, Any]) -> list[str]:
     result : Mapping
         From `fx_pipeline.proofs.result.summary`.
     """
-    bars = bars_of(result["preset"], result["market"])
+    bars = bars_of_result(result)
     missed = [said for bar in bars if (said := bar.missed(result)) is not None]
     allowed = MINUTES.get(result["preset"])
     if bars and allowed is not None and result["training_minutes"] > allowed * (1.0 + LATE):
@@ -125,10 +144,10 @@ def missed_bars(result: Mapping[str, Any]) -> list[str]:
 
 def unmeasured(result: Mapping[str, Any]) -> list[str]:
     """List what a result does not say, and its bars would need: figures, milestones, and seeds fewer than `SEEDS`."""
-    bars = bars_of(result["preset"], result["market"])
+    bars = bars_of_result(result)
     names = [bar.name for bar in bars if result[bar.figure] is None or bar.other(result) is None]
     passed = {milestone["episodes"] for milestone in result["milestones"]}
-    ahead = [f"{mark:,}" for mark in milestones_of(result["preset"], result["market"]) if mark not in passed]
+    ahead = [f"{mark:,}" for mark in milestones_of(*_judged_as(result)) if mark not in passed]
     if ahead:
         names.append(f"the search as it learns, after {', '.join(ahead)} episodes")
     if bars and len(result["seeds"]) < SEEDS:
@@ -138,7 +157,7 @@ def unmeasured(result: Mapping[str, Any]) -> list[str]:
 
 def aims_reached(result: Mapping[str, Any]) -> list[str]:
     """List the bars whose aim a result reaches as well."""
-    return [bar.name for bar in bars_of(result["preset"], result["market"]) if bar.reached(result)]
+    return [bar.name for bar in bars_of_result(result) if bar.reached(result)]
 
 
 #: Headings of `bar_rows`.
@@ -167,7 +186,7 @@ def bar_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
         From `fx_pipeline.proofs.result.summary`.
     """
     rows: list[tuple[str, ...]] = []
-    for bar in bars_of(result["preset"], result["market"]):
+    for bar in bars_of_result(result):
         said, text = _FIGURES[bar.figure]
         figure, other = result[bar.figure], bar.other(result)
         compared = "<= " if bar.sign < 0 else "> " if bar.beyond else ""

@@ -81,12 +81,19 @@ def play(
     Returns
     -------
     Played
+
+    Raises
+    ------
+    DataError
+        If the policy was trained on other observations.
     """
     environment = LockstepEnvironment(market, build_fills(market, costs), rules=rules, actions=actions)
+    if policy.spec is not None:
+        policy.spec.require(environment.spec)
     observation, carry, done = environment.reset(starts), policy.initial(len(starts)), False
     while not done:
-        actions, carry = policy.act(observation, carry)
-        step = environment.step(actions)
+        chosen, carry = policy.act(observation, carry)
+        step = environment.step(chosen)
         observation, done = step.observation, step.done
         if progress is not None:
             progress(environment.steps_done / environment.session_bars)

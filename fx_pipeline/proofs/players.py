@@ -9,7 +9,7 @@ from fx_pipeline.agents.base import Stateless
 from fx_pipeline.environment.action_sets import UNIT4, ActionSet
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.environment.position import STATIC_FEATURES
-from fx_pipeline.features.kernel import FEATURE_NAMES
+from fx_pipeline.features.temporal9.kernel import FEATURE_NAMES
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.proofs.markets import MarketName, closes_in_pips
 from fx_pipeline.proofs.optimum import SESSION_BARS, best_plan, next_belief

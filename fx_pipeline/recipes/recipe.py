@@ -5,8 +5,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from fx_pipeline.environment.action_sets import ActionSet, action_set
+from fx_pipeline.environment.rewards import RewardConfig
+from fx_pipeline.features.names import FeatureTable
 from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.market.timeframe import Timeframe, timeframe
+from fx_pipeline.sessions.names import SessionTable
 
 
 class SessionFields(BaseModel):
@@ -51,6 +54,21 @@ class Recipe(BaseModel):
         return timeframe(self.timeframe)
 
     @property
+    def setting(self) -> dict[str, Any]:
+        """What an agent of it sees and may do, JSON-able: another one is another configuration of the same family."""
+        return {
+            "timeframe": self.timeframe,
+            "feature_set": self.feature_set,
+            "action_set": self.action_set,
+            "sessions": self.sessions.model_dump(),
+        }
+
+    @property
+    def rewarded(self) -> RewardConfig | None:
+        """The reward that it names itself; None where it is the preset's."""
+        return None if self.reward is None else RewardConfig(**self.reward)
+
+    @property
     def actions(self) -> ActionSet:
         """The action set."""
         return action_set(self.action_set)
@@ -59,3 +77,8 @@ class Recipe(BaseModel):
     def rules(self) -> SessionRules:
         """The rules of sessions."""
         return SessionRules(**self.sessions.model_dump())
+
+    @property
+    def sessions_table(self) -> SessionTable:
+        """The sessions that it is trained and judged on, and the features behind them."""
+        return SessionTable(FeatureTable(self.feature_set, self.bars), self.rules)

@@ -126,6 +126,7 @@ class Ledger:
         if not known:
             row = {name: getattr(trial, name) for name in OF_TRIAL}
             row["costs"] = json.dumps(row["costs"], sort_keys=True, default=str)
+            row["recipe"] = row["recipe"] or None
             self._insert(connection, "trials", {"trial_key": key, **row, **self._by(), "origin": origin})
         # Also where the trial is known: a row may come from a file that kept no series, or no evidence.
         if not _has(connection, "series", key):

@@ -86,7 +86,7 @@ CREATE TABLE IF NOT EXISTS chain (
 );
 """
 # Grows by one whenever a table, a column or a trigger is added: all of them are made where they are missing.
-_VERSION = 5
+_VERSION = 6
 #: From this version on every row is chained.
 _CHAINED = 5
 #: Tables, and what is unique in a row of each beside its rowid.
@@ -106,6 +106,7 @@ _TABLES = {
 _ADDED = (
     ("trials", "evaluation_code", "TEXT NOT NULL DEFAULT ''"),
     ("trials", "origin", "TEXT"),
+    ("trials", "recipe", "TEXT"),
     ("reports", "lineage_sha256", "TEXT"),
     ("reports", "recorded_by", "TEXT"),
     ("reports", "recorded_at", "TEXT"),

@@ -5,13 +5,10 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from fx_pipeline.tracking.spool import Call, Spool
 from fx_pipeline.tracking.store_file import first_line
-
-if TYPE_CHECKING:
-    from fx_pipeline.tracking.mlflow_store import Tracking
 
 #: Before the name of a run that MLflow has no id for yet.
 PENDING = "pending-"
@@ -31,6 +28,19 @@ class Point(NamedTuple):
     metrics: Mapping[str, float | None]
 
 
+class Store(Protocol):
+    """Where runs are brought in (`mlflow_store.Tracking`)."""
+
+    ui_url: str
+
+    @property
+    def client(self) -> Any:
+        """MLflow's client."""
+
+    def deliver(self, spool: Spool, calls: Sequence[Call]) -> None:
+        """Bring in what waits in a spool, and then the calls."""
+
+
 class RunHandle:
     """A run that logs to MLflow. What MLflow does not take is kept and brought in later: no call of it fails.
 
@@ -40,7 +50,7 @@ class RunHandle:
         What waits.
     """
 
-    def __init__(self, tracking: "Tracking", spool: Spool, clock: Clock) -> None:
+    def __init__(self, tracking: Store, spool: Spool, clock: Clock) -> None:
         self._tracking = tracking
         self._clock = clock
         self.spool = spool

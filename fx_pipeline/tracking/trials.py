@@ -72,6 +72,8 @@ class Trial:
         What a track record needs of this score; nothing here looks into it.
     trained_seed_sha : str
         What the training began with (seed, settings, code, data), by its own record.
+    recipe : str
+        Name of the recipe; empty where it is not known.
     """
 
     instrument: str
@@ -93,6 +95,7 @@ class Trial:
     days: Days = field(default_factory=no_days)
     evidence: bytes = b""
     trained_seed_sha: str = ""
+    recipe: str = ""
 
     @property
     def days_sha256(self) -> str:

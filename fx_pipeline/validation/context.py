@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fx_pipeline.market.prints import Days, no_days
 
 if TYPE_CHECKING:
-    from fx_pipeline.validation.track_record import TrackRecord
+    from fx_pipeline.validation.track_record import TrackRecord, WindowTrial
 
 SYNTHETIC = "synthetic"
 
@@ -25,6 +25,8 @@ class ReportContext:
         OANDA name, and the key of the walk-forward window.
     agent : str
         Name of the agent.
+    recipe : str
+        Name of the recipe.
     episodes : int
         Episodes that the checkpoint was trained on.
     source : str
@@ -65,6 +67,7 @@ class ReportContext:
     instrument: str
     window: str
     agent: str = "muzero"
+    recipe: str = "muzero"
     episodes: int = 0
     source: str = "imported"
     quotes_modelled: float = 0.0
@@ -87,32 +90,6 @@ class ReportContext:
     selection_scores: int | None = None
     sealed: str = ""
     run: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class WindowTrial:
-    """A trial of the window on the sessions of this validation.
-
-    Attributes
-    ----------
-    configuration : str
-        The same for trials that differ in their seed only.
-    seed : int
-    session_pnl_pips : (T,) float64
-    this : bool
-        Whether it is the one that is validated.
-    checkpoint : str
-        Hash of its weights; empty where that is not known.
-    trades : int or None
-        Closed on these sessions; None where that is not known.
-    """
-
-    configuration: str
-    seed: int
-    session_pnl_pips: npt.NDArray[np.float64]
-    this: bool
-    checkpoint: str = ""
-    trades: int | None = None
 
 
 @dataclass(frozen=True)
@@ -168,7 +145,7 @@ class TrialHistory:
 
     count: int
     sharpes: tuple[float, ...] = ()
-    window: tuple[WindowTrial, ...] = ()
+    window: "tuple[WindowTrial, ...]" = ()
     left_out: int = 0
     seeds_left_out: tuple[int, ...] = ()
     champion: ChampionSeries | None = None

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.market.arrays import MarketArrays
+from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.validation.excursions import Excursions
 from fx_pipeline.validation.risk import position_values
@@ -67,6 +68,8 @@ class Evidence:
     random_moments : (S, 3) float64
         Mean, variance and third central moment of what random traders with its turnover make in each session; all 0
         where it did not trade.
+    bar_minutes : int
+        Length of a bar.
     """
 
     pip: float
@@ -83,6 +86,12 @@ class Evidence:
     trade_low_pips: FloatArray
     baselines: Mapping[str, FloatArray]
     random_moments: FloatArray
+    bar_minutes: int = 1
+
+    @property
+    def session_length_ns(self) -> int:
+        """How long a session without a gap takes."""
+        return self.session_bars * self.bar_minutes * MINUTE_NS
 
     @property
     def session_pnl_pips(self) -> FloatArray:
@@ -106,6 +115,9 @@ class Evidence:
             "trades": len(self.trade_pnl_pips),
             "baselines": names,
         }
+        if self.bar_minutes != 1:
+            # What has minutes keeps the bytes that it had when there were no other bars.
+            head["bar_minutes"] = self.bar_minutes
         parts = [array.tobytes() for array in arrays.values()]
         parts += [np.asarray(self.baselines[name], "<f8").tobytes() for name in names]
         parts.append(np.asarray(self.random_moments, "<f8").tobytes())
@@ -151,6 +163,7 @@ class Evidence:
         return cls(
             pip=float(head["pip"]),
             session_bars=int(head["session_bars"]),
+            bar_minutes=int(head.get("bar_minutes", 1)),
             baselines=baselines,
             random_moments=moments,
             **arrays,
@@ -194,4 +207,5 @@ def evidence_of(
         trade_low_pips=np.ascontiguousarray(trades["low_pips"]),
         baselines=dict(baselines),
         random_moments=random_moments,
+        bar_minutes=market.timeframe.minutes,
     )

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from fx_pipeline.validation.bootstrap import optimal_block
 from fx_pipeline.validation.chance import cautious_size, upper_bound
-from fx_pipeline.validation.context import TrialHistory, WindowTrial
+from fx_pipeline.validation.context import TrialHistory
 from fx_pipeline.validation.pbo import Overfitting, overfitting_probability
 from fx_pipeline.validation.reality_check import MIN_PERIODS, SnoopingTests, long_run_deviation, snooping_tests
 from fx_pipeline.validation.significance import (
@@ -28,6 +28,7 @@ from fx_pipeline.validation.significance import (
     probabilistic_sharpe,
     sharpe_moments,
 )
+from fx_pipeline.validation.track_record import WindowTrial
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""The leaderboard: every validation report on one page, over instruments, windows and agents.
+"""The leaderboard: every validation report on one page, over recipes, instruments and windows.
 
 It orders nothing by luck alone: what passed the gate comes first, then the newest window. Any column sorts.
 """
@@ -31,7 +31,7 @@ class Entry:
 
     Attributes
     ----------
-    instrument, window, agent, verdict : str
+    instrument, window, recipe, agent, verdict : str
     champion : bool
         Whether its model trades the instrument now.
     sealed, synthetic : bool
@@ -60,6 +60,7 @@ class Entry:
 
     instrument: str
     window: str
+    recipe: str
     agent: str
     verdict: str
     champion: bool
@@ -92,6 +93,7 @@ COLUMNS = (
     ("verdict", "Verdict", "", "Passed every condition of the gate, or how many failed."),
     ("instrument", "Instrument", "", ""),
     ("window", "Window", "", "First trading day of the validation."),
+    ("recipe", "Recipe", "", "What was trained: fx-pipeline recipes show NAME."),
     ("agent", "Agent", "", ""),
     ("seeds", "Seeds", "count", "Seeds of the configuration that were scored; the gate looks at the worst."),
     ("expectancy_pips", "A trade", "pips", "Expectancy after costs, with a 90% interval: trades resampled in blocks."),
@@ -129,6 +131,7 @@ def entry(report: Mapping[str, Any], link: str, champions: Sequence[str] = ()) -
     return Entry(
         instrument=figures["instrument"],
         window=figures["window"],
+        recipe=lineage.get("recipe", figures["agent"]),
         agent=figures["agent"],
         verdict=figures["verdict"],
         champion=lineage["checkpoint_sha256"] in champions,
@@ -168,7 +171,7 @@ def gather(
     Returns
     -------
     list of Entry
-        What passed comes first, then the newest window, then by instrument and agent.
+        What passed comes first, then the newest window, then by instrument and recipe.
     list of str
         Why a report could not be read, each.
     """
@@ -184,7 +187,7 @@ def gather(
             line = replace(line, verdict=UNVERIFIED)
             unread.append(why)
         found.append(line)
-    found.sort(key=lambda row: (row.instrument, row.agent))
+    found.sort(key=lambda row: (row.instrument, row.recipe))
     found.sort(key=lambda row: row.window, reverse=True)
     found.sort(key=lambda row: (row.promoted, row.champion), reverse=True)
     return found, unread
@@ -228,7 +231,7 @@ def strip_plot(entries: Sequence[Entry]) -> dict[str, Any]:
                         "color": colour,
                     },
                     "marker": {"color": colour, "size": 9, "symbol": symbol, "line": {"width": 2}},
-                    "text": [f"{row.instrument} {row.agent}, {row.trades} trades" for row in chosen],
+                    "text": [f"{row.instrument} {row.recipe}, {row.trades} trades" for row in chosen],
                     "hovertemplate": "%{text}<br>%{x}: %{y:.2f} pips a trade<extra></extra>",
                 }
             )

@@ -42,7 +42,7 @@ from fx_pipeline.validation.rollout import Rollout
 from fx_pipeline.validation.track_record import record_of_window
 
 if TYPE_CHECKING:
-    from fx_pipeline.validation.validate import Score
+    from fx_pipeline.validation.score import Score
 
 SCHEMA = "fx_pipeline.validation_report/5"
 #: Reports from before records still tell what they judged; they pass no gate of now.
@@ -115,7 +115,9 @@ def build_report(
     fingerprint = context.data_fingerprint or market.fingerprint
     record = history.record if history is not None and history.record is not None and not context.sealed else None
     if record is None:
-        record = record_of_window(score.evidence, context.window, seed, context.checkpoint_sha256, history)
+        trials, left_out = ((), 0) if history is None else (history.window, history.left_out)
+        checkpoint = context.checkpoint_sha256
+        record = record_of_window(score.evidence, context.window, seed, checkpoint, trials, left_out)
     simulations = simulated(done.pnl_pips, done.session_pnl_pips, mc_runs, fingerprint)
     risk = account_risk(done, market, runs=mc_runs, seed=judge_seed(fingerprint, "risk"))
     judged = judge_record(

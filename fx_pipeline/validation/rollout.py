@@ -193,7 +193,7 @@ def rollout(
     Raises
     ------
     DataError
-        If there are no sessions, or starts are not increasing.
+        If there are no sessions, or starts are not increasing, or the policy was trained on other observations.
     """
     bars = np.asarray(starts, dtype=np.int64)
     if bars.ndim != 1 or not len(bars):
@@ -201,6 +201,8 @@ def rollout(
     if (np.diff(bars) <= 0).any():
         raise DataError("session starts must be strictly increasing: sort them and drop duplicates.")
     environment = LockstepEnvironment(market, fills, reward or RewardConfig(), rules, actions)
+    if policy.spec is not None:
+        policy.spec.require(environment.spec)
     session_bars = rules.bars
     lengths = session_lengths(market.time, bars, rules, market.timeframe)
     taken = np.full((len(bars), session_bars), actions.rest, dtype=np.int8)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from fx_pipeline.market.calendar import MINUTE_NS, day_name, trading_day
 from fx_pipeline.market.errors import DataError
-from fx_pipeline.validation.context import TrialHistory, WindowTrial
+from fx_pipeline.provenance.evaluation import rolled_out_by
 from fx_pipeline.validation.evidence import Evidence, FloatArray, IntArray
 from fx_pipeline.validation.excursions import Excursions
 
@@ -129,6 +129,32 @@ class SeedRecord:
         return float(np.nansum(self.session_pnl_pips))
 
 
+@dataclass(frozen=True)
+class WindowTrial:
+    """A trial of the window on the sessions of this validation.
+
+    Attributes
+    ----------
+    configuration : str
+        The same for trials that differ in their seed only.
+    seed : int
+    session_pnl_pips : (T,) float64
+    this : bool
+        Whether it is the one that is validated.
+    checkpoint : str
+        Hash of its weights; empty where that is not known.
+    trades : int or None
+        Closed on these sessions; None where that is not known.
+    """
+
+    configuration: str
+    seed: int
+    session_pnl_pips: npt.NDArray[np.float64]
+    this: bool
+    checkpoint: str = ""
+    trades: int | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class TrackRecord:
     """A record of `T` sessions and `N` trades over its windows, oldest first; the last window is the judged one.
@@ -190,7 +216,7 @@ class TrackRecord:
     @property
     def spans(self) -> list[tuple[int, int]]:
         """First bar of the first session that counts in each window, and last bar of the last, UTC nanoseconds."""
-        counted = [(one.evidence.session_ns[one.kept], _length(one.evidence) - MINUTE_NS) for one in self.windows]
+        counted = [(one.evidence.session_ns[one.kept], _last_bar(one.evidence)) for one in self.windows]
         return [(int(sessions[0]), int(sessions[-1]) + more) for sessions, more in counted]
 
     @property
@@ -236,7 +262,9 @@ class TrackRecord:
     @property
     def overlapping_sessions(self) -> int:
         """Sessions that begin before the one before them can have ended."""
-        ends = np.concatenate([one.evidence.session_ns[one.kept] + _length(one.evidence) for one in self.windows])
+        ends = np.concatenate(
+            [one.evidence.session_ns[one.kept] + one.evidence.session_length_ns for one in self.windows]
+        )
         order = np.argsort(self.session_ns, kind="stable")
         return int((self.session_ns[order][1:] < ends[order][:-1]).sum())
 
@@ -245,24 +273,39 @@ class TrackRecord:
 
 
 def record_of_window(
-    evidence: Evidence, window: str, seed: int, checkpoint: str, history: TrialHistory | None
+    evidence: Evidence,
+    window: str,
+    seed: int,
+    checkpoint: str,
+    trials: Sequence[WindowTrial] = (),
+    left_out: int = 0,
 ) -> TrackRecord:
-    """Return the record of one window, with the seeds and the family that a history knows of it."""
+    """Return the record of one window, with the seeds and the family of the trials that are known of it.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    window : str
+    seed : int
+    checkpoint : str
+    trials : sequence of WindowTrial
+        Those of the window that were judged as this one, which is among them; none where no ledger was asked.
+    left_out : int
+        Those that were judged otherwise.
+    """
     only = RecordWindow(window, seed, checkpoint, 1, np.ones(len(evidence.session_ns), np.bool_), evidence)
-    if history is None:
-        return TrackRecord((only,), (), (), 0, ())
-    seeds = window_seeds(history, len(evidence.trade_pnl_pips))
-    return TrackRecord((only,), seeds, history.window, history.left_out, ())
+    seeds = window_seeds(trials, len(evidence.trade_pnl_pips))
+    return TrackRecord((only,), seeds, tuple(trials), left_out, ())
 
 
-def window_seeds(history: TrialHistory, trades: int | None = None) -> tuple[SeedRecord, ...]:
+def window_seeds(trials: Sequence[WindowTrial], trades: int | None = None) -> tuple[SeedRecord, ...]:
     """Return the seeds of the judged configuration on its window; the worst checkpoint of each.
 
-    `trades` are those of the judged trial, where the history does not know them.
+    `trades` are those of the judged trial, where its row does not know them.
     """
-    own = next((trial.configuration for trial in history.window if trial.this), None)
+    own = next((trial.configuration for trial in trials if trial.this), None)
     worst: dict[int, WindowTrial] = {}
-    for trial in history.window:
+    for trial in trials:
         if trial.configuration == own:
             known = worst.get(trial.seed)
             if known is None or trial.session_pnl_pips.sum() < known.session_pnl_pips.sum():
@@ -326,13 +369,13 @@ def _within(row: Scored, end: int) -> bool:
     return row.valid_start_ns >= end - YEAR_NS and row.valid_end_ns <= end
 
 
-def _length(evidence: Evidence) -> int:
-    return evidence.session_bars * MINUTE_NS
+def _last_bar(evidence: Evidence) -> int:
+    return (evidence.session_bars - 1) * evidence.bar_minutes * MINUTE_NS
 
 
 def _likeness(row: Scored, own: Scored) -> tuple[bool, bool]:
     # Costs of the ledger have been through JSON; what is equal there is the same.
-    return row.evaluation_code == own.evaluation_code, dict(row.costs) == dict(own.costs)
+    return rolled_out_by(row.evaluation_code) == rolled_out_by(own.evaluation_code), dict(row.costs) == dict(own.costs)
 
 
 def _alike(rows: Sequence[Scored], own: Scored) -> Scored:
@@ -370,7 +413,7 @@ def _windows(own: Scored, evidence: Evidence, rows: Sequence[Scored]) -> tuple[t
         if kept.any():
             windows.append(RecordWindow(row.window, row.seed, row.checkpoint_hash, candidates, kept, shown))
             starts = np.concatenate((starts, shown.session_ns[kept]))
-            ends = np.concatenate((ends, shown.session_ns[kept] + _length(shown)))
+            ends = np.concatenate((ends, shown.session_ns[kept] + shown.session_length_ns))
             order = np.argsort(starts, kind="stable")
             starts, ends = starts[order], np.maximum.accumulate(ends[order])
     if not windows:
@@ -396,7 +439,7 @@ def _covered(shown: Evidence, starts: IntArray, ends: IntArray) -> npt.NDArray[n
     """Which sessions share a bar with those that begin at `starts`, increasing; `ends` (exclusive) are the latest."""
     if not len(starts):
         return np.zeros(len(shown.session_ns), np.bool_)
-    last = np.searchsorted(starts, shown.session_ns + _length(shown)) - 1
+    last = np.searchsorted(starts, shown.session_ns + shown.session_length_ns) - 1
     return np.asarray((last >= 0) & (ends[np.maximum(last, 0)] > shown.session_ns))
 
 

@@ -7,9 +7,10 @@ from fx_pipeline.agents.base import Actions, Policy, Stateless, replayed
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, NUM_ACTIONS, SELL, playable
 from fx_pipeline.environment.lockstep import LockstepEnvironment, Observation
 from fx_pipeline.environment.spec import ObservationSpec
-from fx_pipeline.features.kernel import FEATURE_NAMES
+from fx_pipeline.features.temporal9.kernel import FEATURE_NAMES
 from fx_pipeline.live.decision import decide, rebuilt_carry
 from fx_pipeline.market.costs import build_fills
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.proofs.play import play
 from fx_pipeline.validation.rollout import rollout
 
@@ -65,8 +66,8 @@ def test_a_policy_is_one_with_or_without_a_memory() -> None:
 def test_a_rollout_passes_the_carry_and_begins_each_session_with_a_new_one(data, batch: int) -> None:
     starts = data.starts[: 12 * BARS : BARS]
     fills = build_fills(data.market, data.costs)
-    remembered = rollout(data.market, fills, starts, Remembers(), session_bars=BARS, batch=batch)
-    seen = rollout(data.market, fills, starts, FromWindow(starts), session_bars=BARS, batch=batch)
+    remembered = rollout(data.market, fills, starts, Remembers(), rules=SessionRules(bars=BARS), batch=batch)
+    seen = rollout(data.market, fills, starts, FromWindow(starts), rules=SessionRules(bars=BARS), batch=batch)
     np.testing.assert_array_equal(remembered.actions, seen.actions)
     assert len(remembered.trades) > 20 and (remembered.actions[:, :7] == HOLD).all()
 

@@ -17,16 +17,16 @@ import pytest
 import torch
 
 from fx_pipeline.agents.base import Budget, SelectionScore, TrainingData
+from fx_pipeline.agents.errors import TrainingDivergedError
+from fx_pipeline.agents.kit.torch_settings import learning_device
 from fx_pipeline.agents.muzero import training
 from fx_pipeline.agents.muzero.bundle import BUNDLE_NAME
 from fx_pipeline.agents.muzero.checkpoint import RECORD_NAME, WEIGHTS_NAME, load_checkpoint, write_checkpoint
 from fx_pipeline.agents.muzero.config import load_config
-from fx_pipeline.agents.muzero.errors import TrainingDivergedError
 from fx_pipeline.agents.muzero.learner import Learner
 from fx_pipeline.agents.muzero.networks import build_networks
 from fx_pipeline.agents.muzero.policy import MuZeroPolicy
 from fx_pipeline.agents.muzero.selfplay import SelfPlay
-from fx_pipeline.agents.muzero.torch_settings import learning_device
 from fx_pipeline.agents.muzero.trainer import BUNDLE_FOLDER, KEPT_FOLDER, MuZeroTrainer
 from fx_pipeline.agents.registry import agent
 from fx_pipeline.environment.lockstep import LockstepEnvironment

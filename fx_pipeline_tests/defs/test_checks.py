@@ -177,7 +177,7 @@ def test_blocking_check_stops_what_lies_downstream(copy: "Chain") -> None:
 
 
 def test_missing_minutes_only_warn(copy: "Chain", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fx_pipeline.defs.checks.MAX_MISSING_PERCENT", 0.0)
+    monkeypatch.setattr("fx_pipeline.defs.candle_checks.MAX_MISSING_PERCENT", 0.0)
     result = copy.job("ingest", copy.month_key())
     assert result.success
     assert {e.check_name: e.passed for e in result.get_asset_check_evaluations()} == {

@@ -42,8 +42,8 @@ def promoted(chain: "Chain") -> bool:
 
 def refused(chain: "Chain", **record: Any) -> str:
     """Let all but these figures of the record be good; return why the job does not promote."""
-    from fx_pipeline.defs.promotion import promote
     from fx_pipeline.defs.resources import Tracking
+    from fx_pipeline.lifecycle.promotion import promote
     from fx_pipeline.settings import load_settings
     from fx_pipeline_tests.defs.conftest import warehouse_of
 

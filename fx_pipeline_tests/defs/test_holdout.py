@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pandas as pd
 
-from fx_pipeline.reuse import stamp
+from fx_pipeline.provenance.stamps import stamp
 from fx_pipeline.tracking.ledger import Ledger
 from fx_pipeline_tests.defs.conftest import attest, skip_of
 

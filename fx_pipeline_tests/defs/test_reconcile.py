@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,7 @@ def test_a_checkpoint_that_comes_after_the_look_does_not_trade_either(
     place: "Chain", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was loaded is hashed, and not what lay there a moment before."""
-    from fx_pipeline.defs import verified
+    from fx_pipeline.lifecycle import verified
 
     model, looked = model_of(place), verified.refuse_swapped_model
 
@@ -113,7 +114,7 @@ def test_a_checkpoint_that_comes_after_the_look_does_not_trade_either(
         looked(champion)
         another_model(place, model)
 
-    monkeypatch.setattr("fx_pipeline.defs.reconcile.refuse_swapped_model", swapped)
+    monkeypatch.setattr("fx_pipeline.lifecycle.reconcile.refuse_swapped_model", swapped)
     result = place.job("live_trading", config=LIVE, fails=True)
     (event,) = [event for event in result.all_events if event.is_step_failure]
     assert not result.success and "and those that were judged are" in str(event.step_failure_data.error)
@@ -212,14 +213,14 @@ def test_where_candles_came_from_is_said_in_words(source: str, said: str, broker
 
 
 def test_real_money_is_not_traded_with_a_model_that_no_broker_judged_unless_it_is_named(place: "Chain") -> None:
-    from fx_pipeline.defs.promotion import read_champion
-    from fx_pipeline.defs.reconcile import require_acknowledged
+    from fx_pipeline.lifecycle.champions import read_champion
+    from fx_pipeline.lifecycle.reconcile import require_acknowledged
     from fx_pipeline.settings import load_settings
 
     champion = read_champion(load_settings(), place.instrument)
-    assert champion is not None and champion["source"] == "synthetic"
-    assert champion["origin"] == candle_origin("synthetic")
-    name = champion["sha256"][:12]
+    assert champion is not None and champion.source == "synthetic"
+    assert champion.to_json()["origin"] == candle_origin("synthetic")
+    name = champion.weights_sha256[:12]
     assert place.job("live_trading", config=LIVE).success, "paper money is nobody's"
     place.changes |= {"FX_OANDA_ENVIRONMENT": "live", "FX_OANDA_TOKEN": "t", "FX_OANDA_ACCOUNT": "a"}
     (place.data_dir / "live" / "EUR_USD.json").unlink()
@@ -232,7 +233,6 @@ def test_real_money_is_not_traded_with_a_model_that_no_broker_judged_unless_it_i
     assert not place.job("live_trading", config=LIVE, fails=True).success, "another model was named"
     place.changes["FX_LIVE_UNPROVEN"] = name
     assert place.job("live_trading", config=LIVE).success
-    with place.environment():
-        require_acknowledged(load_settings(), champion | {"sha256": "f" * 64, "source": "live"})
-        with pytest.raises(ConfigurationError, match="files that a user imported"):
-            require_acknowledged(load_settings(), champion | {"sha256": "f" * 64, "source": "imported"})
+    require_acknowledged("live", (name,), replace(champion, weights_sha256="f" * 64, source="live"))
+    with pytest.raises(ConfigurationError, match="files that a user imported"):
+        require_acknowledged("live", (name,), replace(champion, weights_sha256="f" * 64, source="imported"))

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pytest
 
-from fx_pipeline.agents.alerts import ALERTS
-from fx_pipeline.agents.muzero.errors import TrainingDivergedError
+from fx_pipeline.agents.errors import TrainingDivergedError
 
 if TYPE_CHECKING:
     from fx_pipeline_tests.defs.conftest import Chain
@@ -58,7 +57,3 @@ def test_a_training_that_diverged_keeps_its_checkpoint_and_is_an_error(
     evaluation = copy.check("muzero_checkpoint.training_is_finite")
     assert not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
     assert "update 3" in evaluation.metadata["problems"].value[0]
-
-
-def test_there_is_one_alert_of_a_kind() -> None:
-    assert len({alert.name for alert in ALERTS}) == len(ALERTS) == 5

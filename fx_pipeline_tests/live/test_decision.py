@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from fx_pipeline.agents.base import Stateless
+from fx_pipeline.environment.action_sets import LEVERAGE7
 from fx_pipeline.environment.actions import Action
 from fx_pipeline.environment.lockstep import Observation
-from fx_pipeline.features.kernel import WARMUP_BARS, compute_features
-from fx_pipeline.live.decision import decide, newest_observation
+from fx_pipeline.environment.spec import ObservationSpec
+from fx_pipeline.features.temporal9.closes import features_of_closes
+from fx_pipeline.features.temporal9.kernel import WARMUP_BARS
+from fx_pipeline.live.decision import bars_needed, decide, newest_observation
 from fx_pipeline.market.arrays import WINDOW_BARS, MarketArrays
 from fx_pipeline.market.errors import DataError
 
@@ -22,7 +25,7 @@ START_NS = 1_459_728_000_000_000_000
 def market(bars: int = NEEDED + 10) -> MarketArrays:
     close = 150 + np.cumsum(np.random.default_rng(3).normal(0, 0.02, bars))
     time = START_NS + MINUTE_NS * np.arange(bars)
-    features, sigma = compute_features(close, time, 0.01)
+    features, sigma = features_of_closes(close, time, 0.01)
     prices = dict.fromkeys(("open", "high", "low", "close", "bid_open", "ask_open", "bid_close", "ask_close"), close)
     return MarketArrays("GBP_JPY", 0.01, time, **prices, features=features, outcome_sigma=sigma, fingerprint="test")
 
@@ -79,6 +82,28 @@ def test_a_bar_without_a_price_is_no_ground_for_a_decision(value: float) -> None
     bars = market()
     close = bars.close.copy()
     close[-700] = value
-    features, _ = compute_features(close, bars.time, 0.01)
+    features, _ = features_of_closes(close, bars.time, 0.01)
     with pytest.raises(DataError, match="has no price"):
         newest_observation(dataclasses.replace(bars, close=close, features=features))
+
+
+def test_the_window_and_the_actions_are_those_of_the_policy() -> None:
+    bars = market()
+
+    class Levers(Fixed):
+        spec = ObservationSpec(window_bars=8, actions=7, action_set="leverage7")
+
+    policy = Levers(LEVERAGE7.names.index("LONG_2"))  # type: ignore[arg-type]
+    decision, _ = decide(policy, bars, "abc")
+    assert (decision.action, decision.legal) == ("LONG_2", LEVERAGE7.names)
+    assert policy.seen is not None
+    assert policy.seen.temporal.tobytes() == bars.features[-8:].tobytes()
+    assert bars_needed(policy) == WARMUP_BARS + 7
+
+
+def test_bars_and_features_of_another_training_are_refused() -> None:
+    class Hourly(Fixed):
+        spec = ObservationSpec(timeframe="H1")
+
+    with pytest.raises(DataError, match="trained on timeframe 'H1', not 'M1'"):
+        decide(Hourly(Action.HOLD), market(), "abc")

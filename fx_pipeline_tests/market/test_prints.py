@@ -124,6 +124,31 @@ def test_stubs_of_days_are_compared_with_nothing() -> None:
     assert not same_candles(stub, stub).any() and not overlap(no_days(), full(day_prints(time, price)))
 
 
+@pytest.mark.parametrize(("minutes", "days"), [(5, 8), (15, 8), (60, 12), (240, 48), (1_440, 250)])
+def test_candles_of_every_timeframe_are_recognised_and_strange_ones_are_not(minutes: int, days: int) -> None:
+    def bars(seed: int) -> tuple[np.ndarray, np.ndarray]:
+        time, price = walk(days, seed)
+        weekday = (time // DAY_NS + 3) % 7 < 5
+        return time[weekday][::minutes], price[weekday][minutes - 1 :: minutes]
+
+    (time, price), others = bars(1), [full(day_prints(*bars(seed))) for seed in range(2, 6)]
+    ours = full(day_prints(time, price))
+    assert len(ours) >= 5 and not np.isin((ours["day"] + 3) % 7, (5, 6)).any()
+    for changed in ((time, 137.0 * price), (time, 3.0 - price), (time + 490 * DAY_NS, price)):
+        assert overlap(ours, full(day_prints(*changed)))
+    assert not any(overlap(ours, other) for other in others)
+    if minutes < 1_440:
+        copy = full(day_prints(time + 8 * 60 * MINUTE_NS, price))
+        owner = np.repeat(np.arange(5), [*(len(other) for other in others), len(copy)])
+        assert same_but_for_the_clock(*delayed(time, price), np.concatenate([*others, copy]), owner) == {4}
+
+
+def test_minutes_that_were_thinned_out_to_hours_are_days_all_the_same() -> None:
+    time, price = walk(20, 1)
+    # Whatever timeframe they are said to be of.
+    assert len(full(day_prints(time[::60], price[::60]))) >= 18
+
+
 def test_real_instruments_are_not_taken_for_one_another_and_their_copies_are(shared_data: Path) -> None:
     known = {}
     for path in sorted(shared_data.glob("*_M1_*.parquet")):

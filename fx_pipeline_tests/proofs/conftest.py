@@ -1,14 +1,17 @@
 """A stand-in for an agent: it learns nothing and plays a rule."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from fx_pipeline.agents import registry
 from fx_pipeline.agents.base import Budget, Checkpoint, OnScore, Policy, Progress, TrainingData
+from fx_pipeline.agents.entry import Agent
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.proofs.players import RangeRule
@@ -65,20 +68,29 @@ class StandIn:
         return EARLY if self.loaded[-1] == "1" else self.policy
 
 
+def register(monkeypatch: pytest.MonkeyPatch, entry: Agent) -> None:
+    """Give the registry one more agent, or another one of its name."""
+    module = ModuleType(f"{__name__}.{entry.name}")
+    vars(module)["AGENT"] = entry
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(registry, "ENTRIES", {**registry.ENTRIES, entry.name: module.__name__})
+
+
 @pytest.fixture
 def rule_agent(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """An agent `rule` of the registry that plays the best one-feature rule of `ou`, and without search a worse one."""
     agent = StandIn(RuleTrainer(), RangeRule(0.2, 0.7), RangeRule(0.05, 1.0))
 
-    def config_digest(preset: str) -> str:
+    def config_digest(preset: str, reward: RewardConfig | None = None) -> str:
         if preset not in ("small", "tiny"):
             raise ConfigurationError(f"preset {preset!r} is unknown")
         return f"config-{preset}"
 
-    entry = registry.Agent(
+    entry = Agent(
         name="rule",
         title="A rule",
-        trainer=lambda preset: agent.trainer,
+        presets=("small", "tiny"),
+        trainer=lambda preset, reward=None: agent.trainer,
         load_policy=agent.load,
         episodes=lambda preset: 4,
         reward=lambda preset: RewardConfig(),
@@ -87,5 +99,5 @@ def rule_agent(monkeypatch: pytest.MonkeyPatch) -> StandIn:
         without_search=lambda policy: EARLY_HEAD if policy is EARLY else agent.head,
         newest=lambda folder: folder / "newest",
     )
-    monkeypatch.setattr(registry, "_AGENTS", {**registry._AGENTS, "rule": entry})
+    register(monkeypatch, entry)
     return agent

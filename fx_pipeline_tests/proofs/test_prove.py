@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from fx_pipeline.cli import app
 from fx_pipeline.market.errors import DataError
-from fx_pipeline.proofs import bars, page, ppo_peer, result
+from fx_pipeline.proofs import bars, page, result
 from fx_pipeline.proofs.certify import outdated, prove_market
 from fx_pipeline.proofs.markets import proof_market
 from fx_pipeline.proofs.optimum import optimum_pips
@@ -21,7 +21,7 @@ from fx_pipeline.proofs.play import draw_starts, play
 from fx_pipeline.proofs.players import BEST_RULES
 from fx_pipeline.proofs.prove import Proof, prove_seed, unwatched
 from fx_pipeline.proofs.seeds import prove_seeds
-from fx_pipeline_tests.proofs.conftest import EARLY, EARLY_HEAD
+from fx_pipeline_tests.proofs.conftest import EARLY, EARLY_HEAD, register
 
 if TYPE_CHECKING:
     from fx_pipeline_tests.proofs.conftest import StandIn
@@ -114,8 +114,7 @@ def test_milestone_that_a_seed_did_not_pass_is_left_out_of_the_mean(rule_agent: 
 def test_agent_that_keeps_no_weights_has_no_milestones(rule_agent: "StandIn", monkeypatch: Any) -> None:
     from fx_pipeline.agents import registry
 
-    entry = replace(registry._AGENTS["rule"], newest=None)
-    monkeypatch.setattr(registry, "_AGENTS", {"rule": entry})
+    register(monkeypatch, replace(registry.agent("rule"), newest=None))
     made = prove(replace(PROOF, milestones=(1, 3)))
     assert made["milestones"] == [] and made["learning_share_mean"] is None
     assert "search beats its own head, learning" in made["not_measured"]
@@ -153,8 +152,7 @@ def test_episodes_an_hour_are_of_the_steps_that_were_played(rule_agent: "StandIn
 def test_agent_that_does_not_search_has_no_share_without_it(rule_agent: "StandIn", monkeypatch: Any) -> None:
     from fx_pipeline.agents import registry
 
-    entry = replace(registry._AGENTS["rule"], without_search=None)
-    monkeypatch.setattr(registry, "_AGENTS", {"rule": entry})
+    register(monkeypatch, replace(registry.agent("rule"), without_search=None))
     assert prove()["policy_share_mean"] is None
 
 
@@ -244,7 +242,7 @@ def test_command_prints_one_object_a_market(rule_agent: "StandIn", command: Any,
 
 
 def test_command_judges_the_milestones_of_the_bars(rule_agent: "StandIn", command: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(bars, "_MILESTONES", {("small", "ou"): (1, 3)})
+    monkeypatch.setattr(bars, "_MILESTONES", {("rule", "small", "ou"): (1, 3)})
     done = command("rule", "--market", "ou", "--seeds", "1", "--no-ppo", "--json", "--no-fail")
     made = json.loads(done.stdout)
     assert [mark["episodes"] for mark in made["milestones"]] == [1, 3]
@@ -275,7 +273,7 @@ def test_unknown_names_are_refused_before_anything_is_trained(
 
 
 def test_missing_peer_is_named_with_its_remedy(rule_agent: "StandIn", command: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(ppo_peer, "find_spec", lambda name: None)
+    monkeypatch.setattr("fx_pipeline.agents.ppo.entry.find_spec", lambda name: None)
     done = command("rule", "--market", "ou")
     assert done.exit_code == 2 and ".[ppo]" in done.stderr and "--no-ppo" in done.stderr
     assert not rule_agent.trainer.calls

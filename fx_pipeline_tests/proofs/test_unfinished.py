@@ -137,7 +137,7 @@ def test_nothing_is_taken_over_from_another_proof(tmp_path: Path, proof: Proof, 
 def test_nothing_is_taken_over_from_other_code_of_the_proofs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "ou.unfinished.json"
     FinishedSeeds(path, PROOF, MADE_BY).add("rule", ONE)
-    monkeypatch.setattr(unfinished, "proof_digest", lambda: "other code")
+    monkeypatch.setattr(unfinished, "code_digest", lambda *entries: "other code")
     assert FinishedSeeds(path, PROOF, MADE_BY).of("rule", 1) is None
 
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from fx_pipeline.validation.context import TrialHistory, WindowTrial
+from fx_pipeline.validation.context import TrialHistory
 from fx_pipeline.validation.family import judge_family, judge_significance
 from fx_pipeline.validation.seeds import judge_seeds
-from fx_pipeline.validation.track_record import SeedRecord
+from fx_pipeline.validation.track_record import SeedRecord, WindowTrial
 
 SESSIONS = 64
 

@@ -11,7 +11,8 @@ from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.validation.baselines import RandomTrader, Turnover
-from fx_pipeline.validation.context import ReportContext, TrialHistory, WindowTrial
+from fx_pipeline.validation.context import ReportContext, TrialHistory
+from fx_pipeline.validation.track_record import WindowTrial
 from fx_pipeline.validation.validate import validate_policy
 
 SESSION, REGIME, SESSIONS = 60, 20, 300

@@ -14,12 +14,13 @@ from fx_pipeline.market.origin import candle_origin
 from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.validation.baselines import Flat, RandomTrader, Turnover, buy_and_hold
 from fx_pipeline.validation.conditions import CONDITIONS
-from fx_pipeline.validation.context import ReportContext, TrialHistory, WindowTrial
+from fx_pipeline.validation.context import ReportContext, TrialHistory
 from fx_pipeline.validation.gate import GateConfig, judge
 from fx_pipeline.validation.numbers import number
 from fx_pipeline.validation.report import read_report, report_summary, write_report
 from fx_pipeline.validation.report_charts import charts
 from fx_pipeline.validation.report_page import render_page
+from fx_pipeline.validation.track_record import WindowTrial
 from fx_pipeline.validation.validate import validate_policy
 
 SESSION = 60

@@ -17,17 +17,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fx_pipeline.agents.errors import TrainingDivergedError
+from fx_pipeline.agents.kit.torch_settings import CPU
 from fx_pipeline.agents.muzero.batch import Batch
 from fx_pipeline.agents.muzero.config import LearnerConfig
 from fx_pipeline.agents.muzero.consistency import build_projection
 from fx_pipeline.agents.muzero.engine.engine import best_precision
 from fx_pipeline.agents.muzero.engine.pack import Precision
-from fx_pipeline.agents.muzero.errors import TrainingDivergedError
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks
 from fx_pipeline.agents.muzero.support import encode
-from fx_pipeline.agents.muzero.torch_settings import CPU
 
-LOSSES = ("policy", "value", "afterstate_value", "reward", "outcome")
 CONSISTENCY = "consistency"
 
 

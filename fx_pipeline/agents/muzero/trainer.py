@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from fx_pipeline.agents.base import Budget, Checkpoint, OnScore, Progress, TrainingData
+from fx_pipeline.agents.kit.retention import Retention
+from fx_pipeline.agents.kit.torch_settings import torch_settings
 from fx_pipeline.agents.muzero.bundle import BUNDLE_NAME
 from fx_pipeline.agents.muzero.checkpoint import write_checkpoint
 from fx_pipeline.agents.muzero.config import MuZeroConfig
-from fx_pipeline.agents.muzero.retention import Retention
-from fx_pipeline.agents.muzero.torch_settings import torch_settings
 from fx_pipeline.agents.muzero.training import Training
 from fx_pipeline.market.errors import DataError
 

@@ -15,17 +15,20 @@ from typing import Protocol
 
 import numpy as np
 
-from fx_pipeline.broker.paper.aggregate import Granularity, aggregate, closes, smooth, ticks
+from fx_pipeline.broker.paper.aggregate import aggregate, closes, smooth, ticks
 from fx_pipeline.broker.paper.bars import Bars
+from fx_pipeline.broker.paper.granularity import Granularity
 from fx_pipeline.broker.paper.market import PaperMarket
 from fx_pipeline.broker.paper.wire import CandleQuery, WireError, candles_body, format_times, parse_candle_query
 from fx_pipeline.broker.quotes_word import quotes_word
 from fx_pipeline.broker.quotes_word import unmixed as unmixed_bars
+from fx_pipeline.market.alignment import bar_ends
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
+from fx_pipeline.market.timeframe import M1
 
-_M1 = Granularity("M1")
+_MINUTE = Granularity("M1")
 
 
 class CandleFaults(Protocol):
@@ -104,10 +107,10 @@ def candles_reply(
     complete = query.granularity.ends(candles.time) <= known_ns - round(faults.complete_delay_s * 1e9)
     body = candles_body(name, query.granularity.name, candles, complete, query.sides, unix)
     headers = {
-        "FX-Revision": market.revision(name, known_ns if query.start_ns is None else query.start_ns),
+        "FX-Revision": market.revision(name, known_ns if query.start_ns is None else query.start_ns, reader.base),
         "FX-Time": format_times(np.array([shown_ns]))[0],
     }
-    source = market.source(name)
+    source = market.source(name, reader.base)
     if source is not None:
         headers["FX-Source"] = source
     if len(candles.time):
@@ -134,7 +137,9 @@ class _Reader:
         self._now_ns = now_ns
         self._missing_minutes = missing_minutes
         self._decimals = decimals
-        self._minutes = max(granularity.length_ns // MINUTE_NS, 1)
+        #: Of the bars of which the candles are made.
+        self.base = market.base(name, granularity)
+        self._bars = max(granularity.length_ns // self.base.bar_ns, 1)
 
     def forward(self, start_ns: int, end_ns: int, count: int | None) -> Bars:
         """The first `count` candles that start in [start, end), both of which bound candles."""
@@ -142,7 +147,7 @@ class _Reader:
         found = 0
         for piece in self._pieces(start_ns, end_ns, backward=False):
             if count is not None:
-                piece = piece.part(0, (count + 1) * self._minutes)
+                piece = piece.part(0, (count + 1) * self._bars)
             parts.append(self._candles(piece).between(start_ns, end_ns))
             found += len(parts[-1].time)
             # Parts may share a candle at their seam, and the last candle must not lack its end.
@@ -156,7 +161,7 @@ class _Reader:
         parts: list[Bars] = []
         found = 0
         for piece in self._pieces(0, end_ns, backward=True):
-            piece = piece.part(max(len(piece.time) - (count + 1) * self._minutes, 0), len(piece.time))
+            piece = piece.part(max(len(piece.time) - (count + 1) * self._bars, 0), len(piece.time))
             parts.append(self._candles(piece).between(0, end_ns))
             found += len(parts[-1].time)
             if found - len(parts) >= count:
@@ -167,15 +172,19 @@ class _Reader:
     def _pieces(self, start_ns: int, end_ns: int, backward: bool) -> Iterator[Bars]:
         # Candles of seconds may start inside a bar. A bar's first tick lies at its open, so one that opens now has it.
         start_ns -= start_ns % MINUTE_NS
-        for piece in self._market.pieces(self._name, start_ns, min(end_ns, self._now_ns + 1), backward):
-            yield _without(piece, self._missing_minutes) if self._missing_minutes > 0.0 else piece
+        for piece in self._market.pieces(self._name, start_ns, min(end_ns, self._now_ns + 1), backward, self.base):
+            if self.base != M1:
+                # What came of a bar so far is not known before it is over.
+                yield piece.part(0, int((bar_ends(piece.time, self.base) <= self._now_ns).sum()))
+            else:
+                yield _without(piece, self._missing_minutes) if self._missing_minutes > 0.0 else piece
 
     def _candles(self, bars: Bars) -> Bars:
         if self._granularity.length_ns < MINUTE_NS:
             return aggregate(self._ticked(bars), self._granularity)
-        if len(bars.time) and bars.time[-1] + MINUTE_NS > self._now_ns:
+        if self.base == M1 and len(bars.time) and bars.time[-1] + MINUTE_NS > self._now_ns:
             last = len(bars.time) - 1
-            running = aggregate(self._ticked(bars.part(last, last + 1)), _M1)
+            running = aggregate(self._ticked(bars.part(last, last + 1)), _MINUTE)
             bars = Bars.concatenate([bars.part(0, last), running])
         return aggregate(bars, self._granularity)
 

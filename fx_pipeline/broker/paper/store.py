@@ -1,4 +1,7 @@
-"""The paper server's candles: one parquet file an instrument and month, `candles/{INSTRUMENT}/{YYYY-MM}.parquet`."""
+"""The paper server's candles: one parquet file an instrument and month, `candles/{INSTRUMENT}/{YYYY-MM}.parquet`.
+
+Those of other timeframes than M1 lie beside them, in `candles_h1/...`.
+"""
 
 import contextlib
 import hashlib
@@ -17,6 +20,7 @@ from fx_pipeline.market.disk import clear_disk_errors, read_stored
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.files import count_rows, decode_table, read_table, table_bytes
 from fx_pipeline.market.months import month_bounds, month_of
+from fx_pipeline.market.timeframe import M1, TIMEFRAMES, Timeframe
 
 _REMEDY = "move it away and import the candles again."
 _MONTH_FILE = re.compile(r"(\d.*)\.parquet")
@@ -67,42 +71,57 @@ class MonthChange:
     changed_times: tuple[int, ...]
 
 
-def candles_folder(store: Path, instrument: str) -> Path:
+def candles_folder(store: Path, instrument: str, timeframe: Timeframe = M1) -> Path:
     """Folder of one instrument's candles in the store."""
-    return store / "candles" / instrument
+    return _candles(store, timeframe) / instrument
 
 
-def month_path(store: Path, instrument: str, month: str) -> Path:
+def month_path(store: Path, instrument: str, month: str, timeframe: Timeframe = M1) -> Path:
     """File of one instrument's month in the store."""
-    return candles_folder(store, instrument) / f"{month}.parquet"
+    return candles_folder(store, instrument, timeframe) / f"{month}.parquet"
 
 
 def instruments(store: Path) -> list[str]:
-    """Return the instruments of which the store has candles, sorted."""
-    folders = sorted((store / "candles").glob("*"))
-    return [folder.name for folder in folders if folder.is_dir() and months(store, folder.name)]
+    """Return the instruments of which the store has candles of any timeframe, sorted."""
+    return sorted(
+        {
+            folder.name
+            for timeframe in TIMEFRAMES.values()
+            for folder in _candles(store, timeframe).glob("*")
+            if folder.is_dir() and months(store, folder.name, timeframe)
+        }
+    )
 
 
-def months(store: Path, instrument: str) -> list[str]:
+def stored_timeframes(store: Path, instrument: str) -> list[Timeframe]:
+    """Return the timeframes of which the store has candles of an instrument, the finest first."""
+    return [timeframe for timeframe in TIMEFRAMES.values() if months(store, instrument, timeframe)]
+
+
+def _candles(store: Path, timeframe: Timeframe) -> Path:
+    return store / ("candles" if timeframe == M1 else f"candles_{timeframe.slug}")
+
+
+def months(store: Path, instrument: str, timeframe: Timeframe = M1) -> list[str]:
     """Return the months of which the store has candles, in order."""
     try:
-        names = os.listdir(candles_folder(store, instrument))
+        names = os.listdir(candles_folder(store, instrument, timeframe))
     except FileNotFoundError:
         return []
     return sorted(found[1] for name in names if (found := _MONTH_FILE.fullmatch(name)))
 
 
-def span(store: Path, instrument: str) -> tuple[int, int] | None:
+def span(store: Path, instrument: str, timeframe: Timeframe = M1) -> tuple[int, int] | None:
     """Return the open times of the first and the last stored bar, UTC nanoseconds; None when there is no bar."""
-    known = months(store, instrument)
+    known = months(store, instrument, timeframe)
     if not known:
         return None
-    first = _times(read_month(store, instrument, known[0]))
-    last = _times(read_month(store, instrument, known[-1]))
+    first = _times(read_month(store, instrument, known[0], timeframe))
+    last = _times(read_month(store, instrument, known[-1], timeframe))
     return int(first[0]), int(last[-1])
 
 
-def read_month(store: Path, instrument: str, month: str) -> pa.Table:
+def read_month(store: Path, instrument: str, month: str, timeframe: Timeframe = M1) -> pa.Table:
     """Return the stored candles of a month.
 
     Raises
@@ -110,11 +129,11 @@ def read_month(store: Path, instrument: str, month: str) -> pa.Table:
     DataError
         If the file cannot be read, or holds what is no month of candles.
     """
-    path = month_path(store, instrument, month)
+    path = month_path(store, instrument, month, timeframe)
     return _checked(path, read_table(path, CANDLE_SCHEMA, _REMEDY))
 
 
-def read_values(store: Path, instrument: str, month: str) -> tuple[pa.Table, str]:
+def read_values(store: Path, instrument: str, month: str, timeframe: Timeframe = M1) -> tuple[pa.Table, str]:
     """Return the stored candles of a month without their sources, and the SHA-256 of the file from which they come.
 
     Raises
@@ -122,7 +141,7 @@ def read_values(store: Path, instrument: str, month: str) -> tuple[pa.Table, str
     DataError
         If the file cannot be read, or holds what is no month of candles.
     """
-    path = month_path(store, instrument, month)
+    path = month_path(store, instrument, month, timeframe)
     data = read_stored(path, _REMEDY)
     return _checked(path, decode_table(data, path, _SERVED, _REMEDY)), hashlib.sha256(data).hexdigest()
 
@@ -147,7 +166,7 @@ def _checked(path: Path, table: pa.Table) -> pa.Table:
     return table
 
 
-def upsert(store: Path, instrument: str, candles: pa.Table) -> Upsert:
+def upsert(store: Path, instrument: str, candles: pa.Table, timeframe: Timeframe = M1) -> Upsert:
     """Put candles into the store; a bar that is there already is replaced.
 
     Parameters
@@ -169,12 +188,12 @@ def upsert(store: Path, instrument: str, candles: pa.Table) -> Upsert:
     while position < len(times):
         month = month_of(int(times[position]))
         end = int(np.searchsorted(times, month_bounds(month)[1]))
-        changes.append(month_change(store, instrument, month, candles.slice(position, end - position)))
+        changes.append(month_change(store, instrument, month, candles.slice(position, end - position), timeframe))
         position = end
     return write_changes(changes)
 
 
-def month_change(store: Path, instrument: str, month: str, candles: pa.Table) -> MonthChange:
+def month_change(store: Path, instrument: str, month: str, candles: pa.Table, timeframe: Timeframe = M1) -> MonthChange:
     """Return what putting candles into a month would change; nothing is written yet.
 
     Parameters
@@ -187,10 +206,10 @@ def month_change(store: Path, instrument: str, month: str, candles: pa.Table) ->
     DataError
         If the stored file cannot be read.
     """
-    path = month_path(store, instrument, month)
+    path = month_path(store, instrument, month, timeframe)
     if not path.is_file():
         return MonthChange(path, table_bytes(candles), len(candles), 0, ())
-    old = read_month(store, instrument, month)
+    old = read_month(store, instrument, month, timeframe)
     if old.equals(candles):
         return MonthChange(path, None, 0, len(candles), ())
     merged, differing = merge(old, candles)
@@ -240,7 +259,7 @@ def merge(old: pa.Table, new: pa.Table) -> tuple[pa.Table, list[int]]:
     return merged.combine_chunks(), new_times[in_new[differs]].tolist()
 
 
-def row_count(store: Path, instrument: str) -> int:
+def row_count(store: Path, instrument: str, timeframe: Timeframe = M1) -> int:
     """Return the number of stored bars, from the files' footers.
 
     Raises
@@ -248,7 +267,8 @@ def row_count(store: Path, instrument: str) -> int:
     DataError
         If a file cannot be read.
     """
-    return sum(count_rows(month_path(store, instrument, month), _REMEDY) for month in months(store, instrument))
+    known = months(store, instrument, timeframe)
+    return sum(count_rows(month_path(store, instrument, month, timeframe), _REMEDY) for month in known)
 
 
 def _times(table: pa.Table) -> np.ndarray:

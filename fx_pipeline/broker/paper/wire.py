@@ -9,9 +9,9 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.broker.paper.aggregate import GRANULARITIES, WEEKDAYS, Alignment, Granularity
 from fx_pipeline.broker.paper.bars import Bars
 from fx_pipeline.broker.paper.encode import encode_candles
+from fx_pipeline.broker.paper.granularity import GRANULARITIES, WEEKDAYS, Alignment, Granularity
 from fx_pipeline.market.instrument import instrument as find_instrument
 
 DEFAULT_COUNT, MAXIMUM_COUNT = 500, 5000

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fx_pipeline.broker.paper.aggregate import GRANULARITIES, Granularity, aggregate, ticks
+from fx_pipeline.broker.paper.aggregate import aggregate, ticks
 from fx_pipeline.broker.paper.candles import candles_reply
 from fx_pipeline.broker.paper.faults import Faults
+from fx_pipeline.broker.paper.granularity import GRANULARITIES, Granularity
 from fx_pipeline.broker.paper.market import PaperMarket
 from fx_pipeline.broker.paper.synthetic import synthetic_bars
 from fx_pipeline.broker.paper.ticks import bar_ticks

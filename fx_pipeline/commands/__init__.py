@@ -1,0 +1,1 @@
+"""The verbs of the command `fx-pipeline`, a file each."""

@@ -1,0 +1,1 @@
+"""Recipes as Dagster components, a folder with a `defs.yaml` each: `dg scaffold defs` begins one (docs/recipes.md)."""

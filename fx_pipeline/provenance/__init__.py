@@ -1,0 +1,1 @@
+"""Provenance: the code that makes a result, as the closure of its imports, and whether a result still stands."""
