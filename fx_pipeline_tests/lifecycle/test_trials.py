@@ -107,6 +107,19 @@ def test_a_score_at_other_costs_data_or_code_is_counted_and_is_no_candidate(
     assert history.window[0].session_pnl_pips.sum() == pytest.approx(20.0)
 
 
+def test_scores_of_two_agents_are_of_one_family_where_the_same_code_rolled_both_out(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed, code in ((1, "rollout+another agent"), (2, "older rollout+muzero"), (3, "one digest for both")):
+        with monkeypatch.context() as patch:
+            patch.setattr("fx_pipeline.lifecycle.trials.evaluation_code", lambda agent, code=code: code)
+            score(ledger, seed, 9.0)
+    monkeypatch.setattr("fx_pipeline.lifecycle.trials.evaluation_code", lambda agent: "rollout+muzero")
+    history = score(ledger, 4, 10.0)
+    assert [trial.seed for trial in history.window] == [1, 4]
+    assert (history.count, history.left_out) == (4, 2), "rows of before are counted, and are no company"
+
+
 def test_a_trial_is_compared_on_the_sessions_of_its_own_new_score(ledger: Ledger) -> None:
     for seed in (1, 2):
         score(ledger, seed, 12.0)
