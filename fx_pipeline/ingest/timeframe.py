@@ -77,7 +77,7 @@ def found_timeframe(time_ns: Int64) -> Timeframe:
     time_ns : (N,) int64
         Opens, or ends, of bars on any clock; in any order.
     """
-    steps: Int64 = np.diff(np.unique(time_ns))
+    steps = np.asarray(np.diff(np.unique(time_ns)), dtype=np.int64)
     if len(steps) < _FEWEST_BARS or (steps == MINUTE_NS).sum() >= _FEWEST_BARS:
         return M1
     lengths, counts = np.unique(steps, return_counts=True)
