@@ -105,8 +105,8 @@ def _described(sessions: SessionTable) -> str:
     return (
         f"Every bar at which a tradeable session starts, and the walk-forward windows that the data allow.\n\n"
         f"A session has {rules.bars} bars of {timeframe}, no gap over {rules.max_gap_bars} bars, a range of at least "
-        f"{rules.min_range_pips:g} pips, {place} and is warmed up. Only sessions that new or changed bars can touch are "
-        "found again. The windows become partitions of the checkpoint and of its validation report. One that was "
+        f"{rules.min_range_pips:g} pips, {place} and is warmed up. Only sessions that new or changed bars can touch "
+        "are found again. The windows become partitions of the checkpoint and of its validation report. One that was "
         "planned stays as it is while its candles do; new ones validate on days that no other one does."
     )
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -68,6 +68,10 @@ class Bars:
 
     def __len__(self) -> int:
         return len(self.time)
+
+    def since(self, first: int) -> "Bars":
+        """Return the bars from that one on."""
+        return replace(self, time=self.time[first:], **{name: getattr(self, name)[first:] for name in PRICES})
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ from fx_pipeline.market.errors import ConfigurationError
 #: Name of a set to the module that has it as `FEATURE_SET`.
 FEATURE_SETS = {
     "temporal9": "fx_pipeline.features.temporal9.entry",
+    "picco17": "fx_pipeline.features.picco17.entry",
+    "wavelet67": "fx_pipeline.features.wavelet67.entry",
+    "hybrid": "fx_pipeline.features.hybrid.entry",
 }
 
 

@@ -1,7 +1,8 @@
-"""Trailing minima and maxima, shared by the kernels of feature sets."""
+"""Trailing minima, maxima and sums, shared by the kernels of feature sets."""
 
 import numba
 import numpy as np
+import numpy.typing as npt
 
 
 @numba.njit(cache=True, nogil=True)
@@ -43,3 +44,40 @@ def extrema(values, first, window):  # type: ignore[no-untyped-def]
 def scale(value, low, high):  # type: ignore[no-untyped-def]
     """Where `value` lies between `low` and `high`, 0 to 1; one half where they are equal."""
     return (value - low) / (high - low) if high > low else 0.5
+
+
+def trailing_sums(values: npt.NDArray[np.float64], window: int) -> npt.NDArray[np.float64]:
+    """Sum the last `window` values of each place, always in the same order, whatever lies before them.
+
+    Sums of 1, 2, 4, ... values are made of each other, and those that `window` is made of are added up: log2(window)
+    additions a place, and no running sum, whose rounding would depend on where the array begins.
+
+    Parameters
+    ----------
+    values : (T,) float64
+    window : int
+
+    Returns
+    -------
+    (T,) float64
+        NaN until there are that many.
+    """
+    size = len(values)
+    sums, reached = np.zeros(size), 0
+    part, length = np.asarray(values, dtype=np.float64), 1
+    while reached < window:
+        if window & length:
+            sums += _later(part, reached)
+            reached += length
+        part = part + _later(part, length)
+        length *= 2
+    return sums
+
+
+def _later(values: npt.NDArray[np.float64], bars: int) -> npt.NDArray[np.float64]:
+    """The values `bars` places later; NaN before."""
+    if not bars:
+        return values
+    moved = np.full(len(values), np.nan)
+    moved[bars:] = values[:-bars] if bars < len(values) else values[:0]
+    return moved

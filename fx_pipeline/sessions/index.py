@@ -16,8 +16,8 @@ def valid_starts(market: MarketArrays, rules: SessionRules = SessionRules(), str
 
     A session is `rules.bars` consecutive bars, each at most `max_gap_bars` lengths of a bar after the one before, with
     a high-low range of at least `min_range_pips`, whose first observation (`window_bars` bars that end at its first
-    bar) is fully warmed up. Gaps before the session, inside that first observation, do not count. It lies inside one trading
-    week; without `within_week` it may go on over weekends, whose closed hours are then no part of a gap.
+    bar) is fully warmed up. Gaps before the session, inside that first observation, do not count. It lies inside one
+    trading week; without `within_week` it may go on over weekends, whose closed hours are then no part of a gap.
 
     Parameters
     ----------

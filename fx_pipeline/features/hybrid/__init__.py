@@ -1,0 +1,1 @@
+"""hybrid: wavelet67 and temporal9 side by side."""
