@@ -79,9 +79,10 @@ def flop_per_decision(config: Any, networks: Any) -> float:
     from torch import nn
 
     from fx_pipeline.agents.muzero.evaluator import TorchEvaluator
+    from fx_pipeline.environment.actions import NUM_OUTCOMES
     from fx_pipeline.search import StochasticSearch
 
-    bars = config.selfplay.window_bars
+    bars = networks.spec.window_bars
 
     def flop(*parts: nn.Module) -> float:
         layers = [layer for part in parts for layer in part.modules()]
@@ -109,7 +110,7 @@ def flop_per_decision(config: Any, networks: Any) -> float:
             return super().dynamics(states, actions, outcomes)
 
     seen, oracle = observations(ROWS), Counting()
-    StochasticSearch(config.search).run(
+    StochasticSearch(config.search, networks.spec.actions, NUM_OUTCOMES).run(
         oracle.root(seen), seen.legal, oracle, seed=0, counters=np.arange(ROWS), noise=1.0
     )
     value = flop(networks.value_blocks, networks.value_head)

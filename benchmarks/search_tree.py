@@ -40,7 +40,7 @@ def tree_time(engine: Engine, seen: Observation, rounds: int) -> float:
     draw = np.random.default_rng(0)
     count = rows * search.simulations
     hidden = engine.networks.config.hidden_size
-    room = allocate_trees(rows, search.simulations, hidden)
+    room = allocate_trees(rows, search.simulations, hidden, NUM_ACTIONS)
     rules = make_rules(search, NUM_ACTIONS, NUM_OUTCOMES)
     arguments: tuple[Any, ...] = (
         room, rules, seen.legal, np.arange(rows, dtype=np.uint64), draw.normal(0, 1, (count, NUM_ACTIONS)),

@@ -13,9 +13,10 @@ from rich.text import Text
 
 from fx_pipeline.agents.base import Progress
 from fx_pipeline.agents.registry import agent as find_agent
+from fx_pipeline.environment.action_sets import UNIT4, action_set
 from fx_pipeline.market.disk import require_writable
 from fx_pipeline.progress_display import Display, plain
-from fx_pipeline.proofs.bars import BAR_HEADINGS, bar_rows, bars_of, milestones_of
+from fx_pipeline.proofs.bars import BAR_HEADINGS, bar_rows, bars_of_result, milestones_of
 from fx_pipeline.proofs.certify import prove_market
 from fx_pipeline.proofs.markets import MARKETS, TITLES, known_market
 from fx_pipeline.proofs.page import HEADINGS, table_rows
@@ -39,6 +40,7 @@ class ProveOptions:
     jobs : int
     ppo : bool
     output : Path
+    action_set : str
     """
 
     agent: str
@@ -49,6 +51,7 @@ class ProveOptions:
     jobs: int
     ppo: bool
     output: Path
+    action_set: str = "unit4"
 
 
 def run_proofs(options: ProveOptions, console: Console, done: Callable[[Mapping[str, Any]], None]) -> list[str]:
@@ -70,12 +73,13 @@ def run_proofs(options: ProveOptions, console: Console, done: Callable[[Mapping[
     Raises
     ------
     ConfigurationError
-        If the agent, a market or the preset is unknown, or PPO is wanted and not installed.
+        If the agent, a market, the preset or the action set is unknown, or PPO is wanted and not installed.
     """
     markets = MARKETS if options.market == "all" else (known_market(options.market),)
     # Refuses a name that it does not know before anything is trained.
     find_agent(options.agent).config_digest(options.preset)
-    if options.ppo and markets != ("walk",):
+    actions = action_set(options.action_set)
+    if options.ppo and actions == UNIT4 and markets != ("walk",):
         require_ppo()
     require_writable(options.output)
     watch, missed, rows = watch_on(Display(console)), [], []
@@ -87,11 +91,16 @@ def run_proofs(options: ProveOptions, console: Console, done: Callable[[Mapping[
             options.minutes,
             seeds=options.seeds,
             jobs=options.jobs,
-            milestones=milestones_of(options.preset, market),
+            milestones=milestones_of(options.preset, market, options.action_set),
+            action_set=options.action_set,
         )
         plain(console, f": {TITLES[market]}", market, "bold")
         result = prove_market(
-            proof, ppo=options.ppo, watch=watch, now=lambda: dt.datetime.now(dt.UTC), folder=options.output
+            proof,
+            ppo=options.ppo and actions == UNIT4,
+            watch=watch,
+            now=lambda: dt.datetime.now(dt.UTC),
+            folder=options.output,
         )
         page = write_result(result, options.output)
         show(result, page, console)
@@ -131,8 +140,8 @@ def show(result: Mapping[str, Any], page: Path, console: Console) -> None:
         plain(console, line)
     for reason in result["missed"]:
         plain(console, f" {reason}", "missed", "red")
-    if not bars_of(result["preset"], result["market"]):
-        plain(console, f"no bar is set for the preset {result['preset']} on this market")
+    if not bars_of_result(result):
+        plain(console, f"no bar is set for the preset {result['preset']} with {result['action_set']} on this market")
     elif not result["missed"]:
         aims: Sequence[str] = result["aims_reached"]
         reached = f"; aims reached: {', '.join(aims)}" if aims else ""

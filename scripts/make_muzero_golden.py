@@ -22,6 +22,7 @@ import numpy as np
 from fx_pipeline.agents.muzero.torch_settings import torch_settings
 
 from fx_pipeline.agents.base import Budget
+from fx_pipeline.agents.kit.torch_settings import torch_settings
 from fx_pipeline.agents.muzero.config import load_config, presets
 from fx_pipeline.agents.muzero.engine.vectors import HAS_BF16
 from fx_pipeline.agents.muzero.networks import build_networks
@@ -98,7 +99,7 @@ def searches(engine: str) -> str:
     import torch
 
     config, data = load_config("small", {"search.simulations": 12}), reverting_market(1, 4000)
-    networks = build_networks(config.network, 3, 32).eval()
+    networks = build_networks(config.network, 3).eval()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(7)
         for head in (networks.policy_head, networks.value_head, networks.reward_head):

@@ -26,6 +26,9 @@ class _Record(Shape):
     instrument: str
     pip: float
     window: dict[str, str]
+    # What the networks see, and the sessions of their training; checkpoints of earlier versions mean the first kind.
+    observation: dict[str, int | str] | None = None
+    session_rules: dict[str, int | float | bool] | None = None
     data_fingerprint: str
     # Of the training; checkpoints of earlier versions do not say.
     costs: dict[str, float | str] | None = None

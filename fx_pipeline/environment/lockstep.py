@@ -10,7 +10,7 @@ from fx_pipeline.environment import position as pk
 from fx_pipeline.environment.action_sets import UNIT4, ActionSet
 from fx_pipeline.environment.actions import NEUTRAL, outcome_of
 from fx_pipeline.environment.rewards import DRAWDOWNS, RewardConfig
-from fx_pipeline.environment.spec import ObservationSpec
+from fx_pipeline.environment.spec import Observation, ObservationSpec
 from fx_pipeline.environment.trades import TRADE_DTYPE
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import Fills
@@ -40,27 +40,6 @@ _COLUMNS = (
 
 class IllegalActionError(ValueError):
     """An action that the position does not allow."""
-
-
-class Observation(NamedTuple):
-    """What a policy sees at the close of a bar.
-
-    Attributes
-    ----------
-    temporal : (B, W, F) float32
-        Features of the last W bars, oldest first.
-    static : (B, 6) float32
-        Position features, zero when flat; the first is the exposure.
-    legal : (B, A) bool
-        Actions that the position allows.
-    bar : (B,) int64
-        Index of the bar in the market's arrays.
-    """
-
-    temporal: npt.NDArray[np.float32]
-    static: npt.NDArray[np.float32]
-    legal: npt.NDArray[np.bool_]
-    bar: npt.NDArray[np.int64]
 
 
 class Step(NamedTuple):
@@ -326,9 +305,15 @@ def observation_spec(market: MarketArrays, rules: SessionRules, actions: ActionS
 def describe(game, seats, last):  # type: ignore[no-untyped-def]
     """Write what policies see of the positions, at their sessions' last bar or before it, into ``seats.static`` (B, 6)
     and ``seats.legal`` (B, A)."""
-    for row in range(len(seats.positions)):
-        pk.write_static(seats.positions[row], seats.static[row], game.unit_pips)
-        seats.legal[row] = game.legal[1 if last else 0, 0 if seats.positions[row, pk.EXPOSURE] == 0.0 else 1]
+    positions, static, legal = seats.positions, seats.static, seats.legal
+    flat, held = game.legal[1 if last else 0, 0], game.legal[1 if last else 0, 1]
+    for row in range(len(positions)):
+        pk.write_static(positions[row], static[row], game.unit_pips)
+    # Action by action: the loop over rows is the long one.
+    for action in range(len(flat)):
+        when_flat, when_held = flat[action], held[action]
+        for row in range(len(positions)):
+            legal[row, action] = when_flat if positions[row, pk.EXPOSURE] == 0.0 else when_held
 
 
 @numba.njit(cache=True, nogil=True)
@@ -339,14 +324,15 @@ def step_sessions(game, seats, bars, actions, last):  # type: ignore[no-untyped-
     """
     close, sigma, pip, fills = game.close, game.sigma, game.pip, game.fills
     drawdown_kind, dense, drawdown_weight = game.drawdown_kind, game.dense, game.drawdown_weight
-    idle_reward, entry_reward, targets = game.idle_reward, game.entry_reward, game.targets
+    idle_reward, entry_reward, profit_floor = game.idle_reward, game.entry_reward, game.profit_floor
+    positions, trades, trade_counts, targets = seats.positions, seats.trades, seats.trade_counts, game.targets
     # An order that fills at the next open crosses the night with what was held before it.
     at_open = not fills.at_close and not last
     batch = len(bars)
     rewards = np.zeros(batch)
     outcomes = np.full(batch, NEUTRAL, dtype=np.int8)
     for row in range(batch):
-        bar, position = bars[row], seats.positions[row]
+        bar, position = bars[row], positions[row]
         if not last:
             outcomes[row] = outcome_of(close[bar + 1] - close[bar], sigma[bar])
         held, target = position[pk.EXPOSURE], targets[actions[row]]
@@ -363,7 +349,31 @@ def step_sessions(game, seats, bars, actions, last):  # type: ignore[no-untyped-
                 position[pk.COST] += abs(held) * (
                     fills.carry_long_pips[bar] if held > 0.0 else fills.carry_short_pips[bar]
                 )
-            reward = _end_trade(game, seats, row, bar, last, pips, drawdown)
+            if last:
+                price = fills.last_sell[bar] if held > 0.0 else fills.last_buy[bar]
+            else:
+                price = fills.sell[bar] if held > 0.0 else fills.buy[bar]
+            area = position[pk.AREA]
+            pk.mark(position, price, pip)
+            # The area is in pip-bars: the fill that closes adds a mark, but no bar that was held.
+            position[pk.AREA] = area
+            pnl, total = position[pk.PIPS], pk.penalty(position, drawdown_kind)
+            reward = pk.amddp1(pnl, total, drawdown_weight, profit_floor)
+            trade = trades[row, trade_counts[row]]
+            trade[0], trade[1] = 1.0 if held > 0.0 else -1.0, position[pk.ENTRY_BAR]
+            trade[2] = bar + 1 if at_open else bar
+            trade[3], trade[4], trade[5] = position[pk.OPENED_AT], price, position[pk.COST]
+            if position[pk.OPENED] != abs(held):
+                # Parts were let go before: what the whole made tells the average price of all parts.
+                trade[4] = position[pk.OPENED_AT] + trade[0] * (pnl + position[pk.COST]) * pip / position[pk.OPENED]
+            trade[6], trade[7], trade[8] = pnl, total, position[pk.MAX_DRAWDOWN]
+            trade[9], trade[10], trade[11] = position[pk.PEAK], reward, position[pk.LOW]
+            # A bar is held when its close finds the position open; the fill that closes it is one mark more.
+            trade[12], trade[13], trade[14] = position[pk.BARS], position[pk.GREATEST], position[pk.OPENED]
+            trade_counts[row] += 1
+            position[:] = 0.0
+            if dense:
+                reward = pnl - pips - drawdown_weight * (total - drawdown)
             if target == 0.0:
                 rewards[row] = reward
                 continue
@@ -380,7 +390,8 @@ def step_sessions(game, seats, bars, actions, last):  # type: ignore[no-untyped-
         if fills.at_close:
             carried = target
         long = target > 0.0
-        position[pk.COST] += abs(carried) * (fills.carry_long_pips[bar] if long else fills.carry_short_pips[bar])
+        if carried != 0.0:
+            position[pk.COST] += abs(carried) * (fills.carry_long_pips[bar] if long else fills.carry_short_pips[bar])
         pk.mark(position, fills.long_mark[bar + 1] if long else fills.short_mark[bar + 1], pip)
         position[pk.BARS] += 1.0
         if dense:
@@ -390,37 +401,3 @@ def step_sessions(game, seats, bars, actions, last):  # type: ignore[no-untyped-
             reward += entry_reward
         rewards[row] = reward
     return rewards, outcomes
-
-
-@numba.njit(cache=True, nogil=True)
-def _end_trade(game, seats, row, bar, last, pips, drawdown):  # type: ignore[no-untyped-def]
-    # Close the position of a row and record its trade; return the reward of it. `pips` and `drawdown` are what was
-    # rewarded so far.
-    fills, position = game.fills, seats.positions[row]
-    held = position[pk.EXPOSURE]
-    long = held > 0.0
-    if last:
-        price = fills.last_sell[bar] if long else fills.last_buy[bar]
-    else:
-        price = fills.sell[bar] if long else fills.buy[bar]
-    area = position[pk.AREA]
-    pk.mark(position, price, game.pip)
-    # The area is in pip-bars: the fill that closes adds a mark, but no bar that was held.
-    position[pk.AREA] = area
-    pk.let_go(position, abs(held), price)
-    pnl, total = position[pk.PIPS], pk.penalty(position, game.drawdown_kind)
-    reward = pk.amddp1(pnl, total, game.drawdown_weight, game.profit_floor)
-    trade = seats.trades[row, seats.trade_counts[row]]
-    trade[0], trade[1] = 1.0 if long else -1.0, position[pk.ENTRY_BAR]
-    trade[2] = bar if last or fills.at_close else bar + 1
-    trade[3], trade[4], trade[5] = position[pk.OPENED_AT], position[pk.CLOSED_AT], position[pk.COST]
-    trade[6], trade[7], trade[8] = pnl, total, position[pk.MAX_DRAWDOWN]
-    trade[9], trade[10], trade[11] = position[pk.PEAK], reward, position[pk.LOW]
-    # A bar is held when its close finds the position open; the fill that closes it is one mark more.
-    trade[12] = position[pk.BARS]
-    trade[13], trade[14] = position[pk.GREATEST], position[pk.OPENED]
-    seats.trade_counts[row] += 1
-    position[:] = 0.0
-    if game.dense:
-        return pnl - pips - game.drawdown_weight * (total - drawdown)
-    return reward

@@ -8,8 +8,7 @@ A position is a row of float64, indexed by the constants below. It is one trade,
 - Pips are weighted by exposure: what a third of the allowed position gains in 9 pips is 3. PIPS is the result after the
   costs so far, realised and not; PEAK the high-water mark max(entry, best PIPS), which starts at 0; LOW the low-water
   mark, alike.
-- OPENED and CLOSED are the exposures that were added and let go so far, OPENED_AT and CLOSED_AT their average prices:
-  the whole trade made ``side * OPENED * (CLOSED_AT - OPENED_AT) / pip`` less COST.
+- OPENED is all the exposure that was added so far, let go or not, and OPENED_AT its average price.
 - ENTRY_BAR is the bar in which the entry filled.
 """
 
@@ -22,8 +21,8 @@ import numpy.typing as npt
 from fx_pipeline.market.units import POSITION_UNITS
 
 EXPOSURE, ENTRY, COST, PIPS, PEAK, DRAWDOWN, MAX_DRAWDOWN, ACCUMULATED, AREA, BARS, ENTRY_BAR, LOW = range(12)
-REALISED, GREATEST, OPENED, OPENED_AT, CLOSED, CLOSED_AT = range(12, 18)
-POSITION_SIZE = 18
+REALISED, GREATEST, OPENED, OPENED_AT = range(12, 16)
+POSITION_SIZE = 16
 NUM_STATIC = 6
 STATIC_FEATURES = (
     "position_side",
@@ -37,9 +36,8 @@ STATIC_FEATURES = (
 
 @numba.njit(cache=True, nogil=True)
 def open_position(position: npt.NDArray[np.float64], exposure: float, price: float, cost_pips: float) -> None:
-    """Open a flat position in place, filled at `price`, with `cost_pips` charged for an exposure of 1."""
+    """Open a flat position, all zero, in place: filled at `price`, with `cost_pips` charged for an exposure of 1."""
     size = abs(exposure)
-    position[:] = 0.0
     position[EXPOSURE] = exposure
     position[ENTRY] = position[OPENED_AT] = price
     position[COST] = size * cost_pips
@@ -59,17 +57,7 @@ def resize(position: npt.NDArray[np.float64], exposure: float, price: float, cos
         position[GREATEST] = max(position[GREATEST], size)
     else:
         position[REALISED] += (held - exposure) * (price - position[ENTRY]) / pip
-        let_go(position, -added, price)
     position[EXPOSURE] = exposure
-
-
-@numba.njit(cache=True, nogil=True)
-def let_go(position: npt.NDArray[np.float64], size: float, price: float) -> None:
-    """Count an exposure of `size` as let go at `price`."""
-    if position[CLOSED] == 0.0:
-        position[CLOSED_AT] = price
-    position[CLOSED] += size
-    position[CLOSED_AT] += (price - position[CLOSED_AT]) * size / position[CLOSED]
 
 
 @numba.njit(cache=True, nogil=True)

@@ -1,12 +1,33 @@
-"""The shape of what a policy sees, kept with every checkpoint and checked wherever an observation meets a network."""
+"""What a policy sees, and its shape, which is kept with every checkpoint and checked before a network sees it."""
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from fx_pipeline.market.errors import DataError
 
-if TYPE_CHECKING:
-    from fx_pipeline.environment.lockstep import Observation
+
+class Observation(NamedTuple):
+    """What a policy sees at the close of a bar.
+
+    Attributes
+    ----------
+    temporal : (B, W, F) float32
+        Features of the last W bars, oldest first.
+    static : (B, 6) float32
+        Position features, zero when flat; the first is the exposure.
+    legal : (B, A) bool
+        Actions that the position allows.
+    bar : (B,) int64
+        Index of the bar in the market's arrays.
+    """
+
+    temporal: npt.NDArray[np.float32]
+    static: npt.NDArray[np.float32]
+    legal: npt.NDArray[np.bool_]
+    bar: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -33,7 +54,7 @@ class ObservationSpec:
     timeframe: str = "M1"
     action_set: str = "unit4"
 
-    def check(self, observation: "Observation", who: str = "the policy") -> None:
+    def check(self, observation: Observation, who: str = "the policy") -> None:
         """Refuse an observation of another shape.
 
         Raises
@@ -66,6 +87,22 @@ class ObservationSpec:
         different = [f"{name} {mine[name]!r}, not {theirs[name]!r}" for name in mine if mine[name] != theirs[name]]
         if different:
             raise DataError(f"{who} was trained on {'; '.join(different)}: it cannot act on what it does not know.")
+
+    @classmethod
+    def of_record(cls, record: Any, where: str) -> "ObservationSpec":
+        """Read what `record` returned; nothing means the first kind of observation that there was.
+
+        Raises
+        ------
+        DataError
+            If it is damaged.
+        """
+        if record is None:
+            return cls()
+        kinds = {field.name: field.type for field in fields(cls)}
+        if not isinstance(record, dict) or {name: type(value) for name, value in record.items()} != kinds:
+            raise DataError(f"{where} is damaged (observation: {record!r}): train again.")
+        return cls(**record)
 
     def record(self) -> dict[str, Any]:
         """Return the spec as a JSON-able dict."""

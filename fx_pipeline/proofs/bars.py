@@ -97,14 +97,24 @@ _BARS: Mapping[tuple[str, MarketName], tuple[Bar, ...]] = {
 }
 
 
-def bars_of(preset: str, market: MarketName) -> tuple[Bar, ...]:
-    """Return the bars that a proof of that preset is judged by; none for presets that promise nothing."""
-    return _BARS.get((preset, market), ())
+def bars_of(preset: str, market: MarketName, action_set: str = "unit4") -> tuple[Bar, ...]:
+    """Return the bars that a proof of that preset is judged by; none for presets and actions that promise nothing."""
+    return _BARS.get((preset, market), ()) if action_set == "unit4" else ()
 
 
-def milestones_of(preset: str, market: MarketName) -> tuple[int, ...]:
+def bars_of_result(result: Mapping[str, Any]) -> tuple[Bar, ...]:
+    """Return the bars by which the result of a proof is judged."""
+    return bars_of(*_judged_as(result))
+
+
+def _judged_as(result: Mapping[str, Any]) -> tuple[str, MarketName, str]:
+    # Results of before there were several action sets do not name theirs.
+    return result["preset"], result["market"], result.get("action_set", "unit4")
+
+
+def milestones_of(preset: str, market: MarketName, action_set: str = "unit4") -> tuple[int, ...]:
     """Return the episodes after which the bars want the weights judged as well, increasing; mostly none."""
-    return _MILESTONES.get((preset, market), ())
+    return _MILESTONES.get((preset, market), ()) if action_set == "unit4" else ()
 
 
 def missed_bars(result: Mapping[str, Any]) -> list[str]:
@@ -115,7 +125,7 @@ def missed_bars(result: Mapping[str, Any]) -> list[str]:
     result : Mapping
         From `fx_pipeline.proofs.result.summary`.
     """
-    bars = bars_of(result["preset"], result["market"])
+    bars = bars_of_result(result)
     missed = [said for bar in bars if (said := bar.missed(result)) is not None]
     allowed = MINUTES.get(result["preset"])
     if bars and allowed is not None and result["training_minutes"] > allowed * (1.0 + LATE):
@@ -125,10 +135,10 @@ def missed_bars(result: Mapping[str, Any]) -> list[str]:
 
 def unmeasured(result: Mapping[str, Any]) -> list[str]:
     """List what a result does not say, and its bars would need: figures, milestones, and seeds fewer than `SEEDS`."""
-    bars = bars_of(result["preset"], result["market"])
+    bars = bars_of_result(result)
     names = [bar.name for bar in bars if result[bar.figure] is None or bar.other(result) is None]
     passed = {milestone["episodes"] for milestone in result["milestones"]}
-    ahead = [f"{mark:,}" for mark in milestones_of(result["preset"], result["market"]) if mark not in passed]
+    ahead = [f"{mark:,}" for mark in milestones_of(*_judged_as(result)) if mark not in passed]
     if ahead:
         names.append(f"the search as it learns, after {', '.join(ahead)} episodes")
     if bars and len(result["seeds"]) < SEEDS:
@@ -138,7 +148,7 @@ def unmeasured(result: Mapping[str, Any]) -> list[str]:
 
 def aims_reached(result: Mapping[str, Any]) -> list[str]:
     """List the bars whose aim a result reaches as well."""
-    return [bar.name for bar in bars_of(result["preset"], result["market"]) if bar.reached(result)]
+    return [bar.name for bar in bars_of_result(result) if bar.reached(result)]
 
 
 #: Headings of `bar_rows`.
@@ -167,7 +177,7 @@ def bar_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
         From `fx_pipeline.proofs.result.summary`.
     """
     rows: list[tuple[str, ...]] = []
-    for bar in bars_of(result["preset"], result["market"]):
+    for bar in bars_of_result(result):
         said, text = _FIGURES[bar.figure]
         figure, other = result[bar.figure], bar.other(result)
         compared = "<= " if bar.sign < 0 else "> " if bar.beyond else ""

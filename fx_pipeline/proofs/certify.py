@@ -46,7 +46,7 @@ def prove_market(
     """
     # Before the training: the code that trains is the code that was loaded, whatever is edited meanwhile.
     made_by, began = provenance(proof), clock()
-    path = None if folder is None else unfinished_path(folder, proof.agent, proof.market)
+    path = None if folder is None else unfinished_path(folder, proof.agent, proof.case)
     finished = FinishedSeeds(path, proof, made_by)
     results = prove_seeds(proof, watch, finished)
     peers = prove_ppo(proof, watch, finished) if ppo and proof.market != "walk" else []

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.agents.base import Policy
+from fx_pipeline.environment.action_sets import UNIT4, ActionSet
 from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import CostConfig, build_fills
@@ -58,6 +59,7 @@ def play(
     policy: Policy,
     costs: CostConfig = COSTS,
     progress: Callable[[float], None] | None = None,
+    actions: ActionSet = UNIT4,
 ) -> Played:
     """Play one session from each start, all in lock-step.
 
@@ -70,16 +72,24 @@ def play(
     costs : CostConfig
     progress : callable, optional
         Called with the fraction done.
+    actions : ActionSet
 
     Returns
     -------
     Played
+
+    Raises
+    ------
+    DataError
+        If the policy was trained on other observations.
     """
-    environment = LockstepEnvironment(market, build_fills(market, costs))
+    environment = LockstepEnvironment(market, build_fills(market, costs), actions=actions)
+    if policy.spec is not None:
+        policy.spec.require(environment.spec)
     observation, carry, done = environment.reset(starts), policy.initial(len(starts)), False
     while not done:
-        actions, carry = policy.act(observation, carry)
-        step = environment.step(actions)
+        chosen, carry = policy.act(observation, carry)
+        step = environment.step(chosen)
         observation, done = step.observation, step.done
         if progress is not None:
             progress(environment.steps_done / environment.session_bars)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from fx_pipeline.agents.base import Budget, Progress, TrainingData
 from fx_pipeline.agents.registry import agent as find_agent
+from fx_pipeline.environment.action_sets import UNIT4, ActionSet, action_set
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.proofs.markets import BARS, COSTS, MarketName, proof_market
 from fx_pipeline.proofs.play import SESSIONS, Played, draw_starts, play
@@ -50,6 +51,8 @@ class Proof:
     milestones : tuple of int
         Episodes, increasing, after which the weights of that moment are judged as well. An agent keeps weights now and
         then (muzero at the end of a wave): those before the mark are taken where it keeps none at the mark.
+    action_set : str
+        Name of what the agent may do.
     """
 
     agent: str
@@ -62,6 +65,22 @@ class Proof:
     bars: int = BARS
     jobs: int = 1
     milestones: tuple[int, ...] = ()
+    action_set: str = "unit4"
+
+    @property
+    def actions(self) -> ActionSet:
+        """What the agent may do."""
+        return action_set(self.action_set)
+
+    @property
+    def case(self) -> str:
+        """What files of the proof are called."""
+        return case_of(self.market, self.action_set)
+
+
+def case_of(market: str, actions: str) -> str:
+    """Name a market together with an action set, where that is not the first one."""
+    return market if actions == UNIT4.name else f"{market}_{actions}"
 
 
 @dataclass(frozen=True)
@@ -135,7 +154,8 @@ def path_seeds(seed: int) -> tuple[int, int]:
 def training_data(proof: Proof, seed: int) -> TrainingData:
     """Return the training path of a seed."""
     market = proof_market(proof.market, path_seeds(seed)[0], proof.bars)
-    return TrainingData(market, valid_starts(market), COSTS, {"key": f"proof-{proof.market}-{seed}"})
+    window = {"key": f"proof-{proof.case}-{seed}"}
+    return TrainingData(market, valid_starts(market), COSTS, window, actions=proof.actions)
 
 
 def evaluation_sessions(proof: Proof, seed: int) -> tuple[MarketArrays, npt.NDArray[np.int64]]:
@@ -188,8 +208,10 @@ def prove_seed(
                 progress(0.999, {"of the judging": (part + fraction) / (1 + len(recorder.passed))})
 
             policy = found.load_policy(weights)
-            done = play(market, starts, policy, progress=judged)
-            return done, None if found.without_search is None else play(market, starts, found.without_search(policy))
+            done = play(market, starts, policy, progress=judged, actions=proof.actions)
+            if found.without_search is None:
+                return done, None
+            return done, play(market, starts, found.without_search(policy), actions=proof.actions)
 
         done, alone = judge(training, 0)
         milestones = []

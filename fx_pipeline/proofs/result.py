@@ -12,7 +12,7 @@ from fx_pipeline.market.records import Shape, read_record
 from fx_pipeline.proofs.bars import aims_reached, missed_bars, unmeasured
 from fx_pipeline.proofs.markets import MARKETS
 from fx_pipeline.proofs.optimum import optimum_pips
-from fx_pipeline.proofs.prove import Proof, SeedResult
+from fx_pipeline.proofs.prove import Proof, SeedResult, case_of
 from fx_pipeline.proofs.unfinished import unfinished_path
 
 SCHEMA = 2
@@ -140,6 +140,7 @@ def summary(
         "schema": SCHEMA,
         "agent": proof.agent,
         "market": proof.market,
+        "action_set": proof.action_set,
         "preset": proof.preset,
         "minutes": proof.minutes,
         "training_minutes": max(one.seconds for one in results) / 60,
@@ -181,9 +182,9 @@ def without_curves(result: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: result[name] for name in HEADLINE}, **rest}
 
 
-def result_path(folder: Path, agent: str, market: str) -> Path:
+def result_path(folder: Path, agent: str, case: str) -> Path:
     """Where the JSON of a proof lies below a folder of proofs; its page lies beside it."""
-    return folder / agent / f"{market}.json"
+    return folder / agent / f"{case}.json"
 
 
 def write_result(result: Mapping[str, Any], folder: Path) -> Path:
@@ -193,11 +194,12 @@ def write_result(result: Mapping[str, Any], folder: Path) -> Path:
     """
     from fx_pipeline.proofs.page import render_page
 
-    path = result_path(folder, result["agent"], result["market"])
+    case = case_of(result["market"], result["action_set"])
+    path = result_path(folder, result["agent"], case)
     page = path.with_suffix(".html")
     atomic_write_bytes(page, render_page(result).encode())
     atomic_write_json(path, result)
-    unfinished_path(folder, result["agent"], result["market"]).unlink(missing_ok=True)
+    unfinished_path(folder, result["agent"], case).unlink(missing_ok=True)
     return page
 
 

@@ -35,9 +35,9 @@ class _Kept(Shape):
         return seeds
 
 
-def unfinished_path(folder: Path, agent: str, market: str) -> Path:
+def unfinished_path(folder: Path, agent: str, case: str) -> Path:
     """Where finished seeds lie below a folder of proofs until the result stands there."""
-    return folder / agent / f"{market}.unfinished.json"
+    return folder / agent / f"{case}.unfinished.json"
 
 
 class FinishedSeeds:

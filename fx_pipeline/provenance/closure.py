@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NamedTuple
 
 from fx_pipeline.market.errors import ConfigurationError
 
@@ -82,7 +83,7 @@ def closure(entry_modules: tuple[str, ...]) -> tuple[str, ...]:
             continue
         read = _read(path)
         found.add(path)
-        found.update(read.data)
+        found.update(_named_data(path.parent, read.texts))
         # The packages around a module run before it does.
         around = [name.rsplit(".", depth)[0] for depth in range(1, name.count(".") + 1)]
         for imported in (*around, *read.imports):
@@ -98,14 +99,11 @@ def is_left_out(module: str) -> bool:
     return of_an_agent or any(module == name or module.startswith(f"{name}.") for name in LEFT_OUT)
 
 
-class _Read:
-    """What a source file imports of this package, and which files of data it names."""
+class _Source(NamedTuple):
+    """What a source file imports of this package, and the texts in it, which may name files of data."""
 
-    def __init__(self, path: Path) -> None:
-        visitor = _Imports(_module_of(path), path.name == "__init__.py")
-        visitor.visit(ast.parse(path.read_bytes(), filename=str(path)))
-        self.imports = tuple(sorted(visitor.imports))
-        self.data = tuple(_named_data(path.parent, visitor.texts))
+    imports: tuple[str, ...]
+    texts: frozenset[str]
 
 
 class _Imports(ast.NodeVisitor):
@@ -148,8 +146,14 @@ def _is_for_types(test: ast.expr) -> bool:
 
 
 @cache
-def _read(path: Path) -> _Read:
-    return _Read(path)
+def _parsed(module: str, is_package: bool, source: bytes) -> _Source:
+    visitor = _Imports(module, is_package)
+    visitor.visit(ast.parse(source, filename=module))
+    return _Source(tuple(sorted(visitor.imports)), frozenset(visitor.texts))
+
+
+def _read(path: Path) -> _Source:
+    return _parsed(_module_of(path), path.name == "__init__.py", path.read_bytes())
 
 
 @cache
@@ -182,7 +186,7 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield from _walk(path)
 
 
-def _named_data(folder: Path, texts: set[str]) -> Iterator[Path]:
+def _named_data(folder: Path, texts: frozenset[str]) -> Iterator[Path]:
     for path in _data_of(folder):
         if not texts.isdisjoint(path.relative_to(folder).parts):
             yield path

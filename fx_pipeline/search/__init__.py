@@ -9,7 +9,7 @@ the improved policy, and the root's mean value is the bootstrap of the value tar
 
 Use
 ---
->>> search = StochasticSearch(SearchConfig(simulations=25))                                    # doctest: +SKIP
+>>> search = StochasticSearch(SearchConfig(simulations=25), num_actions=4, num_outcomes=3)          # doctest: +SKIP
 >>> result = search.run(root, legal, evaluator, seed=7, counters=decisions, noise=1.0)    # doctest: +SKIP
 >>> actions = select_actions(result.visits, 1.0, seed=7, counters=decisions)                   # doctest: +SKIP
 >>> target = result.policy                                                                     # doctest: +SKIP

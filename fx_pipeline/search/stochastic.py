@@ -49,7 +49,7 @@ class StochasticSearch:
         If ``num_actions`` is less than 1 or ``num_outcomes`` is negative.
     """
 
-    def __init__(self, config: SearchConfig, num_actions: int = 4, num_outcomes: int = 3) -> None:
+    def __init__(self, config: SearchConfig, num_actions: int, num_outcomes: int) -> None:
         self.config = config
         self.num_actions = num_actions
         self.num_outcomes = num_outcomes

@@ -100,7 +100,7 @@ def test_hold_without_search_is_no_collapse() -> None:
 @pytest.mark.parametrize("judged", [True, False])
 def test_a_policy_that_only_holds_is_found_by_its_judgement(small_market: TrainingData, judged: bool) -> None:
     config = load_config("tiny", {"selfplay.epsilon": 0.05, "selfplay.warmup_bars": 0})
-    selfplay = SelfPlay(config, small_market, Replay(config.replay, config.selfplay.session_bars), seed=0)
+    selfplay = SelfPlay(config, small_market, Replay(config.replay, small_market.rules.bars), seed=0)
     selfplay.begin(0, 4, 0.0)
     rows: list[dict[str, float]] = []
     while selfplay.in_wave:

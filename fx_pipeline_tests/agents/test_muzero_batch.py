@@ -4,9 +4,15 @@ import dataclasses
 
 import numpy as np
 
-from fx_pipeline.agents.muzero.batch import Batch, mirrored
+from fx_pipeline.agents.muzero.batch import Batch, Mirror, mirrored
+from fx_pipeline.environment.action_sets import LEVERAGE7, LONG_FLAT, UNIT4
 from fx_pipeline.environment.actions import BUY, CLOSE, DOWN, HOLD, NEUTRAL, SELL, UP, outcome_of
+from fx_pipeline.features.registry import feature_set
 from fx_pipeline.features.temporal9.closes import features_of_closes
+
+TEMPORAL9 = feature_set("temporal9")
+MIRROR = Mirror.of(TEMPORAL9, UNIT4)
+assert MIRROR is not None
 
 
 def batch_of(temporal: np.ndarray) -> Batch:
@@ -38,7 +44,7 @@ def test_mirrored_windows_are_those_of_the_mirrored_market(small_market) -> None
     features, _ = features_of_closes(20.0 - market.close, market.time, market.pip)
     upside_down = dataclasses.replace(market, features=features, fingerprint="mirror")
     batch = batch_of(market.windows(bars))
-    turned = mirrored(batch, slice(1, None, 2))
+    turned = mirrored(batch, slice(1, None, 2), MIRROR)
     np.testing.assert_array_equal(turned.temporal[::2], batch.temporal[::2])
     np.testing.assert_allclose(turned.temporal[1::2], upside_down.windows(bars)[1::2], atol=1e-5)
     np.testing.assert_array_equal(turned.later_temporal[:, 0], turned.temporal)
@@ -47,7 +53,7 @@ def test_mirrored_windows_are_those_of_the_mirrored_market(small_market) -> None
 
 def test_sides_and_outcomes_change_places_and_nothing_else_moves() -> None:
     batch = batch_of(np.random.default_rng(1).random((4, 32, 9)).astype(np.float32))
-    turned = mirrored(batch, slice(1, None, 2))
+    turned = mirrored(batch, slice(1, None, 2), MIRROR)
     for row in (0, 2):
         for name in ("static", "actions", "outcomes", "policies"):
             np.testing.assert_array_equal(getattr(turned, name)[row], getattr(batch, name)[row])
@@ -59,9 +65,23 @@ def test_sides_and_outcomes_change_places_and_nothing_else_moves() -> None:
     np.testing.assert_array_equal(turned.later_static[:, 0], turned.static)
     assert turned.rewards is batch.rewards
     assert turned.values is batch.values
-    twice = mirrored(turned, slice(1, None, 2))
+    twice = mirrored(turned, slice(1, None, 2), MIRROR)
     np.testing.assert_allclose(twice.temporal, batch.temporal, atol=1e-6)
     np.testing.assert_array_equal(twice.actions, batch.actions)
+
+
+def test_exposures_turn_to_the_other_side_and_sets_without_a_mirror_do_not() -> None:
+    mirror = Mirror.of(TEMPORAL9, LEVERAGE7)
+    assert mirror is not None
+    batch = batch_of(np.random.default_rng(1).random((4, 32, 9)).astype(np.float32))
+    policies = np.random.default_rng(2).random((4, 5, 7)).astype(np.float32)
+    batch = dataclasses.replace(batch, actions=np.tile([0, 3, 5, 6], (4, 1)), policies=policies)
+    turned = mirrored(batch, slice(1, None, 2), mirror)
+    assert turned.actions[1].tolist() == [6, 3, 1, 0]
+    np.testing.assert_array_equal(turned.policies[1], policies[1, :, ::-1])
+    np.testing.assert_array_equal(turned.policies[0], policies[0])
+    assert Mirror.of(TEMPORAL9, LONG_FLAT) is None
+    assert Mirror.of(dataclasses.replace(TEMPORAL9, mirror=None), UNIT4) is None
 
 
 def test_an_outcome_is_the_opposite_of_the_opposite_move() -> None:

@@ -10,8 +10,6 @@ from fx_pipeline.market.errors import ConfigurationError
 def test_a_preset_survives_the_way_through_plain_values(preset: str) -> None:
     config = load_config(preset)
     assert config_from_dict(config.to_dict()) == config
-    assert config.selfplay.session_bars == 360
-    assert config.selfplay.window_bars == 32
     assert config.network.support_pips == 300.0
 
 

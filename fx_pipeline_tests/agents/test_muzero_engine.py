@@ -16,19 +16,22 @@ from fx_pipeline.agents.muzero.engine.vectors import HAS_BF16
 from fx_pipeline.agents.muzero.evaluator import TorchEvaluator
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks, build_networks
 from fx_pipeline.agents.muzero.planner import TorchPlanner, make_planner, resolve_engine
+from fx_pipeline.environment.action_sets import action_set
 from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
 from fx_pipeline.environment.lockstep import Observation
+from fx_pipeline.environment.spec import ObservationSpec
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.search import SearchConfig
 from fx_pipeline.search.tree import UNKNOWN_PRIOR, UNVISITED
 
+SPEC = ObservationSpec()
 needs_bf16 = pytest.mark.skipif(not HAS_BF16, reason="this processor has no bfloat16 products")
 
 
-def networks_of(preset: str, seed: int = 0, window_bars: int = 32, **overrides: object) -> MuZeroNetworks:
+def networks_of(preset: str, seed: int = 0, spec: ObservationSpec = SPEC, **overrides: object) -> MuZeroNetworks:
     """Networks whose every number has moved away from its initial value, as after a training."""
     config = load_config(preset, {f"network.{name}": value for name, value in overrides.items()}).network
-    networks = build_networks(config, seed, window_bars).eval()
+    networks = build_networks(config, seed, spec).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in networks.named_parameters():
@@ -42,14 +45,12 @@ def networks_of(preset: str, seed: int = 0, window_bars: int = 32, **overrides: 
     return networks
 
 
-def observations(rows: int, seed: int = 0) -> Observation:
+def observations(rows: int, seed: int = 0, spec: ObservationSpec = SPEC) -> Observation:
     draw = np.random.default_rng(seed)
-    legal = np.zeros((rows, NUM_ACTIONS), dtype=np.bool_)
     flat = draw.random(rows) < 0.5
-    legal[flat, :3] = True
-    legal[~flat, 0] = legal[~flat, 3] = True
-    temporal = draw.standard_normal((rows, 32, 9)).astype(np.float32)
-    static = np.where(flat[:, None], 0.0, draw.standard_normal((rows, 6))).astype(np.float32)
+    legal = action_set(spec.action_set).legal_table[0, np.where(flat, 0, 1)]
+    temporal = draw.standard_normal((rows, spec.window_bars, spec.features)).astype(np.float32)
+    static = np.where(flat[:, None], 0.0, draw.standard_normal((rows, spec.static))).astype(np.float32)
     return Observation(temporal, static, legal, np.arange(rows))
 
 
@@ -187,7 +188,7 @@ SHAPES = [
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16)])
 @pytest.mark.parametrize(("preset", "shape", "window"), SHAPES)
 def test_bars_encoded_together_have_the_codes_of_their_windows_to_the_bit(preset, shape, window, precision) -> None:
-    networks = networks_of(preset, window_bars=window, **shape)
+    networks = networks_of(preset, spec=ObservationSpec(window_bars=window), **shape)
     features = np.random.default_rng(2).standard_normal((120, 9)).astype(np.float32)
     # One bar, too few for a stretch, whole stretches and what is left of them, and the end of the market.
     bars = np.concatenate([[32], [40, 41], np.arange(45, 90), np.arange(100, 106), [119]])

@@ -10,9 +10,11 @@ import torch
 from fx_pipeline.agents.errors import TrainingDivergedError
 from fx_pipeline.agents.muzero.batch import Batch
 from fx_pipeline.agents.muzero.config import load_config
-from fx_pipeline.agents.muzero.learner import CONSISTENCY, LOSSES, Learner
+from fx_pipeline.agents.muzero.learner import CONSISTENCY, Learner
 from fx_pipeline.agents.muzero.networks import build_networks
 from fx_pipeline.agents.muzero.support import encode
+
+LOSSES = ("policy", "value", "afterstate_value", "reward", "outcome")
 
 
 def random_batch(rows: int = 16, unroll: int = 2, seed: int = 0, later: int = 0) -> Batch:

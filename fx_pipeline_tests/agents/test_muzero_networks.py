@@ -6,7 +6,7 @@ import torch
 
 from fx_pipeline.agents.muzero.config import load_config
 from fx_pipeline.agents.muzero.evaluator import TorchEvaluator
-from fx_pipeline.agents.muzero.networks import ConditionedLinear, build_networks, parameter_count
+from fx_pipeline.agents.muzero.networks import ConditionedLinear, build_networks
 from fx_pipeline.agents.muzero.policy import TILE_ROWS
 from fx_pipeline.environment.lockstep import Observation
 
@@ -17,7 +17,7 @@ PARAMETERS = {"full": 2_800_707, "small": 81_079, "tiny": 15_447}
 def test_shapes_and_parameter_counts(preset: str) -> None:
     config = load_config(preset).network
     networks = build_networks(config, seed=0).eval()
-    assert parameter_count(networks) == PARAMETERS[preset]
+    assert sum(parameter.numel() for parameter in networks.parameters()) == PARAMETERS[preset]
     batch, size = 3, config.hidden_size
     temporal, static = torch.randn(batch, 32, 9), torch.randn(batch, 6)
     actions, outcomes = torch.tensor([0, 1, 3]), torch.tensor([2, 1, 0])

@@ -12,7 +12,7 @@ from fx_pipeline.market.costs import build_fills
 
 def test_decisions_are_those_of_a_search_of_the_decision_s_simulations(small_market) -> None:
     config = load_config("tiny", {"decision.simulations": 7, "search.simulations": 3})
-    networks = build_networks(config.network, 3, config.selfplay.window_bars).eval()
+    networks = build_networks(config.network, 3).eval()
     fills = build_fills(small_market.market, small_market.costs)
     seen = LockstepEnvironment(small_market.market, fills, config.reward).reset(small_market.starts[::200][:9])
     policy = MuZeroPolicy(networks, config, engine="torch")

@@ -15,15 +15,21 @@ from fx_pipeline.agents.muzero.quality import (
     whole_quality,
     worst,
 )
+from fx_pipeline.environment.action_sets import LEVERAGE7, UNIT4
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL
 
 ACTIONS = [HOLD, BUY, HOLD, CLOSE, SELL, CLOSE, HOLD, BUY, HOLD, CLOSE]
 REWARDS = [-0.01, -4.0, 30.0, 2.0, -4.0, 1.0, 0.0, 0.0, 0.0, 3.0]
 
 
+HELD = [0, 0, 1, 1, 0, -1, 0, 0, 1, 1]
+
+
 def settled(parts: list[int], shares_reward: bool = False) -> dict[str, np.ndarray]:
     arrays = {
+        "held": np.array([HELD, [0] * 10], dtype=np.float32),
         "actions": np.array([ACTIONS, [HOLD] * 10], dtype=np.int8),
+        "targets": UNIT4.target_array,
         "rewards": np.array([REWARDS, [0.0] * 10], dtype=np.float32),
         "qualities": np.zeros((2, 10), dtype=np.float32),
         "trade_counts": np.zeros(2, dtype=np.int64),
@@ -67,9 +73,23 @@ def test_shared_rewards_are_the_whole_trade_at_each_of_its_steps(parts: list[int
 def test_a_trade_that_was_open_at_the_start_begins_there() -> None:
     arrays = settled([0, 10])
     arrays["actions"][1, 2] = CLOSE
+    arrays["held"][1, :3] = 1
     arrays["rewards"][1, :3] = [1.0, 2.0, 3.0]
     settle(np.array([1]), 0, 10, *arrays.values(), False)
     assert arrays["trade_pips"][1] == 6.0
+
+
+def test_a_trade_is_resized_and_turned_without_ending_twice() -> None:
+    short, flat, third, full = (LEVERAGE7.names.index(name) for name in ("SHORT_3", "FLAT", "LONG_1", "LONG_3"))
+    taken = np.array([[flat, third, full, full, third, short, short, flat]], dtype=np.int8)
+    held = np.array([[0, 0, 1 / 3, 1, 1, 1 / 3, -1, -1]], dtype=np.float32)
+    rewards = np.array([[0, 1, 2, 4, 8, 16, 32, 64]], dtype=np.float32)
+    qualities, counts, pips = np.zeros((1, 8), dtype=np.float32), np.zeros(1, dtype=np.int64), np.zeros(1)
+    settle(np.array([0]), 0, 8, held, taken, LEVERAGE7.target_array, rewards, qualities, counts, pips, False)
+    # The step that turns the position belongs to both trades.
+    assert (counts[0], pips[0]) == (2, (1 + 2 + 4 + 8 + 16) + (16 + 32 + 64))
+    changes = [0, 3, 3, 0, 3, 3 + 5 + 31 / 2, 0, 3 + 5 + 112 / 2 + 1.5]
+    np.testing.assert_allclose(qualities[0], changes + np.minimum(rewards[0] / 10, 2.0), rtol=1e-6)
 
 
 def test_surprise_and_expectancy_are_added_and_bounded() -> None:

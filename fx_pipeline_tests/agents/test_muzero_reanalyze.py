@@ -123,7 +123,7 @@ def test_what_cannot_be_refreshed_is_not_owed_for_ever(small_market: TrainingDat
 def test_a_search_of_the_real_planner_fits_in(small_market: TrainingData) -> None:
     config = load_config("tiny")
     replay, _ = played(small_market, 2)
-    planner = TorchPlanner(build_networks(config.network, 0, WINDOW), config.search)
+    planner = TorchPlanner(build_networks(config.network, 0), config.search)
     assert make(replay, small_market, 1.0).refresh(planner, SESSION) == SESSION
     np.testing.assert_allclose(replay.arrays["policies"][0].sum(axis=-1), 1.0, rtol=1e-6)
     in_trade = replay.arrays["static"][0, :, 0] != 0

@@ -31,7 +31,7 @@ SESSION, WINDOW = 360, 32
 )
 def test_no_bar_of_self_play_is_behind_an_observation_of_the_span(gaps, share, sessions) -> None:
     starts = np.cumsum(gaps)
-    split = split_starts(starts, replace(CONFIG, share=share, sessions=sessions), SESSION, WINDOW)
+    split = split_starts(starts, replace(CONFIG, share=share, sessions=sessions), SESSION, WINDOW, WARMUP_BARS)
     if not len(split.judged):
         np.testing.assert_array_equal(split.played, starts)
         return
@@ -47,7 +47,7 @@ def test_no_bar_of_self_play_is_behind_an_observation_of_the_span(gaps, share, s
 def test_a_window_too_small_for_a_span_is_said_to_be(bars, share, said, caplog) -> None:
     starts = np.arange(1_500, 1_500 + bars)
     with caplog.at_level(logging.WARNING):
-        split = split_starts(starts, replace(CONFIG, share=share), SESSION, WINDOW)
+        split = split_starts(starts, replace(CONFIG, share=share), SESSION, WINDOW, WARMUP_BARS)
     assert ("no selection span" in caplog.text) == said
     assert (len(split.judged) >= MIN_SESSIONS) == (share > 0 and not said)
 
@@ -75,7 +75,7 @@ def greedy_pips(data: TrainingData, policy: MuZeroPolicy, starts) -> np.ndarray:
 @pytest.mark.parametrize("engine", ["fp32", "torch"])
 def test_what_is_judged_is_what_the_policy_does(small_market, engine) -> None:
     config = load_config("tiny", {"selection.standard_errors": 2.0})
-    networks = taught(build_networks(config.network, 3, config.selfplay.window_bars))
+    networks = taught(build_networks(config.network, 3))
     assert unsupported(networks) is None
     starts = small_market.starts[::360][:6]
     planner = make_planner(engine, networks, config.search, workers=1)

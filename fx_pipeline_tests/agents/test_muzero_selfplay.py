@@ -24,7 +24,7 @@ def opinionated(networks):
 
 def play(data, overrides=None, seed: int = 3, segments: int = 6, engine: str = "fp32", workers: int = 1):
     config = load_config("tiny", overrides)
-    replay = Replay(config.replay, config.selfplay.session_bars)
+    replay = Replay(config.replay, data.rules.bars)
     selfplay = SelfPlay(config, data, replay, seed)
     selfplay.begin(0, config.selfplay.environments, 0.0)
     planner = make_planner(engine, opinionated(build_networks(config.network, 0)), config.search, workers=workers)

@@ -383,7 +383,7 @@ def test_a_file_more_than_half_bad_is_refused(tmp_path: Path, mids: pd.DataFrame
         read_candles(write_csv(mids.rename(columns={"high": "low", "low": "high"}), tmp_path), "csv", "EUR_USD")
 
 
-@pytest.mark.parametrize(("step", "found"), [(5, "M5"), (60, "H1"), (240, "H4")])
+@pytest.mark.parametrize(("step", "found"), [(2, "M2"), (30, "M30"), (120, "H2")])
 def test_other_granularities_are_refused(tmp_path: Path, mids: pd.DataFrame, step: int, found: str) -> None:
     times = pd.date_range("2024-01-02", periods=200, freq=f"{step}min", tz="UTC")
     with pytest.raises(DataError, match=f"holds {found} bars"):

@@ -17,6 +17,8 @@ from fx_pipeline.lifecycle.configuration import configuration
 from fx_pipeline.lifecycle.scores import _quarantined
 from fx_pipeline.lifecycle.trials import other_trials, selection_recorder, trial_recorder
 from fx_pipeline.market.costs import CostConfig
+from fx_pipeline.market.session_rules import SessionRules
+from fx_pipeline.market.timeframe import M1
 from fx_pipeline.settings import Settings
 from fx_pipeline.tracking.ledger import Ledger, selection_window
 from fx_pipeline.validation.context import ReportContext, TrialHistory, TrialScore
@@ -138,8 +140,10 @@ def others(ledger: Ledger) -> dict[str, Any]:
     """What a report on weights 1 in window w takes of the ledger, on a market of the sessions of this module."""
     record = RECORD | {"weights_sha256": "weights 1"}
     bars = np.arange(400, dtype=np.int64) * 1_000
-    market = SimpleNamespace(instrument="EUR_USD", fingerprint="data", time=bars, close=np.sin(bars))
-    return other_trials(ledger, SimpleNamespace(market=market, starts=SESSIONS // 1_000), "w", record, COSTS)
+    market = SimpleNamespace(instrument="EUR_USD", fingerprint="data", time=bars, close=np.sin(bars), timeframe=M1)
+    return other_trials(
+        ledger, SimpleNamespace(market=market, starts=SESSIONS // 1_000, rules=SessionRules()), "w", record, COSTS
+    )
 
 
 def test_a_report_is_made_again_when_what_deflates_it_changes_and_not_when_its_own_trial_joins(ledger: Ledger) -> None:
@@ -165,8 +169,8 @@ SELECTED = SelectionScore("weights 1", "c0ffee", "1", 40, SESSIONS, np.full(12, 
 
 
 def select(ledger: Ledger, score: SelectionScore = SELECTED) -> None:
-    market = SimpleNamespace(instrument="EUR_USD", fingerprint="data")
-    span = SimpleNamespace(market=market, window=SimpleNamespace(key="w"))
+    market = SimpleNamespace(instrument="EUR_USD", fingerprint="data", timeframe=M1)
+    span = SimpleNamespace(market=market, window=SimpleNamespace(key="w"), rules=SessionRules())
     selection_recorder(ledger, span, "muzero", COSTS, episodes=100, seed=1)(score)
 
 

@@ -3,8 +3,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from fx_pipeline.market.calendar import MINUTE_NS
-from fx_pipeline.market.costs import CostConfig, build_fills, financing_days
+from fx_pipeline.market.alignment import bar_ends, expected_bars
+from fx_pipeline.market.calendar import MINUTE_NS, FxCalendar, week_minutes
+from fx_pipeline.market.costs import CostConfig, build_fills, financing_days, judged_costs
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.market.spreads import (
     DEFAULT_LONDON_SPREAD_PIPS,
@@ -12,6 +13,7 @@ from fx_pipeline.market.spreads import (
     SPREAD_SHAPE,
     modelled_spread_pips,
 )
+from fx_pipeline.market.timeframe import H1, H4, M1, D, Timeframe
 
 
 def ns(text: str) -> int:
@@ -29,6 +31,7 @@ class Bars:
     ask_open: np.ndarray
     bid_close: np.ndarray
     ask_close: np.ndarray
+    timeframe: Timeframe = M1
 
 
 def bars(start: str = "2024-01-03T10:00", count: int = 5) -> Bars:
@@ -160,3 +163,53 @@ def test_fills_are_contiguous_doubles_of_the_market_length() -> None:
 def test_settings_that_make_no_sense_are_refused(settings: dict) -> None:
     with pytest.raises(ConfigurationError):
         CostConfig(**settings)
+
+
+def long_bars(timeframe: Timeframe, start: str, end: str, calendar: FxCalendar) -> Bars:
+    time = expected_bars(calendar, ns(start), ns(end), timeframe)
+    flat = np.full(len(time), 187.0)
+    return Bars("GBP_JPY", 0.01, time, *[flat] * 6, timeframe)
+
+
+@pytest.mark.parametrize("timeframe", [H1, H4, D], ids=str)
+@pytest.mark.parametrize("week", ["2024-03-03", "2024-03-10", "2024-10-27", "2024-11-03"])
+def test_financing_of_longer_bars_is_that_of_the_minutes_in_them(timeframe: Timeframe, week: str) -> None:
+    # Two weeks, over a change of clocks or not: whoever holds from one bar's open to another's pays the same nights.
+    end = str(np.datetime64(week) + 14)
+    market, minutes = (long_bars(length, week, end, FxCalendar()) for length in (timeframe, M1))
+    nights, by_minute = (financing_days(of.time) for of in (market, minutes))
+    so_far = np.concatenate([[0.0], np.cumsum(by_minute)])
+    # Of the first minute of each bar: what was charged before.
+    first = np.searchsorted(minutes.time, market.time)
+    np.testing.assert_array_equal(nights[:-1], np.diff(so_far[first]))
+    # The last roll of the second week is not crossed any more.
+    assert nights.sum() == 13.0
+    # No bar has the roll inside it: each is charged at the end of the bar that ends at 17:00, or over a gap.
+    rolls = bar_ends(market.time[nights > 0], timeframe)
+    assert (week_minutes(rolls) % 1_440 == 0).all()
+
+
+def test_a_missing_day_is_charged_over_the_gap() -> None:
+    market = long_bars(D, "2024-01-07", "2024-01-20", FxCalendar())
+    whole = financing_days(market.time)
+    assert whole.tolist()[:5] == [1.0, 1.0, 3.0, 1.0, 1.0]
+    kept = np.arange(len(market.time)) != 2
+    assert financing_days(market.time[kept]).tolist()[:3] == [1.0, 4.0, 1.0]
+
+
+def test_a_longer_bar_opens_and_closes_at_the_spreads_of_two_hours() -> None:
+    market = long_bars(D, "2024-01-08", "2024-01-12", FxCalendar())
+    last_minute = bar_ends(market.time, D) - MINUTE_NS
+    at_open, at_close = (modelled_spread_pips("GBP_JPY", time, market.open) for time in (market.time, last_minute))
+    assert (at_open > 2 * at_close).all()
+    fills = build_fills(market, judged_costs(CostConfig(), "GBP_JPY"))
+    slippage = 0.1
+    # Opens lie in the rollover hour; what is marked at the close is the spread of 16:59.
+    np.testing.assert_allclose((fills.buy[:-1] - 187.0) / 0.01, np.maximum(at_open[1:] / 2, 2.0) + slippage, atol=1e-6)
+    np.testing.assert_allclose((fills.short_mark - 187.0) / 0.01, np.maximum(at_close / 2, 2.0), atol=1e-6)
+    np.testing.assert_allclose((187.0 - fills.long_mark) / 0.01, np.maximum(at_close / 2, 2.0), atol=1e-6)
+    profile = build_fills(market, CostConfig(kind="profile"))
+    np.testing.assert_array_equal(profile.entry_cost_pips, [*at_open[1:], at_close[-1]])
+    np.testing.assert_array_equal(
+        build_fills(market, CostConfig(kind="profile", fill="close")).entry_cost_pips, at_close
+    )

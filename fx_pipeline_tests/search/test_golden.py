@@ -75,7 +75,7 @@ def test_trees_equal_those_of_mctx(golden, table_model, name):
             max_num_considered_actions=considered,
         )
 
-        result = StochasticSearch(config, num_outcomes=3 if golden["stochastic"] else 0).run(
+        result = StochasticSearch(config, 4, 3 if golden["stochastic"] else 0).run(
             root,
             golden["rows_legal"][rows],
             model,

@@ -79,8 +79,8 @@ def test_an_action_that_was_only_tried_costs_the_expected_value_less(random_mode
     model.rewards[:] = np.array([0.0, -20.0, -20.0, -20.0])[None, :, None]
     root, legal = model.root(np.zeros(1, dtype=int)), np.ones((1, ACTIONS), dtype=bool)
     settings = {"root_action_selection": "gumbel", "discount": 0.5, "simulations": 100}
-    mean = StochasticSearch(SearchConfig(**settings, backup="mean")).run(root, legal, model, **ARGUMENTS)
-    expected = StochasticSearch(SearchConfig(**settings, backup="expected")).run(root, legal, model, **ARGUMENTS)
+    mean = StochasticSearch(SearchConfig(**settings, backup="mean"), 4, 3).run(root, legal, model, **ARGUMENTS)
+    expected = StochasticSearch(SearchConfig(**settings, backup="expected"), 4, 3).run(root, legal, model, **ARGUMENTS)
     # Holding for ever costs nothing: all that a value lacks to 0 is what trying the others has cost.
     assert mean.values[0] < expected.values[0] <= 0.0
 
@@ -90,5 +90,5 @@ def test_one_side_of_a_coin_is_not_the_value_of_tossing_it(random_model):
     model = random_model(6, value_scale=0.0)
     model.rewards[:] = np.array([100.0, 0.0, -100.0])
     legal = np.array([[True, False, False, False]])
-    search = StochasticSearch(SearchConfig(simulations=2, backup="expected"))
+    search = StochasticSearch(SearchConfig(simulations=2, backup="expected"), 4, 3)
     assert search.run(model.root(np.zeros(1, dtype=int)), legal, model, **ARGUMENTS).q_values[0, 0] == 0.0

@@ -11,7 +11,7 @@ ARGUMENTS = {"seed": 4, "counters": None, "noise": 1.0}
 
 
 def _search(**settings):
-    return StochasticSearch(SearchConfig(root_action_selection="gumbel", **settings))
+    return StochasticSearch(SearchConfig(root_action_selection="gumbel", **settings), 4, 3)
 
 
 def test_noise_is_gumbel_and_each_row_has_its_own():

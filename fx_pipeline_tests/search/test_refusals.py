@@ -10,7 +10,7 @@ LEGAL = np.ones((3, 4), dtype=bool)
 
 def _run(model, root=None, legal=LEGAL, **changes):
     arguments = {"seed": 0, "counters": None, "noise": 0.0} | changes
-    return StochasticSearch(SearchConfig()).run(root or model.root(np.arange(3)), legal, model, **arguments)
+    return StochasticSearch(SearchConfig(), 4, 3).run(root or model.root(np.arange(3)), legal, model, **arguments)
 
 
 @pytest.mark.parametrize("field", ["states", "prior_logits", "values"])
@@ -70,7 +70,7 @@ def test_one_bad_row_is_named(random_model):
 def test_a_search_works_again_after_a_refusal(random_model):
     model, broken = random_model(2), random_model(2)
     broken.rewards[:] = np.nan
-    search = StochasticSearch(SearchConfig())
+    search = StochasticSearch(SearchConfig(), 4, 3)
     arguments = {"seed": 0, "counters": None, "noise": 0.0}
     before = search.run(model.root(np.arange(3)), LEGAL, model, **arguments)
     with pytest.raises(ValueError, match="dynamics gave"):
@@ -154,6 +154,6 @@ def test_settings_out_of_range(setting):
 
 def test_no_actions_or_fewer_than_no_outcomes():
     with pytest.raises(ValueError, match="num_actions must be at least 1"):
-        StochasticSearch(SearchConfig(), num_actions=0)
+        StochasticSearch(SearchConfig(), 0, 3)
     with pytest.raises(ValueError, match="num_outcomes at least 0"):
-        StochasticSearch(SearchConfig(), num_outcomes=-1)
+        StochasticSearch(SearchConfig(), 4, -1)

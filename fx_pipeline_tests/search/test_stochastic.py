@@ -61,7 +61,7 @@ def test_visits_sum_to_simulations_and_never_touch_an_illegal_action(
         root_action_selection=root_selection,
         max_num_considered_actions=considered,
     )
-    search = StochasticSearch(config, num_outcomes=outcomes)
+    search = StochasticSearch(config, 4, outcomes)
     result = search.run(root, allowed, model, seed=seed, counters=None, noise=noise)
 
     assert (result.visits.sum(axis=1) == simulations).all()
@@ -120,7 +120,7 @@ def test_what_has_no_probability_is_never_tried(random_model, selection, root_se
     legal = np.isfinite(model.prior_logits)
     root = model.root(states)._replace(prior_logits=np.where(legal, model.prior_logits, 0.0))
     config = SearchConfig(simulations=60, chance_selection=selection, root_action_selection=root_selection)
-    result = StochasticSearch(config).run(root, legal, model, seed=1, counters=None, noise=1.0)
+    result = StochasticSearch(config, 4, 3).run(root, legal, model, seed=1, counters=None, noise=1.0)
     assert (result.visits.sum(axis=1) == 60).all()
 
 
@@ -133,8 +133,8 @@ def test_a_batch_of_64_equals_64_single_searches_in_any_order(random_model, sele
     legal = _legal(64, rng)
     counters = rng.integers(0, 2**62, 64).astype(np.uint64)
     config = SearchConfig(chance_selection=selection, root_action_selection=root_selection)
-    whole = StochasticSearch(config).run(model.root(states), legal, model, seed=11, counters=counters, noise=1.0)
-    single = StochasticSearch(config)
+    whole = StochasticSearch(config, 4, 3).run(model.root(states), legal, model, seed=11, counters=counters, noise=1.0)
+    single = StochasticSearch(config, 4, 3)
     for row in range(64):
         one = slice(row, row + 1)
         alone = single.run(model.root(states[one]), legal[one], model, seed=11, counters=counters[one], noise=1.0)
@@ -148,7 +148,7 @@ def test_twice_the_same_and_nothing_left_of_an_earlier_search(random_model):
     rng = np.random.default_rng(4)
     model, other = random_model(4), random_model(5)
     states, legal = rng.integers(0, STATES, 16), _legal(16, rng)
-    used = StochasticSearch(SearchConfig())
+    used = StochasticSearch(SearchConfig(), 4, 3)
     arguments = {"seed": 2, "counters": None, "noise": 1.0}
     first = used.run(model.root(states), legal, model, **arguments)
     kept = [array.copy() for array in first]
@@ -158,7 +158,7 @@ def test_twice_the_same_and_nothing_left_of_an_earlier_search(random_model):
     _assert_same(first, again)
     for array, copy in zip(first, kept, strict=True):
         np.testing.assert_array_equal(array, copy)
-    fresh = StochasticSearch(SearchConfig()).run(model.root(states), legal, model, **arguments)
+    fresh = StochasticSearch(SearchConfig(), 4, 3).run(model.root(states), legal, model, **arguments)
     _assert_same(fresh, again)
 
 
@@ -168,7 +168,7 @@ def test_searches_side_by_side_in_threads_equal_those_in_turn(random_model):
     def search(seed):
         model = random_model(seed)
         root = model.root(np.arange(32))
-        return StochasticSearch(SearchConfig()).run(root, legal, model, seed=seed, counters=None, noise=1.0)
+        return StochasticSearch(SearchConfig(), 4, 3).run(root, legal, model, seed=seed, counters=None, noise=1.0)
 
     in_turn = [search(seed) for seed in range(8)]
     with ThreadPoolExecutor(2) as pool:
@@ -179,7 +179,7 @@ def test_searches_side_by_side_in_threads_equal_those_in_turn(random_model):
 def test_seed_and_counter_both_change_the_noise_and_no_noise_needs_neither(random_model):
     model = random_model(6)
     root, legal = model.root(np.zeros(3, dtype=int)), np.ones((3, 4), dtype=bool)
-    search = StochasticSearch(SearchConfig())
+    search = StochasticSearch(SearchConfig(), 4, 3)
     noisy = search.run(root, legal, model, seed=1, counters=None, noise=1.0).prior_probs
     assert not np.array_equal(noisy[0], noisy[1])
     assert not np.array_equal(noisy, search.run(root, legal, model, seed=2, counters=None, noise=1.0).prior_probs)
@@ -194,7 +194,7 @@ def test_root_noise_is_mixed_as_in_mctx(random_model):
     legal = np.tile([True, True, True, False], (8, 1))
     config = SearchConfig(dirichlet_alpha=0.5, dirichlet_fraction=0.4)
     counters = np.arange(100, 108)
-    result = StochasticSearch(config).run(root, legal, model, seed=5, counters=counters, noise=1.0)
+    result = StochasticSearch(config, 4, 3).run(root, legal, model, seed=5, counters=counters, noise=1.0)
     probs = np.exp(root.prior_logits) / np.exp(root.prior_logits).sum(axis=1, keepdims=True)
     mixed = np.where(legal, 0.6 * probs + 0.4 * dirichlet_noise(0.5, 4, seed=5, counters=counters), 0.0)
     np.testing.assert_allclose(result.prior_probs, mixed / mixed.sum(axis=1, keepdims=True), rtol=1e-12)
@@ -203,7 +203,7 @@ def test_root_noise_is_mixed_as_in_mctx(random_model):
 def test_one_legal_action_takes_every_visit(random_model):
     model = random_model(8)
     legal = np.eye(4, dtype=bool)
-    result = StochasticSearch(SearchConfig()).run(
+    result = StochasticSearch(SearchConfig(), 4, 3).run(
         model.root(np.arange(4)), legal, model, seed=0, counters=None, noise=1.0
     )
     np.testing.assert_array_equal(result.visits, 25 * np.eye(4, dtype=np.int32))
@@ -214,7 +214,7 @@ def test_equal_scores_take_the_first_action(random_model):
     model = random_model(9, value_scale=0.0)
     model.prior_logits[:] = 0.0
     legal = np.array([[False, True, True, True]])
-    result = StochasticSearch(SearchConfig(simulations=1)).run(
+    result = StochasticSearch(SearchConfig(simulations=1), 4, 3).run(
         model.root(np.array([0])), legal, model, seed=0, counters=None, noise=0.0
     )
     np.testing.assert_array_equal(result.visits, [[0, 1, 0, 0]])
@@ -222,7 +222,7 @@ def test_equal_scores_take_the_first_action(random_model):
 
 def test_policy_and_choice_of_puct_are_shares_and_most_of_the_visits(random_model):
     model = random_model(13)
-    result = StochasticSearch(SearchConfig()).run(
+    result = StochasticSearch(SearchConfig(), 4, 3).run(
         model.root(np.arange(20)), np.ones((20, 4), dtype=bool), model, seed=0, counters=None, noise=1.0
     )
     np.testing.assert_array_equal(result.policy, result.visits / 25)
@@ -233,7 +233,7 @@ def test_without_chance_nodes_no_afterstate_is_asked_for(random_model):
     model = random_model(14)
     model.afterstate = None
     model.chance_logits = model.chance_logits[..., :0]
-    result = StochasticSearch(SearchConfig(), num_outcomes=0).run(
+    result = StochasticSearch(SearchConfig(), 4, 0).run(
         model.root(np.arange(5)), np.ones((5, 4), dtype=bool), model, seed=0, counters=None, noise=1.0
     )
     assert (result.visits.sum(axis=1) == 25).all()
@@ -296,7 +296,7 @@ def test_a_certain_outcome_makes_it_plain_muzero(random_model, model_seed, selec
     model = random_model(model_seed, certain=True)
     states, legal = rng.integers(0, STATES, 8), _legal(8, rng)
     config = SearchConfig(simulations=40, chance_selection=selection)
-    result = StochasticSearch(config).run(model.root(states), legal, model, seed=1, counters=None, noise=0.0)
+    result = StochasticSearch(config, 4, 3).run(model.root(states), legal, model, seed=1, counters=None, noise=0.0)
     for row in range(8):
         visits, value = _plain_muzero(model, int(states[row]), legal[row], config)
         np.testing.assert_array_equal(result.visits[row], visits)
@@ -311,8 +311,8 @@ def test_sampled_outcomes_follow_their_probabilities_and_quota_keeps_to_them(ran
     legal = np.tile([True, False, False, False], (64, 1))
     root = model.root(np.zeros(64, dtype=int))
     # Deeper nodes would add their own rewards: a discount of 0 keeps the first step's alone.
-    quota = StochasticSearch(SearchConfig(simulations=41, discount=0.0))
-    sampled = StochasticSearch(SearchConfig(simulations=41, discount=0.0, chance_selection="sample"))
+    quota = StochasticSearch(SearchConfig(simulations=41, discount=0.0), 4, 3)
+    sampled = StochasticSearch(SearchConfig(simulations=41, discount=0.0, chance_selection="sample"), 4, 3)
     arguments = {"seed": 3, "counters": None, "noise": 0.0}
     even = quota.run(root, legal, model, **arguments)
     spread = sampled.run(root, legal, model, **arguments)
@@ -329,7 +329,7 @@ def test_other_numbers_of_actions_and_outcomes(random_model):
     model.chance_logits = np.concatenate([model.chance_logits, model.chance_logits], axis=-1)
     model.rewards = np.concatenate([model.rewards, model.rewards], axis=-1)
     model.next_states = np.concatenate([model.next_states, model.next_states], axis=-1)
-    search = StochasticSearch(SearchConfig(), num_actions=2, num_outcomes=6)
+    search = StochasticSearch(SearchConfig(), 2, 6)
     result = search.run(model.root(np.arange(5)), np.ones((5, 2), dtype=bool), model, seed=0, counters=None, noise=1.0)
     assert result.visits.shape == (5, 2)
     assert (result.visits.sum(axis=1) == 25).all()

@@ -5,18 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.environment.actions import BUY, NUM_ACTIONS, NUM_OUTCOMES, SELL
+from fx_pipeline.environment.action_sets import ActionSet
+from fx_pipeline.environment.actions import NUM_OUTCOMES
 from fx_pipeline.environment.position import STATIC_FEATURES
-from fx_pipeline.features.temporal9.kernel import FEATURE_NAMES
+from fx_pipeline.features.feature_set import FeatureSet
 
 _SIDE = STATIC_FEATURES.index("position_side")
-_FLIPPED = [
-    FEATURE_NAMES.index(name)
-    for name in ("position_in_range_60", "min_max_scaled_momentum_60", "min_max_scaled_momentum_5")
-]
-_NEGATED = FEATURE_NAMES.index("price_change_pips")
-_OPPOSITE = np.arange(NUM_ACTIONS)
-_OPPOSITE[[BUY, SELL]] = SELL, BUY
 
 
 @dataclass(frozen=True)
@@ -64,21 +58,49 @@ class Batch:
     later_static: npt.NDArray[np.float32] | None = None
 
 
-def mirrored(batch: Batch, samples: slice) -> Batch:
+@dataclass(frozen=True)
+class Mirror:
+    """What turns samples of a feature set and an action set upside down.
+
+    Attributes
+    ----------
+    complemented, negated : list of int
+        Features x that become 1 - x, and -x.
+    opposite : (A,) int64
+        Of each action, the one that is to the mirrored market what it is to the other.
+    """
+
+    complemented: list[int]
+    negated: list[int]
+    opposite: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, features: FeatureSet, actions: ActionSet) -> "Mirror | None":
+        """The mirror of these sets; None where one of the two has none."""
+        if features.mirror is None or actions.mirror is None:
+            return None
+
+        def places(rule: str) -> list[int]:
+            return [place for place, found in enumerate(features.mirror or ()) if found == rule]
+
+        return cls(places("complement"), places("negate"), np.array(actions.mirror, dtype=np.int64))
+
+
+def mirrored(batch: Batch, samples: slice, mirror: Mirror) -> Batch:
     """The batch with some samples turned upside down: what they would be had the price moved the other way.
 
-    Position in the range and momentum are reflected in their scale, the price change and the side change sign, BUY and
-    SELL, UP and DOWN change places. Range, calendar, profit, reward and value stay.
+    Features change by the rules of their set, the exposure changes sign, actions of the two sides, UP and DOWN change
+    places. Profit, reward and value stay.
     """
-    later = None if batch.later_temporal is None else _mirrored_features(batch.later_temporal, samples)
+    later = None if batch.later_temporal is None else _mirrored_features(batch.later_temporal, samples, mirror)
     later_static = None if batch.later_static is None else _mirrored_static(batch.later_static, samples)
     actions, outcomes, policies = batch.actions.copy(), batch.outcomes.copy(), batch.policies.copy()
-    actions[samples] = _OPPOSITE[actions[samples]]
+    actions[samples] = mirror.opposite[actions[samples]]
     outcomes[samples] = NUM_OUTCOMES - 1 - outcomes[samples]
-    policies[samples] = policies[samples][..., _OPPOSITE]
+    policies[samples] = policies[samples][..., mirror.opposite]
     return replace(
         batch,
-        temporal=_mirrored_features(batch.temporal, samples),
+        temporal=_mirrored_features(batch.temporal, samples, mirror),
         static=_mirrored_static(batch.static, samples),
         actions=actions,
         outcomes=outcomes,
@@ -88,11 +110,11 @@ def mirrored(batch: Batch, samples: slice) -> Batch:
     )
 
 
-def _mirrored_features(temporal: npt.NDArray[np.float32], samples: slice) -> npt.NDArray[np.float32]:
+def _mirrored_features(temporal: npt.NDArray[np.float32], samples: slice, mirror: Mirror) -> npt.NDArray[np.float32]:
     temporal = temporal.copy()
     part = temporal[samples]
-    part[..., _FLIPPED] = 1.0 - part[..., _FLIPPED]
-    part[..., _NEGATED] *= -1.0
+    part[..., mirror.complemented] = 1.0 - part[..., mirror.complemented]
+    part[..., mirror.negated] *= -1.0
     return temporal
 
 

@@ -23,10 +23,11 @@ from fx_pipeline.agents.muzero.config import MuZeroConfig, config_from_dict
 from fx_pipeline.agents.muzero.identity import code_version
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks, build_networks
 from fx_pipeline.agents.record import RECORD_NAME, SCHEMA, WEIGHTS_NAME, read_checkpoint
-from fx_pipeline.environment.actions import Action, Outcome
+from fx_pipeline.environment.action_sets import action_set
+from fx_pipeline.environment.actions import Outcome
 from fx_pipeline.environment.position import STATIC_FEATURES
+from fx_pipeline.environment.spec import ObservationSpec
 from fx_pipeline.features.registry import feature_set
-from fx_pipeline.features.temporal9.kernel import FEATURE_NAMES
 from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
 from fx_pipeline.market.disk import read_stored
 from fx_pipeline.market.errors import ConfigurationError
@@ -56,13 +57,14 @@ class LoadedCheckpoint:
     record: Mapping[str, Any]
 
 
-def _meaning(instrument: str) -> dict[str, Any]:
+def _meaning(instrument: str, spec: ObservationSpec) -> dict[str, Any]:
     """What the numbers that go in and out of the networks mean; a checkpoint with another meaning is refused."""
+    features = feature_set(spec.feature_set)
     return {
-        "temporal_features": list(FEATURE_NAMES),
-        "features_version": feature_set("temporal9").version_of(instrument),
+        "temporal_features": list(features.names),
+        "features_version": features.version_of(instrument),
         "static_features": list(STATIC_FEATURES),
-        "actions": [action.name for action in Action],
+        "actions": list(action_set(spec.action_set).names),
         "outcomes": [outcome.name for outcome in Outcome],
     }
 
@@ -110,7 +112,9 @@ def write_checkpoint(
         "instrument": data.market.instrument,
         "pip": data.market.pip,
         "window": {key: str(value) for key, value in data.window.items()},
-        **_meaning(data.market.instrument),
+        "observation": data.spec.record(),
+        "session_rules": asdict(data.rules),
+        **_meaning(data.market.instrument, data.spec),
         "data_fingerprint": data_fingerprint(data),
         "costs": asdict(data.costs),
         "code_version": code_version(),
@@ -119,7 +123,7 @@ def write_checkpoint(
         "counters": dict(counters),
         "metrics": dict(metrics),
         "selection": None if selection is None else dict(selection),
-        "probe": _probe(networks, config.selfplay.window_bars),
+        "probe": _probe(networks),
         "weights_sha256": sha256,
     }
     (folder / RECORD_NAME).unlink(missing_ok=True)
@@ -149,12 +153,23 @@ def read_record(folder: Path) -> dict[str, Any]:
     record = read_checkpoint(folder)
     if record.get("agent") != AGENT:
         raise ConfigurationError(f"{path} is of agent {record.get('agent')!r}, not {AGENT!r}.")
-    for name, expected in _meaning(str(record.get("instrument"))).items():
+    for name, expected in _meaning(str(record.get("instrument")), spec_of(record)).items():
         if record.get(name) != expected:
             raise ConfigurationError(
                 f"{path} was trained with {name} {record.get(name)!r}, this code has {expected!r}: train again."
             )
     return record
+
+
+def spec_of(record: Mapping[str, Any]) -> ObservationSpec:
+    """What the networks of a checkpoint see; a record that does not say is of a time when there was one kind.
+
+    Raises
+    ------
+    DataError
+        If the record is damaged.
+    """
+    return ObservationSpec.of_record(record.get("observation"), f"the record of checkpoint {record['weights_sha256']}")
 
 
 def load_checkpoint(folder: Path, *, instrument: str | None = None, pip: float | None = None) -> LoadedCheckpoint:
@@ -204,7 +219,7 @@ def load_checkpoint(folder: Path, *, instrument: str | None = None, pip: float |
         raise ConfigurationError(
             f"{folder / RECORD_NAME}: the configuration does not have the digest that it names: train again."
         )
-    networks = build_networks(config.network, 0, config.selfplay.window_bars)
+    networks = build_networks(config.network, 0, spec_of(record))
     try:
         networks.load_state_dict(load(weights))
     except (SafetensorError, RuntimeError, KeyError) as error:
@@ -212,7 +227,7 @@ def load_checkpoint(folder: Path, *, instrument: str | None = None, pip: float |
             f"{path} does not fit the networks of its configuration, train again: {error}"
         ) from error
     networks.eval()
-    answers = _probe(networks, config.selfplay.window_bars)
+    answers = _probe(networks)
     asked = record["probe"]
     if len(answers) != len(asked) or not np.allclose(answers, asked, rtol=_PROBE_TOLERANCE, atol=_PROBE_TOLERANCE):
         raise ConfigurationError(
@@ -232,14 +247,16 @@ def _serialised(networks: MuZeroNetworks) -> bytes:
 
 
 @torch.no_grad()
-def _probe(networks: MuZeroNetworks, bars: int) -> list[float]:
-    """Answers of all heads to one made-up observation, and to what follows a BUY when the price goes up."""
+def _probe(networks: MuZeroNetworks) -> list[float]:
+    """Answers of all heads to one made-up observation, and to what follows an entry when the price goes up."""
     training = networks.training
     networks.eval()
-    features = len(FEATURE_NAMES)
+    spec = networks.spec
+    bars, features = spec.window_bars, spec.features
+    entry = next(number for number, target in enumerate(action_set(spec.action_set).targets) if target)
     temporal = torch.cos(torch.arange(bars * features, dtype=torch.float32)).reshape(1, bars, features)
-    static = torch.cos(torch.arange(len(STATIC_FEATURES), dtype=torch.float32)).reshape(1, -1)
-    action, outcome = torch.tensor([Action.BUY.value]), torch.tensor([Outcome.UP.value])
+    static = torch.cos(torch.arange(spec.static, dtype=torch.float32)).reshape(1, -1)
+    action, outcome = torch.tensor([entry]), torch.tensor([Outcome.UP.value])
     state = networks.represent(temporal, static)
     chance, afterstate_value = networks.afterstate(state, action)
     following, reward = networks.dynamics(state, action, outcome)

@@ -92,9 +92,8 @@ class SelfPlayConfig:
     environments : int
         Sessions that run in lock-step.
     segment_bars : int
-        Bars that each of them moves between two rounds of learning; divides `session_bars`.
-    session_bars, window_bars : int
-        Decisions of a session, and bars of an observation.
+        Bars that each of them moves between two rounds of learning; fewer at the end of a session that they do not
+        divide.
     epsilon : float
         Probability of a uniformly random legal action in place of the search's.
     temperature_start, temperature_end : float
@@ -116,8 +115,6 @@ class SelfPlayConfig:
 
     environments: int
     segment_bars: int
-    session_bars: int
-    window_bars: int
     epsilon: float
     temperature_start: float
     temperature_end: float
@@ -129,12 +126,8 @@ class SelfPlayConfig:
     sticky_close: float
 
     def __post_init__(self) -> None:
-        for name in ("environments", "segment_bars", "session_bars", "window_bars"):
+        for name in ("environments", "segment_bars"):
             _require(getattr(self, name) >= 1, f"selfplay.{name} must be at least 1, not {getattr(self, name)}.")
-        _require(
-            self.session_bars % self.segment_bars == 0,
-            f"selfplay.segment_bars must divide session_bars: {self.segment_bars} does not divide {self.session_bars}.",
-        )
         kinds = ("mean", "best")
         _require(self.root_value in kinds, f"selfplay.root_value must be mean or best, not {self.root_value!r}.")
         for name in ("epsilon", "noise_end", "sticky_enter", "sticky_close"):
@@ -235,7 +228,8 @@ class LearnerConfig:
         collected (MuZero, appendix H). 0: none.
     mirror : bool
         Whether every other sample of a batch is turned upside down: a price that falls where it rose, sold where it was
-        bought. Wrong where the two sides differ: financing, fills at quoted prices with a spread of their own, a drift.
+        bought; none is where the feature set or the action set has no mirror. Wrong where the two sides differ:
+        financing, fills at quoted prices with a spread of their own, a drift.
     target_ema : float
         Decay of the moving average of the weights (Polyak and Juditsky 1992) that plays in place of the newest ones.
         0: none.
@@ -407,15 +401,26 @@ class MuZeroConfig:
     decision: DecisionConfig
     runtime: RuntimeConfig
 
-    def __post_init__(self) -> None:
-        needed = self.selfplay.environments * self.selfplay.session_bars
+    def check_session(self, session_bars: int) -> None:
+        """Refuse sessions of a length with which a training cannot work.
+
+        Raises
+        ------
+        ConfigurationError
+            With what to change.
+        """
+        needed = self.selfplay.environments * session_bars
         _require(
             self.replay.capacity_steps >= needed,
             f"replay.capacity_steps {self.replay.capacity_steps} cannot hold the {self.selfplay.environments} episodes "
-            f"that run at once: it must be at least {needed}.",
+            f"of {session_bars} bars that run at once: it must be at least {needed}.",
         )
-        window, session = self.learner.unroll_steps + 1, self.selfplay.session_bars
-        _require(session >= window, f"selfplay.session_bars {session} is shorter than an unroll of {window} bars.")
+        window = self.learner.unroll_steps + 1
+        _require(
+            session_bars >= window,
+            f"a session of {session_bars} bars is shorter than an unroll of {window}: make it longer, or "
+            "learner.unroll_steps less.",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The tree as plain values, which `config_from_dict` reads back."""
@@ -425,11 +430,15 @@ class MuZeroConfig:
         """SHA-256 of the tree without the preset's name and what no result depends on."""
         tree = self.to_dict()
         del tree["preset"]
+        # These lay here before sessions had rules of their own; digests of that time stay what they are.
+        tree["selfplay"] |= _FORMER
         for name in ("workers", "bundle_every", "keep_every"):
             del tree["runtime"][name]
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 
+#: What the section `selfplay` of checkpoints of earlier versions holds besides, with the only values it ever had.
+_FORMER = {"session_bars": 360, "window_bars": 32}
 _SECTIONS = {
     "network": NetworkConfig,
     "search": SearchConfig,
@@ -484,7 +493,7 @@ def load_config(preset: str = BASE_PRESET, overrides: Mapping[str, Any] | None =
 
 
 def config_from_dict(tree: Mapping[str, Any]) -> MuZeroConfig:
-    """Read what `MuZeroConfig.to_dict` wrote; the tree must be complete.
+    """Read what `MuZeroConfig.to_dict` wrote, now or before sessions had rules of their own; it must be complete.
 
     Raises
     ------
@@ -492,6 +501,9 @@ def config_from_dict(tree: Mapping[str, Any]) -> MuZeroConfig:
         If a section or key is missing, unknown or invalid.
     """
     sections = {name: values for name, values in tree.items() if name != "preset"}
+    if isinstance(sections.get("selfplay"), Mapping):
+        former = _FORMER.items()
+        sections["selfplay"] = {key: value for key, value in sections["selfplay"].items() if (key, value) not in former}
     checked: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
     _overlay(checked, sections)
     return _build(str(tree.get("preset", BASE_PRESET)), checked)

@@ -34,7 +34,14 @@ class TorchEvaluator:
 
     @torch.inference_mode()
     def root(self, observation: Observation) -> RootOutput:
-        """States, policy logits and values of B observations."""
+        """States, policy logits and values of B observations.
+
+        Raises
+        ------
+        DataError
+            If they have another shape than the networks' inputs.
+        """
+        self.networks.spec.check(observation, "the network")
         self._ready()
         rows = len(observation.static)
         temporal, static = self._tensor(observation.temporal), self._tensor(observation.static)

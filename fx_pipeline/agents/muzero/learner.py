@@ -27,7 +27,6 @@ from fx_pipeline.agents.muzero.engine.pack import Precision
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks
 from fx_pipeline.agents.muzero.support import encode
 
-LOSSES = ("policy", "value", "afterstate_value", "reward", "outcome")
 CONSISTENCY = "consistency"
 
 

@@ -18,9 +18,8 @@ from torch.nn import functional
 from fx_pipeline.agents.muzero.config import NetworkConfig
 from fx_pipeline.agents.muzero.dropout import FastDropout
 from fx_pipeline.agents.muzero.support import bin_centres
-from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
-from fx_pipeline.environment.position import NUM_STATIC
-from fx_pipeline.market.arrays import NUM_FEATURES, WINDOW_BARS
+from fx_pipeline.environment.actions import NUM_OUTCOMES
+from fx_pipeline.environment.spec import ObservationSpec
 
 #: At first, attention falls off by a factor e every so many bars back: the newest bars matter most.
 ATTENTION_DECAY_BARS = 4.0
@@ -63,12 +62,12 @@ class TemporalEncoder(nn.Module):
     convolutions alone cannot tell the newest bar from the others.
     """
 
-    def __init__(self, config: NetworkConfig, window_bars: int) -> None:
+    def __init__(self, config: NetworkConfig, window_bars: int, features: int) -> None:
         super().__init__()
         self.blocks = nn.Sequential(
             *(
                 CausalBlock(
-                    config.channels if index else NUM_FEATURES,
+                    config.channels if index else features,
                     config.channels,
                     config.kernel_size,
                     2**index,
@@ -130,8 +129,8 @@ class MuZeroNetworks(nn.Module):
     Parameters
     ----------
     config : NetworkConfig
-    window_bars : int
-        T.
+    spec : ObservationSpec
+        What they see: T, F and A.
     unit_pips : float
         Pips of a unit of the instrument (`market.units`), in which the value axis is laid out. It is in the weights:
         a checkpoint brings its own.
@@ -139,24 +138,27 @@ class MuZeroNetworks(nn.Module):
 
     centres: Tensor
 
-    def __init__(self, config: NetworkConfig, window_bars: int = WINDOW_BARS, unit_pips: float = 1.0) -> None:
+    def __init__(
+        self, config: NetworkConfig, spec: ObservationSpec = ObservationSpec(), unit_pips: float = 1.0
+    ) -> None:
         super().__init__()
         size = config.hidden_size
         self.config = config
-        self.temporal = TemporalEncoder(config, window_bars)
+        self.spec = spec
+        self.temporal = TemporalEncoder(config, spec.window_bars, spec.features)
         self.static = nn.Sequential(
-            nn.Linear(NUM_STATIC, config.static_size), nn.LayerNorm(config.static_size), nn.ReLU()
+            nn.Linear(spec.static, config.static_size), nn.LayerNorm(config.static_size), nn.ReLU()
         )
         self.state_norm = nn.LayerNorm(size)
-        self.afterstate_input = ConditionedLinear(size, (NUM_ACTIONS,))
+        self.afterstate_input = ConditionedLinear(size, (spec.actions,))
         self.afterstate_blocks = _blocks(size, config.afterstate_blocks)
         self.chance_head = nn.Linear(size, NUM_OUTCOMES)
         self.afterstate_value_head = nn.Linear(size, config.bins)
-        self.dynamics_input = ConditionedLinear(size, (NUM_ACTIONS, NUM_OUTCOMES))
+        self.dynamics_input = ConditionedLinear(size, (spec.actions, NUM_OUTCOMES))
         self.dynamics_blocks = _blocks(size, config.dynamics_blocks)
         self.reward_head = nn.Linear(size, config.bins)
         self.policy_blocks = _blocks(size, config.policy_blocks)
-        self.policy_head = nn.Linear(size, NUM_ACTIONS)
+        self.policy_head = nn.Linear(size, spec.actions)
         self.value_blocks = _blocks(size, config.value_blocks)
         self.value_head = nn.Linear(size, config.bins)
         self.register_buffer("centres", torch.from_numpy(bin_centres(config.bins, config.support_pips, unit_pips)))
@@ -203,14 +205,9 @@ class MuZeroNetworks(nn.Module):
 
 
 def build_networks(
-    config: NetworkConfig, seed: int, window_bars: int = WINDOW_BARS, unit_pips: float = 1.0
+    config: NetworkConfig, seed: int, spec: ObservationSpec = ObservationSpec(), unit_pips: float = 1.0
 ) -> MuZeroNetworks:
     """Make networks whose initial weights depend on `seed` alone; torch's own random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MuZeroNetworks(config, window_bars, unit_pips)
-
-
-def parameter_count(networks: nn.Module) -> int:
-    """Number of learned numbers."""
-    return sum(parameter.numel() for parameter in networks.parameters())
+        return MuZeroNetworks(config, spec, unit_pips)

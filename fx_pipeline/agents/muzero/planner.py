@@ -9,6 +9,7 @@ from fx_pipeline.agents.muzero.engine.engine import Engine, best_precision
 from fx_pipeline.agents.muzero.engine.pack import unsupported
 from fx_pipeline.agents.muzero.evaluator import TorchEvaluator
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks
+from fx_pipeline.environment.actions import NUM_OUTCOMES
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.search import RootOutput, SearchConfig, SearchResult, StochasticSearch
 
@@ -16,7 +17,7 @@ EngineName = Literal["auto", "torch", "fp32", "bf16"]
 
 
 class Planner(Protocol):
-    """Searches from observations with the networks' weights."""
+    """Searches from observations with the networks' weights; one of another shape than their inputs is a DataError."""
 
     def refresh(self) -> None:
         """Take over the networks' present weights."""
@@ -48,7 +49,7 @@ class TorchPlanner:
 
     def __init__(self, networks: MuZeroNetworks, search: SearchConfig, pad_rows: int = 1) -> None:
         self._evaluator = TorchEvaluator(networks, pad_rows)
-        self._search = StochasticSearch(search)
+        self._search = StochasticSearch(search, networks.spec.actions, NUM_OUTCOMES)
 
     def refresh(self) -> None:
         """Nothing to do: the weights are read at every call."""

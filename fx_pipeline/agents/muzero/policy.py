@@ -16,10 +16,10 @@ from fx_pipeline.agents.muzero.engine.engine import Engine
 from fx_pipeline.agents.muzero.engine.pack import unsupported
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks
 from fx_pipeline.agents.muzero.planner import EngineName, TorchPlanner, make_planner
-from fx_pipeline.environment.actions import HOLD, NUM_ACTIONS
+from fx_pipeline.environment.action_sets import action_set
 from fx_pipeline.environment.lockstep import Observation
-from fx_pipeline.environment.position import NUM_STATIC
-from fx_pipeline.market.arrays import NUM_FEATURES, MarketArrays
+from fx_pipeline.environment.spec import ObservationSpec
+from fx_pipeline.market.arrays import MarketArrays
 
 #: Rows of a tile; see `evaluator`.
 TILE_ROWS = 16
@@ -52,6 +52,7 @@ class MuZeroPolicy(Stateless):
         Of the file that it was loaded from; empty when it was not.
     """
 
+    spec: ObservationSpec
     weights_sha256: str = ""
 
     def __init__(
@@ -66,6 +67,7 @@ class MuZeroPolicy(Stateless):
         name: str = "muzero",
     ) -> None:
         self.name = name
+        self.spec = networks.spec
         self.config = config
         self.use_search = True
         self.chunk_rows = chunk_rows
@@ -90,10 +92,11 @@ class MuZeroPolicy(Stateless):
 
     def warm_up(self) -> None:
         """Decide once on nothing, so that the first decision that counts does not wait for kernels to load."""
-        legal = np.zeros((1, NUM_ACTIONS), dtype=np.bool_)
-        legal[0, HOLD] = True
-        window = np.zeros((1, self.config.selfplay.window_bars, NUM_FEATURES), dtype=np.float32)
-        static, bar = np.zeros((1, NUM_STATIC), dtype=np.float32), np.zeros(1, dtype=np.int64)
+        spec = self.spec
+        legal = np.zeros((1, spec.actions), dtype=np.bool_)
+        legal[0, action_set(spec.action_set).rest] = True
+        window = np.zeros((1, spec.window_bars, spec.features), dtype=np.float32)
+        static, bar = np.zeros((1, spec.static), dtype=np.float32), np.zeros(1, dtype=np.int64)
         self.choose(Observation(window, static, legal, bar))
 
     def without_search(self) -> "MuZeroPolicy":
@@ -112,7 +115,14 @@ class MuZeroPolicy(Stateless):
         return other
 
     def choose(self, observation: Observation) -> npt.NDArray[np.int64]:
-        """Return one legal action per observation, (B,) int64."""
+        """Return one legal action per observation, (B,) int64.
+
+        Raises
+        ------
+        DataError
+            If they have another shape than those of the training.
+        """
+        self.spec.check(observation)
         rows = len(observation.static)
         if rows == 0:
             return np.zeros(0, dtype=np.int64)

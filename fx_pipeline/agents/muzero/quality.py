@@ -8,8 +8,6 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.environment.actions import BUY, CLOSE, SELL
-
 #: Least share of episodes with a trade.
 TRADE_QUOTA = 0.3
 #: Share of the capacity that is evicted at a time.
@@ -28,16 +26,22 @@ _EXPECTANCY_SHARE, _EXPECTANCY_MOST = 0.3, 3.0
 
 @numba.njit(cache=True, nogil=True)
 def settle(  # type: ignore[no-untyped-def]
-    rows, first, last, actions, rewards, qualities, trade_counts, trade_pips, shares_reward
+    rows, first, last, held, actions, targets, rewards, qualities, trade_counts, trade_pips, shares_reward
 ):
     """Rate the steps [first, last) of `rows`, and count their trades. A trade begins no sooner than its session.
+
+    A trade is from flat to flat, or to the other side. A step that turns a position belongs to both of its trades.
 
     Parameters
     ----------
     rows : (B,) int64
     first, last : int
         Steps before `first` have been settled before.
+    held : (E, T) float32
+        Exposure when each step was decided.
     actions : (E, T) int8
+    targets : (A,) float64
+        Exposure that each action asks for, NaN for what is held.
     rewards : (E, T) float32
         With `shares_reward`, each step of a trade that closes gets the sum of the trade's rewards.
     qualities : (E, T) float32
@@ -51,22 +55,25 @@ def settle(  # type: ignore[no-untyped-def]
     end = actions.shape[1] - 1
     for row in rows:
         for step in range(first, last):
-            action, reward = actions[row, step], rewards[row, step]
+            before, reward = held[row, step], rewards[row, step]
+            after = np.float32(targets[actions[row, step]])
+            if after != after:
+                after = before
             quality = _TERMINAL if step == end else 0.0
             if reward > 0.0:
                 quality += min(reward * _REWARD_SHARE, _REWARD_MOST)
-            if action in (BUY, SELL, CLOSE):
+            if after != before:
                 quality += _POSITION_CHANGE
-            if action == CLOSE:
+            if before != 0.0 and before * after <= 0.0:
                 entry = step - 1
-                while entry > 0 and actions[row, entry] != BUY and actions[row, entry] != SELL:
+                while entry > 0 and held[row, entry] * before > 0.0:
                     entry -= 1
                 pips = 0.0
-                for held in range(entry, step + 1):
-                    pips += rewards[row, held]
+                for part in range(entry, step + 1):
+                    pips += rewards[row, part]
                 if shares_reward:
-                    for held in range(entry, step + 1):
-                        rewards[row, held] = pips
+                    for part in range(entry, step + 1):
+                        rewards[row, part] = pips
                 profitable = pips > 0.0
                 quality += pips * (_PROFIT_SHARE if profitable else _LOSS_SHARE)
                 quality += _PROFITABLE_CLOSE if profitable else _LOSING_CLOSE

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fx_pipeline.agents.muzero.planner import Planner, root_values
 from fx_pipeline.agents.muzero.replay import Replay
 from fx_pipeline.agents.muzero.seeds import Purpose, derived_seed
-from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, NUM_ACTIONS, SELL
+from fx_pipeline.environment.action_sets import UNIT4, ActionSet
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.market.arrays import MarketArrays
 
@@ -34,16 +34,25 @@ class Reanalyzer:
     seed : int
     best_value : bool
         See `planner.root_values`.
+    actions : ActionSet
     """
 
     def __init__(
-        self, replay: Replay, market: MarketArrays, window_bars: int, share: float, seed: int, best_value: bool
+        self,
+        replay: Replay,
+        market: MarketArrays,
+        window_bars: int,
+        share: float,
+        seed: int,
+        best_value: bool,
+        actions: ActionSet = UNIT4,
     ) -> None:
         self.replay = replay
         self.market = market
         self.window_bars = window_bars
         self.share = share
         self.best_value = best_value
+        self._legal_table = actions.legal_table
         self._seed = derived_seed(seed, Purpose.REANALYZE)
 
     def refresh(self, planner: Planner, steps_collected: int) -> int:
@@ -84,16 +93,11 @@ class Reanalyzer:
         )
         # The wave sets a search apart from the earlier ones of the same step.
         result = planner.plan(observation, seed=self._seed + wave, counters=places.ravel().astype(np.uint64), noise=0.0)
-        arrays["policies"][rows] = result.policy.reshape(len(rows), session, NUM_ACTIONS)
+        arrays["policies"][rows] = result.policy.reshape(len(rows), session, -1)
         arrays["root_values"][rows] = root_values(result, self.best_value).reshape(len(rows), session)
         arrays["refreshed"][rows] = wave
 
-    @staticmethod
-    def _legal(static: npt.NDArray[np.float32], session: int) -> npt.NDArray[np.bool_]:
-        flat = static[:, 0] == 0.0
+    def _legal(self, static: npt.NDArray[np.float32], session: int) -> npt.NDArray[np.bool_]:
+        in_position = static[:, 0] != 0.0
         last = np.arange(len(static)) % session == session - 1
-        legal = np.zeros((len(static), NUM_ACTIONS), dtype=np.bool_)
-        legal[:, HOLD] = flat | ~last
-        legal[:, BUY] = legal[:, SELL] = flat & ~last
-        legal[:, CLOSE] = ~flat
-        return legal
+        return self._legal_table[last.astype(np.int64), in_position.astype(np.int64)]

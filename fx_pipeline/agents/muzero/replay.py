@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.agents.muzero.batch import Batch, mirrored
+from fx_pipeline.agents.muzero.batch import Batch, Mirror, mirrored
 from fx_pipeline.agents.muzero.config import LearnerConfig, ReplayConfig
 from fx_pipeline.agents.muzero.quality import EVICTED_SHARE, settle, successes, whole_quality, worst
 from fx_pipeline.agents.muzero.sampling import LEAST_QUALITY, Sampler, recency
 from fx_pipeline.agents.muzero.targets import Recorded, corrected_td_steps, empty_targets, value_targets
-from fx_pipeline.environment.actions import NUM_ACTIONS
+from fx_pipeline.environment.action_sets import UNIT4, ActionSet
 from fx_pipeline.environment.position import NUM_STATIC
 from fx_pipeline.market.arrays import MarketArrays
-from fx_pipeline.market.errors import FxPipelineError
+from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
 
 
 class Replay:
@@ -32,6 +32,13 @@ class Replay:
     config : ReplayConfig
     session_bars : int
         Steps of an episode.
+    actions : ActionSet
+        Of the agent that plays.
+
+    Raises
+    ------
+    ConfigurationError
+        If not one episode fits.
 
     Attributes
     ----------
@@ -49,10 +56,16 @@ class Replay:
         Episodes begun so far.
     """
 
-    def __init__(self, config: ReplayConfig, session_bars: int) -> None:
+    def __init__(self, config: ReplayConfig, session_bars: int, actions: ActionSet = UNIT4) -> None:
         self.config = config
         self.session_bars = session_bars
         self.capacity = config.capacity_steps // session_bars
+        if self.capacity < 1:
+            raise ConfigurationError(
+                f"replay.capacity_steps {config.capacity_steps} cannot hold an episode of {session_bars} bars: raise "
+                "it."
+            )
+        self._targets = actions.target_array
         shape = (self.capacity, session_bars)
         self.written = 0
         self.arrays: dict[str, npt.NDArray[Any]] = {
@@ -63,7 +76,7 @@ class Replay:
             "outcomes": np.zeros(shape, dtype=np.int8),
             "rewards": np.zeros(shape, dtype=np.float32),
             "root_values": np.zeros(shape, dtype=np.float32),
-            "policies": np.zeros((*shape, NUM_ACTIONS), dtype=np.float32),
+            "policies": np.zeros((*shape, len(actions)), dtype=np.float32),
             "serials": np.full(self.capacity, -1, dtype=np.int64),
             "waves": np.zeros(self.capacity, dtype=np.int64),
             "refreshed": np.zeros(self.capacity, dtype=np.int64),
@@ -115,8 +128,9 @@ class Replay:
         """Count `steps` more recorded steps of each of `rows` (B,), which stand at the same step; rate them."""
         arrays = self.arrays
         first = int(arrays["lengths"][rows[0]])
-        settle(rows, first, first + steps, arrays["actions"], arrays["rewards"], arrays["qualities"],
-               arrays["trade_counts"], arrays["trade_pips"], self.config.share_trade_reward)  # fmt: skip
+        settle(rows, first, first + steps, arrays["static"][:, :, 0], arrays["actions"], self._targets,
+               arrays["rewards"], arrays["qualities"], arrays["trade_counts"], arrays["trade_pips"],
+               self.config.share_trade_reward)  # fmt: skip
         arrays["lengths"][rows] += steps
 
     def feed_back(self, batch: Batch, td_errors: npt.NDArray[np.float32]) -> None:
@@ -136,6 +150,7 @@ class Replay:
         window_bars: int,
         discount: float,
         generator: np.random.Generator,
+        mirror: Mirror | None = None,
     ) -> Batch:
         """Draw a batch.
 
@@ -147,6 +162,8 @@ class Replay:
         window_bars : int
         discount : float
         generator : numpy.random.Generator
+        mirror : Mirror, optional
+            By which every other sample is turned upside down; None: none is.
 
         Raises
         ------
@@ -199,7 +216,7 @@ class Replay:
             later_temporal=later_temporal,
             later_static=later_static,
         )
-        return mirrored(batch, slice(1, None, 2)) if learner.mirror else batch
+        return batch if mirror is None else mirrored(batch, slice(1, None, 2), mirror)
 
     def _ready_sampler(self) -> Sampler:
         """The sampler of the present state; priorities are those of its first use, TD errors included."""

@@ -1,12 +1,9 @@
-"""Random numbers by purpose and place: no generator is carried along, so there is none to save or to lose.
-
-Each use of randomness in a training asks for a fresh generator that depends on (seed, purpose, counter) alone. A
-resumed training therefore draws what the uninterrupted one would have drawn.
-"""
+"""What random numbers of a training are for; see `agents.kit.seeds`."""
 
 from enum import IntEnum
 
-import numpy as np
+from fx_pipeline.agents.kit.seeds import derived_seed as derived_seed
+from fx_pipeline.agents.kit.seeds import generator as generator
 
 
 class Purpose(IntEnum):
@@ -20,17 +17,3 @@ class Purpose(IntEnum):
     DROPOUT = 5
     REANALYZE = 6
     PROJECTION = 7
-
-
-def _sequence(seed: int, purpose: Purpose, counter: int) -> np.random.SeedSequence:
-    return np.random.SeedSequence([seed, int(purpose), counter])
-
-
-def generator(seed: int, purpose: Purpose, counter: int = 0) -> np.random.Generator:
-    """A generator for one use."""
-    return np.random.default_rng(_sequence(seed, purpose, counter))
-
-
-def derived_seed(seed: int, purpose: Purpose, counter: int = 0) -> int:
-    """A 63-bit seed for one use, for libraries that take an integer."""
-    return int(_sequence(seed, purpose, counter).generate_state(1, np.uint64)[0] >> np.uint64(1))

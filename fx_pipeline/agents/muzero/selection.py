@@ -16,12 +16,9 @@ from fx_pipeline.agents.muzero.config import MuZeroConfig, SelectionConfig
 from fx_pipeline.agents.muzero.engine.engine import Engine
 from fx_pipeline.agents.muzero.engine.play import Manner, Record
 from fx_pipeline.agents.muzero.planner import Planner
-from fx_pipeline.environment.actions import NUM_ACTIONS
 from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.environment.position import NUM_STATIC
-from fx_pipeline.features.temporal9.kernel import WARMUP_BARS
 from fx_pipeline.market.costs import build_fills
-from fx_pipeline.market.session_rules import SessionRules
 
 #: With fewer sessions the best of several judgements is the luckiest.
 MIN_SESSIONS = 8
@@ -46,7 +43,9 @@ class Split(NamedTuple):
     judged: npt.NDArray[np.int64]
 
 
-def split_starts(starts: npt.NDArray[np.int64], config: SelectionConfig, session_bars: int, window_bars: int) -> Split:
+def split_starts(
+    starts: npt.NDArray[np.int64], config: SelectionConfig, session_bars: int, window_bars: int, warmup_bars: int
+) -> Split:
     """Divide the session starts of a training window.
 
     The last `share` of the starts begin the selection span. No bar of a session of self-play is among the bars on which
@@ -59,6 +58,8 @@ def split_starts(starts: npt.NDArray[np.int64], config: SelectionConfig, session
         Ascending.
     config : SelectionConfig
     session_bars, window_bars : int
+    warmup_bars : int
+        Bars that a row of features reads.
 
     Returns
     -------
@@ -70,7 +71,7 @@ def split_starts(starts: npt.NDArray[np.int64], config: SelectionConfig, session
     if config.share == 0.0:
         return everything
     span = starts[int(len(starts) * (1.0 - config.share)) :]
-    played = starts[starts + session_bars <= span[0] - (window_bars - 1) - WARMUP_BARS]
+    played = starts[starts + session_bars <= span[0] - (window_bars - 1) - warmup_bars]
     judged = _apart(span, session_bars)
     if len(judged) < MIN_SESSIONS or 2 * len(played) < len(starts):
         logger.warning(
@@ -151,14 +152,14 @@ class Judge:
     """
 
     def __init__(self, config: MuZeroConfig, data: TrainingData, starts: npt.NDArray[np.int64]) -> None:
-        settings = config.selfplay
         self.config = config
         self._starts = starts
         self._environment = LockstepEnvironment(
             data.market,
             build_fills(data.market, data.costs),
             config.reward,
-            SessionRules(bars=settings.session_bars, window_bars=settings.window_bars),
+            data.rules,
+            data.actions,
         )
 
     def judge(self, planner: Planner, episode: int) -> Judged:
@@ -201,5 +202,5 @@ class Judge:
             np.zeros(shape, dtype=np.int8),
             np.zeros(shape, dtype=np.float32),
             np.zeros(shape, dtype=np.float32),
-            np.zeros((*shape, NUM_ACTIONS), dtype=np.float32),
+            np.zeros((*shape, len(self._environment.actions)), dtype=np.float32),
         )

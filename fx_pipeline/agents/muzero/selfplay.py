@@ -11,10 +11,8 @@ from fx_pipeline.agents.muzero.exploration import explore, sticky
 from fx_pipeline.agents.muzero.planner import Planner, root_values
 from fx_pipeline.agents.muzero.replay import Replay
 from fx_pipeline.agents.muzero.seeds import Purpose, derived_seed, generator
-from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, NUM_ACTIONS, SELL
 from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.market.costs import build_fills
-from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.search import select_actions
 
 
@@ -38,7 +36,8 @@ class SelfPlay:
             data.market,
             build_fills(data.market, data.costs),
             config.reward,
-            SessionRules(bars=config.selfplay.session_bars, window_bars=config.selfplay.window_bars),
+            data.rules,
+            data.actions,
         )
         self._search_seed = derived_seed(seed, Purpose.SEARCH)
         self._exploration_seed = derived_seed(seed, Purpose.EXPLORATION)
@@ -46,7 +45,7 @@ class SelfPlay:
         self._annealed = 0.0
         self._rows = np.zeros(0, dtype=np.int64)
         self._under_way = False
-        self._played = 0
+        self._played = self._segment = 0
 
     @property
     def in_wave(self) -> bool:
@@ -57,6 +56,11 @@ class SelfPlay:
     def wave_size(self) -> int:
         """Episodes of the present or the latest wave."""
         return len(self._rows)
+
+    @property
+    def segment_bars(self) -> int:
+        """Bars of the latest segment."""
+        return self._segment
 
     @property
     def annealed(self) -> float:
@@ -99,14 +103,15 @@ class SelfPlay:
         Returns
         -------
         dict
-            `reward_per_step`, `share_<action>`, `trade_ratio` (share of actions that are not HOLD), `search_depth` and
-            `policy_entropy` (nats; both absent in the warm-up), and at the end of the wave `pips_per_episode`,
-            `trades_per_episode`, and, if there were trades, `win_rate` and `expectancy_pips`, the mean pips of a trade;
-            all of play with exploration.
+            `reward_per_step`, `share_<action>`, `trade_ratio` (share of actions that change the position),
+            `search_depth` and `policy_entropy` (nats; both absent in the warm-up), and at the end of the wave
+            `pips_per_episode`, `trades_per_episode`, and, if there were trades, `win_rate` and `expectancy_pips`, the
+            mean pips of a trade; all of play with exploration.
         """
         if not self.in_wave:
             raise RuntimeError("no wave is under way: call begin.")
-        first, steps = self._environment.steps_done, self.config.selfplay.segment_bars
+        first, left = self._environment.steps_done, self._environment.session_bars - self._environment.steps_done
+        steps = min(self.config.selfplay.segment_bars, left)
         searched = max(0, first + steps - max(first, self._warmup_steps))
         if isinstance(planner, Engine):
             depths = planner.play(
@@ -114,7 +119,7 @@ class SelfPlay:
             )
         else:
             depths = sum(self._step(planner) for _ in range(steps))
-        self._played = steps
+        self._played = self._segment = steps
         self._under_way = self._environment.steps_done < self._environment.session_bars
         return self._metrics(first, steps, searched, depths)
 
@@ -128,7 +133,7 @@ class SelfPlay:
         """Step of this wave's sessions from which on the search plays."""
         settings = self.config.selfplay
         # Bars that one environment has played before: the waves follow one another in the same environments.
-        return settings.warmup_bars - self._first_episode // settings.environments * settings.session_bars
+        return settings.warmup_bars - self._first_episode // settings.environments * self._environment.session_bars
 
     def _record(self) -> Record:
         arrays = self.replay.arrays
@@ -149,7 +154,7 @@ class SelfPlay:
 
     def _counters(self, step: int) -> npt.NDArray[np.uint64]:
         episodes = np.arange(self._first_episode, self._first_episode + len(self._rows), dtype=np.uint64)
-        return episodes * np.uint64(self.config.selfplay.session_bars) + np.uint64(step)
+        return episodes * np.uint64(self._environment.session_bars) + np.uint64(step)
 
     def _step(self, planner: Planner) -> int:
         """One bar, as the engine's `play` plays it; return the sum of the search depths."""
@@ -157,10 +162,9 @@ class SelfPlay:
         observation, counters = self._environment.observation(), self._counters(step)
         batch, depths = len(self._rows), 0
         actions = np.zeros(batch, dtype=np.int64)
-        policies, values = np.zeros((batch, NUM_ACTIONS)), np.zeros(batch)
+        policies, values = np.zeros((batch, len(self._environment.actions))), np.zeros(batch)
         if step < manner.warmup_steps:
-            sticky(actions, observation.static, observation.legal, manner.sticky_enter, manner.sticky_close,
-                   manner.seed, counters)  # fmt: skip
+            sticky(actions, observation.static, observation.legal, self._environment.game.targets, manner, counters)
         else:
             result = planner.plan(observation, seed=self._search_seed, counters=counters, noise=manner.noise)
             actions = result.actions
@@ -180,12 +184,15 @@ class SelfPlay:
         return depths
 
     def _metrics(self, first: int, steps: int, searched: int, depths: int) -> dict[str, float]:
-        arrays, played = self.replay.arrays, slice(first, first + steps)
+        arrays, played, actions = self.replay.arrays, slice(first, first + steps), self._environment.actions
         metrics = {"reward_per_step": float(arrays["rewards"][self._rows, played].mean(dtype=np.float64))}
-        counts = np.bincount(arrays["actions"][self._rows, played].ravel(), minlength=NUM_ACTIONS)
-        for name, action in (("hold", HOLD), ("buy", BUY), ("sell", SELL), ("close", CLOSE)):
-            metrics[f"share_{name}"] = float(counts[action] / counts.sum())
-        metrics["trade_ratio"] = 1.0 - metrics["share_hold"]
+        taken, held = arrays["actions"][self._rows, played], arrays["static"][self._rows, played, 0]
+        counts = np.bincount(taken.ravel(), minlength=len(actions))
+        for name, count in zip(actions.names, counts, strict=True):
+            metrics[f"share_{name.lower()}"] = float(count / counts.sum())
+        wanted = actions.target_array.astype(np.float32)[taken]
+        kept = np.isnan(wanted) | (wanted == held)
+        metrics["trade_ratio"] = 1.0 - float(kept.sum() / counts.sum())
         if searched:
             policies = arrays["policies"][self._rows, first + steps - searched : first + steps].astype(np.float64)
             metrics["search_depth"] = depths / (searched * len(self._rows))

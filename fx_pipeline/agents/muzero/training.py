@@ -22,6 +22,7 @@ from fx_pipeline.agents.base import Budget, OnScore, SelectionScore, TrainingDat
 from fx_pipeline.agents.fingerprint import data_fingerprint
 from fx_pipeline.agents.kit.retention import Retention
 from fx_pipeline.agents.kit.torch_settings import CPU, learning_device
+from fx_pipeline.agents.muzero.batch import Mirror
 from fx_pipeline.agents.muzero.bundle import read_bundle, write_bundle
 from fx_pipeline.agents.muzero.checkpoint import weights_sha256, write_checkpoint
 from fx_pipeline.agents.muzero.config import MuZeroConfig
@@ -36,6 +37,7 @@ from fx_pipeline.agents.muzero.replay import Replay
 from fx_pipeline.agents.muzero.seeds import Purpose, derived_seed, generator
 from fx_pipeline.agents.muzero.selection import Judge, Judged, Judgement, split_starts
 from fx_pipeline.agents.muzero.selfplay import SelfPlay
+from fx_pipeline.features.registry import feature_set
 
 logger = logging.getLogger(__name__)
 
@@ -74,11 +76,14 @@ class Training:
         on_score: OnScore | None = None,
     ) -> None:
         self.config, self.data, self.budget, self.seed, self.bundle = config, data, budget, seed, bundle
-        settings = config.selfplay
-        split = split_starts(data.starts, config.selection, settings.session_bars, settings.window_bars)
-        networks = build_networks(
-            config.network, derived_seed(seed, Purpose.WEIGHTS), settings.window_bars, data.market.unit_pips
-        )
+        config.check_session(data.rules.bars)
+        features = feature_set(data.market.feature_set)
+        warmup_bars = features.warmup_bars(data.market.timeframe)
+        split = split_starts(data.starts, config.selection, data.rules.bars, data.rules.window_bars, warmup_bars)
+        networks = build_networks(config.network, derived_seed(seed, Purpose.WEIGHTS), data.spec, data.market.unit_pips)
+        self._mirror = Mirror.of(features, data.actions) if config.learner.mirror else None
+        if config.learner.mirror and self._mirror is None:
+            logger.info("samples are not mirrored: %s or %s has no mirror", features.name, data.actions.name)
         # Weights depend on the precision of self-play and on the device, so they belong to what a training is.
         self.engine = resolve_engine(config.runtime.engine, networks)
         device = learning_device(config.runtime.device)
@@ -91,15 +96,16 @@ class Training:
         turns = free < 1 and runtime.threads > 1 and device == CPU
         workers = cores if turns else max(1, free)
         self.planner = make_planner(self.engine, self.learner.acting, config.search, workers=workers)
-        self.replay = Replay(config.replay, settings.session_bars)
+        self.replay = Replay(config.replay, data.rules.bars, data.actions)
         self.selfplay = SelfPlay(config, replace(data, starts=split.played), self.replay, seed)
         self._reanalyzer = Reanalyzer(
             self.replay,
             data.market,
-            settings.window_bars,
+            data.rules.window_bars,
             config.learner.reanalyze_share,
             seed,
-            settings.root_value == "best",
+            config.selfplay.root_value == "best",
+            data.actions,
         )
         self._judge = Judge(config, data, split.judged) if len(split.judged) else None
         compiled = isinstance(self.planner, Engine)
@@ -121,7 +127,7 @@ class Training:
     @property
     def fraction(self) -> float:
         """Share of the budget that is spent, of episodes or of the clock, whichever is further on."""
-        played = self.steps / (self.budget.episodes * self.config.selfplay.session_bars)
+        played = self.steps / (self.budget.episodes * self.data.rules.bars)
         if self.budget.minutes is None:
             return played
         return max(played, (time.monotonic() - self._began_s) / (60.0 * self.budget.minutes))
@@ -183,7 +189,7 @@ class Training:
         reanalyzed = self._reanalyzer.refresh(self.planner, self.steps)
         learned, played = self._learn_and_play()
         self.selfplay.commit()
-        segment_steps = self.selfplay.wave_size * settings.segment_bars
+        segment_steps = self.selfplay.wave_size * self.selfplay.segment_bars
         self.steps += segment_steps
         self.done = self.fraction
         if self.over:
@@ -205,7 +211,7 @@ class Training:
             "seconds": seconds,
             "steps_per_s": segment_steps / seconds,
             "updates_per_s": (self.learner.updates - updates) / seconds,
-            "episodes_per_hour": 3_600.0 * segment_steps / settings.session_bars / seconds,
+            "episodes_per_hour": 3_600.0 * segment_steps / self.data.rules.bars / seconds,
         }
         return metrics, speed
 
@@ -249,9 +255,10 @@ class Training:
             batch = self.replay.sample(
                 self.data.market,
                 config,
-                window_bars=self.config.selfplay.window_bars,
+                window_bars=self.data.rules.window_bars,
                 discount=self.config.search.discount,
                 generator=generator(self.seed, Purpose.BATCH, update),
+                mirror=self._mirror,
             )
             losses = self.learner.update(
                 batch, dropout_seed=derived_seed(self.seed, Purpose.DROPOUT, update), progress=self.fraction

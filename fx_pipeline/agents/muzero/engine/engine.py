@@ -16,9 +16,9 @@ from fx_pipeline.agents.muzero.engine.search import Trees, allocate_trees, grow
 from fx_pipeline.agents.muzero.engine.stretch import Stretch, allocate_stretch, encode_bars
 from fx_pipeline.agents.muzero.engine.vectors import HAS_BF16
 from fx_pipeline.agents.muzero.networks import MuZeroNetworks
-from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
+from fx_pipeline.environment.actions import NUM_OUTCOMES
 from fx_pipeline.environment.lockstep import LockstepEnvironment, Observation
-from fx_pipeline.market.errors import ConfigurationError
+from fx_pipeline.market.errors import ConfigurationError, DataError
 from fx_pipeline.search import SearchConfig, SearchResult
 from fx_pipeline.search.rules import at_noise, make_rules
 
@@ -70,10 +70,11 @@ class Engine:
         if precision == "bf16" and not HAS_BF16:
             raise ConfigurationError("this processor has no bfloat16 products (AVX512_BF16): use fp32.")
         self.networks = networks
+        self.spec = networks.spec
         self.search = search
         self.precision = precision
         self.workers = workers or workers_available()
-        self._rules = make_rules(search, NUM_ACTIONS, NUM_OUTCOMES)
+        self._rules = make_rules(search, self.spec.actions, NUM_OUTCOMES)
         self._rooms: list[tuple[forward.Scratch, Trees]] = []
         self._stretches: list[Stretch] = []
         self._pool: ThreadPoolExecutor | None = None
@@ -93,9 +94,9 @@ class Engine:
         self._features: Float32 | None = None
 
     def priors(self, observation: Observation, codes: Float32 | None = None) -> npt.NDArray[np.float64]:
-        """Policy logits (B, A), without a search; `codes` as of `plan`."""
+        """Policy logits (B, A), without a search; `codes` and errors as of `plan`."""
         states = self._states(observation, codes)
-        logits = np.zeros((len(states), NUM_ACTIONS))
+        logits = np.zeros((len(states), self.spec.actions))
 
         def run(group: int, rows: slice) -> None:
             scratch, _ = self.room(group)
@@ -120,19 +121,21 @@ class Engine:
 
         Raises
         ------
+        DataError
+            If the observation has another shape than the networks' inputs.
         TrainingDivergedError
             If the model gives a number that is not finite.
         """
         states = self._states(observation, codes)
-        batch = len(states)
+        batch, actions = len(states), self.spec.actions
         rules = at_noise(self._rules, noise, np.uint64(seed))
         result = SearchResult(
-            visits=np.zeros((batch, NUM_ACTIONS), dtype=np.int32),
+            visits=np.zeros((batch, actions), dtype=np.int32),
             values=np.zeros(batch),
-            q_values=np.zeros((batch, NUM_ACTIONS)),
-            prior_probs=np.zeros((batch, NUM_ACTIONS)),
+            q_values=np.zeros((batch, actions)),
+            prior_probs=np.zeros((batch, actions)),
             max_depth=np.zeros(batch, dtype=np.int32),
-            policy=np.zeros((batch, NUM_ACTIONS)),
+            policy=np.zeros((batch, actions)),
             actions=np.zeros(batch, dtype=np.int64),
         )
         finite = np.ones(batch, dtype=bool)
@@ -145,7 +148,7 @@ class Engine:
             result.visits[rows] = room.visits[:count]
             result.values[rows] = room.values[:count]
             result.q_values[rows] = room.q_values[:count]
-            result.prior_probs[rows] = room.tree.probs[:count, 0, :NUM_ACTIONS]
+            result.prior_probs[rows] = room.tree.probs[:count, 0, :actions]
             result.max_depth[rows] = room.depths[:count]
             result.policy[rows] = room.policy[:count]
             result.actions[rows] = room.actions[:count]
@@ -185,9 +188,12 @@ class Engine:
 
         Raises
         ------
+        DataError
+            If the environment shows something else than the networks were made for.
         TrainingDivergedError
             If the model gives a number that is not finite.
         """
+        self.spec.require(environment.spec, "the network")
         seats = environment.seats
         batch, first = len(seats.starts), environment.steps_done
         bars = seats.starts[:, None] + np.arange(first, first + steps)
@@ -227,6 +233,8 @@ class Engine:
 
         Raises
         ------
+        DataError
+            If there are more or fewer features than the networks read.
         IndexError
             If a window leaves the features: a negative index would wrap around to the newest bars.
         """
@@ -240,6 +248,8 @@ class Engine:
         return codes[places]
 
     def _states(self, observation: Observation, codes: Float32 | None) -> Float32:
+        # The loops behind this trust every shape.
+        self.spec.check(observation, "the network")
         static = np.ascontiguousarray(observation.static, dtype=np.float32)
         sizes = self.packed.sizes
         states = pack.aligned((len(static), int(sizes[pack.HIDDEN])), np.float32)
@@ -259,6 +269,8 @@ class Engine:
 
     def _market_codes(self, features: Float32, bars: npt.NDArray[np.int64]) -> tuple[Float32, npt.NDArray[np.int64]]:
         """Codes (K, channels), and which of them each of `bars` has; each bar is encoded once."""
+        if features.ndim != 2 or features.shape[1] != self.spec.features:
+            raise DataError(f"the network reads {self.spec.features} features a bar, and is given {features.shape}.")
         if self._features is not features or self._slots is None:
             self._features, self._known = features, 0
             self._slots = np.full(len(features), -1, dtype=np.int32)
@@ -295,7 +307,7 @@ class Engine:
             self._rooms.append(
                 (
                     forward.allocate_scratch(self.packed, self.precision, GROUP_ROWS),
-                    allocate_trees(GROUP_ROWS, self.search.simulations, hidden),
+                    allocate_trees(GROUP_ROWS, self.search.simulations, hidden, self.spec.actions),
                 )
             )
         return self._rooms[worker]

@@ -28,7 +28,7 @@ from fx_pipeline.agents.muzero.engine.vectors import (
 class Scratch(NamedTuple):
     """Room for R rows and one window; every array starts on a cache line and belongs to one thread.
 
-    ``states, hidden`` (R, H) and ``heads`` (R, max(H, bins)) are float32; ``low_a, low_b`` (R, H) low precision. The
+    ``states, hidden`` (R, H) and ``heads`` (R, max(H, bins, F)) are float32; ``low_a, low_b`` (R, H) low precision. The
     encoder has ``sums, skips, codes`` (T, channels) float32 and ``inputs, features, between`` (T, ...) low precision.
     What is low precision is held as bytes.
     """
@@ -51,7 +51,8 @@ def allocate_scratch(packed: pk.Packed, precision: pk.Precision, rows: int) -> S
     sizes = packed.sizes
     hidden, channels, window = int(sizes[pk.HIDDEN]), int(sizes[pk.CHANNELS]), int(sizes[pk.WINDOW])
     low = 2 if precision == "bf16" else 4
-    widest = max(hidden, int(sizes[pk.BINS]))
+    # Features pass through `heads` on their way to low precision.
+    widest = max(hidden, int(sizes[pk.BINS]), int(sizes[pk.FEATURES]))
     return Scratch(
         states=pk.aligned((rows, hidden), np.float32),
         hidden=pk.aligned((rows, hidden), np.float32),

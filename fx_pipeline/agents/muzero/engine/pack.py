@@ -15,7 +15,6 @@ from torch import nn
 from fx_pipeline.agents.muzero.engine.kernels import kernel_addresses
 from fx_pipeline.agents.muzero.engine.vectors import LANES, MAX_VECTORS
 from fx_pipeline.agents.muzero.networks import CausalBlock, ConditionedLinear, MuZeroNetworks, ResidualBlock
-from fx_pipeline.environment.actions import NUM_ACTIONS
 
 Precision = Literal["fp32", "bf16"]
 
@@ -137,7 +136,7 @@ class _Packer:
 
     def _vectors(self) -> None:
         networks = self.networks
-        size = networks.config.hidden_size
+        size, actions = networks.config.hidden_size, networks.spec.actions
         static, state = networks.static, networks.state_norm
         linear, norm = static[0], static[1]
         following = networks.dynamics_blocks[-1]
@@ -151,8 +150,8 @@ class _Packer:
             state.weight,
             state.bias,
             networks.afterstate_input.linear.weight[:, size:].t(),
-            networks.dynamics_input.linear.weight[:, size : size + NUM_ACTIONS].t(),
-            networks.dynamics_input.linear.weight[:, size + NUM_ACTIONS :].t(),
+            networks.dynamics_input.linear.weight[:, size : size + actions].t(),
+            networks.dynamics_input.linear.weight[:, size + actions :].t(),
             following.weight,
             following.bias,
             torch.cat([networks.centres, torch.zeros(_rounded(len(networks.centres)) - len(networks.centres))]),

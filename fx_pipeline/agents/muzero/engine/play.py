@@ -83,7 +83,7 @@ def play(  # type: ignore[no-untyped-def]
                 draw_actions(actions, counts, temperatures, rules.seed, now)
             explore(actions, seats.legal, manner.epsilon, manner.seed, now)
         else:
-            sticky(actions, seats.static, seats.legal, manner.sticky_enter, manner.sticky_close, manner.seed, now)
+            sticky(actions, seats.static, seats.legal, game.targets, manner, now)
         for row in range(batch):
             place = record.rows[row]
             record.static[place, step] = seats.static[row]

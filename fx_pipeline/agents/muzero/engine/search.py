@@ -10,7 +10,7 @@ from fx_pipeline.agents.muzero.engine import pack as pk
 from fx_pipeline.agents.muzero.engine.forward import afterstate, dynamics, policy_of, value_of
 from fx_pipeline.agents.muzero.engine.kernels import address
 from fx_pipeline.agents.muzero.engine.vectors import LANES, copy
-from fx_pipeline.environment.actions import NUM_ACTIONS, NUM_OUTCOMES
+from fx_pipeline.environment.actions import NUM_OUTCOMES
 from fx_pipeline.search import growth
 from fx_pipeline.search import tree as trees
 from fx_pipeline.search.descent import choose_first, descend, harvest
@@ -39,22 +39,22 @@ class Trees(NamedTuple):
     actions: npt.NDArray[np.int64]
 
 
-def allocate_trees(rows: int, simulations: int, hidden: int) -> Trees:
-    """Room for `rows` searches of `simulations` simulations."""
-    width = max(NUM_ACTIONS, NUM_OUTCOMES)
+def allocate_trees(rows: int, simulations: int, hidden: int, actions: int) -> Trees:
+    """Room for `rows` searches of `simulations` simulations among so many actions."""
+    width = max(actions, NUM_OUTCOMES)
     return Trees(
         tree=trees.allocate_tree(rows, simulations + 1, width, hidden),
         leaves=trees.allocate_leaves(rows),
         states=pk.aligned((rows, hidden), np.float32),
         next_states=pk.aligned((rows, hidden), np.float32),
-        prior_logits=np.zeros((rows, NUM_ACTIONS)),
+        prior_logits=np.zeros((rows, actions)),
         chance_logits=np.zeros((rows, NUM_OUTCOMES)),
         values=np.zeros(rows),
         rewards=np.zeros(rows),
-        visits=np.zeros((rows, NUM_ACTIONS), dtype=np.int32),
-        q_values=np.zeros((rows, NUM_ACTIONS)),
+        visits=np.zeros((rows, actions), dtype=np.int32),
+        q_values=np.zeros((rows, actions)),
         depths=np.zeros(rows, dtype=np.int32),
-        policy=np.zeros((rows, NUM_ACTIONS)),
+        policy=np.zeros((rows, actions)),
         actions=np.zeros(rows, dtype=np.int64),
     )
 
@@ -73,7 +73,7 @@ def grow(packed, scratch, room, rules, legal, counters):  # type: ignore[no-unty
     value_of(packed, scratch, room.states[:batch], room.values[:batch])
     for row in range(batch):
         finite = np.isfinite(room.values[row])
-        for action in range(NUM_ACTIONS):
+        for action in range(legal.shape[1]):
             finite = finite and np.isfinite(room.prior_logits[row, action])
         if not finite:
             return False
