@@ -247,6 +247,16 @@ def test_the_best_weights_of_the_selection_span_are_kept_and_every_score_is_told
     assert (tmp_path / "kept" / "latest" / "checkpoint.json").exists()
 
 
+def test_an_agent_none_of_whose_weights_earned_anything_stands_aside(data: TrainingData, tmp_path: Path) -> None:
+    dear = replace(data, costs=replace(data.costs, fixed_pips=60.0))
+    traded = train(dear, tmp_path / "trades", selection__aside=False)
+    stands = train(dear, tmp_path / "stands", selection__aside=True)
+    assert traded.history[-1]["selection_best_pips"] < 0 and traded.sha256 != stands.sha256
+    policy, seen = PpoPolicy.from_checkpoint(tmp_path / "stands"), observation(dear)
+    flat = seen.static[:, 0] == 0
+    assert (policy.choose(seen)[flat] == 0).all() and flat.any()
+
+
 def test_a_training_that_diverges_leaves_what_stood(
     data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
