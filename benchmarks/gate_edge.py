@@ -8,13 +8,14 @@ trades are correlated by 0.7. About six trades a session, at 1.5 pips each.
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.gate_judge import Judgement, hand_in
 from benchmarks.gate_world import DAY_NS, SESSIONS, STEP_NS, STEPS, WINDOWS, Attempt, Market, Trades, evidence_of
 from fx_pipeline.tracking.ledger import Ledger
+from fx_pipeline.validation.champion import Champion as Record
+from fx_pipeline.validation.champion import Standing
 from fx_pipeline.validation.demotion import SessionShapes
 from fx_pipeline.validation.promotion_config import PromotionConfig
 from fx_pipeline.validation.tenure import PromisedRecord, decide_demotion, shapes_of_trades
@@ -121,29 +122,41 @@ class Champion:
         joined = (np.concatenate([getattr(shape, name) for shape in shapes]) for name in SHAPE)
         cost = -sum(float(one.random_moments[:, 0].sum()) for one in parts) / (SESSIONS * len(parts))
         self.promised = PromisedRecord(SessionShapes(*joined), cost, record.looks, lucky_z=judged.z - judged.deflated_z)
-        self.state = {"sha256": record.windows[-1].checkpoint, "source": "imported", "valid_end_ns": self.end_ns}
+        self.state = Record(
+            instrument="EUR_USD",
+            window=record.windows[-1].window,
+            agent="benchmark",
+            weights_sha256=record.windows[-1].checkpoint,
+            model=Path(),
+            source="imported",
+            costs={},
+            registered_model="",
+            version="",
+            registered_url="",
+            valid_end_ns=self.end_ns,
+        )
 
     def lives(self, gross_pips: float | None) -> int:
         """Return after how many windows it is demoted, of a year; 0 when it is not. Its edge is as it was, or this."""
-        standings: list[dict[str, Any]] = []
+        standings: list[Standing] = []
         for window in range(WINDOWS):
             standings.append(self.standing(window, gross_pips))
             if decide_demotion(self.state, standings, self.promised, PromotionConfig()) is not None:
                 return window + 1
         return 0
 
-    def standing(self, window: int, gross_pips: float | None) -> dict[str, Any]:
+    def standing(self, window: int, gross_pips: float | None) -> Standing:
         """What is kept of a replay on a later window."""
         trades = self.edge.window(0, gross_pips)[0]
         days = np.arange(SESSIONS)
         session_ns = self.end_ns + (window * 28 + days // 5 * 7 + days % 5) * DAY_NS
-        return {
-            "window": f"{window:03d}",
-            "sha256": self.state["sha256"],
-            "source": "imported",
-            "sound": True,
-            "reasons": [],
-            "valid_end_ns": int(session_ns[-1]) + STEPS * STEP_NS,
-            "session_ns": session_ns.tolist(),
-            "session_pnl_pips": np.bincount(trades.session, trades.gross_pips - COST_PIPS, SESSIONS).tolist(),
-        }
+        return Standing(
+            window=f"{window:03d}",
+            weights_sha256=self.state.weights_sha256,
+            costs={},
+            source="imported",
+            sound=True,
+            valid_end_ns=int(session_ns[-1]) + STEPS * STEP_NS,
+            session_ns=session_ns.tolist(),
+            session_pnl_pips=np.bincount(trades.session, trades.gross_pips - COST_PIPS, SESSIONS).tolist(),
+        )

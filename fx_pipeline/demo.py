@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fx_pipeline.interrupts import ending_at_once
+from fx_pipeline.layout import DEFAULT_RECIPE
 from fx_pipeline.market.errors import ConfigurationError, DataError, FxPipelineError
+from fx_pipeline.market.timeframe import M1
 from fx_pipeline.progress_display import Display
 from fx_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from fx_pipeline.defs.in_process import InProcess
+    from fx_pipeline.recipes.recipe import Recipe
     from fx_pipeline.sessions.table import Plan
 
 
@@ -71,6 +74,7 @@ def run_demo(
     windows: int,
     utc_offset: str | None = None,
     bar_time: str | None = None,
+    recipe: str = DEFAULT_RECIPE,
 ) -> DemoResult:
     """Import (when files are given), ingest, prepare, train, validate, and promote if the gate says so.
 
@@ -91,6 +95,8 @@ def run_demo(
         Clock of the files, where they do not name it.
     bar_time : str, optional
         Whether the files' times are the open or the end of bars.
+    recipe : str
+        Name of what is trained.
 
     Raises
     ------
@@ -110,7 +116,8 @@ def run_demo(
             runs.cancel()
 
     with cutting_short(cancel):
-        return _run_demo(settings, instrument, display, candles, format_, windows, utc_offset, bar_time, begun)
+        chosen = settings.known_recipes.recipe(recipe)
+        return _run_demo(settings, instrument, display, candles, format_, windows, utc_offset, bar_time, begun, chosen)
 
 
 def _run_demo(
@@ -123,6 +130,7 @@ def _run_demo(
     utc_offset: str | None,
     bar_time: str | None,
     begun: "list[InProcess]",
+    recipe: "Recipe",
 ) -> DemoResult:
     from fx_pipeline.broker.paper.store import months as imported_months
     from fx_pipeline.broker.paper.synthetic import SPAN_NS
@@ -146,10 +154,13 @@ def _run_demo(
                 utc_offset=utc_offset,
                 now_ns=now_ns,
                 stamped=bar_time,  # type: ignore[arg-type]
+                timeframe=None if recipe.bars == M1 else recipe.bars,
             )
             say(f"{imported.imported:,} candles of {instrument}, {imported.quarantined} quarantined")
     if served:
-        months = imported_months(settings.layout.paper_store, instrument) or months_between(*SPAN_NS)
+        store = settings.layout.paper_store
+        months = imported_months(store, instrument, recipe.bars) or imported_months(store, instrument)
+        months = months or months_between(*SPAN_NS)
     else:
         months = months_between(now_ns - LIVE_HISTORY_NS, now_ns)
 
@@ -160,13 +171,15 @@ def _run_demo(
 
         from fx_pipeline.definitions import defs
         from fx_pipeline.defs.in_process import InProcess
-        from fx_pipeline.defs.jobs import ingest, prepare, promote, train, validate
+        from fx_pipeline.defs.jobs import ingest_job, recipe_jobs
         from fx_pipeline.defs.killed_runs import end_killed_runs
-        from fx_pipeline.defs.models import champion
+        from fx_pipeline.defs.models import recipe_models
         from fx_pipeline.defs.partitions import INSTRUMENTS, key
         from fx_pipeline.defs.progress import listening
         from fx_pipeline.defs.resources import Broker
         from fx_pipeline.lifecycle.promotion import decide
+        from fx_pipeline.recipe_terms import terms_of
+        from fx_pipeline.recipes.names import plain_name
         from fx_pipeline.sessions.table import read_plan
         from fx_pipeline.validation.report import read_report
 
@@ -174,6 +187,14 @@ def _run_demo(
         raise ConfigurationError(
             f"{instrument} is neither among FX_INSTRUMENTS ({', '.join(settings.instruments)}) nor imported: add it "
             "there, or give candles of it."
+        )
+    if recipe not in settings.used_recipes:
+        raise ConfigurationError(f"the recipe {recipe.name} is not in the graph: name it in FX_USE_RECIPES.")
+    terms, models, sessions = terms_of(recipe, settings), recipe_models(recipe), recipe.sessions_table.asset
+    jobs, ingest, plan_path = recipe_jobs(models), ingest_job(recipe.bars), terms.layout.windows(instrument)
+    if instrument not in models.axes.instruments.get_partition_keys():
+        raise ConfigurationError(
+            f"the recipe {recipe.name} is for {', '.join(recipe.instruments or ())}: name one of them."
         )
     if months[0] < settings.history_start:
         raise ConfigurationError(
@@ -204,42 +225,43 @@ def _run_demo(
                 ) from error
 
         with listening(display.report):
-            with display.stage("raw candles and M1 parquet") as say:
+            with display.stage(f"raw candles and {recipe.bars} parquet") as say:
                 for number, month in enumerate(months):
-                    display.report("raw candles and M1 parquet", number / len(months), {})
+                    display.report(f"raw candles and {recipe.bars} parquet", number / len(months), {})
                     launch(ingest.name, key(instrument, month))
                 say(f"{len(months)} months of {instrument}")
             with display.stage("features, sessions, windows") as say:
                 try:
-                    launch(prepare.name, instrument)
+                    launch(jobs.prepare.name, instrument)
                 except DataError:
                     # Too little data for a session is too little for a window, which says more.
-                    if settings.layout.windows(instrument).exists():
-                        _require_windows(read_plan(settings.layout.windows(instrument)))
+                    if plan_path.exists():
+                        _require_windows(read_plan(plan_path, sessions))
                     raise
-                plan = read_plan(settings.layout.windows(instrument))
+                plan = read_plan(plan_path, sessions)
                 _require_windows(plan)
                 say(f"{plan.days} trading days, {len(plan.windows)} walk-forward windows")
             chosen = plan.windows[-windows:]
             for window in chosen:
                 with display.stage(f"train {window.key}"):
-                    launch(train.name, key(instrument, window.key))
+                    launch(jobs.train.name, key(instrument, window.key))
                 with display.stage(f"validate {window.key}"):
-                    launch(validate.name, key(instrument, window.key))
-            folder = settings.layout.report(instrument, chosen[-1].key)
+                    launch(jobs.validate.name, key(instrument, window.key))
+            folder = terms.layout.report(instrument, chosen[-1].key)
             if not (folder / "report.json").exists():
                 raise DataError(
                     f"window {chosen[-1].key} of {instrument} was skipped for want of valid sessions: give more of it."
                 )
             report = read_report(folder)
-            demotion, decision = decide(settings, instrument, report)
+            demotion, decision = decide(terms, instrument, report)
             live = None
             if decision.promote or demotion is not None:
                 with display.stage("promote, and a dry run of live trading"):
-                    asset = {"ops": {champion.op.name: {"config": {"window": chosen[-1].key}}}}
-                    launch(promote.name, instrument, asset)
-                    config = {"ops": {"decide_live": {"config": {"instrument": instrument}}}}
-                    live = launch("live_trading", None, config).output_for_node("decide_live")
+                    asset = {"ops": {models.champion.op.name: {"config": {"window": chosen[-1].key}}}}
+                    launch(jobs.promote.name, instrument, asset)
+                    decide_live = plain_name(recipe.name, "decide_live")
+                    config = {"ops": {decide_live: {"config": {"instrument": instrument}}}}
+                    live = launch(jobs.live.name, None, config).output_for_node(decide_live)
     return DemoResult(instrument, tuple(window.key for window in chosen), report, decision.reason, live)
 
 

@@ -12,15 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from fx_pipeline.agents.base import Progress
+from fx_pipeline.agents.entry import Needs
 from fx_pipeline.agents.registry import agent as find_agent
 from fx_pipeline.environment.action_sets import UNIT4, action_set
 from fx_pipeline.market.disk import require_writable
+from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.progress_display import Display, plain
 from fx_pipeline.proofs.bars import BAR_HEADINGS, bar_rows, bars_of_result, milestones_of
 from fx_pipeline.proofs.certify import prove_market
 from fx_pipeline.proofs.markets import MARKETS, TITLES, known_market
 from fx_pipeline.proofs.page import HEADINGS, table_rows
-from fx_pipeline.proofs.ppo_peer import require_ppo
+from fx_pipeline.proofs.peer import compared, require_peer
 from fx_pipeline.proofs.prove import Proof, Watch
 from fx_pipeline.proofs.result import write_result
 
@@ -77,10 +79,13 @@ def run_proofs(options: ProveOptions, console: Console, done: Callable[[Mapping[
     """
     markets = MARKETS if options.market == "all" else (known_market(options.market),)
     # Refuses a name that it does not know before anything is trained.
-    find_agent(options.agent).config_digest(options.preset)
-    actions = action_set(options.action_set)
-    if options.ppo and actions == UNIT4 and markets != ("walk",):
-        require_ppo()
+    found, actions = find_agent(options.agent), action_set(options.action_set)
+    found.check_preset(options.preset)
+    found.requires()
+    if (reason := found.refuses(Needs(options.preset, actions=actions))) is not None:
+        raise ConfigurationError(reason)
+    if options.ppo and actions == UNIT4 and any(compared(options.agent, market) for market in markets):
+        require_peer()
     require_writable(options.output)
     watch, missed, rows = watch_on(Display(console)), [], []
     for market in markets:
@@ -91,7 +96,7 @@ def run_proofs(options: ProveOptions, console: Console, done: Callable[[Mapping[
             options.minutes,
             seeds=options.seeds,
             jobs=options.jobs,
-            milestones=milestones_of(options.preset, market, options.action_set),
+            milestones=milestones_of(options.agent, options.preset, market, options.action_set),
             action_set=options.action_set,
         )
         plain(console, f": {TITLES[market]}", market, "bold")

@@ -37,7 +37,7 @@ def test_what_can_be_made_again_goes(data: Path, tmp_path: Path) -> None:
 def test_every_place_of_the_layout_is_known() -> None:
     layout = Layout(Path("d"))
     places = [getattr(layout, name) for name, kind in vars(Layout).items() if isinstance(kind, property)]
-    places += [layout.checkpoint("a", "i", "w", 1), layout.champion("i"), layout.model("i", "s"), layout.windows("i")]
+    places += [layout.checkpoint("i", "w", 1), layout.champion("i"), layout.model("i", "s"), layout.windows("i")]
     places += [layout.standings("i", "s"), layout.live_decision("i"), layout.desk(Path("c"))]
     tops = {place.relative_to("d").parts[0] for place in places if isinstance(place, Path)}
     assert tops <= {*REMADE, *KEPT}

@@ -334,16 +334,16 @@ def test_import_says_which_stored_candles_it_changed(run: Callable[..., Result],
 def test_import_shows_a_bar_on_a_terminal(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
-    from fx_pipeline import cli
+    from fx_pipeline.commands import console as shared
 
     screen = io.StringIO()
-    monkeypatch.setattr(cli, "errors", Console(file=screen, force_terminal=True, width=100))
-    with cli.import_progress("EUR_USD.csv") as progress:
+    monkeypatch.setattr(shared, "errors", Console(file=screen, force_terminal=True, width=100))
+    with shared.import_progress("EUR_USD.csv") as progress:
         assert progress is not None
         progress(0.5)
     assert "EUR_USD.csv" in screen.getvalue()
-    monkeypatch.setattr(cli, "errors", Console(file=io.StringIO()))
-    with cli.import_progress("EUR_USD.csv") as progress:
+    monkeypatch.setattr(shared, "errors", Console(file=io.StringIO()))
+    with shared.import_progress("EUR_USD.csv") as progress:
         assert progress is None
 
 

@@ -54,3 +54,18 @@ def test_the_account_of_candles_in_the_data_folder_goes_with_it(tmp_path: Path) 
 def test_records_name_places_without_the_data_folder(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "a")
     assert layout.relative(layout.model("EUR_USD", "ab")) == "models/EUR_USD/ab"
+
+
+def test_a_recipe_has_folders_of_its_own_and_the_default_one_those_of_before(tmp_path: Path) -> None:
+    default, own = Layout(tmp_path), Layout(tmp_path, "mine", "sessions_mine")
+    assert default.checkpoint("EUR_USD", "w", 7) == tmp_path / "checkpoints" / "muzero" / "EUR_USD" / "w" / "seed-7"
+    assert default.report("EUR_USD", "w") == tmp_path / "reports" / "muzero" / "EUR_USD" / "w"
+    assert default.champion("EUR_USD") == tmp_path / "champion" / "EUR_USD.json"
+    assert default.windows("EUR_USD") == tmp_path / "windows" / "EUR_USD.json"
+    for name in ("trainings", "report", "model", "standings"):
+        assert getattr(default, name)("EUR_USD", "w") != getattr(own, name)("EUR_USD", "w")
+    for name in ("champion", "demotion", "live_decision", "windows", "validated"):
+        assert getattr(default, name)("EUR_USD") != getattr(own, name)("EUR_USD") or name == "validated"
+    # Nothing of one is found where the other looks for its champions.
+    assert own.champion("EUR_USD").parent != default.champion("EUR_USD").parent
+    assert (own.live_lock, own.ledger, own.leaderboard) == (default.live_lock, default.ledger, default.leaderboard)

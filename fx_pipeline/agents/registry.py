@@ -9,6 +9,7 @@ from fx_pipeline.market.errors import ConfigurationError
 #: Name to the module that has `AGENT`.
 ENTRIES: Mapping[str, str] = {
     "muzero": "fx_pipeline.agents.muzero.entry",
+    "linear": "fx_pipeline.agents.linear.entry",
     "ppo": "fx_pipeline.agents.ppo.entry",
 }
 

@@ -152,7 +152,7 @@ def _judge(
         return True
     if not asked["count"]:
         if demotion is not None:
-            tick.say(f"{instrument}: the champion of window {demotion['window']} is demoted: {demotion['reason']}")
+            tick.say(f"{instrument}: the champion of window {demotion.window} is demoted: {demotion.reason}")
         tick.say(f"{instrument} {window}: {decision.reason}")
     if decision.promote or demotion is not None:
         request = _promotion(models, jobs, f"promote|{asked['id']}", instrument, window)
@@ -174,9 +174,9 @@ def _finish_demotions(
             if unfinished is None:
                 asked.pop(instrument, None)
             elif instrument not in under_way:
-                window = unfinished["window"]
-                run_key = _of_recipe(models, f"demote|{unfinished['sha256']}")
-                request = _promotion(models, jobs, run_key, instrument, unfinished["last_window"])
+                window = unfinished.window
+                run_key = _of_recipe(models, f"demote|{unfinished.weights_sha256}")
+                request = _promotion(models, jobs, run_key, instrument, unfinished.last_window)
                 tick.say(f"{instrument}: the demotion of the champion of window {window} is not finished.")
                 before = asked.setdefault(instrument, {"count": 0})
                 tick.ask_until_done(models.axes.instruments, request, before, instrument)

@@ -66,7 +66,7 @@ def certification_asset(name: str) -> dg.AssetsDefinition:
                 preset=preset,
                 minutes=config.minutes or settings.proof_minutes,
                 seeds=config.seeds,
-                milestones=milestones_of(preset, market),
+                milestones=milestones_of(name, preset, market),
             )
             folder = settings.layout.proofs
             result = prove_market(

@@ -110,7 +110,8 @@ def recipe_jobs(models: RecipeModels) -> RecipeJobs:
 
 
 #: Of the default recipe.
-_, train, validate, promote, _ = recipe_jobs(recipe_models(default_recipe()))
+_OF_DEFAULT = recipe_jobs(recipe_models(default_recipe()))
+train, validate, promote = _OF_DEFAULT.train, _OF_DEFAULT.validate, _OF_DEFAULT.promote
 
 
 @cache

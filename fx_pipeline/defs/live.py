@@ -1,6 +1,5 @@
 """The live-trading job. In this version a dry run: one decision, no order."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from fx_pipeline.defs.resources import Tracking, Warehouse
 from fx_pipeline.recipe_terms import terms_of
 from fx_pipeline.recipes.loader import default_recipe
 from fx_pipeline.recipes.names import asset_path, plain_name
+from fx_pipeline.validation.champion import Demotion
 
 
 def live_spec(models: RecipeModels) -> dg.AssetSpec:
@@ -62,15 +62,15 @@ def take_decision(
                 raise dg.Failure(f"{instrument}: {state.name}: {state.said}", allow_retries=False)
             if record is not None:
                 require_acknowledged(settings.oanda_environment, settings.live_unproven, record)
-                policy = load_judged(record["agent"], Path(record["model"]), record["sha256"])
+                policy = load_judged(record.agent, record.model, record.weights_sha256)
                 with warehouse.get_connection(read_only=True) as connection:
                     market = load_newest(
                         connection, instrument, bars_needed(policy), features.feature_set, features.timeframe
                     )
-                decided, _ = decide(policy, market, record["sha256"])
+                decided, _ = decide(policy, market, record.weights_sha256)
                 decision = decided.record()
                 decision["champion_state"] = state.name
-                decision["model_version"] = f"{record['registered_model']} v{record['version']}"
+                decision["model_version"] = f"{record.registered_model} v{record.version}"
                 said = f"{decision['action']} after the bar of {decision['bar']}"
             elif demotion is not None:
                 decision = idle(instrument, demotion)
@@ -108,15 +108,15 @@ def _copied(data_dir: Path) -> str:
         return str(error)
 
 
-def idle(instrument: str, demotion: Mapping[str, Any]) -> dict[str, Any]:
+def idle(instrument: str, demotion: Demotion) -> dict[str, Any]:
     """Return the decision of an instrument without a champion: nothing is opened, and nothing is closed by itself."""
     return {
         "instrument": instrument,
         "action": "HOLD",
         "legal": ("HOLD",),
         "orders_sent": 0,
-        "reason": f"no champion, the model of window {demotion['window']} was demoted: {demotion['reason']}",
-        "model_version": f"{demotion['registered_model']} v{demotion['version']} (demoted)",
+        "reason": f"no champion, the model of window {demotion.window} was demoted: {demotion.reason}",
+        "model_version": f"{demotion.registered_model} v{demotion.version} (demoted)",
     }
 
 

@@ -23,6 +23,7 @@ from fx_pipeline.recipe_terms import RecipeTerms, terms_of
 from fx_pipeline.recipes.loader import default_recipe
 from fx_pipeline.recipes.names import asset_path
 from fx_pipeline.recipes.recipe import Recipe
+from fx_pipeline.validation.champion import Champion
 
 
 class TrainConfig(dg.Config):
@@ -205,14 +206,12 @@ def champion_asset(recipe: Recipe, report: dg.AssetsDefinition) -> dg.AssetsDefi
         run_id = context.run.run_id
         outcome = promote(terms, warehouse, tracking, recipe.agent, instrument, config.window, run_id, faults)
         if outcome.demotion is not None:
-            context.log.warning(
-                f"demoted the champion of window {outcome.demotion['window']}: {outcome.demotion['reason']}"
-            )
+            context.log.warning(f"demoted the champion of window {outcome.demotion.window}: {outcome.demotion.reason}")
         if outcome.champion is not None:
             context.log.info(outcome.reason)
             # The report names the version that it made, as the version names its report.
-            names = ("registered_model", "version", "registered_url", "sha256")
-            linked = plain({name: outcome.champion[name] for name in names})
+            names = ("registered_model", "version", "registered_url", "weights_sha256")
+            linked = plain({name: getattr(outcome.champion, name) for name in names})
             partition = key(instrument, config.window)
             context.log_event(dg.AssetObservation(report.key, partition=partition, metadata=linked))
             yield _settled(terms, outcome)
@@ -231,21 +230,23 @@ def _settled(terms: RecipeTerms, outcome: Promotion) -> dg.MaterializeResult:
     )
 
 
-def _champion_version(champion: Mapping[str, Any] | None) -> dg.DataVersion:
-    return dg.DataVersion(EMPTY if champion is None else version(champion["sha256"], champion["version"]))
+def _champion_version(champion: Champion | None) -> dg.DataVersion:
+    return dg.DataVersion(EMPTY if champion is None else version(champion.weights_sha256, champion.version))
 
 
 def champion_metadata(terms: RecipeTerms, outcome: Promotion) -> dict[str, Any]:
     """Return what Dagster shows of a promotion or a demotion: who trades now and why, with links to all behind it."""
     metadata: dict[str, Any] = {}
     if outcome.demotion is not None:
-        metadata |= {f"demoted {name}": value for name, value in outcome.demotion.items() if name != "instrument"}
+        metadata |= {
+            f"demoted {name}": value for name, value in outcome.demotion.to_json().items() if name != "instrument"
+        }
     if outcome.champion is None:
         return {
             "state": "no champion: demoted",
-            "reason": outcome.demotion["reason"] if outcome.demotion else "",
+            "reason": outcome.demotion.reason if outcome.demotion else "",
         } | metadata
-    record = dict(outcome.champion)
+    record = outcome.champion.to_json()
     paired = record.pop("paired")
     page = terms.layout.report(record["instrument"], record["window"]) / "report.html"
     return (

@@ -101,7 +101,8 @@ def joined(*parts: Parts) -> Parts:
 def recipe_definitions(recipe: Recipe) -> dg.Definitions:
     """Return the definitions of a recipe alone, as a component has them; none where FX_USE_RECIPES leaves it out."""
     is_used = any(used.name == recipe.name for used in SETTINGS.used_recipes)
-    return dg.Definitions(**recipe_assets(recipe)) if is_used else dg.Definitions()
+    parts: dict[str, Any] = {**recipe_assets(recipe)} if is_used else {}
+    return dg.Definitions(**parts)
 
 
 def component_definitions() -> list[dg.Definitions]:

@@ -77,7 +77,7 @@ def _registered(folder: Path, sha256: str) -> dict[str, Any]:
         return {}
     except DataError as error:
         return {"registered model": str(error)}
-    if found["sha256"] != sha256:
+    if found["weights_sha256"] != sha256:
         return {}
     return {
         "registered model": f"{found['registered_model']} v{found['version']}",

@@ -10,11 +10,10 @@ from fx_pipeline.agents.progress_file import FAILED, read_progress
 from fx_pipeline.agents.record import read_history
 from fx_pipeline.agents.registry import agent
 from fx_pipeline.defs.metadata import plain
-from fx_pipeline.defs.models import RecipeModels, recipe_models
+from fx_pipeline.defs.models import RecipeModels
 from fx_pipeline.defs.partitions import cell, keys_of
 from fx_pipeline.market.errors import FxPipelineError
 from fx_pipeline.recipe_terms import terms_of
-from fx_pipeline.recipes.loader import default_recipe
 
 
 def _check(models: RecipeModels, alert: Alert) -> dg.AssetChecksDefinition:
@@ -51,7 +50,3 @@ def _divergence(folder: Path) -> str | None:
 def training_alerts(models: RecipeModels) -> list[dg.AssetChecksDefinition]:
     """Return the checks of what may go wrong with a training of a recipe's agent."""
     return [_check(models, alert) for alert in agent(models.recipe.agent).alerts]
-
-
-#: Of the default recipe.
-TRAINING_ALERTS = training_alerts(recipe_models(default_recipe()))

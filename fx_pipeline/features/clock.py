@@ -6,6 +6,7 @@ Tabulated by minute of the week, so that every caller gets the same bits.
 import numpy as np
 import numpy.typing as npt
 
+from fx_pipeline.features.feature_set import Mirror
 from fx_pipeline.market.calendar import DAY_MINUTES, TRADING_WEEK_MINUTES, WEEK_MINUTES, week_minutes
 
 CLOCK_NAMES = ("dow_cos_final", "dow_sin_final", "hour_cos_final", "hour_sin_final")
@@ -19,6 +20,8 @@ CLOCK_NOTES = {
 _MINUTES = np.arange(WEEK_MINUTES)
 _DAY_ANGLE = 2.0 * np.pi * np.minimum(_MINUTES // DAY_MINUTES, 4) / 5.0
 _HOUR_ANGLE = 2.0 * np.pi * (_MINUTES / 60.0) / (TRADING_WEEK_MINUTES / 60.0)
+#: The hour and the day are the same upside down.
+CLOCK_MIRROR: tuple[Mirror, ...] = ("keep", "keep", "keep", "keep")
 #: (minutes of a week, 4)
 CLOCK_TABLE = np.stack([np.cos(_DAY_ANGLE), np.sin(_DAY_ANGLE), np.cos(_HOUR_ANGLE), np.sin(_HOUR_ANGLE)], axis=1)
 

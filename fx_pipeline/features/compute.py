@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.features.feature_set import PRICES, Bars, FeatureSet, Float32
+from fx_pipeline.features.feature_set import PRICES, Bars, FeatureSet, Float32, Float64
 from fx_pipeline.features.registry import feature_set
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.errors import ConfigurationError
@@ -42,8 +42,8 @@ def compute_features(features: FeatureSet, bars: Bars) -> Float32:
     size, warm_up = len(bars), features.warmup_bars(bars.timeframe)
     if size < warm_up:
         return np.full((size, len(features)), np.nan, dtype=np.float32)
-    bad, unread = np.zeros(size, dtype=np.bool_), np.full(size, np.nan)
-    columns = dict.fromkeys(PRICES, unread)
+    bad = np.zeros(size, dtype=np.bool_)
+    columns: dict[str, Float64] = dict.fromkeys(PRICES, np.full(size, np.nan))
     for name in features.reads:
         values = np.ascontiguousarray(getattr(bars, name), dtype=np.float64)
         wrong = ~((values > 0.0) & (values < np.inf))
@@ -52,7 +52,7 @@ def compute_features(features: FeatureSet, bars: Bars) -> Float32:
         columns[name] = np.where(wrong, 1.0, values) if wrong.any() else values
         bad |= wrong
     time = np.ascontiguousarray(bars.time, dtype=np.int64)
-    rows = features.compute(replace(bars, time=time, **columns))
+    rows = features.compute(bars.with_arrays(time, columns))
     if rows.shape != (size, len(features)) or rows.dtype != np.float32:
         raise ConfigurationError(
             f"feature set {features.name} computed {rows.shape} {rows.dtype} of {size} bars: ({size}, {len(features)}) "
@@ -158,7 +158,7 @@ class IncrementalFeatures:
             name: np.append(getattr(before, name)[kept], prices[name] if name in self._features.reads else np.nan)
             for name in PRICES
         }
-        self._bars = replace(before, time=np.append(before.time[kept], np.int64(time_ns)), **columns)
+        self._bars = before.with_arrays(np.append(before.time[kept], np.int64(time_ns)), columns)
         if len(self._bars) < self._keep:
             return None
         row = compute_features(self._features, self._bars)[-1]

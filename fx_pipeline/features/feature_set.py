@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -71,7 +71,11 @@ class Bars:
 
     def since(self, first: int) -> "Bars":
         """Return the bars from that one on."""
-        return replace(self, time=self.time[first:], **{name: getattr(self, name)[first:] for name in PRICES})
+        return self.with_arrays(self.time[first:], {name: getattr(self, name)[first:] for name in PRICES})
+
+    def with_arrays(self, time: npt.NDArray[np.int64], prices: Mapping[str, Float64]) -> "Bars":
+        """Return bars of the same instrument with other times and prices, by name."""
+        return Bars(self.instrument, self.timeframe, self.unit, time, **prices)
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,16 @@
 """Who trades an instrument: the records of champions and of demotions, read together."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from fx_pipeline.lifecycle.needs import Terms
 from fx_pipeline.market.errors import DataError, FxPipelineError
+from fx_pipeline.validation.champion import Champion, Demotion
 from fx_pipeline.validation.records import read_champion_record, read_demotion_record
 from fx_pipeline.validation.spans import span_ns
 
 
-def read_champion(settings: Terms, instrument: str) -> dict[str, Any] | None:
+def read_champion(settings: Terms, instrument: str) -> Champion | None:
     """Return the record of an instrument's champion, or None. One that was demoted is none.
 
     Raises
@@ -21,12 +21,12 @@ def read_champion(settings: Terms, instrument: str) -> dict[str, Any] | None:
     record = _recorded(settings, instrument)
     demotion = read_demotion(settings, instrument)
     # The demotion is written first: from then on nothing trades the model, wherever a kill may have hit.
-    return None if record is None or (demotion and demotion["sha256"] == record["sha256"]) else record
+    return None if record is None or (demotion and demotion.weights_sha256 == record.weights_sha256) else record
 
 
 def rival(
     settings: Terms, instrument: str, window: str, sha256: str, valid_end_ns: int | None = None
-) -> dict[str, Any] | None:
+) -> Champion | None:
     """Return the champion that a model validated on a window is compared with: another one, and not of newer bars.
 
     Parameters
@@ -44,10 +44,10 @@ def rival(
         If its record cannot be read.
     """
     champion = read_champion(settings, instrument)
-    if champion is None or champion["sha256"] == sha256:
+    if champion is None or champion.weights_sha256 == sha256:
         return None
-    until = champion["valid_end_ns"]
-    newer = window < champion["window"] if until is None or valid_end_ns is None else valid_end_ns < until
+    until = champion.valid_end_ns
+    newer = window < champion.window if until is None or valid_end_ns is None else valid_end_ns < until
     return None if newer else champion
 
 
@@ -71,11 +71,11 @@ def champions(settings: Terms) -> tuple[list[str], list[str]]:
             unread.append(str(error))
             continue
         if record is not None:
-            found.append(record["sha256"])
+            found.append(record.weights_sha256)
     return found, unread
 
 
-def read_demotion(settings: Terms, instrument: str) -> dict[str, Any] | None:
+def read_demotion(settings: Terms, instrument: str) -> Demotion | None:
     """Return the record of an instrument's last demotion, or None.
 
     Raises
@@ -87,10 +87,11 @@ def read_demotion(settings: Terms, instrument: str) -> dict[str, Any] | None:
         record = read_demotion_record(settings.layout.demotion(instrument))
     except FileNotFoundError:
         return None
-    return _of(instrument, record, settings.layout.demotion(instrument))
+    _refuse_other(instrument, record, settings.layout.demotion(instrument))
+    return record
 
 
-def unfinished_demotion(settings: Terms, instrument: str) -> dict[str, Any] | None:
+def unfinished_demotion(settings: Terms, instrument: str) -> Demotion | None:
     """Return the record of a demotion that a kill, or an error after it, left without its last step; or None.
 
     Raises
@@ -99,41 +100,37 @@ def unfinished_demotion(settings: Terms, instrument: str) -> dict[str, Any] | No
         If a record cannot be read.
     """
     record, demotion = _recorded(settings, instrument), read_demotion(settings, instrument)
-    return demotion if record and demotion and demotion["sha256"] == record["sha256"] else None
+    return demotion if record and demotion and demotion.weights_sha256 == record.weights_sha256 else None
 
 
-def _recorded(settings: Terms, instrument: str) -> dict[str, Any] | None:
+def _recorded(settings: Terms, instrument: str) -> Champion | None:
     path = settings.layout.champion(instrument)
     try:
-        record = _of(instrument, read_champion_record(path), path)
+        record = read_champion_record(path, lambda sha256: settings.layout.model(instrument, sha256))
     except FileNotFoundError:
         return None
-    # A model lies where its hash says. Earlier versions wrote whole paths, which of a copy lead to the original.
-    model = settings.layout.model(instrument, record["sha256"])
-    return record | {"model": str(model), "report": str(model / "report.json")} | _judged_span(settings, record, model)
+    _refuse_other(instrument, record, path)
+    start_ns, end_ns = _judged_span(settings, record)
+    return replace(record, valid_start_ns=start_ns, valid_end_ns=end_ns)
 
 
-def _judged_span(settings: Terms, record: Mapping[str, Any], model: Path) -> dict[str, int | None]:
+def _judged_span(settings: Terms, record: Champion) -> tuple[int | None, int | None]:
     """The bars that a champion was promoted for, by its record, its report, or the plan; None where none knows."""
     from fx_pipeline.sessions.table import read_plan
     from fx_pipeline.validation.report import read_report
 
-    if record.get("valid_end_ns") is not None:
-        return {name: record[name] for name in ("valid_start_ns", "valid_end_ns")}
+    if record.valid_end_ns is not None:
+        return record.valid_start_ns, record.valid_end_ns
     try:
-        start_ns, end_ns = span_ns(read_report(model)["lineage"])
+        return span_ns(read_report(record.model)["lineage"])
     except (FxPipelineError, KeyError, ValueError):
         try:
-            planned = read_plan(settings.layout.windows(record["instrument"])).window(record["window"])
+            planned = read_plan(settings.layout.windows(record.instrument)).window(record.window)
         except FxPipelineError:
             planned = None
-        if planned is None:
-            return {"valid_start_ns": None, "valid_end_ns": None}
-        start_ns, end_ns = planned.valid_start, planned.valid_end
-    return {"valid_start_ns": start_ns, "valid_end_ns": end_ns}
+        return (None, None) if planned is None else (planned.valid_start, planned.valid_end)
 
 
-def _of(instrument: str, record: dict[str, Any], path: Path) -> dict[str, Any]:
-    if record["instrument"] != instrument:
-        raise DataError(f"{path} is of {record['instrument']}, and not of {instrument}: put it back in its place.")
-    return record
+def _refuse_other(instrument: str, record: Champion | Demotion, path: Path) -> None:
+    if record.instrument != instrument:
+        raise DataError(f"{path} is of {record.instrument}, and not of {instrument}: put it back in its place.")

@@ -13,8 +13,8 @@ from fx_pipeline.provenance.evaluation import evaluation_name
 
 #: What rolls a policy out and scores it. Pages, conditions and tests of significance judge a score and leave it alone.
 _SCORES = "fx_pipeline.validation.score"
-#: What judges a score and shows it: the page, and the company that the trial ledger knows.
-_REPORTS = ("fx_pipeline.validation.validate", "fx_pipeline.validation.report_page", "fx_pipeline.lifecycle.trials")
+#: What judges a score and shows it. What the ledger and the lake say for it is part of what a report is made from.
+_REPORTS = ("fx_pipeline.validation.validate", "fx_pipeline.validation.report_page")
 
 
 @cache

@@ -91,7 +91,7 @@ def open_sealed_days(
             return valid
         present = rival(settings, instrument, key, sha256)
         # A report without the comparison will do: the gate asks for none.
-        compared = [present["sha256"], None] if present else [None]
+        compared = [present.weights_sha256, None] if present else [None]
         faults = find_faults(ledger)
         of_now = [validation_identity(settings, tracking, valid, key, record, beside, faults) for beside in compared]
         _require_promoted(settings, ledger, agent, instrument, key, of_now)

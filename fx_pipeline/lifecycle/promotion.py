@@ -22,21 +22,15 @@ from fx_pipeline.lifecycle.verified import (
     verified_report,
 )
 from fx_pipeline.market.atomic import atomic_path, atomic_write_json
-from fx_pipeline.market.origin import candle_origin
 from fx_pipeline.recipes.names import asset_name
+from fx_pipeline.validation.champion import Champion, Demotion
 from fx_pipeline.validation.promotion import Decision, decide_promotion
-from fx_pipeline.validation.records import (
-    CHAMPION_SCHEMA,
-    DEMOTION_SCHEMA,
-    REGISTERED_SCHEMA,
-)
+from fx_pipeline.validation.records import REGISTERED_SCHEMA
 from fx_pipeline.validation.spans import span_ns
 from fx_pipeline.validation.tenure import decide_demotion, later_standings
 
 #: In the folder of a report: the model version that it made.
 REGISTERED_NAME = "registered.json"
-#: Paths in a champion's record, which are relative to the data folder there: it may be moved or copied.
-_PATHS = ("model", "report")
 #: What a model's folder keeps; the record of the checkpoint is the last to be written, and completes it.
 _OF_REPORT, _OF_CHECKPOINT = ("report.html", "report.json"), ("run.json", "weights.safetensors", "checkpoint.json")
 
@@ -47,28 +41,28 @@ class Promotion:
 
     Attributes
     ----------
-    champion : dict or None
-        Record of the new champion.
-    demotion : dict or None
-        Record of the demotion of the one before, if that happened now.
+    champion : Champion or None
+        The new one.
+    demotion : Demotion or None
+        Of the one before, if that happened now.
     reason : str
         Of the promotion, or why there was none.
     """
 
-    champion: dict[str, Any] | None
-    demotion: dict[str, Any] | None
+    champion: Champion | None
+    demotion: Demotion | None
     reason: str
 
 
-def decide(settings: Terms, instrument: str, report: Mapping[str, Any]) -> tuple[dict[str, Any] | None, Decision]:
+def decide(settings: Terms, instrument: str, report: Mapping[str, Any]) -> tuple[Demotion | None, Decision]:
     """Decide on the champion and on the candidate of a report, from what is on disk; nothing is changed.
 
     The report is judged again, and held against the ledger; the candles and the weights are looked at by `promote`.
 
     Returns
     -------
-    dict or None
-        Record of the demotion, where the champion has to go, or where it went and the last step is missing.
+    Demotion or None
+        Where the champion has to go, or where it went and the last step is missing.
     Decision
         On the candidate, as it is after that.
     """
@@ -81,8 +75,8 @@ def decide(settings: Terms, instrument: str, report: Mapping[str, Any]) -> tuple
 def _decide(
     settings: Terms,
     report: Mapping[str, Any],
-    champion: Mapping[str, Any] | None,
-    demotion: Mapping[str, Any] | None,
+    champion: Champion | None,
+    demotion: Demotion | None,
 ) -> Decision:
     decision = decide_promotion(report, champion, demotion, settings.promotion, settings.gate)
     if not decision.promote:
@@ -114,10 +108,10 @@ def promote(
     demotion, unread = _due_demotion(settings, instrument)
     if demotion is not None:
         # One that a kill left unfinished keeps the run that began it.
-        demotion = {"dagster_run_id": run_id} | demotion | {"schema": DEMOTION_SCHEMA}
-        atomic_write_json(settings.layout.demotion(instrument), demotion)
-        tags = {"demoted": demotion["reason"], "demoted_by_window": demotion["last_window"]}
-        tracking.mlflow().remove_champion(demotion["registered_model"], demotion["version"], tags)
+        demotion = replace(demotion, dagster_run_id=demotion.dagster_run_id or run_id)
+        atomic_write_json(settings.layout.demotion(instrument), demotion.to_json())
+        tags = {"demoted": demotion.reason, "demoted_by_window": demotion.last_window}
+        tracking.mlflow().remove_champion(demotion.registered_model, demotion.version, tags)
     if faults:
         champion, reason = None, f"the trial ledger cannot be relied on: {' '.join(faults)}"
     else:
@@ -136,7 +130,7 @@ def _promote(
     instrument: str,
     window: str,
     run_id: str,
-) -> tuple[dict[str, Any] | None, str]:
+) -> tuple[Champion | None, str]:
     """Make the model of a window the champion, or say why not."""
     from fx_pipeline.validation.report import read_report
 
@@ -168,78 +162,96 @@ def _promote(
     except UnverifiedError as error:
         return None, str(error)
     made = _register(settings, tracking, report, model, agent, run_id)
-    paths = {name: settings.layout.relative(Path(made[name])) for name in _PATHS}
-    atomic_write_json(settings.layout.champion(instrument), {**made, **paths})
+    # Paths are relative to the data folder: it may be moved or copied.
+    atomic_write_json(settings.layout.champion(instrument), made.to_json(settings.layout.relative))
     return made, decision.reason
 
 
 def _register(
     settings: Terms, tracking: Tracking, report: Mapping[str, Any], model: Path, agent: str, run_id: str
-) -> dict[str, Any]:
+) -> Champion:
     """Register the frozen model with links to all that it came from, and the runs and the report with links to it."""
     figures, lineage, validated = report["figures"], report["lineage"], report["run"]
     instrument, window = figures["instrument"], figures["window"]
     name = f"{instrument}-{settings.recipe.name}"
     trained, record, store = read_run(model), read_checkpoint(model), tracking.mlflow()
-    links = {
-        "instrument": instrument,
-        "recipe": settings.recipe.name,
-        "window": window,
-        "seed": figures["seed"],
-        "sha256": lineage["checkpoint_sha256"],
-        "report": str(model / "report.json"),
-        "report_sha256": file_sha256(model / "report.json"),
+    start_ns, end_ns = span_ns(lineage)
+    unregistered = Champion(
+        instrument=instrument,
+        recipe=settings.recipe.name,
+        window=window,
+        agent=agent,
+        weights_sha256=lineage["checkpoint_sha256"],
+        model=model,
+        source=lineage["source"],
+        costs=dict(lineage["costs"]),
+        registered_model=name,
+        version="",
+        registered_url="",
+        valid_start_ns=start_ns,
+        valid_end_ns=end_ns,
+        seed=figures["seed"],
+        report_sha256=file_sha256(model / "report.json"),
         # The settings of the search stand in it: other ones make another model of the same weights.
-        "checkpoint_record_sha256": file_sha256(model / _OF_CHECKPOINT[-1]),
-        "figures_sha256": report["figures_sha256"],
-        "data_fingerprint": lineage["data_fingerprint"],
-        "training_data_fingerprint": record["data_fingerprint"],
-        "training_mlflow_run_id": store.resolve(trained["mlflow_run_id"]),
-        "training_dagster_run_id": trained["dagster_run_id"],
-        "validation_mlflow_run_id": store.resolve(validated.get("mlflow_run_id", "")),
-        "validation_dagster_run_id": validated.get("dagster_run_id", ""),
-        "dagster/run_id": run_id,
+        record_sha256=file_sha256(model / _OF_CHECKPOINT[-1]),
+        figures_sha256=report["figures_sha256"],
+        market_fingerprint=lineage["data_fingerprint"],
+        training_fingerprint=record["data_fingerprint"],
+        training_mlflow_run_id=store.resolve(trained["mlflow_run_id"]),
+        training_dagster_run_id=trained["dagster_run_id"],
+        validation_mlflow_run_id=store.resolve(validated.get("mlflow_run_id", "")),
+        validation_dagster_run_id=validated.get("dagster_run_id", ""),
+        promotion_dagster_run_id=run_id,
+        expectancy_pips=float(figures["expectancy_pips"]),
+        gate=asdict(settings.gate),
+        promoted=datetime.now(UTC).isoformat(timespec="seconds"),
+        paired=figures["paired"],
+    )
+    trained_by = unregistered.training_mlflow_run_id or None
+    version = store.register_model_version(name, model, run_id=trained_by, tags=_tags(unregistered, lineage))
+    store.set_champion(name, version)
+    made = replace(unregistered, version=version, registered_url=store.version_url(name, version))
+    back = {"registered_model": name, "version": version, "registered_url": made.registered_url}
+    for run in (made.training_mlflow_run_id, made.validation_mlflow_run_id):
+        if run:
+            store.tag_run(run, back)
+    registered = settings.layout.report(instrument, window) / REGISTERED_NAME
+    atomic_write_json(registered, {"schema": REGISTERED_SCHEMA, **back, "weights_sha256": made.weights_sha256})
+    return made
+
+
+def _tags(champion: Champion, lineage: Mapping[str, Any]) -> dict[str, Any]:
+    """Tags of the version in MLflow. Their names stay: versions of before are found by them."""
+    tags = {
+        "instrument": champion.instrument,
+        "recipe": champion.recipe,
+        "window": champion.window,
+        "seed": champion.seed,
+        "sha256": champion.weights_sha256,
+        "report": str(champion.report),
+        "report_sha256": champion.report_sha256,
+        "checkpoint_record_sha256": champion.record_sha256,
+        "figures_sha256": champion.figures_sha256,
+        "data_fingerprint": champion.market_fingerprint,
+        "training_data_fingerprint": champion.training_fingerprint,
+        "training_mlflow_run_id": champion.training_mlflow_run_id,
+        "training_dagster_run_id": champion.training_dagster_run_id,
+        "validation_mlflow_run_id": champion.validation_mlflow_run_id,
+        "validation_dagster_run_id": champion.validation_dagster_run_id,
+        "dagster/run_id": champion.promotion_dagster_run_id,
+        "expectancy_pips": f"{champion.expectancy_pips:.4f}",
     }
-    tags = links | {"expectancy_pips": f"{figures['expectancy_pips']:.4f}"}
     # The head of the trial ledger is kept here, too: it tells whether the ledger is still the one that this rests on.
     tags |= {name: value for name, value in lineage.items() if name.startswith("ledger_")}
-    if figures["paired"] is not None:
-        paired = figures["paired"]
-        tags |= {"replaced_sha256": paired["champion_sha256"], "paired_p": f"{paired['p_value']:.6g}"}
-    trained_by = links["training_mlflow_run_id"] or None
-    version = store.register_model_version(name, model, run_id=trained_by, tags=tags)
-    store.set_champion(name, version)
-    back = {
-        "registered_model": name,
-        "version": version,
-        "registered_url": store.version_url(name, version),
-        "sha256": links["sha256"],
-    }
-    for run in (links["training_mlflow_run_id"], links["validation_mlflow_run_id"]):
-        if run:
-            store.tag_run(run, {key: value for key, value in back.items() if key != "sha256"})
-    start_ns, end_ns = span_ns(lineage)
-    registered = settings.layout.report(instrument, window) / REGISTERED_NAME
-    atomic_write_json(registered, {"schema": REGISTERED_SCHEMA, **back})
-    return {
-        "schema": CHAMPION_SCHEMA,
-        **links,
-        **back,
-        "agent": agent,
-        "model": str(model),
-        "expectancy_pips": float(figures["expectancy_pips"]),
-        "source": lineage["source"],
-        "origin": candle_origin(lineage["source"]),
-        "costs": dict(lineage["costs"]),
-        "gate": asdict(settings.gate),
-        "valid_start_ns": start_ns,
-        "valid_end_ns": end_ns,
-        "promoted": datetime.now(UTC).isoformat(timespec="seconds"),
-        "paired": figures["paired"],
-    }
+    if champion.paired is not None:
+        tags |= {
+            "replaced_sha256": champion.paired["champion_sha256"],
+            "paired_p": f"{champion.paired['p_value']:.6g}",
+        }
+    return tags
 
 
-def _due_demotion(settings: Terms, instrument: str) -> tuple[dict[str, Any] | None, list[str]]:
+def _due_demotion(settings: Terms, instrument: str) -> tuple[Demotion | None, list[str]]:
     """The demotion of the champion, where one is due or not finished; and which standings could not be read."""
     champion = read_champion(settings, instrument)
     if champion is None:
@@ -248,14 +260,22 @@ def _due_demotion(settings: Terms, instrument: str) -> tuple[dict[str, Any] | No
     reason = decide_demotion(champion, standings, promise_of(settings, champion), settings.promotion)
     if reason is None:
         return None, unread
-    kept = ("instrument", "agent", "window", "sha256", "source", "registered_model", "version", "registered_url")
-    newest = later_standings(champion, standings)[-1]
-    due = {name: champion[name] for name in kept} | {
-        "last_window": newest["window"],
-        "last_end_ns": newest["valid_end_ns"],
-        "judged_until_ns": champion["valid_end_ns"],
-        "reason": reason,
-    }
+    newest = later_standings(champion, standings)[-1].standing
+    due = Demotion(
+        instrument=champion.instrument,
+        window=champion.window,
+        weights_sha256=champion.weights_sha256,
+        source=champion.source,
+        registered_model=champion.registered_model,
+        version=champion.version,
+        last_window=newest.window,
+        reason=reason,
+        agent=champion.agent,
+        recipe=champion.recipe,
+        registered_url=champion.registered_url,
+        last_end_ns=newest.valid_end_ns,
+        judged_until_ns=champion.valid_end_ns,
+    )
     return due, unread
 
 

@@ -3,15 +3,15 @@
 A difference is a state with a name. It is shown, it stops the live job, and it is never followed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from fx_pipeline.lifecycle.champions import read_champion, read_demotion
 from fx_pipeline.lifecycle.needs import Terms, Tracking
 from fx_pipeline.lifecycle.verified import UnverifiedError, open_ledger, refuse_swapped_model, refuse_unpromoted
 from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
 from fx_pipeline.market.origin import candle_origin, is_from_broker
+from fx_pipeline.validation.champion import Champion
 
 #: Digits of a model's hash that name it.
 NAME_DIGITS = 12
@@ -57,9 +57,7 @@ def champion_state(settings: Terms, tracking: Tracking, instrument: str) -> Cham
         return state("record unreadable", str(error))
     if record is None:
         if demotion is not None:
-            return state(
-                "demoted", f"the model of window {demotion['window']} was demoted: {demotion['reason']}", False
-            )
+            return state("demoted", f"the model of window {demotion.window} was demoted: {demotion.reason}", False)
         return state("no champion", "no model was promoted.", False)
     try:
         refuse_swapped_model(record)
@@ -67,11 +65,11 @@ def champion_state(settings: Terms, tracking: Tracking, instrument: str) -> Cham
         return state("weights are others", str(error))
     try:
         # Those of earlier versions were promoted before the ledger knew reports.
-        if record.get("promoted") is not None:
+        if record.promoted is not None:
             refuse_unpromoted(settings, open_ledger(settings), record)
     except FxPipelineError as error:
         return state("not promoted by the gate", str(error))
-    name, version, sha256 = record["registered_model"], record["version"], record["sha256"]
+    name, version, sha256 = record.registered_model, record.version, record.weights_sha256
     again = f"put the alias champion of {name} back to version {version}, or promote the model that shall trade"
     try:
         alias = tracking.mlflow().champion(name)
@@ -81,8 +79,8 @@ def champion_state(settings: Terms, tracking: Tracking, instrument: str) -> Cham
     registered = known.get(version)
     if registered is None:
         return state("version missing", f"{name} has no version {version} any more, which the record names: {again}.")
-    if registered.checkpoint_sha256 != sha256:
-        tagged = registered.checkpoint_sha256[:NAME_DIGITS] or "unknown"
+    if registered.weights_sha256 != sha256:
+        tagged = registered.weights_sha256[:NAME_DIGITS] or "unknown"
         return state(
             "version of other weights",
             f"version {version} of {name} is of weights {tagged}, and the record of {sha256[:NAME_DIGITS]}: promote "
@@ -94,13 +92,13 @@ def champion_state(settings: Terms, tracking: Tracking, instrument: str) -> Cham
         return state(
             "alias moved",
             f"the alias champion of {name} is on version {alias.version} (weights "
-            f"{alias.checkpoint_sha256[:NAME_DIGITS] or 'unknown'}), and version {version} was promoted: {again}. An "
+            f"{alias.weights_sha256[:NAME_DIGITS] or 'unknown'}), and version {version} was promoted: {again}. An "
             "alias that was moved by hand is not followed: what it names was not judged for it.",
         )
     return state("agrees", f"record, alias and weights name version {version} of {name}.", False)
 
 
-def require_acknowledged(environment: str, unproven: Sequence[str], champion: Mapping[str, Any]) -> None:
+def require_acknowledged(environment: str, unproven: Sequence[str], champion: Champion) -> None:
     """Refuse to trade real money with a model that was never judged on candles from a broker, unless it is named.
 
     Parameters
@@ -109,23 +107,22 @@ def require_acknowledged(environment: str, unproven: Sequence[str], champion: Ma
         Where orders go: "paper", "practice" or "live".
     unproven : sequence of str
         Models that were named: the first 12 digits of each one's hash.
-    champion : Mapping
-        Its record.
+    champion : Champion
 
     Raises
     ------
     ConfigurationError
         Saying where its candles came from, and what to set.
     """
-    attested = champion.get("promoted") is not None
-    if environment != "live" or (attested and is_from_broker(champion["source"])):
+    attested = champion.promoted is not None
+    if environment != "live" or (attested and is_from_broker(champion.source)):
         return
-    name = champion["sha256"][:NAME_DIGITS]
+    name = champion.weights_sha256[:NAME_DIGITS]
     if name in unproven:
         return
     why = "was never judged on candles from a broker" if attested else "was promoted by an earlier version"
     raise ConfigurationError(
-        f"the champion of {champion['instrument']} {why}. {candle_origin(champion['source'])} Validate and promote it "
+        f"the champion of {champion.instrument} {why}. {candle_origin(champion.source)} Validate and promote it "
         "on OANDA's candles; or, to trade real money with it all the same, set "
         f"FX_LIVE_UNPROVEN={name}."
     )

@@ -188,7 +188,7 @@ def score_seeds(
     costs = settings.judged_costs_of(instrument)
     known = {trial.key for trial in ledger.scored(instrument, window)}
     for number, checkpoint in enumerate(checkpoints, 1):
-        own = own_trial(instrument, window, checkpoint.record, span.market.fingerprint, costs)
+        own = own_trial(instrument, window, checkpoint.record, span.market.fingerprint, costs, agent_name)
         if own not in known:
             stage = f"score {window}, seed {checkpoint.seed} ({number} of {len(checkpoints)})"
             score_span(settings, warehouse, ledger, span, checkpoint.folder, agent_name, progress(stage))
@@ -248,7 +248,7 @@ def validation_identity(
     ledger, instrument = tracking.ledger(), span.market.instrument
     costs = settings.judged_costs_of(instrument)
     return identity(
-        report_code(record["agent"], span.market.feature_set),
+        report_code(settings.recipe.agent, span.market.feature_set),
         checkpoint=record["weights_sha256"],
         data=span.market.fingerprint,
         starts=span.starts.tolist(),

@@ -21,7 +21,8 @@ from fx_pipeline.lifecycle.verified import UnverifiedError, refuse_swapped_model
 from fx_pipeline.market.atomic import atomic_write_json
 from fx_pipeline.market.errors import FxPipelineError
 from fx_pipeline.market.warehouse import WarehouseLockedError
-from fx_pipeline.validation.records import STANDING_SCHEMA, read_standing_record
+from fx_pipeline.validation.champion import Champion
+from fx_pipeline.validation.records import read_standing_record
 from fx_pipeline.validation.same_costs import as_judged
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ def champion_beside(
         return None
     if champion is None:
         return None
-    folder, ledger = Path(champion["model"]), tracking.ledger()
-    path = settings.layout.standings(instrument, champion["sha256"]) / f"{window.key}.json"
+    folder, ledger = champion.model, tracking.ledger()
+    path = settings.layout.standings(instrument, champion.weights_sha256) / f"{window.key}.json"
     later = after_record(span, champion)
     try:
         refuse_swapped_model(champion)
@@ -91,7 +92,7 @@ def champion_beside(
         replayed = replay_span(span)
         if _series(ledger, replayed, record, champion, costs) is None:
             stage = run.progress(f"replay the champion on {window.key}")
-            score_span(settings, warehouse, ledger, replayed, folder, champion["agent"], stage, costs)
+            score_span(settings, warehouse, ledger, replayed, folder, champion.agent, stage, costs)
         return _series(ledger, replayed, record, champion, costs)
     except _NOT_OF_THE_CHAMPION:
         # The run is asked for again.
@@ -99,7 +100,7 @@ def champion_beside(
     except Exception as error:
         # Whatever else it is, without the champion a report is still a report; what cannot be judged, goes.
         run.log.warning(
-            f"the champion of window {champion['window']} cannot be replayed, and nothing is compared with it until it "
+            f"the champion of window {champion.window} cannot be replayed, and nothing is compared with it until it "
             f"can ({type(error).__name__}): {error} Restore {folder}, or retire it: delete "
             f"{settings.layout.champion(instrument)}. After {settings.promotion.unjudged_windows} windows in a row "
             "(unjudged_windows) it is demoted."
@@ -109,14 +110,14 @@ def champion_beside(
         return None
 
 
-def after_record(span: Span, champion: Mapping[str, Any]) -> Span | None:
+def after_record(span: Span, champion: Champion) -> Span | None:
     """Return the part of a span on which a champion can be judged anew: bars after those that it was promoted for.
 
     None where there is none, or where nobody knows any more until when it was judged and the window is its own.
     """
-    begin = champion["valid_end_ns"]
+    begin = champion.valid_end_ns
     if begin is None:
-        return span if span.window.key > champion["window"] else None
+        return span if span.window.key > champion.window else None
     starts = span.starts[span.market.time[span.starts] >= begin]
     return replace(span, starts=starts) if len(starts) else None
 
@@ -134,7 +135,7 @@ def _stand(
     ledger: "Ledger",
     span: Span,
     path: Path,
-    champion: Mapping[str, Any],
+    champion: Champion,
     record: Mapping[str, Any],
 ) -> None:
     from fx_pipeline.provenance.stamps import identity
@@ -142,10 +143,10 @@ def _stand(
     from fx_pipeline.validation.tenure import judge_tenure
 
     replayed, window = replay_span(span), span.window.key
-    costs = as_judged(champion["costs"], champion["instrument"])
+    costs = as_judged(champion.costs, champion.instrument)
     made_from = identity(
-        report_code(champion["agent"], span.market.feature_set),
-        checkpoint=champion["sha256"],
+        report_code(champion.agent, span.market.feature_set),
+        checkpoint=champion.weights_sha256,
         data=span.market.fingerprint,
         starts=span.starts.tolist(),
         costs=asdict(costs),
@@ -154,16 +155,16 @@ def _stand(
     known = _series(ledger, replayed, record, champion, costs) is not None
     if known and _made_from(path) == made_from:
         return
-    folder, links = Path(champion["model"]), {"dagster_run_id": run.run_id}
+    folder, links = champion.model, {"dagster_run_id": run.run_id}
     stage = run.progress(f"replay the champion on {window}")
-    report = validate_span(settings, warehouse, ledger, replayed, folder, champion["agent"], links, stage, costs=costs)
-    if report["lineage"]["checkpoint_sha256"] != champion["sha256"]:
+    report = validate_span(settings, warehouse, ledger, replayed, folder, champion.agent, links, stage, costs=costs)
+    if report["lineage"]["checkpoint_sha256"] != champion.weights_sha256:
         raise UnverifiedError(f"{folder} holds other weights than its record names: restore them.")
     times = span.market.time[span.starts]
     standing = judge_standing(report, window, times, judged_span(span), settings.gate)
-    atomic_write_json(path, {"schema": STANDING_SCHEMA, **standing, "made_from": made_from, **links})
-    said = f"its replay there cannot be trusted: {' '.join(standing['reasons'])}"
-    if standing["sound"]:
+    atomic_write_json(path, replace(standing, made_from=made_from, dagster_run_id=run.run_id).to_json())
+    said = f"its replay there cannot be trusted: {' '.join(standing.reasons)}"
+    if standing.sound:
         standings, _ = read_standings(settings, champion)
         promised = promise_of(settings, champion)
         try:
@@ -180,7 +181,7 @@ def _stand(
                 f"{tenure.evidence:.2f}, demoted at {tenure.threshold:.2f}."
             )
     run.log.info(
-        f"the champion of window {champion['window']} made {standing['total_pips']:+.1f} pips in {standing['trades']} "
+        f"the champion of window {champion.window} made {standing.total_pips:+.1f} pips in {standing.trades} "
         f"trades on window {window}; {said}"
     )
 
@@ -191,7 +192,7 @@ def _not_judged(
     warehouse: Warehouse,
     span: Span,
     path: Path,
-    champion: Mapping[str, Any],
+    champion: Champion,
     reason: str,
 ) -> None:
     """Write down that a champion could not be judged where others were; a standing that there is stays."""
@@ -199,25 +200,25 @@ def _not_judged(
 
     try:
         # What was once judged stays judged.
-        if read_standing_record(path)["sound"]:
+        if read_standing_record(path).sound:
             return
     except FxPipelineError as error:
         run.log.debug(f"a standing is written anew: {error}")
     source = source_of_span(warehouse, span)
     standing = unjudged_standing(champion, span.window.key, source, judged_span(span), reason)
-    atomic_write_json(path, {"schema": STANDING_SCHEMA, **standing, "dagster_run_id": run.run_id})
+    atomic_write_json(path, replace(standing, dagster_run_id=run.run_id).to_json())
 
 
 def _series(
-    ledger: "Ledger", span: Span, record: Mapping[str, Any], champion: Mapping[str, Any], costs: "CostConfig"
+    ledger: "Ledger", span: Span, record: Mapping[str, Any], champion: Champion, costs: "CostConfig"
 ) -> "ChampionSeries | None":
     from fx_pipeline.validation.context import ChampionSeries
 
     instrument, key = span.market.instrument, span.window.key
-    own = own_trial(instrument, key, record, span.market.fingerprint, costs)
+    own = own_trial(instrument, key, record, span.market.fingerprint, costs, champion.agent)
     for trial in ledger.scored(instrument, key):
         if trial.key == own:
-            return ChampionSeries(champion["sha256"], champion["window"], trial.session_ns, trial.session_pnl_pips)
+            return ChampionSeries(champion.weights_sha256, champion.window, trial.session_ns, trial.session_pnl_pips)
     return None
 
 

@@ -5,7 +5,7 @@ ledger's row are no results, and a row whose file was removed still counts.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from fx_pipeline.lifecycle.needs import Terms
 from fx_pipeline.lifecycle.verified import file_sha256, open_ledger
 from fx_pipeline.market.errors import FxPipelineError
+from fx_pipeline.validation.champion import Champion, Standing
 from fx_pipeline.validation.records import read_standing_record
 from fx_pipeline.validation.same_costs import harsher_anywhere
 
@@ -24,18 +25,18 @@ if TYPE_CHECKING:
 _REPLAY = "replay "
 
 
-def read_standings(settings: Terms, champion: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+def read_standings(settings: Terms, champion: Champion) -> tuple[list[Standing], list[str]]:
     """Read how a champion did on newer windows, and on which of them it could not be judged.
 
     Returns
     -------
-    list of dict
-        Standings; one that the ledger does not bear out is not sound.
+    list of Standing
+        One that the ledger does not bear out is not sound.
     list of str
         Why a file is left out, each: it is damaged, or of an earlier version, and the ledger has no row of it.
     """
-    instrument = champion["instrument"]
-    folder, ledger = settings.layout.standings(instrument, champion["sha256"]), open_ledger(settings)
+    instrument = champion.instrument
+    folder, ledger = settings.layout.standings(instrument, champion.weights_sha256), open_ledger(settings)
     found, unread, known = [], [], set()
     # A name that begins with a dot is a file that is being written, or that a kill left half written.
     for path in sorted(folder.glob("[!.]*.json")):
@@ -47,18 +48,18 @@ def read_standings(settings: Terms, champion: Mapping[str, Any]) -> tuple[list[d
         except FxPipelineError as error:
             unread.append(str(error))
             continue
-        known.add(standing["window"])
-        rows = _replays(ledger, champion, standing["window"])
-        if rows and not standing["sound"] and not standing.get("session_ns"):
+        known.add(standing.window)
+        rows = _replays(ledger, champion, standing.window)
+        if rows and not standing.sound and not standing.session_ns:
             # It could be judged once: that it cannot now takes nothing back.
-            found.append(_removed(champion, standing["window"], rows[-1]))
-        elif "session_ns" in standing:
+            found.append(_removed(champion, standing.window, rows[-1]))
+        elif standing.session_ns is not None:
             found.append(_borne_out(standing, champion, rows))
-        elif not standing["sound"]:
+        elif not standing.sound:
             # Of an earlier version: such a replay said nothing, and was passed over.
             continue
         elif rows:
-            found.append(standing | _of_row(rows[-1]))
+            found.append(replace(standing, **_of_row(rows[-1])))
         else:
             unread.append(
                 f"{path} is of an earlier version, and the ledger has no row of it: validate its window again."
@@ -69,7 +70,7 @@ def read_standings(settings: Terms, champion: Mapping[str, Any]) -> tuple[list[d
     return found, unread
 
 
-def promise_of(settings: Terms, champion: Mapping[str, Any]) -> "PromisedRecord | str":
+def promise_of(settings: Terms, champion: Champion) -> "PromisedRecord | str":
     """Return the record that a champion was promoted for, or why nobody knows it any more.
 
     Its sessions are those of the frozen report's windows, by the ledger's evidence; of a champion of an earlier
@@ -77,10 +78,10 @@ def promise_of(settings: Terms, champion: Mapping[str, Any]) -> "PromisedRecord 
     """
     from fx_pipeline.validation.report import read_report
 
-    model = Path(champion["model"])
+    model = champion.model
     try:
         report = read_report(model)
-        recorded = champion.get("report_sha256")
+        recorded = champion.report_sha256
         if recorded is not None and file_sha256(model / "report.json") != recorded:
             return f"{model / 'report.json'} is not the report that it was promoted by: restore it."
         figures = report["figures"]
@@ -91,32 +92,32 @@ def promise_of(settings: Terms, champion: Mapping[str, Any]) -> "PromisedRecord 
         return f"the record that it was promoted for cannot be read ({error})"
 
 
-def _replays(ledger: "Ledger", champion: Mapping[str, Any], window: str) -> "list[ScoredTrial]":
+def _replays(ledger: "Ledger", champion: Champion, window: str) -> "list[ScoredTrial]":
     """Rows of a champion's replays on a window at its own costs, oldest first."""
-    costs, instrument = champion["costs"], champion["instrument"]
+    costs, instrument = champion.costs, champion.instrument
     return [
         row
         for row in ledger.scored(instrument, f"{_REPLAY}{window}")
-        if row.checkpoint_hash == champion["sha256"]
+        if row.checkpoint_hash == champion.weights_sha256
         and not harsher_anywhere(row.costs, costs, instrument)
         and not harsher_anywhere(costs, row.costs, instrument)
     ]
 
 
-def _borne_out(standing: dict[str, Any], champion: Mapping[str, Any], rows: "Sequence[ScoredTrial]") -> dict[str, Any]:
-    if not standing["sound"]:
+def _borne_out(standing: Standing, champion: Champion, rows: "Sequence[ScoredTrial]") -> Standing:
+    if not standing.sound:
         return standing
     for row in rows:
-        times, pips = np.asarray(standing["session_ns"], np.int64), np.asarray(standing["session_pnl_pips"])
+        times, pips = np.asarray(standing.session_ns, np.int64), np.asarray(standing.session_pnl_pips)
         places = np.searchsorted(row.session_ns, times).clip(max=max(len(row.session_ns) - 1, 0))
         same = len(row.session_ns) > 0 and np.array_equal(row.session_ns[places], times)
         if same and np.allclose(row.session_pnl_pips[places], pips, rtol=0.0, atol=1e-6):
             return standing
     said = (
-        f"the trial ledger has no replay of window {standing['window']} at the champion's own costs with these "
+        f"the trial ledger has no replay of window {standing.window} at the champion's own costs with these "
         "results: validate the window again."
     )
-    return standing | {"sound": False, "reasons": [said]}
+    return replace(standing, sound=False, reasons=(said,))
 
 
 def _of_row(row: "ScoredTrial") -> dict[str, Any]:
@@ -128,13 +129,20 @@ def _of_row(row: "ScoredTrial") -> dict[str, Any]:
     }
 
 
-def _removed(champion: Mapping[str, Any], window: str, row: "ScoredTrial") -> dict[str, Any]:
+def _removed(champion: Champion, window: str, row: "ScoredTrial") -> Standing:
     """The standing whose file is not there (any more), of what the ledger knows."""
-    said = {"window": window, "sha256": champion["sha256"], "costs": dict(row.costs), "source": champion["source"]}
-    return said | {"sound": True, "reasons": [], "trades": row.trades, **_of_row(row)}
+    return Standing(
+        window=window,
+        weights_sha256=champion.weights_sha256,
+        costs=dict(row.costs),
+        source=champion.source,
+        sound=True,
+        trades=row.trades,
+        **_of_row(row),
+    )
 
 
-def _evidence(ledger: "Ledger", champion: Mapping[str, Any], windows: Sequence[Mapping[str, Any]]) -> "list[Evidence]":
+def _evidence(ledger: "Ledger", champion: Champion, windows: Sequence[Mapping[str, Any]]) -> "list[Evidence]":
     """The evidence of each window of a record, oldest first; empty where one of them has none."""
     from fx_pipeline.validation.evidence import Evidence
 
@@ -142,10 +150,10 @@ def _evidence(ledger: "Ledger", champion: Mapping[str, Any], windows: Sequence[M
     for window in windows:
         rows = [
             row
-            for row in ledger.scored(champion["instrument"], window["window"])
+            for row in ledger.scored(champion.instrument, window["window"])
             if row.checkpoint_hash == window["checkpoint"] and row.evidence
         ]
-        alike = [row for row in rows if not harsher_anywhere(champion["costs"], row.costs, champion["instrument"])]
+        alike = [row for row in rows if not harsher_anywhere(champion.costs, row.costs, champion.instrument)]
         if not alike:
             return []
         # Of several scores of the same weights the worst: nothing is promised that one of them does not bear out.

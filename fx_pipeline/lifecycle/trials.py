@@ -11,6 +11,7 @@ from fx_pipeline.lifecycle.configuration import configuration, trained_seed_sha
 from fx_pipeline.lifecycle.spans import Span
 from fx_pipeline.lifecycle.track_records import walk_forward_record
 from fx_pipeline.provenance.evaluation import rolled_out_by
+from fx_pipeline.recipes.loader import default_recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -257,7 +258,7 @@ def other_trials(
     instrument, data_fingerprint = span.market.instrument, span.market.fingerprint
     start_ns, end_ns, days, bars = judged_bars(span.market, span.starts, span.rules)
     own = Look(
-        key=own_trial(instrument, window, record, data_fingerprint, costs),
+        key=own_trial(instrument, window, record, data_fingerprint, costs, (recipe or default_recipe()).agent),
         instrument=instrument,
         window=window,
         config_hash=configuration(record, recipe),
@@ -283,9 +284,9 @@ def other_trials(
 
 
 def own_trial(
-    instrument: str, window: str, record: Mapping[str, Any], data_fingerprint: str, costs: "CostConfig"
+    instrument: str, window: str, record: Mapping[str, Any], data_fingerprint: str, costs: "CostConfig", agent: str
 ) -> str:
-    """Return the key of the trial that validating a checkpoint on a window makes."""
+    """Return the key of the trial that validating a checkpoint of an agent on a window makes."""
     from fx_pipeline.tracking.ledger import trial_key
 
     return trial_key(
@@ -296,6 +297,6 @@ def own_trial(
             "data_fingerprint": data_fingerprint,
             "costs": asdict(costs),
             "seed": record["seed"],
-            "evaluation_code": evaluation_code(record["agent"]),
+            "evaluation_code": evaluation_code(agent),
         }
     )

@@ -19,6 +19,7 @@ from fx_pipeline.lifecycle.needs import Terms, Warehouse
 from fx_pipeline.lifecycle.spans import Span, load_span, training_data
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.prints import no_days
+from fx_pipeline.validation.champion import Champion
 
 if TYPE_CHECKING:
     from fx_pipeline.agents.base import Policy
@@ -252,7 +253,7 @@ def load_judged(agent_name: str, folder: Path, sha256: str) -> "Policy":
     return policy
 
 
-def refuse_swapped_model(champion: Mapping[str, Any]) -> None:
+def refuse_swapped_model(champion: Champion) -> None:
     """Refuse the folder of a champion that holds other weights, or another record of them, than were promoted.
 
     Raises
@@ -260,9 +261,9 @@ def refuse_swapped_model(champion: Mapping[str, Any]) -> None:
     UnverifiedError
         Naming the file.
     """
-    model = Path(champion["model"])
-    recorded = champion.get("checkpoint_record_sha256")
-    for name, wanted in ((WEIGHTS_NAME, champion["sha256"]), (RECORD_NAME, recorded)):
+    model = champion.model
+    recorded = champion.record_sha256
+    for name, wanted in ((WEIGHTS_NAME, champion.weights_sha256), (RECORD_NAME, recorded)):
         # Champions of earlier versions have no hash of the record: their weights are held against it on loading.
         if wanted is None:
             continue
@@ -275,7 +276,7 @@ def refuse_swapped_model(champion: Mapping[str, Any]) -> None:
             )
 
 
-def refuse_unpromoted(settings: Terms, ledger: "Ledger", champion: Mapping[str, Any]) -> None:
+def refuse_unpromoted(settings: Terms, ledger: "Ledger", champion: Champion) -> None:
     """Refuse the record of a champion that no promotion can have written: who writes files can write that one, too.
 
     Raises
@@ -287,11 +288,11 @@ def refuse_unpromoted(settings: Terms, ledger: "Ledger", champion: Mapping[str, 
     from fx_pipeline.validation.gate import judge
     from fx_pipeline.validation.report import read_report
 
-    folder = Path(champion["model"])
+    folder = champion.model
     report = read_report(folder)
     figures, lineage = report["figures"], report["lineage"]
     said = (lineage["checkpoint_sha256"], lineage["source"], _plain(lineage["costs"]), figures["instrument"])
-    if said != (champion["sha256"], champion["source"], _plain(champion["costs"]), champion["instrument"]):
+    if said != (champion.weights_sha256, champion.source, _plain(champion.costs), champion.instrument):
         raise UnverifiedError(f"the report in {folder} says other things than the record: promote the model again.")
     known = figures_sha256(figures) == report["figures_sha256"] and reported_trial(ledger, report) is not None
     if not known:

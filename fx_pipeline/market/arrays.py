@@ -11,9 +11,8 @@ from fx_pipeline.market.units import unit_pips
 
 Float64 = npt.NDArray[np.float64]
 
-#: Bars that one observation covers, and features of a bar.
+#: Bars that one observation covers.
 WINDOW_BARS = 32
-NUM_FEATURES = 9
 SESSION_BARS = 360
 
 

@@ -72,10 +72,6 @@ class Instrument:
         """Quote currency."""
         return self.name.split("_")[1]
 
-    def format_price(self, price: float) -> str:
-        """Return the price as a decimal string with the instrument's display precision."""
-        return f"{price:.{self.display_precision}f}"
-
 
 def _build(name: str) -> Instrument:
     location, precision = _EXCEPTIONS.get(name) or _BY_QUOTE.get(name.split("_")[1], (-4, 5))

@@ -6,6 +6,7 @@ shape is kept.
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +16,10 @@ from fx_pipeline.market.disk import read_stored
 from fx_pipeline.market.errors import DataError, NewerVersionError, OlderVersionError
 
 _NAMED = re.compile(r"(?P<name>.+)/(?P<version>\d{1,6})")
+
+
+#: Brings a record of an older version up to date.
+Upgrade = Callable[[dict[str, Any], int], dict[str, Any]]
 
 
 class Shape(BaseModel):
@@ -30,6 +35,7 @@ def read_record(
     schema: int | str = 1,
     version_key: str = "schema",
     oldest: int | None = None,
+    upgrade: Upgrade | None = None,
 ) -> dict[str, Any]:
     """Read a record and check it.
 
@@ -46,6 +52,8 @@ def read_record(
         Where it stands.
     oldest : int, optional
         Oldest version that can still be read; by default the present one alone.
+    upgrade : callable, optional
+        From a record of an older version, and the version, to one of the present shape, which is then checked.
 
     Returns
     -------
@@ -61,7 +69,7 @@ def read_record(
     StorageError
         If it may not be read.
     """
-    return check_record(read_stored(path, remedy), path, shape, remedy, schema, version_key, oldest)
+    return check_record(read_stored(path, remedy), path, shape, remedy, schema, version_key, oldest, upgrade)
 
 
 def check_record(
@@ -72,6 +80,7 @@ def check_record(
     schema: int | str = 1,
     version_key: str = "schema",
     oldest: int | None = None,
+    upgrade: Upgrade | None = None,
 ) -> dict[str, Any]:
     """Return the record that the bytes of a file are; the rest is as of `read_record`."""
     try:
@@ -94,6 +103,8 @@ def check_record(
             f"{path} was written by an older version of fx-pipeline ({version_key} {said}, this one reads {schema}):"
             f" {remedy}"
         )
+    if upgrade is not None and version < newest:
+        document = upgrade(document, version)
     try:
         if isinstance(shape, TypeAdapter):
             shape.validate_python(document, strict=True)

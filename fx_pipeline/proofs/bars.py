@@ -82,24 +82,33 @@ SEEDS = 5
 #: Minutes of training within which the bars of a preset are to be reached.
 MINUTES = {"small": 5.0, "full": 30.0}
 #: Ends of waves after which the weights are judged as well, where a bar is about what they are while learning.
-_MILESTONES: Mapping[tuple[str, MarketName], tuple[int, ...]] = {("small", "ou"): (512, 768, 1024, 2048, 4096)}
+_MILESTONES: Mapping[tuple[str, str, MarketName], tuple[int, ...]] = {
+    ("muzero", "small", "ou"): (512, 768, 1024, 2048, 4096)
+}
 #: A training looks at the clock now and then: the share by which it may be late.
 LATE = 0.05
-_BARS: Mapping[tuple[str, MarketName], tuple[Bar, ...]] = {
-    ("small", "ou"): (Bar("as good as the best one-feature rule", "share_worst", 1, 0.78, 0.90), *_ON_OU),
-    ("small", "regime"): (Bar("finds the hidden trend", "share_worst", 1, 0.85, 0.93), *_ON_REGIME),
-    ("small", "walk"): _ON_WALK,
-    ("full", "ou"): (
+#: By agent, preset and market. What every agent must do on the walk stands for those that are not here.
+_BARS: Mapping[tuple[str, str, MarketName], tuple[Bar, ...]] = {
+    ("muzero", "small", "ou"): (Bar("as good as the best one-feature rule", "share_worst", 1, 0.78, 0.90), *_ON_OU),
+    ("muzero", "small", "regime"): (Bar("finds the hidden trend", "share_worst", 1, 0.85, 0.93), *_ON_REGIME),
+    ("muzero", "full", "ou"): (
         Bar("learns at full size", "share_worst", 1, 0.75, 0.90),
         Bar("plays while it learns", "episodes_per_hour", 1, 8_000.0, 15_000.0),
     ),
-    ("full", "walk"): _ON_WALK,
+    ("muzero", "tiny", "walk"): (),
+    ("muzero", "legacy", "walk"): (),
+    ("ppo", "small", "ou"): (Bar("finds what returns to its mean", "share_worst", 1, 0.80, 0.84),),
+    ("ppo", "small", "regime"): (Bar("finds the hidden trend", "share_worst", 1, 0.90, 0.93),),
+    ("ppo", "tiny", "walk"): (),
+    ("linear", "tiny", "walk"): (),
 }
 
 
-def bars_of(preset: str, market: MarketName, action_set: str = "unit4") -> tuple[Bar, ...]:
-    """Return the bars that a proof of that preset is judged by; none for presets and actions that promise nothing."""
-    return _BARS.get((preset, market), ()) if action_set == "unit4" else ()
+def bars_of(agent: str, preset: str, market: MarketName, action_set: str = "unit4") -> tuple[Bar, ...]:
+    """Return the bars that a proof is judged by; none for presets and actions that promise nothing."""
+    if action_set != "unit4":
+        return ()
+    return _BARS.get((agent, preset, market), _ON_WALK if market == "walk" else ())
 
 
 def bars_of_result(result: Mapping[str, Any]) -> tuple[Bar, ...]:
@@ -107,14 +116,14 @@ def bars_of_result(result: Mapping[str, Any]) -> tuple[Bar, ...]:
     return bars_of(*_judged_as(result))
 
 
-def _judged_as(result: Mapping[str, Any]) -> tuple[str, MarketName, str]:
+def _judged_as(result: Mapping[str, Any]) -> tuple[str, str, MarketName, str]:
     # Results of before there were several action sets do not name theirs.
-    return result["preset"], result["market"], result.get("action_set", "unit4")
+    return result["agent"], result["preset"], result["market"], result.get("action_set", "unit4")
 
 
-def milestones_of(preset: str, market: MarketName, action_set: str = "unit4") -> tuple[int, ...]:
+def milestones_of(agent: str, preset: str, market: MarketName, action_set: str = "unit4") -> tuple[int, ...]:
     """Return the episodes after which the bars want the weights judged as well, increasing; mostly none."""
-    return _MILESTONES.get((preset, market), ()) if action_set == "unit4" else ()
+    return _MILESTONES.get((agent, preset, market), ()) if action_set == "unit4" else ()
 
 
 def missed_bars(result: Mapping[str, Any]) -> list[str]:

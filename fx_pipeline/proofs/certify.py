@@ -8,9 +8,10 @@ from typing import Any
 
 from fx_pipeline.agents.registry import agent as find_agent
 from fx_pipeline.proofs.markets import MARKETS
+from fx_pipeline.proofs.peer import compared
 from fx_pipeline.proofs.prove import Proof, Watch, provenance
 from fx_pipeline.proofs.result import summary
-from fx_pipeline.proofs.seeds import prove_ppo, prove_seeds
+from fx_pipeline.proofs.seeds import prove_peer, prove_seeds
 from fx_pipeline.proofs.unfinished import FinishedSeeds, unfinished_path
 
 
@@ -49,7 +50,7 @@ def prove_market(
     path = None if folder is None else unfinished_path(folder, proof.agent, proof.case)
     finished = FinishedSeeds(path, proof, made_by)
     results = prove_seeds(proof, watch, finished)
-    peers = prove_ppo(proof, watch, finished) if ppo and proof.market != "walk" else []
+    peers = prove_peer(proof, watch, finished) if ppo and compared(proof.agent, proof.market) else []
     date = now().isoformat(timespec="seconds")
     return summary(proof, results, peers, made_by=made_by, seconds=finished.seconds + clock() - began, date=date)
 

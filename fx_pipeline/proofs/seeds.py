@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 
 from fx_pipeline.agents.base import Progress
-from fx_pipeline.proofs.ppo_peer import prove_ppo_seed
+from fx_pipeline.proofs.peer import PEER, PEER_NAME, PEER_PRESET
 from fx_pipeline.proofs.prove import Proof, SeedResult, Watch, outcome, prove_seed, unwatched
 from fx_pipeline.proofs.unfinished import FinishedSeeds
-
-PPO_NAME = "PPO"
 
 
 def prove_seeds(proof: Proof, watch: Watch = unwatched, finished: FinishedSeeds | None = None) -> list[SeedResult]:
@@ -46,9 +45,10 @@ def prove_seeds(proof: Proof, watch: Watch = unwatched, finished: FinishedSeeds 
     return [done[seed] for seed in range(proof.seeds)]
 
 
-def prove_ppo(proof: Proof, watch: Watch, finished: FinishedSeeds) -> list[SeedResult]:
-    """Train and judge PPO with the seeds, paths and minutes of a proof, one after another; as `prove_seeds`."""
-    return _in_turn(PPO_NAME, prove_ppo_seed, proof, watch, finished)
+def prove_peer(proof: Proof, watch: Watch, finished: FinishedSeeds) -> list[SeedResult]:
+    """Train and judge the peer with the seeds, paths and minutes of a proof, one after another; as `prove_seeds`."""
+    other = replace(proof, agent=PEER, preset=PEER_PRESET, milestones=())
+    return _in_turn(PEER_NAME, prove_seed, other, watch, finished)
 
 
 def _in_turn(

@@ -8,15 +8,17 @@ from typing import Any
 
 from pydantic import TypeAdapter, field_validator
 
+from fx_pipeline.agents.registry import ENTRIES
 from fx_pipeline.market.atomic import atomic_write_json
 from fx_pipeline.market.errors import DataError, NewerVersionError
 from fx_pipeline.market.records import Shape, read_record
+from fx_pipeline.proofs.peer import PEER
 from fx_pipeline.proofs.prove import Proof, SeedResult
 from fx_pipeline.provenance.closure import code_digest
 from fx_pipeline.provenance.stamps import identity
 
 SCHEMA = 1
-#: What trains and judges a seed.
+#: What trains and judges a seed; the peer is trained beside any agent.
 _PROVES = "fx_pipeline.proofs.seeds"
 
 logger = logging.getLogger(__name__)
@@ -63,7 +65,7 @@ class FinishedSeeds:
     def __init__(self, path: Path | None, proof: Proof, made_by: Mapping[str, Any]) -> None:
         measured = {name: value for name, value in asdict(proof).items() if name != "seeds"}
         # The code of the agent itself is in `made_by`.
-        code = code_digest(_PROVES)
+        code = code_digest(_PROVES, ENTRIES[PEER])
         self._path, self._identity = path, identity(code, proof=measured, made_by=dict(made_by))
         self.seconds = 0.0
         self._seeds: dict[str, dict[str, Any]] = {}

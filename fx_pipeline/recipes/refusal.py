@@ -5,6 +5,7 @@ from dataclasses import fields
 from functools import partial
 from typing import Any
 
+from fx_pipeline.agents.entry import Needs
 from fx_pipeline.agents.registry import agent
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.features.registry import feature_set
@@ -68,11 +69,17 @@ def _together(recipe: Recipe) -> Iterator[tuple[str, str]]:
         feature_set(recipe.feature_set).check_timeframe(bars)
     except ConfigurationError as error:
         yield "feature_set", str(error)
+        return
+    kind = agent(recipe.agent)
     if recipe.preset is not None:
         try:
-            agent(recipe.agent).episodes(recipe.preset)
+            kind.check_preset(recipe.preset)
         except ConfigurationError as error:
             yield "preset", str(error)
+            return
+    needs = Needs(recipe.preset or kind.presets[0], recipe.feature_set, bars, recipe.actions, rules)
+    if (reason := kind.refuses(needs)) is not None:
+        yield "agent", f"{recipe.agent} cannot work with it: {reason}"
 
 
 def build(kind: Callable[..., Any], values: Mapping[str, Any]) -> Any:

@@ -56,7 +56,7 @@ class RegisteredVersion:
     source : str
         URI of the checkpoint's folder.
     run_id : str
-    checkpoint_sha256 : str
+    weights_sha256 : str
     tags : Mapping
     """
 
@@ -64,7 +64,7 @@ class RegisteredVersion:
     version: str
     source: str
     run_id: str
-    checkpoint_sha256: str
+    weights_sha256: str
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -305,7 +305,7 @@ class Tracking:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
             for version in self.versions(name):
-                if version.checkpoint_sha256 == tags[CHECKPOINT_TAG]:
+                if version.weights_sha256 == tags[CHECKPOINT_TAG]:
                     return version.version
             return str(client.create_model_version(name, source=source, run_id=run_id, tags=dict(tags)).version)
 
@@ -437,7 +437,7 @@ def _version(found: "MlflowVersion") -> RegisteredVersion:
         version=str(found.version),
         source=str(found.source),
         run_id=str(found.run_id or ""),
-        checkpoint_sha256=tags.get(CHECKPOINT_TAG, ""),
+        weights_sha256=tags.get(CHECKPOINT_TAG, ""),
         tags=tags,
     )
 

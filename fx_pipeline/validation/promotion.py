@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fx_pipeline.validation.champion import Champion, Demotion
 from fx_pipeline.validation.conditions import CONDITIONS
 from fx_pipeline.validation.context import SYNTHETIC
 from fx_pipeline.validation.gate import PROMOTED, GateConfig, judge
@@ -36,8 +37,8 @@ class Decision:
 
 def decide_promotion(
     report: Mapping[str, Any],
-    champion: Mapping[str, Any] | None,
-    demotion: Mapping[str, Any] | None = None,
+    champion: Champion | None,
+    demotion: Demotion | None = None,
     config: PromotionConfig | None = None,
     gate: GateConfig | None = None,
 ) -> Decision:
@@ -47,12 +48,10 @@ def decide_promotion(
     ----------
     report : Mapping
         A validation report. The verdict in it is shown and decides nothing.
-    champion : Mapping, optional
-        Record of the present champion: `window`, `sha256`, `source`, `costs`, and `valid_end_ns`, the end of the bars
-        that it was judged on (None where that is not known any more).
-    demotion : Mapping, optional
-        Record of the last demotion of the instrument: `sha256`, `source`, `last_window`, `reason`, and
-        `judged_until_ns` and `last_end_ns`, the ends of the bars that it was promoted for and failed on.
+    champion : Champion, optional
+        The present one.
+    demotion : Demotion, optional
+        The last one of the instrument.
     config : PromotionConfig, optional
     gate : GateConfig, optional
         Of now.
@@ -75,8 +74,8 @@ def decide_promotion(
         return Decision(False, f"the gate rejected window {window}: {'; '.join(verdict.reasons)}{believed}")
     if expectancy is None:
         return Decision(False, f"the report of window {window} passed the gate without a trade: validate it again.")
-    if demotion is not None and demotion["sha256"] == sha256:
-        return Decision(False, f"the model of window {window} was demoted: {demotion['reason']}")
+    if demotion is not None and demotion.weights_sha256 == sha256:
+        return Decision(False, f"the model of window {window} was demoted: {demotion.reason}")
     synthetic = lineage["source"] == SYNTHETIC
     if champion is None:
         refused = _after_demotion(report, demotion)
@@ -84,17 +83,17 @@ def decide_promotion(
             return Decision(False, refused)
         which = "first champion" if demotion is None else "champion in place of the demoted one"
         return Decision(True, f"window {window} passed the gate with {expectancy:.2f} pips a trade; it is the {which}.")
-    if champion["sha256"] == sha256:
+    if champion.weights_sha256 == sha256:
         return Decision(False, f"the model of window {window} is the champion already.")
-    if synthetic and champion["source"] != SYNTHETIC:
+    if synthetic and champion.source != SYNTHETIC:
         return Decision(
             False, f"window {window} is of a synthetic market, and the champion was validated on real candles."
         )
-    if champion["source"] == SYNTHETIC and not synthetic:
+    if champion.source == SYNTHETIC and not synthetic:
         return Decision(
             True, f"window {window} passed the gate on real candles; the champion knew a synthetic market only."
         )
-    cheaper = harsher_anywhere(champion["costs"], lineage["costs"], figures.get("instrument", ""))
+    cheaper = harsher_anywhere(champion.costs, lineage["costs"], figures.get("instrument", ""))
     if cheaper:
         return Decision(
             False,
@@ -102,10 +101,10 @@ def decide_promotion(
             "did: validate at costs that are nowhere lower.",
         )
     start_ns, end_ns = span_ns(lineage)
-    seen_ns = champion.get("valid_end_ns")
-    older = end_ns <= seen_ns if seen_ns is not None else window < champion["window"]
+    seen_ns = champion.valid_end_ns
+    older = end_ns <= seen_ns if seen_ns is not None else window < champion.window
     if older:
-        return Decision(False, f"the champion was validated on newer data (window {champion['window']}, not {window}).")
+        return Decision(False, f"the champion was validated on newer data (window {champion.window}, not {window}).")
     if seen_ns is not None and start_ns < seen_ns:
         return Decision(
             False,
@@ -124,20 +123,20 @@ def _otherwise(figures: Mapping[str, Any], gate: GateConfig) -> str:
     return "its figures do not bear that out"
 
 
-def _after_demotion(report: Mapping[str, Any], demotion: Mapping[str, Any] | None) -> str | None:
+def _after_demotion(report: Mapping[str, Any], demotion: Demotion | None) -> str | None:
     """Why a model does not take the place of a demoted one; None where it may."""
     if demotion is None:
         return None
     window, synthetic = report["figures"]["window"], report["lineage"]["source"] == SYNTHETIC
-    if synthetic and demotion["source"] != SYNTHETIC:
+    if synthetic and demotion.source != SYNTHETIC:
         return f"window {window} is of a synthetic market, and the last champion was validated on real candles."
-    if synthetic != (demotion["source"] == SYNTHETIC):
+    if synthetic != (demotion.source == SYNTHETIC):
         return None
     start_ns, end_ns = span_ns(report["lineage"])
-    judged_ns, last_ns = demotion.get("judged_until_ns"), demotion.get("last_end_ns")
-    if end_ns < last_ns if last_ns is not None else window < demotion["last_window"]:
+    judged_ns, last_ns = demotion.judged_until_ns, demotion.last_end_ns
+    if end_ns < last_ns if last_ns is not None else window < demotion.last_window:
         return (
-            f"the last champion failed as late as window {demotion['last_window']}, and window {window} is older: "
+            f"the last champion failed as late as window {demotion.last_window}, and window {window} is older: "
             "a successor is judged on newer days."
         )
     if judged_ns is not None and start_ns < judged_ns:
@@ -148,19 +147,17 @@ def _after_demotion(report: Mapping[str, Any], demotion: Mapping[str, Any] | Non
     return None
 
 
-def _beside(
-    paired: Mapping[str, Any] | None, champion: Mapping[str, Any], window: str, config: PromotionConfig
-) -> Decision:
-    if paired is None or paired["champion_sha256"] != champion["sha256"]:
+def _beside(paired: Mapping[str, Any] | None, champion: Champion, window: str, config: PromotionConfig) -> Decision:
+    if paired is None or paired["champion_sha256"] != champion.weights_sha256:
         return Decision(
             False,
             f"window {window} was not validated beside the present champion: materialise its report again; if the "
             "champion cannot be replayed, the log of that run says what to do.",
-            missing=str(champion["sha256"]),
+            missing=champion.weights_sha256,
         )
     low, high = paired["interval_pips"]
     shown = (
-        f"{paired['mean_difference_pips']:+.2f} pips a session against the champion of window {champion['window']} on "
+        f"{paired['mean_difference_pips']:+.2f} pips a session against the champion of window {champion.window} on "
         f"{paired['sessions']} sessions (95% interval {low:+.2f} to {high:+.2f}, p {paired['p_value']:.3g}"
     )
     if not paired["p_value"] < config.max_paired_p:

@@ -4,18 +4,24 @@ A record may hold more. One that lacks any of this, or has it in another type, i
 that nothing that reads many of them stops at one.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from fx_pipeline.market.records import read_record
+from fx_pipeline.market.records import Upgrade, read_record
+from fx_pipeline.validation.champion import (
+    CHAMPION_SCHEMA,
+    DEMOTION_SCHEMA,
+    STANDING_SCHEMA,
+    Champion,
+    Demotion,
+    Standing,
+)
 
-CHAMPION_SCHEMA = "fx_pipeline.champion/3"
-DEMOTION_SCHEMA = "fx_pipeline.demotion/2"
-STANDING_SCHEMA = "fx_pipeline.standing/2"
-REGISTERED_SCHEMA = "fx_pipeline.registered/1"
+REGISTERED_SCHEMA = "fx_pipeline.registered/2"
 POINTER_SCHEMA = "fx_pipeline.newest_report/1"
 
 _CONFIG = ConfigDict(strict=True, allow_inf_nan=False)
@@ -238,13 +244,13 @@ class Summary(TypedDict):
 
 
 @with_config(_CONFIG)
-class Champion(TypedDict):
+class _Champion(TypedDict):
     """The model that trades an instrument; paths are relative to the data folder."""
 
     instrument: Name
     window: Name
     agent: Name
-    sha256: Text
+    weights_sha256: Text
     source: Text
     costs: dict[str, Any]
     model: Text
@@ -256,17 +262,17 @@ class Champion(TypedDict):
     valid_end_ns: NotRequired[int | None]
     promoted: NotRequired[Text]
     report_sha256: NotRequired[Text]
-    checkpoint_record_sha256: NotRequired[Text]
+    record_sha256: NotRequired[Text]
 
 
 @with_config(_CONFIG)
-class Demotion(TypedDict):
+class _Demotion(TypedDict):
     """Why an instrument lost its last champion."""
 
     instrument: Name
     window: Name
     last_window: Name
-    sha256: Text
+    weights_sha256: Text
     source: Text
     reason: str
     registered_model: Text
@@ -277,11 +283,11 @@ class Demotion(TypedDict):
 
 
 @with_config(_CONFIG)
-class Standing(TypedDict):
+class _Standing(TypedDict):
     """How a champion did on a newer window, or why nobody knows."""
 
     window: Name
-    sha256: Text
+    weights_sha256: Text
     costs: dict[str, Any]
     source: Text
     sound: bool
@@ -303,7 +309,7 @@ class Registered(TypedDict):
     registered_model: Text
     version: Text
     registered_url: str
-    sha256: Text
+    weights_sha256: Text
 
 
 @with_config(_CONFIG)
@@ -317,34 +323,64 @@ REPORT: TypeAdapter[Any] = TypeAdapter(Report)
 LINE: TypeAdapter[Any] = TypeAdapter(Line)
 SUMMARY: TypeAdapter[Any] = TypeAdapter(Summary)
 _CHAMPION, _DEMOTION, _STANDING, _REGISTERED, _POINTER = (
-    TypeAdapter(kind) for kind in (Champion, Demotion, Standing, Registered, Pointer)
+    TypeAdapter(kind) for kind in (_Champion, _Demotion, _Standing, Registered, Pointer)
 )
 
 
-def read_champion_record(path: Path) -> dict[str, Any]:
-    """Read the record of a champion; see `read_record` for what is raised."""
-    return read_record(path, _CHAMPION, "delete it, and promote the window again.", CHAMPION_SCHEMA, oldest=1)
+def _renamed(before: int, **names: str) -> Upgrade:
+    """Return the step from records before a version, in which things had other names, by their names of now."""
+
+    def upgrade(record: dict[str, Any], version: int) -> dict[str, Any]:
+        if version >= before:
+            return record
+        now = {then: name for name, then in names.items()}
+        return {now.get(name, name): value for name, value in record.items()}
+
+    return upgrade
 
 
-def read_demotion_record(path: Path) -> dict[str, Any]:
+_CHAMPION_NAMES = _renamed(
+    4,
+    weights_sha256="sha256",
+    record_sha256="checkpoint_record_sha256",
+    market_fingerprint="data_fingerprint",
+    training_fingerprint="training_data_fingerprint",
+    promotion_dagster_run_id="dagster/run_id",
+)
+
+
+def read_champion_record(path: Path, place: Callable[[str], Path]) -> Champion:
+    """Read the record of a champion; see `read_record` for what is raised.
+
+    Parameters
+    ----------
+    path : Path
+    place : callable
+        From the hash of weights to where their folder lies: earlier versions wrote whole paths, which of a copy lead
+        to the original.
+    """
+    remedy = "delete it, and promote the window again."
+    record = read_record(path, _CHAMPION, remedy, CHAMPION_SCHEMA, oldest=1, upgrade=_CHAMPION_NAMES)
+    return Champion.from_json(record, place(record["weights_sha256"]))
+
+
+def read_demotion_record(path: Path) -> Demotion:
     """Read why an instrument lost its champion; see `read_record` for what is raised."""
-    return read_record(
-        path,
-        _DEMOTION,
-        "mend it; deleted, the model that it names could become the champion again.",
-        DEMOTION_SCHEMA,
-        oldest=1,
-    )
+    remedy = "mend it; deleted, the model that it names could become the champion again."
+    upgrade = _renamed(3, weights_sha256="sha256")
+    return Demotion.from_json(read_record(path, _DEMOTION, remedy, DEMOTION_SCHEMA, oldest=1, upgrade=upgrade))
 
 
-def read_standing_record(path: Path) -> dict[str, Any]:
+def read_standing_record(path: Path) -> Standing:
     """Read how a champion did on a newer window; see `read_record` for what is raised."""
-    return read_record(path, _STANDING, "validate its window again.", STANDING_SCHEMA, oldest=1)
+    remedy, upgrade = "validate its window again.", _renamed(3, weights_sha256="sha256")
+    return Standing.from_json(read_record(path, _STANDING, remedy, STANDING_SCHEMA, oldest=1, upgrade=upgrade))
 
 
 def read_registered_record(path: Path) -> dict[str, Any]:
     """Read which model version a report made; see `read_record` for what is raised."""
-    return read_record(path, _REGISTERED, "delete it: the registry has the version.", REGISTERED_SCHEMA)
+    remedy, upgrade = "delete it: the registry has the version.", _renamed(2, weights_sha256="sha256")
+    return read_record(path, _REGISTERED, remedy, REGISTERED_SCHEMA, oldest=1, upgrade=upgrade)
 
 
 def read_pointer_record(path: Path) -> dict[str, Any]:

@@ -218,8 +218,3 @@ def min_track_record(moments: SharpeMoments, benchmark: float = 0.0, alpha: floa
     if not moments.sharpe > benchmark or moments.dispersion <= 0:
         return None
     return float(1 + moments.dispersion * (ndtri(1 - alpha) / (moments.sharpe - benchmark)) ** 2)
-
-
-def min_backtest_years(trials: int, target_annual_sharpe: float = 1.0) -> float:
-    """Years of data below which the best of `trials` worthless trials is expected to reach the target (MinBTL)."""
-    return (expected_max_z(trials) / target_annual_sharpe) ** 2

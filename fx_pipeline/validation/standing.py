@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fx_pipeline.validation.champion import Champion, Standing
 from fx_pipeline.validation.conditions import accounting_agrees, broker_agrees, disjoint_sessions, no_leak
 from fx_pipeline.validation.gate import GateConfig, Rule, judge
-from fx_pipeline.validation.tenure import shape_fields, shapes_of_trades
+from fx_pipeline.validation.tenure import shapes_of_trades
 
 #: Without these the replay itself is wrong, and says nothing of the model.
 SOUND_CONDITIONS: tuple[Rule, ...] = (accounting_agrees, broker_agrees, no_leak, disjoint_sessions)
@@ -21,7 +22,7 @@ def judge_standing(
     session_ns: npt.NDArray[np.int64],
     span: tuple[int, int],
     gate: GateConfig,
-) -> dict[str, Any]:
+) -> Standing:
     """Reduce the replay of a champion on a newer window to what its tenure is judged by.
 
     Parameters
@@ -37,10 +38,7 @@ def judge_standing(
 
     Returns
     -------
-    dict
-        JSON-able: `window`, `sha256`, `costs`, `source` (of the candles), `sound` (whether the replay can be trusted)
-        and `reasons` (why not), `conditions`, `valid_start_ns`, `valid_end_ns`, the results of each session with their
-        lowest and highest point and largest fall, `trades`, `expectancy_pips`, `total_pips` and `max_drawdown_pips`.
+    Standing
     """
     figures = report["figures"]
     verdict = judge(figures, gate, SOUND_CONDITIONS)
@@ -54,37 +52,36 @@ def judge_standing(
         trades.get("low_pips"),
     )
     counts = np.bincount(np.asarray(trades["session"], dtype=np.int64), minlength=len(session_ns))
-    return {
-        "window": window,
-        "sha256": report["lineage"]["checkpoint_sha256"],
-        "costs": dict(report["lineage"]["costs"]),
-        "source": report["lineage"]["source"],
-        "sound": verdict.promoted,
-        "reasons": [] if verdict.promoted else list(verdict.reasons),
-        "conditions": [asdict(condition) for condition in verdict.conditions],
-        "valid_start_ns": span[0],
-        "valid_end_ns": span[1],
-        "session_ns": np.asarray(session_ns, dtype=np.int64).tolist(),
-        "session_pnl_pips": shapes.total.tolist(),
-        "session_trades": counts.tolist(),
-        **shape_fields(shapes),
-        "sessions": len(session_ns),
-        "trades": len(trades["pnl_pips"]),
-        "expectancy_pips": figures["expectancy_pips"],
-        "total_pips": float(shapes.total.sum()),
-        "max_drawdown_pips": shapes.deepest(),
-    }
+    return Standing(
+        window=window,
+        weights_sha256=report["lineage"]["checkpoint_sha256"],
+        costs=dict(report["lineage"]["costs"]),
+        source=report["lineage"]["source"],
+        sound=verdict.promoted,
+        reasons=[] if verdict.promoted else list(verdict.reasons),
+        conditions=[asdict(condition) for condition in verdict.conditions],
+        valid_start_ns=span[0],
+        valid_end_ns=span[1],
+        session_ns=np.asarray(session_ns, dtype=np.int64).tolist(),
+        session_pnl_pips=shapes.total.tolist(),
+        session_trades=counts.tolist(),
+        session_lowest_pips=shapes.lowest.tolist(),
+        session_highest_pips=shapes.highest.tolist(),
+        session_fall_pips=shapes.fall.tolist(),
+        sessions=len(session_ns),
+        trades=len(trades["pnl_pips"]),
+        expectancy_pips=figures["expectancy_pips"],
+        total_pips=float(shapes.total.sum()),
+        max_drawdown_pips=shapes.deepest(),
+    )
 
 
-def unjudged_standing(
-    champion: Mapping[str, Any], window: str, source: str, span: tuple[int, int], reason: str
-) -> dict[str, Any]:
+def unjudged_standing(champion: Champion, window: str, source: str, span: tuple[int, int], reason: str) -> Standing:
     """Return the standing of a champion on a window on which others were validated, and it could not be.
 
     Parameters
     ----------
-    champion : Mapping
-        Its record.
+    champion : Champion
     window : str
     source : str
         Of the candles of the window.
@@ -93,22 +90,22 @@ def unjudged_standing(
     reason : str
         A sentence.
     """
-    return {
-        "window": window,
-        "sha256": champion["sha256"],
-        "costs": dict(champion["costs"]),
-        "source": source,
-        "sound": False,
-        "reasons": [reason],
-        "conditions": [],
-        "valid_start_ns": span[0],
-        "valid_end_ns": span[1],
-        "session_ns": [],
-        "session_pnl_pips": [],
-        "session_trades": [],
-        "sessions": 0,
-        "trades": 0,
-        "expectancy_pips": None,
-        "total_pips": 0.0,
-        "max_drawdown_pips": 0.0,
-    }
+    return Standing(
+        window=window,
+        weights_sha256=champion.weights_sha256,
+        costs=dict(champion.costs),
+        source=source,
+        sound=False,
+        reasons=[reason],
+        conditions=[],
+        valid_start_ns=span[0],
+        valid_end_ns=span[1],
+        session_ns=[],
+        session_pnl_pips=[],
+        session_trades=[],
+        sessions=0,
+        trades=0,
+        expectancy_pips=None,
+        total_pips=0.0,
+        max_drawdown_pips=0.0,
+    )

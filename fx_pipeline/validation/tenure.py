@@ -5,15 +5,16 @@ lies in, and only from the end of the bars that the champion was promoted for.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.market.calendar import trading_day
+from fx_pipeline.validation.champion import Champion, Standing
 from fx_pipeline.validation.context import SYNTHETIC
 from fx_pipeline.validation.demotion import (
     Promise,
@@ -27,7 +28,6 @@ from fx_pipeline.validation.promotion_config import PromotionConfig
 
 #: Of which a record is a share, in trading days.
 YEAR_DAYS = 252
-_SHAPE = ("lowest", "highest", "fall")
 
 
 @dataclass(frozen=True)
@@ -131,42 +131,54 @@ def shapes_of_trades(
     return SessionShapes(total, lowest, highest, fall)
 
 
-def later_standings(champion: Mapping[str, Any], standings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+class Later(NamedTuple):
+    """A standing after a champion's record.
+
+    Attributes
+    ----------
+    standing : Standing
+    fresh : bool (S,)
+        Its sessions that no earlier one has, which may be none.
+    """
+
+    standing: Standing
+    fresh: npt.NDArray[np.bool_]
+
+
+def later_standings(champion: Champion, standings: Sequence[Standing]) -> list[Later]:
     """Return the standings that are about a champion after its record, by the end of their bars.
 
     Parameters
     ----------
-    champion : Mapping
-        Its record: `sha256`, `source` and `valid_end_ns`.
-    standings : sequence of Mapping
+    champion : Champion
+    standings : sequence of Standing
         From `judge_standing`, in any order. Those of other models say nothing, nor does a synthetic market of a
         champion that was validated on real candles, nor bars that its record has.
 
     Returns
     -------
-    list of dict
-        Each with the sessions that no earlier one has, which may be none.
+    list of Later
     """
-    begin = champion.get("valid_end_ns") or 0
+    begin = champion.valid_end_ns or 0
     told = [
         standing
         for standing in standings
-        if standing["sha256"] == champion["sha256"]
-        and standing["valid_end_ns"] > begin
-        and (standing["source"] != SYNTHETIC or champion["source"] == SYNTHETIC)
+        if standing.weights_sha256 == champion.weights_sha256
+        and _end_ns(standing) > begin
+        and (standing.source != SYNTHETIC or champion.source == SYNTHETIC)
     ]
     until, kept = begin, []
-    for standing in sorted(told, key=lambda found: (found["valid_end_ns"], str(found["window"]))):
-        fresh = np.asarray(standing["session_ns"], dtype=np.int64) >= until if standing["sound"] else np.zeros(0, bool)
-        kept.append(dict(standing) | {"fresh": fresh})
-        if fresh.any():
-            until = max(until, int(standing["valid_end_ns"]))
+    for standing in sorted(told, key=lambda found: (_end_ns(found), found.window)):
+        times = np.asarray(standing.session_ns if standing.sound else (), dtype=np.int64)
+        kept.append(Later(standing, times >= until))
+        if kept[-1].fresh.any():
+            until = max(until, _end_ns(standing))
     return kept
 
 
 def judge_tenure(
-    champion: Mapping[str, Any],
-    standings: Sequence[Mapping[str, Any]],
+    champion: Champion,
+    standings: Sequence[Standing],
     record: PromisedRecord,
     config: PromotionConfig,
 ) -> Tenure | None:
@@ -189,20 +201,20 @@ def judge_tenure(
     ValueError
         If the record promises nothing that could be kept or broken.
     """
-    judged = [standing for standing in later_standings(champion, standings) if standing["fresh"].any()]
+    judged = [later for later in later_standings(champion, standings) if later.fresh.any()]
     if not judged:
         return None
-    seed = int.from_bytes(hashlib.sha256(str(champion["sha256"]).encode()).digest()[:4], "big") >> 1
-    series = [np.asarray(found["session_pnl_pips"], dtype=np.float64)[found["fresh"]] for found in judged]
+    seed = int.from_bytes(hashlib.sha256(champion.weights_sha256.encode()).digest()[:4], "big") >> 1
+    series = [np.asarray(found.session_pnl_pips, dtype=np.float64)[fresh] for found, fresh in judged]
     # A window of a usual length: the threshold is for windows of one length.
     usual = max(round(float(np.mean([len(pips) for pips in series]))), 1)
     promise, threshold = _weights(_frozen(record), usual, config.demotion_chance, seed)
-    newest = judged[-1]
-    shapes = shapes_of_standing(newest, newest["fresh"])
+    newest, fresh = judged[-1]
+    shapes = shapes_of_standing(newest, fresh)
     limit = _limit(_frozen(record), promise, len(series[-1]), config.drawdown_percentile, seed)
     count = sum(len(pips) for pips in series)
     return Tenure(
-        window=str(newest["window"]),
+        window=newest.window,
         windows=len(judged),
         sessions=count,
         total_pips=float(sum(pips.sum() for pips in series)),
@@ -216,8 +228,8 @@ def judge_tenure(
 
 
 def decide_demotion(
-    champion: Mapping[str, Any],
-    standings: Sequence[Mapping[str, Any]],
+    champion: Champion,
+    standings: Sequence[Standing],
     record: PromisedRecord | str,
     config: PromotionConfig,
 ) -> str | None:
@@ -240,12 +252,12 @@ def decide_demotion(
     """
     told = later_standings(champion, standings)
     recent = told[-config.unjudged_windows :]
-    unjudged = [found for found in recent if not found["sound"]]
+    unjudged = [found.standing for found in recent if not found.standing.sound]
     if len(unjudged) == config.unjudged_windows:
-        said = "; ".join(f"{found['window']}: {' '.join(found['reasons'])}" for found in unjudged)
+        said = "; ".join(f"{found.window}: {' '.join(found.reasons)}" for found in unjudged)
         on = f"its newest {_windows(len(unjudged))}"
         return f"it cannot be judged on {on}, and what cannot be judged is no champion. {said}"
-    sound = [found for found in told if found["fresh"].any()]
+    sound = [found for found in told if found.fresh.any()]
     if not sound:
         return None
     try:
@@ -276,19 +288,20 @@ def decide_demotion(
     return None
 
 
-def shapes_of_standing(standing: Mapping[str, Any], rows: npt.NDArray[np.bool_]) -> SessionShapes:
+def shapes_of_standing(standing: Standing, rows: npt.NDArray[np.bool_]) -> SessionShapes:
     """Return how the equity moved in the chosen sessions; where only results were kept, in one step each."""
-    total = np.asarray(standing["session_pnl_pips"], dtype=np.float64)
-    known = [standing.get(f"session_{name}_pips") for name in _SHAPE]
+    total = np.asarray(standing.session_pnl_pips, dtype=np.float64)
+    known = [standing.session_lowest_pips, standing.session_highest_pips, standing.session_fall_pips]
     if any(values is None for values in known):
         return SessionShapes.of_totals(total[rows])
     lowest, highest, fall = (np.asarray(values, dtype=np.float64)[rows] for values in known)
     return SessionShapes(total[rows], lowest, highest, fall)
 
 
-def shape_fields(shapes: SessionShapes) -> dict[str, list[float]]:
-    """Return the shapes of sessions as a standing keeps them."""
-    return {f"session_{name}_pips": getattr(shapes, name).tolist() for name in _SHAPE}
+def _end_ns(standing: Standing) -> int:
+    if standing.valid_end_ns is None:
+        raise ValueError(f"the standing on window {standing.window} does not say until when: validate it again.")
+    return standing.valid_end_ns
 
 
 def _windows(count: int) -> str:

@@ -35,7 +35,7 @@ def test_five_seeds_reach_every_bar_of_the_table(market: MarketName, measured: C
     )
     result = prove_market(proof, ppo=False, watch=unwatched, now=lambda: dt.datetime.now(dt.UTC))
     measured(_table(result))
-    bars = bars_of("small", market)
+    bars = bars_of("muzero", "small", market)
     assert bars and len(result["seeds"]) == SEEDS
     # PPO is given the same minutes, not episodes: `fx-pipeline prove` trains it.
     judged = [bar for bar in bars if bar.least != "ppo_share_mean"]

@@ -175,9 +175,8 @@ def test_what_learners_ask_for_by_name(faces: Any) -> None:
 
 def test_a_seed_reaches_the_generator(market: Any, faces: Any) -> None:
     """At the next reset, as in SB3's own environments; two faces with the same seed then play the same sessions."""
-    from stable_baselines3.common.vec_env import VecNormalize
-
     from fx_pipeline.environment.sb3 import Sb3Environment
+    from stable_baselines3.common.vec_env import VecNormalize
 
     face, _, starts = faces
     other = Sb3Environment(market, build_fills(market, COSTS), valid_starts(market), DENSE, environments=8, seed=9)

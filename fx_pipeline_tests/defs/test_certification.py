@@ -29,7 +29,7 @@ def proved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple["Chain", 
         return prove_market(proof, **options)
 
     with dg.DagsterInstance.ephemeral() as instance, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bars, "_MILESTONES", {("tiny", "ou"): (4,)})
+        patch.setattr(bars, "_MILESTONES", {("muzero", "tiny", "ou"): (4,)})
         patch.setattr(certify, "prove_market", proving)
         chain = Chain(tmp_path_factory.mktemp("certified"), instance)
         done = chain.job("certify", config=CONFIG)

@@ -57,9 +57,9 @@ def test_lineage_leads_from_the_decision_to_the_candles(place: "Chain") -> None:
     """From a live decision back to the data that trained the model behind it."""
     decision = place.job("live_trading", config=CONFIG).output_for_node("decide_live")
     champion = json.loads((place.data_dir / "champion" / "EUR_USD.json").read_text())
-    assert champion["sha256"] == decision["model_sha256"]
+    assert champion["weights_sha256"] == decision["model_sha256"]
     record = json.loads((place.data_dir / champion["model"] / "checkpoint.json").read_text())
-    assert record["weights_sha256"] == champion["sha256"]
+    assert record["weights_sha256"] == champion["weights_sha256"]
     assert record["window"]["key"] == champion["window"] and len(record["data_fingerprint"]) == 64
 
 

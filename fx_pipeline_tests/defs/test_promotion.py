@@ -42,10 +42,10 @@ def test_model_is_registered_and_named_champion(place: "Chain") -> None:
     done = promote(place)
     record = json.loads((place.checkpoint / "checkpoint.json").read_text())
     version = registry().champion("EUR_USD-muzero")
-    assert version.version == done.champion["version"] == "1"
-    assert version.checkpoint_sha256 == record["weights_sha256"] == done.champion["sha256"]
+    assert version.version == done.champion.version == "1"
+    assert version.weights_sha256 == record["weights_sha256"] == done.champion.weights_sha256
     assert version.tags["window"] == place.window and version.tags["dagster/run_id"] == "a-run"
-    model = Path(done.champion["model"])
+    model = done.champion.model
     assert version.path == model
     for name in ("weights.safetensors", "checkpoint.json"):
         assert (model / name).read_bytes() == (place.checkpoint / name).read_bytes()
@@ -56,7 +56,7 @@ def test_model_is_registered_and_named_champion(place: "Chain") -> None:
         "report": model / "report.json",
     }
     assert str(place.data_dir) not in json.dumps(champion)
-    assert {name: done.champion[name] for name in champion} == champion
+    assert {name: done.champion.to_json()[name] for name in champion} == champion
     assert champion["expectancy_pips"] == 3.2
 
 
@@ -79,8 +79,8 @@ def test_the_version_names_all_that_it_came_from_and_is_named_by_it(place: "Chai
         assert run.data.tags["registered_model"] == "EUR_USD-muzero" and run.data.tags["version"] == "1"
         assert run.data.tags["window"] == place.window
     back = json.loads((place.report / "registered.json").read_text())
-    assert back["version"] == version.version and back["sha256"] == tags["sha256"]
-    assert done.champion["registered_url"] == back["registered_url"]
+    assert back["version"] == version.version and back["weights_sha256"] == tags["sha256"]
+    assert done.champion.registered_url == back["registered_url"]
     assert back["registered_url"].endswith("/#/models/EUR_USD-muzero/versions/1")
 
 
@@ -105,7 +105,7 @@ def test_frozen_model_is_what_the_live_job_loads(place: "Chain") -> None:
     from fx_pipeline.agents.registry import agent
 
     done = promote(place)
-    agent("muzero").load_policy(Path(done.champion["model"]))
+    agent("muzero").load_policy(done.champion.model)
 
 
 def test_repeated_promotion_changes_nothing(place: "Chain") -> None:
@@ -115,7 +115,7 @@ def test_repeated_promotion_changes_nothing(place: "Chain") -> None:
     assert again.champion is None and "is the champion already" in again.reason
     assert {path: path.stat().st_mtime_ns for path in files} == files
     assert len(registry().versions("EUR_USD-muzero")) == 1
-    assert registry().champion("EUR_USD-muzero").version == done.champion["version"]
+    assert registry().champion("EUR_USD-muzero").version == done.champion.version
 
 
 @pytest.mark.parametrize("step", ["register_model_version", "set_champion", "record"])
@@ -133,7 +133,7 @@ def test_interrupted_promotion_is_completed(place: "Chain", monkeypatch: pytest.
         with pytest.raises(KeyboardInterrupt):
             promote(place)
     done = promote(place)
-    assert done.champion is not None and done.champion["version"] == "1"
+    assert done.champion is not None and done.champion.version == "1"
     assert len(registry().versions("EUR_USD-muzero")) == 1
 
 
@@ -143,7 +143,7 @@ def test_interrupted_copy_is_completed(place: "Chain") -> None:
     model.mkdir(parents=True)
     (model / "weights.safetensors").write_bytes(b"half of i")
     done = promote(place)
-    assert Path(done.champion["model"]) == model
+    assert done.champion.model == model
     assert (model / "weights.safetensors").read_bytes() == (place.checkpoint / "weights.safetensors").read_bytes()
 
 
@@ -173,7 +173,7 @@ def test_a_report_made_again_after_an_interrupted_promotion_is_the_one_that_is_k
             promote(place)
     attest(place, episodes=99)
     done = promote(place)
-    assert json.loads(Path(done.champion["report"]).read_text())["figures"]["episodes"] == 99
+    assert json.loads(done.champion.report.read_text())["figures"]["episodes"] == 99
 
 
 def test_rejected_report_is_refused_by_the_asset_too(copy: "Chain") -> None:
@@ -227,7 +227,7 @@ def test_a_model_is_compared_with_another_champion_of_no_newer_window(empty: "Ch
         for window in ("2024-02-01", "2024-03-01"):
             champion = rival(settings, "EUR_USD", window, "b")
             # Earlier versions wrote whole paths: a copy has its own model all the same.
-            assert champion is not None and champion["model"] == str(empty.data_dir / "models" / "EUR_USD" / "a")
+            assert champion is not None and champion.model == (empty.data_dir / "models" / "EUR_USD" / "a")
         settings.layout.demotion("EUR_USD").parent.mkdir()
         settings.layout.demotion("EUR_USD").write_text(json.dumps(record))
         assert rival(settings, "EUR_USD", "2024-03-01", "b") is None and champions(settings)[0] == []

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -217,9 +218,9 @@ def test_real_money_is_not_traded_with_a_model_that_no_broker_judged_unless_it_i
     from fx_pipeline.settings import load_settings
 
     champion = read_champion(load_settings(), place.instrument)
-    assert champion is not None and champion["source"] == "synthetic"
-    assert champion["origin"] == candle_origin("synthetic")
-    name = champion["sha256"][:12]
+    assert champion is not None and champion.source == "synthetic"
+    assert champion.to_json()["origin"] == candle_origin("synthetic")
+    name = champion.weights_sha256[:12]
     assert place.job("live_trading", config=LIVE).success, "paper money is nobody's"
     place.changes |= {"FX_OANDA_ENVIRONMENT": "live", "FX_OANDA_TOKEN": "t", "FX_OANDA_ACCOUNT": "a"}
     (place.data_dir / "live" / "EUR_USD.json").unlink()
@@ -232,6 +233,6 @@ def test_real_money_is_not_traded_with_a_model_that_no_broker_judged_unless_it_i
     assert not place.job("live_trading", config=LIVE, fails=True).success, "another model was named"
     place.changes["FX_LIVE_UNPROVEN"] = name
     assert place.job("live_trading", config=LIVE).success
-    require_acknowledged("live", (name,), champion | {"sha256": "f" * 64, "source": "live"})
+    require_acknowledged("live", (name,), replace(champion, weights_sha256="f" * 64, source="live"))
     with pytest.raises(ConfigurationError, match="files that a user imported"):
-        require_acknowledged("live", (name,), champion | {"sha256": "f" * 64, "source": "imported"})
+        require_acknowledged("live", (name,), replace(champion, weights_sha256="f" * 64, source="imported"))

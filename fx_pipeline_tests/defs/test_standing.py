@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,7 @@ def test_the_champion_is_replayed_on_the_newer_window_and_compared(reign: "Chain
     (replayed,) = ledger.scored(reign.instrument, f"replay {reign.window}")
     (challenger,) = ledger.scored(reign.instrument, reign.window)
     paired = report["figures"]["paired"]
-    assert (paired["champion_sha256"], paired["champion_window"]) == (champion["sha256"], champion["window"])
+    assert (paired["champion_sha256"], paired["champion_window"]) == (champion["weights_sha256"], champion["window"])
     assert paired["sessions"] == report["figures"]["sessions"] == len(replayed.session_ns)
     assert (replayed.session_ns == challenger.session_ns).all()
     difference = challenger.session_pnl_pips - replayed.session_pnl_pips
@@ -88,11 +89,11 @@ def test_the_champion_is_replayed_on_the_newer_window_and_compared(reign: "Chain
     (event,) = reign.results["beside"].asset_materializations_for_node("validation_report")
     assert event.metadata["paired p"].value == paired["p_value"]
     page = (reign.report / "report.html").read_text()
-    assert "Beside the champion" in page and champion["sha256"][:12] in page
+    assert "Beside the champion" in page and champion["weights_sha256"][:12] in page
 
     (path,) = standings(reign)
     standing = json.loads(path.read_text())
-    assert path.stem == standing["window"] == reign.window and standing["sha256"] == champion["sha256"]
+    assert path.stem == standing["window"] == reign.window and standing["weights_sha256"] == champion["weights_sha256"]
     assert standing["total_pips"] == pytest.approx(replayed.session_pnl_pips.sum())
     assert standing["sound"] and standing["reasons"] == []
     assert standing["session_ns"] == replayed.session_ns.tolist()
@@ -137,9 +138,9 @@ def test_a_challenger_that_is_better_does_and_says_by_how_much(place: "Chain") -
     change(place, place.window, expectancy_pips=0.5, p_value=0.01)
     shown = promoted(place)
     assert shown["state"] == "champion" and shown["window"] == place.window and shown["version"] == "2"
-    assert shown["paired p"] == 0.01 and shown["champion sha256"] == before["sha256"]
+    assert shown["paired p"] == 0.01 and shown["champion sha256"] == before["weights_sha256"]
     record = champion_of(place)
-    assert record["window"] == place.window and record["paired"]["champion_sha256"] == before["sha256"]
+    assert record["window"] == place.window and record["paired"]["champion_sha256"] == before["weights_sha256"]
 
 
 def registry() -> Any:
@@ -233,7 +234,7 @@ def test_what_passed_before_there_was_this_champion_is_validated_beside_it(place
     assert (again.job_name, again.run_key) == ("validate", request.run_key)
     assert place.job("validate", request.partition_key).success
     report = json.loads((place.report / "report.json").read_text())
-    assert report["figures"]["paired"]["champion_sha256"] == champion_of(place)["sha256"]
+    assert report["figures"]["paired"]["champion_sha256"] == champion_of(place)["weights_sha256"]
 
 
 def test_a_report_of_a_window_that_is_no_partition_holds_up_nothing(place: "Chain") -> None:
@@ -293,7 +294,7 @@ def test_a_demotion_is_undone_by_hand_with_the_standings_behind_it(place: "Chain
     if forgotten:
         shutil.rmtree(standings(place)[0].parent)
     assert place.job("promote", place.instrument, config(before["window"])).get_asset_materialization_events()
-    assert champion_of(place)["sha256"] == before["sha256"]
+    assert champion_of(place)["weights_sha256"] == before["weights_sha256"]
     assert (promoted(place) == {}) is forgotten, "the next report asks the standings again"
 
 
@@ -301,9 +302,9 @@ def test_a_successor_is_promoted_in_the_run_that_demotes(place: "Chain") -> None
     record = fail_before(place)
     change(place, place.window, expectancy_pips=1.0, p_value=0.9)
     shown = promoted(place)
-    assert shown["state"] == "champion" and shown["demoted sha256"] == record["sha256"]
+    assert shown["state"] == "champion" and shown["demoted weights_sha256"] == record["weights_sha256"]
     assert champion_of(place)["window"] == place.window
-    assert registry().champion("EUR_USD-muzero").checkpoint_sha256 == shown["sha256"]
+    assert registry().champion("EUR_USD-muzero").weights_sha256 == shown["weights_sha256"]
 
 
 @pytest.mark.parametrize("step", ["remove_champion", "unlink", "register_model_version"])
@@ -345,7 +346,7 @@ def test_a_demotion_that_was_killed_is_in_force_and_is_completed(
                 place.window,
                 "a-run",
             )
-    assert champion_of(place)["sha256"] == before["sha256"]
+    assert champion_of(place)["weights_sha256"] == before["weights_sha256"]
     assert read_champion(load_settings(), place.instrument) is None, "nothing trades it from then on"
     # No report came since, and still it is asked for, once.
     (request,) = tick(place).run_requests
@@ -353,11 +354,11 @@ def test_a_demotion_that_was_killed_is_in_force_and_is_completed(
     assert tick(place).run_requests[0].run_key == request.run_key
     result = place.job("promote", request.partition_key, request.run_config)
     (event,) = result.asset_materializations_for_node("champion")
-    assert event.metadata["demoted sha256"].value == before["sha256"], "which tells the live job"
+    assert event.metadata["demoted weights_sha256"].value == before["weights_sha256"], "which tells the live job"
     assert event.metadata["demoted dagster_run_id"].value == "a-run"
     alias = registry().champion("EUR_USD-muzero")
     if step == "register_model_version":
-        assert champion_of(place)["sha256"] == alias.checkpoint_sha256 != before["sha256"]
+        assert champion_of(place)["weights_sha256"] == alias.weights_sha256 != before["weights_sha256"]
     else:
         assert not path.exists() and alias is None
     assert [request.job_name for request in tick(place).run_requests] == ["live_trading"]
@@ -376,11 +377,11 @@ def test_no_setting_switches_the_judgement_of_a_champion_off(place: "Chain") -> 
     assert path.read_text() == stood, "judged at its own costs, whatever the settings are"
     report = json.loads((place.report / "report.json").read_text())
     assert report["lineage"]["costs"] != before["costs"]
-    assert report["figures"]["paired"]["champion_sha256"] == before["sha256"], "compared at the challenger's"
+    assert report["figures"]["paired"]["champion_sha256"] == before["weights_sha256"], "compared at the challenger's"
     champion = read_champion(load_settings(), place.instrument)
     assert champion is not None
     ((found,), unread) = read_standings(load_settings(), champion)
-    assert found["sound"] and not unread
+    assert found.sound and not unread
     # A challenger at costs that are nowhere lower may replace it, and a gone edge still ends it.
     change(place, place.window, expectancy_pips=0.5, p_value=0.01)
     promise(place)
@@ -408,15 +409,15 @@ def test_a_standing_that_the_ledger_does_not_bear_out_is_not_believed(place: "Ch
         standing["session_pnl_pips"] = [pips + 5.0 for pips in standing["session_pnl_pips"]]
         path.write_text(json.dumps(standing))
     elif edit == "costs":
-        champion |= {"costs": champion["costs"] | {"slippage_pips": 1.0}}
+        champion = replace(champion, costs={**champion.costs, "slippage_pips": 1.0})
     else:
         path.unlink()
     ((found,), unread) = read_standings(load_settings(), champion)
-    assert not unread and found["sound"] is (edit == "removed")
+    assert not unread and found.sound is (edit == "removed")
     if edit == "removed":
-        assert found["session_pnl_pips"] == standing["session_pnl_pips"], "the ledger still knows"
+        assert found.session_pnl_pips == standing["session_pnl_pips"], "the ledger still knows"
     else:
-        assert "has no replay of window" in found["reasons"][0]
+        assert "has no replay of window" in found.reasons[0]
 
 
 def test_a_standing_of_an_earlier_version_is_carried_over_by_the_ledger(place: "Chain") -> None:
@@ -427,12 +428,18 @@ def test_a_standing_of_an_earlier_version_is_carried_over_by_the_ledger(place: "
     champion, (path,) = read_champion(load_settings(), place.instrument), standings(place)
     assert champion is not None
     new = json.loads(path.read_text())
-    old = {name: new[name] for name in ("window", "sha256", "costs", "source", "sound", "reasons", "trades")}
-    old |= {"schema": "fx_pipeline.standing/1", "passed": False, "max_drawdown_pips": 3.0, "drawdown_limit_pips": 9.0}
+    old = {name: new[name] for name in ("window", "costs", "source", "sound", "reasons", "trades")}
+    old |= {
+        "schema": "fx_pipeline.standing/1",
+        "sha256": new["weights_sha256"],
+        "passed": False,
+        "max_drawdown_pips": 3.0,
+        "drawdown_limit_pips": 9.0,
+    }
     path.write_text(json.dumps(old))
     ((found,), unread) = read_standings(load_settings(), champion)
-    assert not unread and found["session_pnl_pips"] == new["session_pnl_pips"]
-    assert found["valid_end_ns"] == new["valid_end_ns"]
+    assert not unread and found.session_pnl_pips == new["session_pnl_pips"]
+    assert found.valid_end_ns == new["valid_end_ns"]
     path.write_text(json.dumps(old | {"window": "2023-01-01"}))
     (_, (line,)) = read_standings(load_settings(), champion)
     assert "the ledger has no row of it: validate its window again" in line
@@ -443,14 +450,15 @@ def test_a_champion_of_an_earlier_version_knows_its_bars_by_its_report(place: "C
     from fx_pipeline.settings import load_settings
 
     new = champion_of(place)
-    gone = ("valid_start_ns", "valid_end_ns", "promoted", "report_sha256", "checkpoint_record_sha256", "origin", "gate")
+    gone = ("valid_start_ns", "valid_end_ns", "promoted", "report_sha256", "record_sha256", "origin", "gate")
     old = {name: value for name, value in new.items() if name not in gone} | {"schema": "fx_pipeline.champion/2"}
+    old["sha256"] = old.pop("weights_sha256")
     (place.data_dir / "champion" / "EUR_USD.json").write_text(json.dumps(old))
     champion = read_champion(load_settings(), place.instrument)
-    assert champion is not None and champion["valid_end_ns"] == new["valid_end_ns"]
+    assert champion is not None and champion.valid_end_ns == new["valid_end_ns"]
     (place.data_dir / old["model"] / "report.json").unlink()
     champion = read_champion(load_settings(), place.instrument)
-    assert champion is not None and champion["valid_end_ns"] == new["valid_end_ns"], "by the plan"
+    assert champion is not None and champion.valid_end_ns == new["valid_end_ns"], "by the plan"
 
 
 def test_a_champion_that_cannot_be_judged_loses_its_place(copy: "Chain") -> None:
@@ -500,4 +508,4 @@ def test_a_champion_that_cannot_be_replayed_does_not_hold_up_the_report(place: "
     model.with_name("gone").rename(model)
     place.job("validate", place.key())
     report = json.loads((place.report / "report.json").read_text())
-    assert report["figures"]["paired"]["champion_sha256"] == record["sha256"]
+    assert report["figures"]["paired"]["champion_sha256"] == record["weights_sha256"]

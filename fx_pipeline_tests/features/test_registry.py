@@ -1,6 +1,10 @@
 """A feature set is a folder and a line: one from a temporary folder goes all the way to a table and its sessions."""
 
+import re
 import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -22,44 +26,24 @@ from fx_pipeline.sessions.table import read_starts
 from fx_pipeline.sessions.update import update_sessions
 from fx_pipeline_tests.features.lake import write_lake
 
-#: What CONTRIBUTING.md tells a stranger to write.
-ENTRY = '''
-"""Where the close lies in its bar, and how far the bar went."""
-
-import numpy as np
-
-from fx_pipeline.features.feature_set import FeatureSet
+#: What CONTRIBUTING.md tells a stranger to write, to the letter.
+PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 
 
-def compute(bars):
-    rows = np.full((len(bars), 2), 0.5)
-    width = bars.high - bars.low
-    np.divide(bars.close - bars.low, width, out=rows[:, 0], where=width > 0)
-    rows[1:, 1] = np.abs(np.diff(bars.close)) / bars.unit
-    return rows.astype(np.float32)
-
-
-FEATURE_SET = FeatureSet(
-    name="toy",
-    title="Two features of a bar.",
-    version=1,
-    names=("close_in_bar", "change_units"),
-    notes={"close_in_bar": "0 at the low, 1 at the high.", "change_units": "Change since the last bar, unsigned."},
-    compute=compute,
-    warmup_bars=lambda timeframe: 2,
-    mirror=("complement", "keep"),
-    bounds=((0.0, 1.0), (0.0, float("inf"))),
-    reads=("high", "low", "close"),
-)
-'''
+def entry_of_the_page() -> str:
+    """The one block of Python in the section on feature sets."""
+    (section,) = re.findall(r"### A feature set\n(.*?)\n## ", PAGE.read_text(), re.DOTALL)
+    (block,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert "`fx_pipeline/features/NAME/`" in section and '"NAME": "fx_pipeline.features.NAME.entry",' in section
+    return textwrap.dedent(block).replace("NAME", "toy")
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureSet:
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FeatureSet]:
     folder = tmp_path / "code" / "toy_features"
     folder.mkdir(parents=True)
     (folder / "__init__.py").touch()
-    (folder / "entry.py").write_text(ENTRY)
+    (folder / "entry.py").write_text(entry_of_the_page())
     monkeypatch.syspath_prepend(str(folder.parent))
     monkeypatch.setitem(FEATURE_SETS, "toy", "toy_features.entry")
     yield feature_set("toy")
@@ -120,15 +104,11 @@ def test_what_is_not_registered_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_a_set_that_cannot_be_says_why(toy: FeatureSet, changes: dict, words: str) -> None:
-    from dataclasses import replace
-
     with pytest.raises(ConfigurationError, match=words):
         replace(toy, **changes)
 
 
 def test_a_kernel_of_another_shape_is_named(toy: FeatureSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
     monkeypatch.setattr(
         sys.modules["toy_features.entry"],
         "FEATURE_SET",

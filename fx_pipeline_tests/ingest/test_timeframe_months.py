@@ -82,7 +82,7 @@ def test_what_came_as_bars_is_used_and_the_rest_is_built_from_minutes(tmp_path: 
     start, end = month_bounds("2024-02")
     inside = hours.filter(pa.array((times(hours) >= start) & (times(hours) < end)))
     # Other prices than the minutes have, so that the two can be told apart.
-    raised = inside.set_column(8, "mid_c", pa.compute.multiply(inside["mid_h"], 1.0))
+    raised = inside.set_column(8, "mid_c", inside["mid_h"]).cast(CANDLE_SCHEMA)
     store = layout.paper_store(tmp_path)
     candle_store.upsert(store, NAME, raised, H1)
     candle_store.upsert(store, NAME, minutes)

@@ -17,6 +17,7 @@ from fx_pipeline.lifecycle.configuration import configuration
 from fx_pipeline.lifecycle.scores import _quarantined
 from fx_pipeline.lifecycle.trials import other_trials, selection_recorder, trial_recorder
 from fx_pipeline.market.costs import CostConfig
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.market.timeframe import M1
 from fx_pipeline.settings import Settings
 from fx_pipeline.tracking.ledger import Ledger, selection_window
@@ -106,6 +107,19 @@ def test_a_score_at_other_costs_data_or_code_is_counted_and_is_no_candidate(
     assert history.window[0].session_pnl_pips.sum() == pytest.approx(20.0)
 
 
+def test_scores_of_two_agents_are_of_one_family_where_the_same_code_rolled_both_out(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed, code in ((1, "rollout+another agent"), (2, "older rollout+muzero"), (3, "one digest for both")):
+        with monkeypatch.context() as patch:
+            patch.setattr("fx_pipeline.lifecycle.trials.evaluation_code", lambda agent, code=code: code)
+            score(ledger, seed, 9.0)
+    monkeypatch.setattr("fx_pipeline.lifecycle.trials.evaluation_code", lambda agent: "rollout+muzero")
+    history = score(ledger, 4, 10.0)
+    assert [trial.seed for trial in history.window] == [1, 4]
+    assert (history.count, history.left_out) == (4, 2), "rows of before are counted, and are no company"
+
+
 def test_a_trial_is_compared_on_the_sessions_of_its_own_new_score(ledger: Ledger) -> None:
     for seed in (1, 2):
         score(ledger, seed, 12.0)
@@ -140,7 +154,9 @@ def others(ledger: Ledger) -> dict[str, Any]:
     record = RECORD | {"weights_sha256": "weights 1"}
     bars = np.arange(400, dtype=np.int64) * 1_000
     market = SimpleNamespace(instrument="EUR_USD", fingerprint="data", time=bars, close=np.sin(bars), timeframe=M1)
-    return other_trials(ledger, SimpleNamespace(market=market, starts=SESSIONS // 1_000), "w", record, COSTS)
+    return other_trials(
+        ledger, SimpleNamespace(market=market, starts=SESSIONS // 1_000, rules=SessionRules()), "w", record, COSTS
+    )
 
 
 def test_a_report_is_made_again_when_what_deflates_it_changes_and_not_when_its_own_trial_joins(ledger: Ledger) -> None:
@@ -167,7 +183,7 @@ SELECTED = SelectionScore("weights 1", "c0ffee", "1", 40, SESSIONS, np.full(12, 
 
 def select(ledger: Ledger, score: SelectionScore = SELECTED) -> None:
     market = SimpleNamespace(instrument="EUR_USD", fingerprint="data", timeframe=M1)
-    span = SimpleNamespace(market=market, window=SimpleNamespace(key="w"))
+    span = SimpleNamespace(market=market, window=SimpleNamespace(key="w"), rules=SessionRules())
     selection_recorder(ledger, span, "muzero", COSTS, episodes=100, seed=1)(score)
 
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from fx_pipeline.market.arrays import NUM_FEATURES, MarketArrays
+from fx_pipeline.market.arrays import MarketArrays
 
 
 def arrays(count: int = 50) -> MarketArrays:
     price = np.arange(count, dtype=np.float64) + 1.0
-    features = np.arange(count * NUM_FEATURES, dtype=np.float32).reshape(count, NUM_FEATURES)
+    features = np.arange(count * 9, dtype=np.float32).reshape(count, 9)
     time = np.arange(count, dtype=np.int64)
     return MarketArrays("GBP_JPY", 0.01, time, *[price] * 8, features, price, "hash")
 

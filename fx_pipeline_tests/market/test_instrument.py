@@ -33,11 +33,6 @@ def test_what_is_traded_and_in_which_units(name: str, kind: str, decimals: int) 
     assert (instrument(name).kind, instrument(name).units_precision) == (kind, decimals)
 
 
-def test_prices_are_written_with_the_display_precision() -> None:
-    assert instrument("GBP_JPY").format_price(187.1) == "187.100"
-    assert instrument("EUR_USD").format_price(1.1) == "1.10000"
-
-
 @pytest.mark.parametrize("name", ["GBPJPY", "gbp_jpy", "GBP/JPY", "GBP-JPY", "GBP_JPX"])
 def test_a_near_miss_offers_the_right_name(name: str) -> None:
     with pytest.raises(DataError, match=r"did you mean.*GBP_JPY"):

@@ -58,7 +58,8 @@ def test_sessions_are_cut_by_gaps_and_weeks_and_know_no_future(timeframe: Timefr
         inside = time[start : start + length]
         assert not after_gap(inside, rules, timeframe)[1:-1].any()
         if rules.within_week:
-            assert len(set(trading_week(inside).tolist())) == 1
+            # Its last bar may be the first after a gap, by which it is over.
+            assert len(set(trading_week(inside[:-1]).tolist())) == 1
         for cut in {start + 1, start + length // 2, start + length - 1}:
             part = market.slice(0, cut)
             known = live_starts(part, CALENDAR, int(time[0]), int(time[-1]) + timeframe.bar_ns, rules)

@@ -18,6 +18,7 @@ from fx_pipeline.proofs.bars import (
 
 def result(market: str = "ou", **changes: Any) -> dict[str, Any]:
     made = {
+        "agent": "muzero",
         "preset": "small",
         "market": market,
         "training_minutes": 5.1,
@@ -31,7 +32,7 @@ def result(market: str = "ou", **changes: Any) -> dict[str, Any]:
         "ppo_share_mean": 0.81,
         "episodes_per_hour": 72_000.0,
         "seeds": [{}] * 5,
-        "milestones": [{"episodes": mark} for mark in milestones_of("small", "ou")],
+        "milestones": [{"episodes": mark} for mark in milestones_of("muzero", "small", "ou")],
     }
     return {**made, **changes}
 
@@ -115,7 +116,7 @@ def test_what_was_not_measured_is_not_judged() -> None:
 
 
 def test_presets_that_promise_nothing_are_not_judged() -> None:
-    assert bars_of("tiny", "ou") == ()
+    assert bars_of("muzero", "tiny", "ou") == ()
     assert missed_bars(result(preset="tiny", share_worst=-1.0, training_minutes=60.0)) == []
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from fx_pipeline.cli import app
 from fx_pipeline.market.errors import DataError
-from fx_pipeline.proofs import bars, page, ppo_peer, result
+from fx_pipeline.proofs import bars, page, result
 from fx_pipeline.proofs.certify import outdated, prove_market
 from fx_pipeline.proofs.markets import proof_market
 from fx_pipeline.proofs.optimum import optimum_pips
@@ -242,7 +242,7 @@ def test_command_prints_one_object_a_market(rule_agent: "StandIn", command: Any,
 
 
 def test_command_judges_the_milestones_of_the_bars(rule_agent: "StandIn", command: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(bars, "_MILESTONES", {("small", "ou"): (1, 3)})
+    monkeypatch.setattr(bars, "_MILESTONES", {("rule", "small", "ou"): (1, 3)})
     done = command("rule", "--market", "ou", "--seeds", "1", "--no-ppo", "--json", "--no-fail")
     made = json.loads(done.stdout)
     assert [mark["episodes"] for mark in made["milestones"]] == [1, 3]
@@ -273,7 +273,7 @@ def test_unknown_names_are_refused_before_anything_is_trained(
 
 
 def test_missing_peer_is_named_with_its_remedy(rule_agent: "StandIn", command: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(ppo_peer, "find_spec", lambda name: None)
+    monkeypatch.setattr("fx_pipeline.agents.ppo.entry.find_spec", lambda name: None)
     done = command("rule", "--market", "ou")
     assert done.exit_code == 2 and ".[ppo]" in done.stderr and "--no-ppo" in done.stderr
     assert not rule_agent.trainer.calls

@@ -92,7 +92,7 @@ OF_MUZERO = {"checkpoint", "report", "trial", "configuration"}
         ("validation/conditions.py", {"report"}),
         ("validation/templates/report.html.j2", {"report"}),
         ("broker/paper/desk/desk.py", {"report"}),
-        ("lifecycle/trials.py", {"report"}),
+        ("lifecycle/trials.py", set()),
         ("proofs/play.py", {"proof"}),
     ],
 )

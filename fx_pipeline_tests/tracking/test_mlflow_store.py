@@ -123,7 +123,7 @@ def test_a_checkpoint_is_registered_once_and_the_alias_moves(tracking, folder):
         assert tracking.champion(name).version == version
     tracking.set_champion(name, first)
     found = tracking.champion(name)
-    assert (found.checkpoint_sha256, found.run_id, found.path) == ("aa", run.run_id, model)
+    assert (found.weights_sha256, found.run_id, found.path) == ("aa", run.run_id, model)
     assert found.tags["window"] == "2016-05"
     # Only the version that has it can lose it; one that the store lost has nothing to lose.
     for other, name_ in ((second, name), ("99", name), (first, "never registered")):

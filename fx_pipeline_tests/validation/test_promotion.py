@@ -1,11 +1,14 @@
 """Which report may make a champion and what ends one, case by case."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fx_pipeline.market.errors import ConfigurationError
 from fx_pipeline.settings import load_settings
+from fx_pipeline.validation.champion import Champion, Demotion
 from fx_pipeline.validation.gate import GateConfig
 from fx_pipeline.validation.promotion import decide_promotion
 from fx_pipeline.validation.promotion_config import PromotionConfig
@@ -42,21 +45,35 @@ def report(
     return {"figures": figures, "lineage": lineage}
 
 
-CHAMPION = {
-    "window": "2024-01-01",
-    "sha256": "old",
-    "source": "imported",
-    "costs": COSTS,
-    "valid_end_ns": iso_ns("2024-01-31"),
-}
-TOY = CHAMPION | {"source": "synthetic", "window": "2024-03-01", "valid_end_ns": iso_ns("2024-03-28")}
-DEMOTED = {
-    **{"sha256": "old", "source": "imported", "last_window": "2024-03-01", "reason": "it failed."},
-    **{"last_end_ns": iso_ns("2024-03-28"), "judged_until_ns": iso_ns("2024-01-31")},
-}
+CHAMPION = Champion(
+    instrument="EUR_USD",
+    window="2024-01-01",
+    agent="muzero",
+    weights_sha256="old",
+    model=Path("models/EUR_USD/old"),
+    source="imported",
+    costs=COSTS,
+    registered_model="EUR_USD-muzero",
+    version="1",
+    registered_url="",
+    valid_end_ns=iso_ns("2024-01-31"),
+)
+TOY = replace(CHAMPION, source="synthetic", window="2024-03-01", valid_end_ns=iso_ns("2024-03-28"))
+DEMOTED = Demotion(
+    instrument="EUR_USD",
+    window="2024-01-01",
+    weights_sha256="old",
+    source="imported",
+    registered_model="EUR_USD-muzero",
+    version="1",
+    last_window="2024-03-01",
+    reason="it failed.",
+    last_end_ns=iso_ns("2024-03-28"),
+    judged_until_ns=iso_ns("2024-01-31"),
+)
 #: As an earlier version wrote it.
-OLD_DEMOTED = {name: value for name, value in DEMOTED.items() if not name.endswith("_ns")}
-DEMOTED_TOY = DEMOTED | {"source": "synthetic"}
+OLD_DEMOTED = replace(DEMOTED, last_end_ns=None, judged_until_ns=None)
+DEMOTED_TOY = replace(DEMOTED, source="synthetic")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +95,7 @@ DEMOTED_TOY = DEMOTED | {"source": "synthetic"}
         (report(window="2024-01-01"), CHAMPION, False, "validated on newer data"),
         (report(span=("2024-01-02", "2024-02-20")), CHAMPION, False, "who is better is judged on later ones"),
         (report(window="2023-01-01", span=("2024-01-31", "2024-02-20")), CHAMPION, True, "it replaces"),
-        (report(window="2023-01-01"), CHAMPION | {"valid_end_ns": None}, False, "validated on newer data"),
+        (report(window="2023-01-01"), replace(CHAMPION, valid_end_ns=None), False, "validated on newer data"),
         (report(sha="old"), CHAMPION, False, "is the champion already"),
         (report(sha="old", window="2024-03-01"), CHAMPION, False, "is the champion already"),
         (report(window="2024-05-01", source="synthetic"), CHAMPION, False, "validated on real candles"),
@@ -94,9 +111,9 @@ DEMOTED_TOY = DEMOTED | {"source": "synthetic"}
         (report(costs=COSTS | {"fixed_pips": 4.000001}), CHAMPION, True, "it replaces"),
         (report(costs=COSTS | {"fixed_pips": 3.9999999}), CHAMPION, True, "it replaces"),
         (report(costs=COSTS | {"slippage_pips": 2.0}), CHAMPION, True, "it replaces"),
-        (report(), CHAMPION | {"costs": COSTS | {"financing_long_pips": 5.0}}, False, "5 and not 0 pips a day long"),
-        (report(), CHAMPION | {"costs": COSTS | {"fill": "close"}}, False, "fill close and not next_open"),
-        (report(), CHAMPION | {"costs": {"who": 1}}, False, "which this version does not know"),
+        (report(), replace(CHAMPION, costs=COSTS | {"financing_long_pips": 5.0}), False, "5 and not 0 pips a day long"),
+        (report(), replace(CHAMPION, costs=COSTS | {"fill": "close"}), False, "fill close and not next_open"),
+        (report(), replace(CHAMPION, costs={"who": 1}), False, "which this version does not know"),
     ],
 )
 def test_decision(candidate: Any, champion: Any, promote: bool, says: str) -> None:

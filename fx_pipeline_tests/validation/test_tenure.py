@@ -1,10 +1,12 @@
 """Whether a champion stays: which sessions are weighed, and what ends it."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fx_pipeline.validation.champion import Standing
 from fx_pipeline.validation.demotion import SessionShapes
 from fx_pipeline.validation.promotion_config import PromotionConfig
 from fx_pipeline.validation.tenure import (
@@ -15,37 +17,44 @@ from fx_pipeline.validation.tenure import (
     looks_of,
     shapes_of_trades,
 )
+from fx_pipeline_tests.validation.test_promotion import CHAMPION as PROMOTED
 
 HOUR_NS = 3_600 * 1_000_000_000
 DAY_NS = 24 * HOUR_NS
 SESSIONS = 40
-CHAMPION = {"sha256": "a", "source": "imported", "valid_end_ns": 1_000 * DAY_NS}
+CHAMPION = replace(PROMOTED, weights_sha256="a", valid_end_ns=1_000 * DAY_NS)
+BEGIN_NS = 1_000 * DAY_NS
 #: A true t of about 5 a year, at a cost of 4 pips a session.
 RECORD = PromisedRecord(
     SessionShapes.of_totals(np.random.default_rng(3).normal(3.0, 10.0, 250)), 4.0, (0.25, 0.5, 0.75, 1.0), 1.0
 )
 
 
-def standing(number: int, mean: float | None, **change: Any) -> dict[str, Any]:
+def standing(number: int, mean: float | None, **change: Any) -> Standing:
     """Window `number` after the record, in which a session makes `mean` pips; None: it could not be judged."""
-    start = CHAMPION["valid_end_ns"] + number * 20 * DAY_NS
+    start = BEGIN_NS + number * 20 * DAY_NS
     times = start + np.arange(SESSIONS) * 6 * HOUR_NS
     pips = np.random.default_rng(number).normal(mean or 0.0, 10.0, SESSIONS)
     pips += (mean or 0.0) - pips.mean()
-    return {
-        "window": f"w{number}",
-        "sha256": "a",
-        "source": "imported",
-        "sound": mean is not None,
-        "reasons": [] if mean is not None else ["its weights are gone."],
-        "valid_start_ns": int(times[0]),
-        "valid_end_ns": int(times[-1]) + 6 * HOUR_NS,
-        "session_ns": times.tolist() if mean is not None else [],
-        "session_pnl_pips": pips.tolist() if mean is not None else [],
-    } | change
+    known = mean is not None
+    return replace(
+        Standing(
+            window=f"w{number}",
+            weights_sha256="a",
+            costs={},
+            source="imported",
+            sound=known,
+            reasons=() if known else ("its weights are gone.",),
+            valid_start_ns=int(times[0]),
+            valid_end_ns=int(times[-1]) + 6 * HOUR_NS,
+            session_ns=times.tolist() if known else [],
+            session_pnl_pips=pips.tolist() if known else [],
+        ),
+        **change,
+    )
 
 
-def demoted(standings: list[dict[str, Any]], record: PromisedRecord | str = RECORD, **config: Any) -> str:
+def demoted(standings: list[Standing], record: PromisedRecord | str = RECORD, **config: Any) -> str:
     return decide_demotion(CHAMPION, standings, record, PromotionConfig(**config)) or ""
 
 
@@ -72,13 +81,14 @@ def test_failures_need_not_come_in_a_row() -> None:
 def test_a_session_counts_once_whatever_windows_it_lies_in() -> None:
     """Two failures a day apart are one."""
     one = standing(0, -2.0)
-    times, pips = np.asarray(one["session_ns"]), np.asarray(one["session_pnl_pips"])
-    again = one | {
-        "window": "a day later",
-        "valid_end_ns": one["valid_end_ns"] + DAY_NS,
-        "session_ns": [*times.tolist(), *(times[-1] + (np.arange(4) + 1) * 6 * HOUR_NS).tolist()],
-        "session_pnl_pips": [*pips.tolist(), 1.0, 1.0, 1.0, 1.0],
-    }
+    times, pips = np.asarray(one.session_ns), np.asarray(one.session_pnl_pips)
+    again = replace(
+        one,
+        window="a day later",
+        valid_end_ns=one.valid_end_ns + DAY_NS,
+        session_ns=[*times.tolist(), *(times[-1] + (np.arange(4) + 1) * 6 * HOUR_NS).tolist()],
+        session_pnl_pips=[*pips.tolist(), 1.0, 1.0, 1.0, 1.0],
+    )
     both = judge_tenure(CHAMPION, [again, one], RECORD, PromotionConfig())
     assert both is not None and both.sessions == SESSIONS + 4
     assert both.total_pips == pytest.approx(pips.sum() + 4.0)
@@ -86,17 +96,17 @@ def test_a_session_counts_once_whatever_windows_it_lies_in() -> None:
 
 def test_bars_that_its_record_has_say_nothing_anew() -> None:
     early = standing(0, -30.0)
-    early["session_ns"] = (np.asarray(early["session_ns"]) - 30 * DAY_NS).tolist()
-    early["valid_end_ns"] -= 30 * DAY_NS
+    times = np.asarray(early.session_ns) - 30 * DAY_NS
+    early = replace(early, session_ns=times.tolist(), valid_end_ns=early.valid_end_ns - 30 * DAY_NS)
     assert later_standings(CHAMPION, [early]) == [] and demoted([early]) == ""
     # A window that begins before the record ends adds the sessions after it.
     half = standing(0, -30.0)
-    half["session_ns"] = (np.asarray(half["session_ns"]) - 5 * DAY_NS).tolist()
+    half = replace(half, session_ns=(np.asarray(half.session_ns) - 5 * DAY_NS).tolist())
     (kept,) = later_standings(CHAMPION, [half])
-    assert kept["fresh"].sum() == (np.asarray(half["session_ns"]) >= CHAMPION["valid_end_ns"]).sum() == SESSIONS - 20
+    assert kept.fresh.sum() == (np.asarray(half.session_ns) >= BEGIN_NS).sum() == SESSIONS - 20
 
 
-@pytest.mark.parametrize("change", [{"sha256": "b"}, {"source": "synthetic"}])
+@pytest.mark.parametrize("change", [{"weights_sha256": "b"}, {"source": "synthetic"}])
 def test_what_is_not_about_this_champion_says_nothing(change: dict[str, Any]) -> None:
     assert demoted([standing(number, -30.0, **change) for number in range(4)]) == ""
 
@@ -120,15 +130,17 @@ def test_a_record_that_nobody_knows_cannot_be_kept_or_broken() -> None:
 
 def test_a_drawdown_that_the_record_does_not_allow_ends_it_at_once() -> None:
     deep = standing(0, 5.0)
-    shapes = SessionShapes.of_totals(deep["session_pnl_pips"])
+    shapes = SessionShapes.of_totals(deep.session_pnl_pips)
     fields = {"session_lowest_pips": shapes.lowest.copy(), "session_highest_pips": shapes.highest}
     fields["session_fall_pips"] = shapes.fall.copy()
-    assert demoted([deep | {name: values.tolist() for name, values in fields.items()}]) == ""
+    assert demoted([replace(deep, **{name: values.tolist() for name, values in fields.items()})]) == ""
     # Within a session only: its result does not show it.
     fields["session_lowest_pips"][7] = -900.0
-    reason = demoted([deep | {name: values.tolist() for name, values in fields.items()}])
+    reason = demoted([replace(deep, **{name: values.tolist() for name, values in fields.items()})])
     assert "it fell by 9" in reason and "bar by bar, beyond the" in reason
-    assert demoted([deep | {name: values.tolist() for name, values in fields.items()}, standing(1, 3.0)]) == ""
+    assert (
+        demoted([replace(deep, **{name: values.tolist() for name, values in fields.items()}), standing(1, 3.0)]) == ""
+    )
 
 
 def test_the_shape_of_a_session_knows_the_fall_within_its_trades() -> None:

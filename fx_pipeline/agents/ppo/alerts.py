@@ -22,15 +22,16 @@ def too_large_steps(history: History) -> str | None:
     if value is None or value <= MOST_KL:
         return None
     return (
-        f"an update of the last {RECENT_WAVES} rollouts changed the policy by {value:.2f} nats, above {MOST_KL:g}: lower "
-        "learner.learning_rate or learner.epochs."
+        f"an update of the last {RECENT_WAVES} rollouts changed the policy by {value:.2f} nats, above {MOST_KL:g}: "
+        "lower learner.learning_rate or learner.epochs."
     )
 
 
 ALERTS = (
     finite("Lower learner.learning_rate and train again; the checkpoints in `kept` are from before."),
     bearable_expectancy(
-        "compare the costs with the range of a session, lower learner.entropy, and look whether the reward counts losses."
+        "compare the costs with the range of a session, lower learner.entropy, and look whether the reward counts "
+        "losses."
     ),
     some_wins("Train longer, or lower learner.entropy."),
     still_trades(

@@ -1,8 +1,8 @@
 """Checkpoints: weights in safetensors, everything else in JSON, as all agents have them.
 
-The JSON is written last and carries the hash of the weights, so a folder is a complete checkpoint or none. It also holds
-what the network answered to a fixed question: code in which the weights mean something else answers otherwise, and is
-refused.
+The JSON is written last and carries the hash of the weights, so a folder is a complete checkpoint or none. It also
+holds what the network answered to a fixed question: code in which the weights mean something else answers otherwise,
+and is refused.
 """
 
 import hashlib

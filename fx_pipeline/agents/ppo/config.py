@@ -26,7 +26,7 @@ class NetworkConfig(_Section):
 
     width: int = Field(128, ge=1, description="Units of each hidden layer.")
     layers: int = Field(2, ge=1, description="Hidden layers.")
-    activation: Literal["tanh", "relu"] = Field("tanh", description="After each hidden layer.")
+    activation: Literal["tanh", "relu"] = Field("relu", description="After each hidden layer.")
     simplicial_groups: int = Field(
         0,
         ge=0,
@@ -62,7 +62,7 @@ class LearnerConfig(_Section):
 
     batch_size: int = Field(1024, ge=2, description="Steps of a minibatch.")
     epochs: int = Field(4, ge=1, description="Passes over a rollout.")
-    learning_rate: float = Field(1e-3, gt=0, description="At the beginning; it falls linearly.")
+    learning_rate: float = Field(2e-3, gt=0, description="At the beginning; it falls linearly.")
     final_learning_rate: float = Field(1e-4, ge=0, description="At the end.")
     gamma: float = Field(0.99, gt=0, le=1, description="Discount of a bar.")
     gae_lambda: float = Field(0.95, ge=0, le=1, description="Of the generalised advantage estimate.")

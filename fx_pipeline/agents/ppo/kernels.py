@@ -60,8 +60,8 @@ def play_bar(game, seats, bars, chosen, last, ends, rest, flat, closed, turned, 
 
 
 @numba.njit(cache=True, nogil=True)
-def look(features, static, bars, upside_down, factor, offset, closed, window, out):  # type: ignore[no-untyped-def]
-    """Write what networks see of B sessions: windows (W * F), position (6), and with a gate whether it is closed.
+def look(features, static, bars, upside_down, factor, offset, closed, backs, columns, out):  # type: ignore[no-untyped-def]
+    """Write what networks see of B sessions: features (N), position (6), and with a gate whether it is closed.
 
     Parameters
     ----------
@@ -73,20 +73,17 @@ def look(features, static, bars, upside_down, factor, offset, closed, window, ou
     factor, offset : (F,) float32
     closed : (T,) bool
         Empty without a gate.
-    window : int
-        W.
-    out : (B, N) float32
+    backs, columns : (N,) int64
+        Of the features that are shown: bars before the newest, and columns.
+    out : (B, N + 6) float32, or a column more
     """
-    count = features.shape[1]
+    place = len(backs)
     for row in range(len(bars)):
-        place = 0
-        for bar in range(bars[row] - window + 1, bars[row] + 1):
-            for feature in range(count):
-                value = features[bar, feature]
-                if upside_down[row]:
-                    value = offset[feature] + factor[feature] * value
-                out[row, place] = value
-                place += 1
+        for number in range(place):
+            value = features[bars[row] - backs[number], columns[number]]
+            if upside_down[row]:
+                value = offset[columns[number]] + factor[columns[number]] * value
+            out[row, number] = value
         for feature in range(static.shape[1]):
             out[row, place + feature] = static[row, feature]
         if upside_down[row]:

@@ -101,7 +101,7 @@ class Learner:
         model, buffer = self.model, self.buffer
         buffer.weigh = weigh
         self.environment.round = rollout
-        with _own_randomness(derived_seed(self.seed, Purpose.ACTIONS, rollout)):
+        with _own_randomness(derived_seed(self.seed, Purpose.ACTIONS, rollout)), _unchecked():
             model._last_obs = self.environment.reset()
             model._last_episode_starts = np.ones(self.environment.num_envs, dtype=np.bool_)
             model.collect_rollouts(self.environment, self._silent, buffer, model.n_steps)
@@ -125,14 +125,8 @@ class Learner:
         model.ent_coef = _between(settings.entropy, settings.final_entropy, fraction)
         passes = settings.epochs
         self.buffer.order = lambda number: generator(self.seed, Purpose.BATCHES, rollout * passes + number)
-        # Categorical distributions check what they are made of, a tenth of the time of an update.
-        checks = Distribution._validate_args
-        Distribution.set_default_validate_args(False)
-        try:
-            with torch_settings(self.config.runtime.threads):
-                model.train()
-        finally:
-            Distribution.set_default_validate_args(checks)
+        with _unchecked(), torch_settings(self.config.runtime.threads):
+            model.train()
         logged = model.logger.name_to_value
         figures = {name: float(logged[key]) for key, name in _LOGGED.items() if key in logged}
         figures["learning_rate"] = self._learning_rate
@@ -160,3 +154,14 @@ def _own_randomness(seed: int) -> Iterator[None]:
         torch.set_rng_state(before[0])
         random.setstate(before[1])
         np.random.set_state(before[2])  # noqa: NPY002
+
+
+@contextlib.contextmanager
+def _unchecked() -> Iterator[None]:
+    """Distributions do not check what they are made of, a tenth of the time; what is not finite is found afterwards."""
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(before)

@@ -10,6 +10,7 @@ from fx_pipeline.agents.ppo import gate, kernels
 from fx_pipeline.agents.ppo.checkpoint import load_checkpoint
 from fx_pipeline.agents.ppo.config import PpoConfig
 from fx_pipeline.agents.ppo.networks import Layers
+from fx_pipeline.agents.ppo.view import shown
 from fx_pipeline.environment.action_sets import action_set
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.environment.spec import ObservationSpec
@@ -42,6 +43,7 @@ class PpoPolicy(Stateless):
         self.name, self.spec, self.config = name, spec, config
         self._layers, self._threshold = layers, threshold
         self._actions = action_set(spec.action_set)
+        self._backs, self._columns = shown(spec.feature_set, spec.window_bars)
         self._column = None if threshold is None else gate.change_column(config.gate, spec.feature_set)
 
     @classmethod
@@ -58,7 +60,8 @@ class PpoPolicy(Stateless):
         assert self.spec is not None
         self.spec.check(observation, self.name)
         batch = len(observation.static)
-        parts = [observation.temporal.reshape(batch, -1), observation.static]
+        bars = self.spec.window_bars - 1 - self._backs
+        parts = [observation.temporal[:, bars, self._columns], observation.static]
         closed = np.zeros(batch, dtype=np.bool_)
         if self._column is not None and self._threshold is not None:
             closed = gate.moves(observation.temporal, self._column, self.config.gate.bars) < self._threshold

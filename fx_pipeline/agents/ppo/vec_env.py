@@ -11,6 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from fx_pipeline.agents.kit.seeds import generator
 from fx_pipeline.agents.ppo.kernels import look, play_bar
 from fx_pipeline.agents.ppo.seeds import Purpose
+from fx_pipeline.agents.ppo.view import shown
 from fx_pipeline.environment.action_sets import UNIT4, ActionSet
 from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.environment.rewards import RewardConfig
@@ -23,7 +24,7 @@ from fx_pipeline.market.session_rules import SessionRules
 class TradingVecEnv(VecEnv):
     """B sessions in lock-step as one `VecEnv`: when they end, all begin again at other starts.
 
-    An observation is the window of features, bar by bar, then the position features, and with a gate whether it is
+    An observation is the features that are shown (`view`), then the position features, and with a gate whether it is
     closed. An action that the position does not allow, or an entry where the gate is closed, acts as the one that does
     nothing (at the last bar of a session as the one that leaves); `action_masks` of each session says which it allows,
     as sb3-contrib asks for it. The end of a session is reported as a time limit, so that learners may bootstrap from
@@ -78,7 +79,7 @@ class TradingVecEnv(VecEnv):
         self._environment = LockstepEnvironment(market, fills, reward, rules, actions)
         self._starts, self._scale, self._seed = starts, reward_scale, seed
         self._closed = np.zeros(0, dtype=np.bool_) if closed is None else closed
-        features = market.features.shape[1]
+        self._backs, self._columns = shown(market.feature_set, rules.window_bars)
         self._factor, self._offset, self._turned = _upside_down(market, actions)
         # What is done, and which sessions are upside down.
         self._actions = np.zeros((2, environments), dtype=np.int64)
@@ -87,7 +88,7 @@ class TradingVecEnv(VecEnv):
         self.round = 0
         self.of_trade = np.full((rules.bars, environments), -1)
         self.blocked = np.zeros((rules.bars, environments), dtype=np.bool_)
-        size = rules.window_bars * features + self._environment.spec.static + (closed is not None)
+        size = len(self._backs) + self._environment.spec.static + (closed is not None)
         observations, space = Box(-np.inf, np.inf, (size,), np.float32), Discrete(len(actions))
         # First: the base class asks for their attributes.
         self._sessions = [_Session(self, row, observations, space) for row in range(environments)]
@@ -208,7 +209,7 @@ class TradingVecEnv(VecEnv):
         out = np.empty((self.num_envs, *self.observation_space.shape), dtype=np.float32)  # type: ignore[misc]
         look(
             environment.market.features, environment.seats.static, environment.bar, self._actions[1], self._factor,
-            self._offset, self._closed, environment.window_bars, out,
+            self._offset, self._closed, self._backs, self._columns, out,
         )  # fmt: skip
         return out
 

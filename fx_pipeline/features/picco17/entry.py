@@ -1,6 +1,6 @@
 """What picco17 is."""
 
-from fx_pipeline.features.clock import CLOCK_NAMES, CLOCK_NOTES
+from fx_pipeline.features.clock import CLOCK_MIRROR, CLOCK_NAMES, CLOCK_NOTES
 from fx_pipeline.features.feature_set import FeatureSet
 from fx_pipeline.features.picco17.kernel import MARKET_NAMES, compute, warmup_bars
 
@@ -29,7 +29,7 @@ FEATURE_SET = FeatureSet(
         "keep",
         "negate",
         "negate",
-        *("keep" for _ in CLOCK_NAMES),
+        *CLOCK_MIRROR,
     ),
     bounds=(
         *((-1.0, 1.0) for _ in range(3)),

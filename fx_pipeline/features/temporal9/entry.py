@@ -1,6 +1,6 @@
 """What temporal9 is."""
 
-from fx_pipeline.features.clock import CLOCK_NAMES, CLOCK_NOTES
+from fx_pipeline.features.clock import CLOCK_MIRROR, CLOCK_NOTES
 from fx_pipeline.features.feature_set import FeatureSet
 from fx_pipeline.features.temporal9.kernel import FEATURE_NAMES, WARMUP_BARS, compute
 
@@ -21,6 +21,6 @@ FEATURE_SET = FeatureSet(
     compute=compute,
     warmup_bars=lambda timeframe: WARMUP_BARS,
     # A range stays as wide upside down; what is scaled to its own range is mirrored in it.
-    mirror=("complement", "complement", "keep", "complement", "negate", *("keep" for _ in CLOCK_NAMES)),
+    mirror=("complement", "complement", "keep", "complement", "negate", *CLOCK_MIRROR),
     bounds=((0.0, 1.0), (0.0, 1.0), (0.0, 1.0), (0.0, 1.0), *((-1.0, 1.0) for _ in range(5))),
 )

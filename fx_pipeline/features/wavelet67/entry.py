@@ -1,6 +1,6 @@
 """What wavelet67 is."""
 
-from fx_pipeline.features.feature_set import FeatureSet
+from fx_pipeline.features.feature_set import FeatureSet, Mirror
 from fx_pipeline.features.wavelet67.filters import WINDOW, bank
 from fx_pipeline.features.wavelet67.kernel import COEFFICIENTS, WARMUP_BARS, compute
 
@@ -8,6 +8,9 @@ _FIRST = [f"scattering_1_{a:02d}" for a in range(len(bank().first))]
 _PATHS = [(a, b, f"scattering_2_{a:02d}_{b}") for a, b in bank().paths.tolist()]
 #: No change is larger than the root of their number times their root mean square, and no filter adds to the largest.
 LARGEST = WINDOW**0.5
+
+_SIDELESS: Mirror = "keep"
+_MIRROR: tuple[Mirror, ...] = ("negate", *(_SIDELESS for _ in range(COEFFICIENTS - 1)))
 
 
 def _period(wavelet: int, second: bool = False) -> str:
@@ -31,6 +34,6 @@ FEATURE_SET = FeatureSet(
     compute=compute,
     warmup_bars=lambda timeframe: WARMUP_BARS,
     # Moduli know no sides.
-    mirror=("negate", *("keep" for _ in range(COEFFICIENTS - 1))),
+    mirror=_MIRROR,
     bounds=((-LARGEST, LARGEST), *((0.0, LARGEST) for _ in range(COEFFICIENTS - 1))),
 )

@@ -55,9 +55,8 @@ def gaussian(width: float, frequency: float = 0.0, periods: int | None = None) -
     """Return a Gaussian around a frequency, wrapped around the frequencies 0 to 1, (PERIOD,)."""
     if periods is None:
         periods = _periods(width)
-    grid = np.arange((1 - periods) * PERIOD, periods * PERIOD) / PERIOD
-    if periods == 1 and not frequency:
-        grid = np.fft.fftfreq(PERIOD)
+    around_zero = periods == 1 and not frequency
+    grid = np.fft.fftfreq(PERIOD) if around_zero else np.arange((1 - periods) * PERIOD, periods * PERIOD) / PERIOD
     values = np.exp(-((grid - frequency) ** 2) / (2.0 * width**2))
     return np.asarray(values.reshape(2 * periods - 1, PERIOD).mean(axis=0))
 

@@ -17,10 +17,9 @@ from itertools import pairwise
 import numba
 import numpy as np
 import numpy.typing as npt
-from scipy import fft
 
 from fx_pipeline.features.feature_set import Bars
-from fx_pipeline.features.wavelet67.filters import WINDOW, bank
+from fx_pipeline.features.wavelet67.filters import PERIOD, WINDOW, bank
 
 Float64 = npt.NDArray[np.float64]
 
@@ -29,11 +28,16 @@ COEFFICIENTS = 1 + len(bank().first) + len(bank().paths)
 WARMUP_BARS = WINDOW + 1
 #: Windows that are transformed at a time: what they take stays in the second cache. There are always as many, so that a
 #: window's row does not depend on its neighbours, to the bit.
-_GROUP = 16
+GROUP = 4
 #: Fewest windows for which a second thread is worth it.
 _SPLIT = 2_048
 #: Wavelets of the first order that have paths of the second.
 _PARENTS = int(bank().paths[:, 0].max()) + 1
+#: Of each order: its filters, and of its paths what is filtered and by which.
+_STEPS = (
+    (bank().first_filters, np.zeros(len(bank().first), np.int64), np.arange(len(bank().first))),
+    (bank().second_filters, bank().paths[:, 0].copy(), bank().paths[:, 1].copy()),
+)
 
 
 def compute(bars: Bars) -> npt.NDArray[np.float32]:
@@ -57,11 +61,24 @@ def _cores() -> int:
 
 
 def _fill(close: Float64, rows: npt.NDArray[np.float32], first: int, last: int) -> None:
-    windows = np.zeros((_GROUP, WINDOW))
-    for begin in range(first, last, _GROUP):
-        end = min(begin + _GROUP, last)
+    room, windows = _Room(GROUP), np.zeros((GROUP, WINDOW))
+    for begin in range(first, last, GROUP):
+        end = min(begin + GROUP, last)
         _windows(close, begin, end, windows)
-        rows[begin:end] = scatter(windows)[: end - begin]
+        rows[begin:end] = _scatter(windows, room)[: end - begin]
+
+
+class _Room:
+    """Arrays of a thread, which are used again: asking for megabytes anew takes as long as a transform."""
+
+    def __init__(self, size: int) -> None:
+        counts = (len(bank().first), len(bank().paths))
+        self.orders = np.empty((size, COEFFICIENTS))
+        self.even = [np.empty((size, count, PERIOD)) for count in (1, _PARENTS)]
+        self.spectra = [np.empty((size, count, WINDOW), np.complex128) for count in (1, _PARENTS)]
+        self.filtered = [np.empty((size, count, PERIOD)) for count in counts]
+        self.bands = [np.empty((size, count, WINDOW), np.complex128) for count in counts]
+        self.envelopes = [np.empty((size, count, WINDOW)) for count in counts]
 
 
 def scatter(windows: Float64) -> Float64:
@@ -76,18 +93,28 @@ def scatter(windows: Float64) -> Float64:
     -------
     (B, 67) float64
     """
-    filters = bank()
-    size, orders = len(windows), np.empty((len(windows), COEFFICIENTS))
-    firsts, paths = len(filters.first), filters.paths
-    _average(windows.reshape(size, 1, WINDOW), filters.weights, orders, 0)
-    spectra = fft.dct(windows, type=1).reshape(size, 1, WINDOW)
-    own = np.zeros(firsts, dtype=np.int64)
-    bands = fft.rfft(_filtered(spectra, own, filters.first_filters, np.arange(firsts)))
-    envelopes = _modulus(bands, filters.weights, orders, 1)
-    spectra = fft.dct(envelopes[:, :_PARENTS], type=1)
-    bands = fft.rfft(_filtered(spectra, paths[:, 0].copy(), filters.second_filters, paths[:, 1].copy()))
-    _modulus(bands, filters.weights, orders, 1 + firsts)
+    orders, room, group = np.empty((len(windows), COEFFICIENTS)), _Room(GROUP), np.zeros((GROUP, WINDOW))
+    for begin in range(0, len(windows), GROUP):
+        part = windows[begin : begin + GROUP]
+        group[: len(part)] = part
+        orders[begin : begin + GROUP] = _scatter(group, room)[: len(part)]
     return orders
+
+
+def _scatter(windows: Float64, room: _Room) -> Float64:
+    """Transform a group of windows; the result is the room's, and written over by the next one."""
+    filters = bank()
+    inputs, columns = windows.reshape(len(windows), 1, WINDOW), (1, 1 + len(filters.first))
+    _average(inputs, filters.weights, room.orders, 0)
+    for order, (taps, parents, own) in enumerate(_STEPS):
+        _extend(inputs, room.even[order])
+        np.fft.rfft(room.even[order], out=room.spectra[order])
+        _filter(room.spectra[order], parents, taps, own, room.filtered[order])
+        np.fft.rfft(room.filtered[order], out=room.bands[order])
+        inputs = room.envelopes[order]
+        _modulus(room.bands[order], inputs)
+        _average(inputs, filters.weights, room.orders, columns[order])
+    return room.orders
 
 
 @numba.njit(cache=True, nogil=True)
@@ -106,33 +133,41 @@ def _windows(close, begin, end, windows):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _filtered(spectra, which, filters, by):  # type: ignore[no-untyped-def]
-    """Products (B, P, PERIOD) of even spectra (B, S, WINDOW) with filters, path by path."""
-    size, paths, period = len(spectra), len(which), filters.shape[1]
+def _extend(values, even):  # type: ignore[no-untyped-def]
+    """Write the even extension (B, P, PERIOD) of the first P of values (B, S, WINDOW)."""
+    size, paths, period = even.shape
     half = period // 2
-    out = np.empty((size, paths, period))
     for b in range(size):
         for p in range(paths):
-            spectrum, taps, row = spectra[b, which[p]], filters[by[p]], out[b, p]
-            for m in range(half + 1):
-                row[m] = spectrum[m] * taps[m]
-            for m in range(half + 1, period):
-                row[m] = spectrum[period - m] * taps[m]
-    return out
+            for k in range(half + 1):
+                even[b, p, k] = values[b, p, k]
+            for k in range(half + 1, period):
+                even[b, p, k] = values[b, p, period - k]
 
 
 @numba.njit(cache=True, nogil=True)
-def _modulus(bands, weights, orders, column):  # type: ignore[no-untyped-def]
-    """Moduli (B, P, WINDOW) of complex bands, and their averages, into the columns of `orders` from `column` on."""
+def _filter(spectra, parents, filters, own, out):  # type: ignore[no-untyped-def]
+    """Write products (B, P, PERIOD) of even spectra (B, S, WINDOW), which are real, with filters, path by path."""
+    size, paths, period = out.shape
+    half = period // 2
+    for b in range(size):
+        for p in range(paths):
+            spectrum, taps, row = spectra[b, parents[p]], filters[own[p]], out[b, p]
+            for m in range(half + 1):
+                row[m] = spectrum[m].real * taps[m]
+            for m in range(half + 1, period):
+                row[m] = spectrum[period - m].real * taps[m]
+
+
+@numba.njit(cache=True, nogil=True)
+def _modulus(bands, out):  # type: ignore[no-untyped-def]
+    """Write the moduli (B, P, WINDOW) of complex bands."""
     size, paths, count = bands.shape
-    out = np.empty((size, paths, count))
     for b in range(size):
         for p in range(paths):
             for k in range(count):
                 value = bands[b, p, k]
                 out[b, p, k] = np.sqrt(value.real * value.real + value.imag * value.imag)
-    _average(out, weights, orders, column)
-    return out
 
 
 @numba.njit(cache=True, nogil=True)
