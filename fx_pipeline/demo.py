@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fx_pipeline.interrupts import ending_at_once
 from fx_pipeline.layout import DEFAULT_RECIPE
 from fx_pipeline.market.errors import ConfigurationError, DataError, FxPipelineError
-from fx_pipeline.market.timeframe import M1
+from fx_pipeline.market.timeframe import timeframe
 from fx_pipeline.progress_display import Display
 from fx_pipeline.settings import Settings
 
@@ -133,6 +133,7 @@ def _run_demo(
     recipe: "Recipe",
 ) -> DemoResult:
     from fx_pipeline.broker.paper.store import months as imported_months
+    from fx_pipeline.broker.paper.store import stored_timeframes
     from fx_pipeline.broker.paper.synthetic import SPAN_NS
     from fx_pipeline.ingest.importers import import_files
     from fx_pipeline.market.months import month_bounds, months_between
@@ -154,12 +155,20 @@ def _run_demo(
                 utc_offset=utc_offset,
                 now_ns=now_ns,
                 stamped=bar_time,  # type: ignore[arg-type]
-                timeframe=None if recipe.bars == M1 else recipe.bars,
             )
             say(f"{imported.imported:,} candles of {instrument}, {imported.quarantined} quarantined")
+        held = timeframe(imported.timeframe)
+        if recipe.bars.minutes % held.minutes:
+            raise DataError(
+                f"{candles[0]} holds {held} bars, and the recipe {recipe.name} needs {recipe.bars} or shorter ones to "
+                "build them from: give such a file, or another recipe (--recipe; fx-pipeline recipes lists them)."
+            )
     if served:
         store = settings.layout.paper_store
-        months = imported_months(store, instrument, recipe.bars) or imported_months(store, instrument)
+        months = imported_months(store, instrument, recipe.bars)
+        for held in [] if months else stored_timeframes(store, instrument):
+            if recipe.bars.minutes % held.minutes == 0:
+                months = months or imported_months(store, instrument, held)
         months = months or months_between(*SPAN_NS)
     else:
         months = months_between(now_ns - LIVE_HISTORY_NS, now_ns)

@@ -423,7 +423,7 @@ def _without_spikes(
     joined = pa.concat_tables(parts)
     columns = dict(zip(PRICE_COLUMNS, _sides(joined), strict=True))
     modelled = bool(np.all(joined["quotes_modelled"].to_numpy()))
-    judged = find_spikes(instrument, _times(joined), price_sides(columns, modelled), *known, timeframe=timeframe)
+    judged = find_spikes(instrument, _times(joined), price_sides(columns, modelled), known[0], known[1], timeframe)
     marks = judged.marks[lead : lead + len(candles)]
     reasons = pa.array([reason_of(mark) for mark in marks[marks > 0].tolist()], pa.string())
     spiked = candles.filter(pa.array(marks > 0)).append_column(QUARANTINE_SCHEMA.field("reason"), reasons)

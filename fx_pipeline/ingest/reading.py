@@ -168,10 +168,14 @@ def read_file(
         it is bad.
     """
     blocks = iter(source.blocks)
+    begun: list[Parsed] = []
+    first_block: Any = None
     if timeframe is None:
-        first = next(blocks, None)
-        timeframe = M1 if first is None else _found_in(source, first)
-        blocks = blocks if first is None else chain([first], blocks)
+        for first_block in blocks:
+            begun.append(source.parse(first_block))
+            blocks = chain([first_block], blocks)
+            break
+        timeframe = _found_in(begun)
     bars = timeframe
     state = _Reading(
         path,
@@ -184,7 +188,8 @@ def read_file(
     )
 
     def work(block: Any) -> tuple[_Block, GivenSides, Judged]:
-        parsed = source.parse(block)
+        # The first block was parsed to see what it holds, and is the first that is worked on.
+        parsed = begun.pop() if begun and block is first_block else source.parse(block)
         if leave_out_weekends:
             parsed = without_weekends(parsed, clock)
         sides = GivenSides.of(path, instrument, set(parsed.prices), side)
@@ -264,9 +269,8 @@ def read_file(
     )
 
 
-def _found_in(source: Source, block: Any) -> Timeframe:
-    # The first block is parsed twice: of a long file that is a small part.
-    times = source.parse(block).local_ns
+def _found_in(begun: Sequence[Parsed]) -> Timeframe:
+    times = joined([parsed.local_ns for parsed in begun])
     return found_timeframe(times[times != NO_TIME])
 
 

@@ -54,9 +54,7 @@ def resample(candles: pa.Table, timeframe: Timeframe, from_ns: int, until_ns: in
         columns[f"{side}_c"] = pa.array(_column(candles, f"{side}_c")[last])
     columns["volume"] = pa.array(np.add.reduceat(_column(candles, "volume"), first))
     columns["quotes_modelled"] = pa.array(np.logical_or.reduceat(_column(candles, "quotes_modelled"), first))
-    sources = np.asarray(candles["source"].to_pylist(), dtype=object)
-    synthetic = np.logical_or.reduceat(sources == "synthetic", first)
-    columns["source"] = pa.array(np.where(synthetic, "synthetic", sources[first]).tolist(), pa.string())
+    columns["source"] = _sources(candles, first)
     columns["minutes"] = pa.array(np.diff(first, append=len(starts)), pa.int32())
     bars = pa.Table.from_arrays([columns[name] for name in BAR_SCHEMA.names], schema=BAR_SCHEMA)
     return bars.filter(pa.array(whole)).combine_chunks()
@@ -85,6 +83,17 @@ def known_span(time_ns: Int64, calendar: FxCalendar, now_ns: int) -> tuple[int, 
     after = calendar.expected_minutes(last, last + _LOOK_NS)
     start = int(before[-1]) + MINUTE_NS if len(before) else first - _LOOK_NS
     return start, max(last, min(int(after[0]) if len(after) else last + _LOOK_NS, now_ns))
+
+
+def _sources(candles: pa.Table, first: npt.NDArray[np.intp]) -> pa.Array:
+    # The few names by number: as text they would take longer than all prices.
+    encoded = candles["source"].combine_chunks().dictionary_encode()
+    names, numbers = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
+    found = numbers[first]
+    if "synthetic" in names:
+        synthetic = names.index("synthetic")
+        found = np.where(np.logical_or.reduceat(numbers == synthetic, first), synthetic, found)
+    return pa.array(names, pa.string()).take(pa.array(found))
 
 
 def _column(candles: pa.Table, name: str) -> npt.NDArray[np.float64]:

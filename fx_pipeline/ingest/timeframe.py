@@ -77,12 +77,12 @@ def found_timeframe(time_ns: Int64) -> Timeframe:
     time_ns : (N,) int64
         Opens, or ends, of bars on any clock; in any order.
     """
-    steps = np.diff(np.unique(time_ns))
+    steps = np.asarray(np.diff(np.unique(time_ns)), dtype=np.int64)
     if len(steps) < _FEWEST_BARS or (steps == MINUTE_NS).sum() >= _FEWEST_BARS:
         return M1
     lengths, counts = np.unique(steps, return_counts=True)
     usual = int(lengths[np.argmax(counts)])
-    whole = counts[lengths % usual == 0].sum()
+    whole = counts[np.mod(lengths, usual) == 0].sum()
     named = {timeframe.bar_ns: timeframe for timeframe in TIMEFRAMES.values()}
     return named.get(usual, M1) if 2 * whole > len(steps) else M1
 

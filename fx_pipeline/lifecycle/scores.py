@@ -107,7 +107,8 @@ def _quarantined(settings: Terms, instrument: str, start: pd.Timestamp, end: pd.
     """Count the bars of a span that were set aside, on import or on building the lake."""
     from fx_pipeline.ingest.overview import count_quarantined
 
-    return count_quarantined(settings.layout.data_dir, instrument, start.as_unit("ns").value, end.as_unit("ns").value)
+    span = start.as_unit("ns").value, end.as_unit("ns").value
+    return count_quarantined(settings.layout.data_dir, instrument, *span, settings.recipe.bars)
 
 
 def validate_span(

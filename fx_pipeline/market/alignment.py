@@ -151,8 +151,8 @@ def trading_minutes_between(time_ns: Int64) -> Int64:
 
 
 def _day_bounds(time_ns: Int64) -> tuple[Int64, Int64]:
-    # Beginning and end of the trading day of each time.
-    days = trading_day(time_ns)
-    first = int(days.min())
-    starts = trading_day_starts(np.arange(first, int(days.max()) + 2))
-    return starts[days - first], starts[days - first + 1]
+    # Beginning and end of the trading day of each time: days are few, and to convert every time would take long.
+    first, last = trading_day([time_ns.min(), time_ns.max()]).tolist()
+    starts = trading_day_starts(np.arange(first, last + 2))
+    place = np.searchsorted(starts, time_ns, side="right")
+    return starts[place - 1], starts[place]
