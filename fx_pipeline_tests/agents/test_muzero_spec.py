@@ -167,7 +167,7 @@ def test_the_engine_plays_any_actions_and_sessions_as_the_oracle_does(small_mark
     [
         ("temporal9", LEVERAGE7, SessionRules()),
         ("picco17", LEVERAGE7, SessionRules(bars=100, window_bars=16)),
-        ("temporal9", LONG_FLAT, SessionRules(bars=50, window_bars=40)),
+        ("temporal9", LONG_FLAT, SessionRules(bars=50, window_bars=24)),
     ],
 )
 def test_a_training_learns_from_any_features_actions_and_sessions(make_market, tmp_path, features, actions, rules):
