@@ -174,7 +174,8 @@ def test_a_training_learns_from_any_features_actions_and_sessions(make_market, t
     data = dataclasses.replace(make_market(1, 9_000), rules=rules, actions=actions)
     if features != "temporal9":
         # Its hours are those of a longer bar.
-        hourly = dataclasses.replace(data.market, timeframe=H1, time=data.market.time * 60 - data.market.time[0] * 59)
+        first = data.market.time[0]
+        hourly = dataclasses.replace(data.market, timeframe=H1, time=first + 60 * (data.market.time - first))
         ready = with_features(hourly, features)
         warm = np.flatnonzero(np.isfinite(ready.features).all(axis=1))[0] + rules.window_bars
         data = dataclasses.replace(data, market=ready, starts=np.arange(warm, len(ready) - rules.bars))
