@@ -106,7 +106,7 @@ def summary(
         `episodes_per_hour` is what self-play played beside learning, mean over seeds; null where
         an agent does not count its steps, or trainings shared the cores.
     """
-    best = optimum_pips(proof.market)
+    best = optimum_pips(proof.market, actions=proof.actions)
 
     def share(pips: float | None) -> float | None:
         return pips / best if pips is not None and best > 0 else None
