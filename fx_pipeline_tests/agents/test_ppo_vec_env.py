@@ -1,20 +1,40 @@
-"""The SB3 face plays the same sessions as the environment behind it."""
+"""The face that stable-baselines3 sees plays the same sessions as the environment behind it."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fx_pipeline.agents.kit.seeds import generator
+from fx_pipeline.agents.ppo.curriculum import mixed
+from fx_pipeline.agents.ppo.seeds import Purpose
+from fx_pipeline.environment.action_sets import action_set
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL, playable
-from fx_pipeline.environment.lockstep import LockstepEnvironment
+from fx_pipeline.environment.lockstep import LockstepEnvironment, Observation
 from fx_pipeline.environment.rewards import RewardConfig
-from fx_pipeline.market.costs import build_fills
+from fx_pipeline.features.clock import CLOCK_NAMES
+from fx_pipeline.features.temporal9.entry import FEATURE_SET
+from fx_pipeline.market.costs import build_fills, frictionless
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.proofs.markets import COSTS, proof_market
 from fx_pipeline.sessions.index import valid_starts
 
 sb3 = pytest.importorskip("stable_baselines3", reason="the extra `ppo` is not installed")
 
 DENSE = RewardConfig(kind="dense", idle_reward=0.0)
+
+
+def draw(seed: int, number: int, starts: Any) -> Any:
+    """Starts (8,) of the sessions of a round."""
+    return generator(seed, Purpose.STARTS, number).choice(starts, 8)
+
+
+def seen(observation: Observation) -> Any:
+    """What is shown (8, N): all of the window but the clock, and the clock of the newest bar."""
+    clock = [FEATURE_SET.names.index(name) for name in CLOCK_NAMES]
+    others = [column for column in range(9) if column not in clock]
+    rows = [np.concatenate([w[:-1, others].ravel(), w[-1]]) for w in observation.temporal]
+    return np.concatenate([np.array(rows), observation.static], axis=1)
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +44,11 @@ def market() -> Any:
 
 @pytest.fixture
 def faces(market: Any) -> Any:
-    from fx_pipeline.environment.sb3 import Sb3Environment
+    from fx_pipeline.agents.ppo.vec_env import TradingVecEnv
 
     fills, starts = build_fills(market, COSTS), valid_starts(market)
-    face = Sb3Environment(market, fills, starts, DENSE, environments=8, seed=3, reward_scale=0.1)
-    return face, LockstepEnvironment(market, fills, DENSE), np.random.default_rng(3).choice(starts, (3, 8))
+    face = TradingVecEnv(market, fills, starts, DENSE, environments=8, seed=3, reward_scale=0.1)
+    return face, LockstepEnvironment(market, fills, DENSE), np.array([draw(3, number, starts) for number in range(3)])
 
 
 def test_illegal_actions_become_hold_and_close() -> None:
@@ -45,7 +65,7 @@ def test_same_actions_give_the_same_rewards_and_observations(faces: Any) -> None
     draw = np.random.default_rng(0)
     observations, wanted = face.reset(), environment.reset(starts[0])
     for bar in range(360):
-        rows = np.concatenate([wanted.temporal.reshape(8, -1), wanted.static], axis=1)
+        rows = seen(wanted)
         assert observations.dtype == np.float32 and observations.tobytes() == rows.tobytes()
         actions = draw.integers(4, size=8)
         step = environment.step(playable(actions, wanted.legal))
@@ -53,12 +73,12 @@ def test_same_actions_give_the_same_rewards_and_observations(faces: Any) -> None
         np.testing.assert_array_equal(rewards, (0.1 * step.rewards).astype(np.float32))
         assert dones.tolist() == [bar == 359] * 8
         wanted = step.observation
-    last = np.concatenate([wanted.temporal.reshape(8, -1), wanted.static], axis=1)
+    last = seen(wanted)
     assert all(info["terminal_observation"].tobytes() == row.tobytes() for info, row in zip(infos, last, strict=True))
     assert all(info["TimeLimit.truncated"] for info in infos)
-    assert face.pips_per_episode == pytest.approx(environment.trades()["pnl_pips"].sum() / 8)
+    assert face.trades.tobytes() == environment.trades().tobytes()
     fresh = environment.reset(starts[1])
-    assert observations[:, :288].tobytes() == fresh.temporal.reshape(8, -1).tobytes(), "new sessions have begun"
+    assert observations.tobytes() == seen(fresh).tobytes(), "new sessions have begun"
 
 
 def test_rewards_of_an_episode_are_in_its_info(faces: Any) -> None:
@@ -76,7 +96,7 @@ def test_rewards_of_an_episode_are_in_its_info(faces: Any) -> None:
 
 def test_spaces_hold_what_comes_out(faces: Any) -> None:
     face, _, _ = faces
-    assert face.observation_space.shape == (32 * 9 + 6,) and face.action_space.n == 4
+    assert face.observation_space.shape == (32 * 5 + 4 + 6,) and face.action_space.n == 4
     assert all(face.observation_space.contains(row) for row in face.reset())
     assert face.env_is_wrapped(object) == [False] * 8
     with pytest.raises(AttributeError):
@@ -128,13 +148,15 @@ def test_maskable_ppo_learns_and_never_plays_what_is_illegal(faces: Any, monkeyp
     from sb3_contrib.common.maskable.evaluation import evaluate_policy
     from sb3_contrib.common.maskable.utils import get_action_masks
 
-    from fx_pipeline.environment import sb3 as module
+    from fx_pipeline.agents.ppo import vec_env as module
 
-    def legal_only(actions: Any, legal: Any) -> Any:
-        assert legal[np.arange(8), actions].all()
-        return playable(actions, legal)
+    played = module.play_bar
 
-    monkeypatch.setattr(module, "playable", legal_only)
+    def legal_only(game: Any, seats: Any, bars: Any, chosen: Any, *rest: Any) -> Any:
+        assert seats.legal[np.arange(8), chosen].all()
+        return played(game, seats, bars, chosen, *rest)
+
+    monkeypatch.setattr(module, "play_bar", legal_only)
     face, _, _ = faces
     model = contrib.MaskablePPO("MlpPolicy", face, n_steps=361, batch_size=8 * 361, n_epochs=1, seed=0, device="cpu")
     model.learn(total_timesteps=8 * 361)
@@ -175,11 +197,12 @@ def test_what_learners_ask_for_by_name(faces: Any) -> None:
 
 def test_a_seed_reaches_the_generator(market: Any, faces: Any) -> None:
     """At the next reset, as in SB3's own environments; two faces with the same seed then play the same sessions."""
-    from fx_pipeline.environment.sb3 import Sb3Environment
     from stable_baselines3.common.vec_env import VecNormalize
 
+    from fx_pipeline.agents.ppo.vec_env import TradingVecEnv
+
     face, _, starts = faces
-    other = Sb3Environment(market, build_fills(market, COSTS), valid_starts(market), DENSE, environments=8, seed=9)
+    other = TradingVecEnv(market, build_fills(market, COSTS), valid_starts(market), DENSE, environments=8, seed=9)
     assert face.seed(11) == list(range(11, 19))
     VecNormalize(other).seed(11)
     assert face.reset().tobytes() == other.reset().tobytes(), "one seed, one draw"
@@ -190,11 +213,10 @@ def test_a_seed_reaches_the_generator(market: Any, faces: Any) -> None:
     face.seed(None)
     assert len(set(face._seeds)) == 8 and None not in face._seeds
 
-    fresh = Sb3Environment(market, build_fills(market, COSTS), valid_starts(market), DENSE, environments=8, seed=3)
+    fresh = TradingVecEnv(market, build_fills(market, COSTS), valid_starts(market), DENSE, environments=8, seed=3)
     fresh.seed(3)
-    drawn = fresh.reset()[:, :288]
-    wanted = LockstepEnvironment(market, build_fills(market, COSTS), DENSE).reset(starts[0]).temporal.reshape(8, -1)
-    assert drawn.tobytes() == wanted.tobytes(), "the learner's seed, when it is the environment's, changes nothing"
+    wanted = LockstepEnvironment(market, build_fills(market, COSTS), DENSE).reset(starts[0])
+    assert fresh.reset().tobytes() == seen(wanted).tobytes(), "the seed that it has anyhow changes nothing"
 
 
 def test_a_seed_waits_for_the_reset(faces: Any) -> None:
@@ -204,9 +226,76 @@ def test_a_seed_waits_for_the_reset(faces: Any) -> None:
     face.seed(3)
     for _ in range(360):
         observations, *_ = face.step(np.zeros(8, dtype=np.int64))
-    assert observations[:, :288].tobytes() == environment.reset(starts[1]).temporal.reshape(8, -1).tobytes()
-    again = environment.reset(starts[0]).temporal.reshape(8, -1)
-    assert face.reset()[:, :288].tobytes() == again.tobytes()
+    assert observations.tobytes() == seen(environment.reset(starts[1])).tobytes()
+    assert face.reset().tobytes() == seen(environment.reset(starts[0])).tobytes()
+
+
+@pytest.mark.parametrize("name", ["unit4", "long_flat_short", "leverage7"])
+def test_it_plays_every_action_set_and_length_upside_down_and_gated(market: Any, name: str) -> None:
+    """As the environment does, with actions and observations turned, and no entry where the gate is closed."""
+    from fx_pipeline.agents.ppo.vec_env import TradingVecEnv
+
+    actions, rules = action_set(name), SessionRules(bars=40, window_bars=12)
+    fills, starts = build_fills(market, COSTS), valid_starts(market, rules)
+    closed = np.random.default_rng(5).random(len(market)) < 0.5
+    face = TradingVecEnv(
+        market, fills, starts, DENSE, environments=8, seed=3, rules=rules, actions=actions, closed=closed, mirror=True
+    )
+    environment, turned = LockstepEnvironment(market, fills, DENSE, rules, actions), np.array(actions.mirror)
+    observations, wanted = face.reset(), environment.reset(draw(3, 0, starts))
+    draws = np.random.default_rng(0)
+    for bar in range(40):
+        upright, over = observations[::2], observations[1::2]
+        assert upright[:, -7:-1].tobytes() == wanted.static[::2].tobytes()
+        np.testing.assert_array_equal(over[:, -7], -wanted.static[1::2, 0])
+        change = FEATURE_SET.names.index("price_change_pips")
+        np.testing.assert_array_equal(over[:, change], -wanted.temporal[1::2, 0, change])
+        np.testing.assert_array_equal(observations[:, -1], closed[wanted.bar])
+        chosen = draws.integers(len(actions), size=8)
+        meant = actions.playable(np.where(np.arange(8) % 2, turned[chosen], chosen), wanted.legal)
+        held = wanted.static[:, 0]
+        targets = np.array([np.nan if target is None else target for target in actions.targets])[meant]
+        enters = (np.nan_to_num(targets) != 0) & ~(held * targets > 0) & closed[wanted.bar]
+        done = np.where(enters, np.where(held == 0, actions.rest, actions.flat), meant)
+        step = environment.step(done)
+        observations, rewards, _, _ = face.step(chosen)
+        np.testing.assert_array_equal(rewards, step.rewards.astype(np.float32))
+        np.testing.assert_array_equal(face.blocked[bar], enters)
+        wanted = step.observation
+    assert face.trades.tobytes() == environment.trades().tobytes() and face.blocked.any()
+
+
+def test_every_step_knows_its_trade(faces: Any) -> None:
+    """From the order that opens a trade to the one that closes it, and no other step."""
+    face, _, _ = faces
+    face.reset()
+    draws = np.random.default_rng(2)
+    for _ in range(360):
+        face.step(draws.integers(4, size=8))
+    bars = face._environment.market.time
+    starts = draw(3, 0, valid_starts(face._environment.market))
+    for session in range(8):
+        own = face.trades[face.trades["session"] == session]
+        for number, trade in enumerate(own):
+            steps = np.flatnonzero(face.of_trade[:, session] == number)
+            assert (np.diff(steps) == 1).all()
+            assert starts[session] + steps[0] == trade["entry_bar"] - 1, "filled at the next open"
+            assert starts[session] + steps[-1] in (trade["exit_bar"] - 1, trade["exit_bar"])
+        assert face.of_trade[:, session].max() == len(own) - 1
+    assert len(bars) == 8_000
+
+
+def test_costs_that_rise_are_those_that_are_charged(market: Any, faces: Any) -> None:
+    face, environment, starts = faces
+    full = build_fills(market, COSTS)
+    face.charge(mixed(build_fills(market, frictionless(COSTS)), full, 0.25))
+    face.reset()
+    environment.reset(starts[0])
+    buys, holds = np.full(8, BUY), np.full(8, HOLD)
+    for actions in (buys, holds):
+        dear, (_, cheap, _, _) = environment.step(actions), face.step(actions)
+        if actions is buys:
+            np.testing.assert_allclose(cheap / 0.1 - dear.rewards, 0.75 * 4.0 * 1.01, atol=0.05)
 
 
 def test_options_are_refused(faces: Any) -> None:

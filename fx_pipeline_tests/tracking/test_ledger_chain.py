@@ -3,6 +3,7 @@
 import contextlib
 import sqlite3
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,3 +189,15 @@ def test_a_file_of_the_version_before_is_carried_over_and_kept(tmp_path):
     assert ledger.of_configuration("GBP_JPY", "c0ffee")[1].evidence == b"evidence" and ledger.verify() == []
     # Carried over once.
     assert len(Ledger(old.path).events("carried over")) == 1
+
+
+def test_a_ledger_from_before_recipes_is_whole_and_tells_recipes_from_now_on(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.db")
+    ledger.record(replace(TRIAL, recipe=""))
+    with sqlite3.connect(ledger.path) as connection:
+        connection.execute("ALTER TABLE trials DROP COLUMN recipe")
+        connection.execute("PRAGMA user_version = 5")
+    assert not ledger.verify()
+    ledger.record(replace(TRIAL, seed=99, recipe="mine"))
+    assert [row["recipe"] for row in ledger.trials()] == [None, "mine"]
+    assert not ledger.verify()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from fx_pipeline.agents.base import TrainingData
@@ -32,6 +33,7 @@ AGENT = "ppo"
 ENTRY = "fx_pipeline.agents.ppo.entry"
 #: Machines differ in the last bits of a product; other code differs in the first.
 _PROBE_TOLERANCE = 1e-4
+_ASIDE = "stands_aside"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class LoadedCheckpoint:
     spec : ObservationSpec
     threshold : float or None
         Of the gate.
+    aside : bool
+        Whether it never trades.
     record : Mapping
         All of `checkpoint.json`.
     """
@@ -53,6 +57,7 @@ class LoadedCheckpoint:
     config: PpoConfig
     spec: ObservationSpec
     threshold: float | None
+    aside: bool
     record: Mapping[str, Any]
 
 
@@ -79,6 +84,7 @@ def write_checkpoint(
     counters: Mapping[str, int],
     metrics: Mapping[str, float],
     selection: Mapping[str, float] | None,
+    aside: bool = False,
 ) -> str:
     """Write a checkpoint into `folder` and return the SHA-256 of its weights.
 
@@ -99,8 +105,10 @@ def write_checkpoint(
     counters, metrics : Mapping
     selection : Mapping or None
         What these weights earned on the selection span; None if nobody judged them.
+    aside : bool
+        Whether the agent never trades. It is a tensor beside the weights: such an agent has another hash.
     """
-    weights = serialised(state)
+    weights = serialised(state, aside)
     sha256 = hashlib.sha256(weights).hexdigest()
     record = {
         "schema": SCHEMA,
@@ -175,7 +183,8 @@ def load_checkpoint(folder: Path) -> LoadedCheckpoint:
             "the file."
         )
     try:
-        layers = layers_of(load(weights), config.network)
+        state = load(weights)
+        layers = layers_of(state, config.network)
     except (SafetensorError, KeyError, ValueError) as error:
         raise ConfigurationError(f"{place} does not fit its configuration, train again: {error}") from error
     answers, asked = _probe(layers), record["probe"]
@@ -184,14 +193,17 @@ def load_checkpoint(folder: Path) -> LoadedCheckpoint:
             f"{folder} was written by code {record['code_version']}, in which its weights mean something else than in "
             f"this code, {code_version(ENTRY)}: train again, or go back to that code."
         )
-    return LoadedCheckpoint(layers, config, spec, record.get("gate_threshold"), record)
+    return LoadedCheckpoint(layers, config, spec, record.get("gate_threshold"), _ASIDE in state, record)
 
 
-def serialised(state: Mapping[str, Tensor]) -> bytes:
-    """Return the bytes of a weights file."""
+def serialised(state: Mapping[str, Tensor], aside: bool = False) -> bytes:
+    """Return the bytes of a weights file; see `write_checkpoint`."""
     from safetensors.torch import save
 
-    weights: bytes = save({name: tensor.detach().contiguous() for name, tensor in state.items()})
+    tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
+    if aside:
+        tensors[_ASIDE] = torch.ones(1, dtype=torch.uint8)
+    weights: bytes = save(tensors)
     return weights
 
 

@@ -106,7 +106,12 @@ class SelectionConfig(_Section):
     share: float = Field(0.15, ge=0, le=0.5, description="Share of the session starts that judge the weights.")
     sessions: int = Field(64, ge=1, description="Most sessions that are played to judge.")
     every_rollouts: int = Field(4, ge=1, description="Rollouts between two judgements; one at the end in any case.")
-    standard_errors: float = Field(1.0, ge=0, description="Subtracted from the mean pips of a session.")
+    standard_errors: float = Field(3.0, ge=0, description="Subtracted from the mean pips of a session.")
+    aside: bool = Field(
+        True,
+        description="Whether never to trade is among what is chosen from, as that makes exactly nothing: an agent none "
+        "of whose weights made more, by that measure, stands aside.",
+    )
 
 
 class RuntimeConfig(_Section):

@@ -28,6 +28,8 @@ class PpoPolicy(Stateless):
     threshold : float or None
         Of the gate; None without one.
     name : str
+    aside : bool
+        Whether it never trades.
 
     Attributes
     ----------
@@ -38,9 +40,15 @@ class PpoPolicy(Stateless):
     weights_sha256: str = ""
 
     def __init__(
-        self, layers: Layers, config: PpoConfig, spec: ObservationSpec, threshold: float | None, name: str = "ppo"
+        self,
+        layers: Layers,
+        config: PpoConfig,
+        spec: ObservationSpec,
+        threshold: float | None,
+        name: str = "ppo",
+        aside: bool = False,
     ) -> None:
-        self.name, self.spec, self.config = name, spec, config
+        self.name, self.spec, self.config, self.aside = name, spec, config, aside
         self._layers, self._threshold = layers, threshold
         self._actions = action_set(spec.action_set)
         self._backs, self._columns = shown(spec.feature_set, spec.window_bars)
@@ -51,7 +59,7 @@ class PpoPolicy(Stateless):
         """Load a policy; see `load_checkpoint` for what is refused."""
         loaded = load_checkpoint(folder)
         sha256 = str(loaded.record["weights_sha256"])
-        policy = cls(loaded.layers, loaded.config, loaded.spec, loaded.threshold, f"ppo-{sha256[:12]}")
+        policy = cls(loaded.layers, loaded.config, loaded.spec, loaded.threshold, f"ppo-{sha256[:12]}", loaded.aside)
         policy.weights_sha256 = sha256
         return policy
 
@@ -59,6 +67,9 @@ class PpoPolicy(Stateless):
         """Return one legal action per observation, (B,) int64."""
         assert self.spec is not None
         self.spec.check(observation, self.name)
+        if self.aside:
+            held = observation.static[:, 0]
+            return self._actions.toward(np.zeros(len(held)), held, observation.legal)
         batch = len(observation.static)
         bars = self.spec.window_bars - 1 - self._backs
         parts = [observation.temporal[:, bars, self._columns], observation.static]

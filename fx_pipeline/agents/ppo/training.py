@@ -140,6 +140,11 @@ class Training:
         """What is known of the best weights, for a record."""
         return None if self.best is None else asdict(self.best)
 
+    @property
+    def aside(self) -> bool:
+        """Whether to trade by none of the weights that were judged looks better than not to trade at all."""
+        return self.config.selection.aside and self.best is not None and self.best.score <= 0.0
+
     def counters(self) -> dict[str, int]:
         """How far it is."""
         updates = (
@@ -166,6 +171,7 @@ class Training:
             counters=self.counters(),
             metrics=metrics,
             selection=self.selection if best else None,
+            aside=chosen and self.aside,
         )
 
     def iterate(self, kept: Retention) -> tuple[Mapping[str, float], Mapping[str, float]]:

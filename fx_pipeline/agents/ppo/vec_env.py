@@ -93,7 +93,6 @@ class TradingVecEnv(VecEnv):
         # First: the base class asks for their attributes.
         self._sessions = [_Session(self, row, observations, space) for row in range(environments)]
         super().__init__(environments, observations, space)
-        self._nothing: list[dict[str, Any]] = [{} for _ in range(environments)]
         #: Trades of the round that ended last, as `LockstepEnvironment.trades` has them.
         self.trades: npt.NDArray[np.void] = np.zeros(0)
 
@@ -134,8 +133,22 @@ class TradingVecEnv(VecEnv):
         return np.where(self._actions[1][:, None] != 0, legal[:, self._turned], legal)
 
     def step_async(self, actions: npt.NDArray[np.int64]) -> None:
-        """Take the (B,) actions of the next step."""
-        self._chosen = np.ascontiguousarray(actions, dtype=np.int64)
+        """Take the (B,) actions of the next step.
+
+        Raises
+        ------
+        RuntimeError
+            If no sessions have begun.
+        ValueError
+            If they are not B actions.
+        """
+        chosen = np.ascontiguousarray(actions, dtype=np.int64)
+        if not hasattr(self._environment, "seats"):
+            raise RuntimeError("no sessions have begun: call reset.")
+        count = len(self._turned)
+        if chosen.shape != (self.num_envs,) or chosen.min() < 0 or chosen.max() >= count:
+            raise ValueError(f"a step takes {self.num_envs} actions of 0 to {count - 1}, not {chosen}.")
+        self._chosen = chosen
 
     def step_wait(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_], list[Any]]:
         """Move all sessions by a bar and return observations, rewards, dones and infos."""
@@ -148,7 +161,8 @@ class TradingVecEnv(VecEnv):
         )  # fmt: skip
         environment.steps_done += 1
         self._rewards += rewards
-        observations, infos = self._look(), self._nothing
+        observations = self._look()
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         ended = environment.steps_done == length
         if ended:
             infos = [
