@@ -4,7 +4,6 @@ All three go through one function, so that the table, training, validation and l
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -75,11 +74,6 @@ def bars_of(market: MarketArrays) -> Bars:
     """Return the bars of a market, without copying them."""
     prices = {name: getattr(market, name) for name in PRICES}
     return Bars(market.instrument, market.timeframe, market.unit, market.time, **prices)
-
-
-def with_features(market: MarketArrays, name: str) -> MarketArrays:
-    """Return the market with the features of another set, computed here."""
-    return replace(market, features=compute_features(feature_set(name), bars_of(market)), feature_set=name)
 
 
 def warmup_bars(market: MarketArrays) -> int:
