@@ -60,7 +60,7 @@ class Plan:
     onward: Float64
     optimum_pips: float
 
-    def gains(self, decision: int, held: int, state: npt.ArrayLike | None = None) -> Float64:
+    def gains(self, decision: int, held: int, state: Float64 | None = None) -> Float64:
         """What going from a level to each other brings over staying, in expected pips to the end of the session.
 
         Parameters
@@ -68,7 +68,7 @@ class Plan:
         decision : int
         held : int
             Index of the level that is held.
-        state : (B,) array-like, optional
+        state : (B,) float64, optional
             The grid by default.
 
         Returns

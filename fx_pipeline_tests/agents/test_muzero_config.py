@@ -45,8 +45,6 @@ def test_overrides_by_section_and_by_dotted_key() -> None:
         ({"learner": 3}, "needs keys and values"),
         ({"network": {"bins": 600}}, "network.bins must be odd"),
         ({"network": {"value_prefix": 1}}, "network.value_prefix must be a bool"),
-        ({"selfplay": {"segment_bars": 50}}, "segment_bars must divide"),
-        ({"replay": {"capacity_steps": 100}}, "replay.capacity_steps 100 cannot hold"),
         ({"replay": {"priority_weight": 1.5}}, "replay.priority_weight must lie in"),
         ({"replay": {"success_share": 0.8}}, "must not exceed 1 together"),
         ({"replay": {"evict": "newest"}}, "replay.evict must be oldest or quality"),
@@ -99,3 +97,12 @@ def test_what_paid_on_the_proofs_is_on_by_default() -> None:
         assert config.search.backup == "expected"
         assert (config.selfplay.root_value, config.learner.mirror, config.reward.kind) == ("best", True, "dense")
         assert config.learner.exploration_cut == 0.2
+
+
+def test_sessions_that_do_not_fit_a_configuration_are_named() -> None:
+    config = load_config("tiny", {"replay.capacity_steps": 100})
+    with pytest.raises(ConfigurationError, match=r"replay.capacity_steps 100 cannot hold the 4 episodes of 360 bars"):
+        config.check_session(360)
+    config.check_session(25)
+    with pytest.raises(ConfigurationError, match="a session of 2 bars is shorter than an unroll of 3"):
+        config.check_session(2)

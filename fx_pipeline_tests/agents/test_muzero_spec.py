@@ -167,14 +167,15 @@ def test_the_engine_plays_any_actions_and_sessions_as_the_oracle_does(small_mark
     [
         ("temporal9", LEVERAGE7, SessionRules()),
         ("picco17", LEVERAGE7, SessionRules(bars=100, window_bars=16)),
-        ("temporal9", LONG_FLAT, SessionRules(bars=50, window_bars=40)),
+        ("temporal9", LONG_FLAT, SessionRules(bars=50, window_bars=24)),
     ],
 )
 def test_a_training_learns_from_any_features_actions_and_sessions(make_market, tmp_path, features, actions, rules):
     data = dataclasses.replace(make_market(1, 9_000), rules=rules, actions=actions)
     if features != "temporal9":
         # Its hours are those of a longer bar.
-        hourly = dataclasses.replace(data.market, timeframe=H1, time=data.market.time * 60 - data.market.time[0] * 59)
+        first = data.market.time[0]
+        hourly = dataclasses.replace(data.market, timeframe=H1, time=first + 60 * (data.market.time - first))
         ready = with_features(hourly, features)
         warm = np.flatnonzero(np.isfinite(ready.features).all(axis=1))[0] + rules.window_bars
         data = dataclasses.replace(data, market=ready, starts=np.arange(warm, len(ready) - rules.bars))
