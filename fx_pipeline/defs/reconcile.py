@@ -15,6 +15,7 @@ from fx_pipeline.defs.verified import UnverifiedError, open_ledger, refuse_swapp
 from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
 from fx_pipeline.market.origin import candle_origin, is_from_broker
 from fx_pipeline.settings import Settings
+from fx_pipeline.validation.gate import laxer
 
 CHECK = "champion_is_what_was_judged"
 #: Digits of a model's hash that name it.
@@ -126,7 +127,8 @@ def states_metadata(states: "list[ChampionState]") -> dict[str, Any]:
 
 
 def require_acknowledged(settings: Settings, champion: dict[str, Any]) -> None:
-    """Refuse to trade real money with a model that was never judged on candles from a broker, unless it is named.
+    """Refuse to trade real money with a model that was never judged on candles from a broker, or by a gate that asks
+    for less than the default one, unless it is named.
 
     Raises
     ------
@@ -134,11 +136,17 @@ def require_acknowledged(settings: Settings, champion: dict[str, Any]) -> None:
         Saying where its candles came from, and what to set.
     """
     attested = champion.get("promoted") is not None
-    if settings.oanda_environment != "live" or (attested and is_from_broker(champion["source"])):
+    less = laxer(settings.gate)
+    if settings.oanda_environment != "live" or (attested and is_from_broker(champion["source"]) and not less):
         return
     name = champion["sha256"][:NAME_DIGITS]
     if name in settings.live_unproven:
         return
+    if attested and is_from_broker(champion["source"]):
+        raise ConfigurationError(
+            f"the champion of {champion['instrument']} is judged by a gate that FX_GATE made laxer ({', '.join(less)}): "
+            f"take FX_GATE back, or, to trade real money with it all the same, set FX_LIVE_UNPROVEN={name}."
+        )
     why = "was never judged on candles from a broker" if attested else "was promoted by an earlier version"
     raise ConfigurationError(
         f"the champion of {champion['instrument']} {why}. {candle_origin(champion['source'])} Validate and promote it "
