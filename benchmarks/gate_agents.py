@@ -65,7 +65,7 @@ from benchmarks.gate_candidates import (
     trained_networks,
     transferred_network,
 )
-from fx_pipeline.defs.reporting import trial_recorder
+from fx_pipeline.lifecycle.trials import trial_recorder
 from fx_pipeline.market.costs import CostConfig, build_fills
 from fx_pipeline.proofs.markets import COSTS, MarketName
 from fx_pipeline.proofs.optimum import optimum_pips

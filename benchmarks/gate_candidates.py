@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.agents.base import Budget, Policy, TrainingData
+from fx_pipeline.agents.base import Budget, Policy, Stateless, TrainingData
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL, playable
 from fx_pipeline.environment.lockstep import LockstepEnvironment, Observation
 from fx_pipeline.environment.position import STATIC_FEATURES
@@ -18,6 +18,7 @@ from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.features.kernel import WARMUP_BARS, causal_mismatches
 from fx_pipeline.market.arrays import SESSION_BARS, MarketArrays
 from fx_pipeline.market.costs import CostConfig, build_fills
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.proofs.markets import COSTS, OU_SD_PIPS, MarketName, proof_market
 from fx_pipeline.proofs.players import known_state
 from fx_pipeline.sessions.index import valid_starts
@@ -99,7 +100,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class SignalRules:
+class SignalRules(Stateless):
     """Enters with a signal that is strong, and leaves when it has faded; R rules, each for one row of a batch.
 
     Attributes
@@ -117,13 +118,13 @@ class SignalRules:
     enter: Float64
     leave: Float64
 
-    def act(self, observations: Observation) -> Int64:
+    def choose(self, observation: Observation) -> Int64:
         """Return the (B,) actions; B is R, or R is 1."""
-        signal = self.signals[self.column, observations.bar]
-        side = observations.static[:, _SIDE]
+        signal = self.signals[self.column, observation.bar]
+        side = observation.static[:, _SIDE]
         entry = np.select([signal >= self.enter, signal <= -self.enter], [BUY, SELL], HOLD)
         leave = np.where(side * signal <= self.leave, CLOSE, HOLD)
-        return playable(np.where(side == 0, entry, leave), observations.legal)
+        return playable(np.where(side == 0, entry, leave), observation.legal)
 
     def one(self, rule: int, signals: Float64) -> "SignalRules":
         """Return one of the rules, on the signals of any market."""
@@ -257,10 +258,10 @@ def best_rule(market: MarketArrays, starts: Int64, rules: SignalRules, costs: Co
     rows = np.repeat(np.arange(count), len(starts))
     every = SignalRules(rules.signals, rules.column[rows], rules.enter[rows], rules.leave[rows])
     # The rules do not look back: one bar of features is what an observation needs to have.
-    environment = LockstepEnvironment(market, build_fills(market, costs), window_bars=1)
+    environment = LockstepEnvironment(market, build_fills(market, costs), rules=SessionRules(window_bars=1))
     observation, done = environment.reset(np.tile(starts, count)), False
     while not done:
-        step = environment.step(every.act(observation))
+        step = environment.step(every.choose(observation))
         observation, done = step.observation, step.done
     trades = environment.trades()
     earned = np.bincount(trades["session"], trades["pnl_pips"].astype(np.float64), count * len(starts))

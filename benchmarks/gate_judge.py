@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from benchmarks.gate_world import STEP_NS, STEPS, Attempt, Market, window_key
-from fx_pipeline.defs.reporting import trial_history
-from fx_pipeline.defs.track_records import walk_forward_record
+from fx_pipeline.lifecycle.track_records import walk_forward_record
+from fx_pipeline.lifecycle.trials import trial_history
 from fx_pipeline.market.years import covered_years
 from fx_pipeline.tracking.ledger import Ledger
 from fx_pipeline.validation.chance import MIN_RUNS, judge_seed

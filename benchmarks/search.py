@@ -109,7 +109,7 @@ def latency(decisions: int = 1000) -> dict[str, float]:
     for number in range(decisions + 20):
         one = Observation(*(array[number % 64 : number % 64 + 1] for array in seen))
         began = time.perf_counter()
-        policy.act(one)
+        policy.choose(one)
         times.append(1e3 * (time.perf_counter() - began))
     return {
         "latency_p50_ms": float(np.quantile(times[20:], 0.5)),
@@ -121,7 +121,7 @@ _FIRST = """
 from benchmarks.search_contenders import lively_networks, observations
 from fx_pipeline.agents.muzero.policy import MuZeroPolicy
 config, networks = lively_networks()
-MuZeroPolicy(networks, config, workers=1).act(observations(1))
+MuZeroPolicy(networks, config, workers=1).choose(observations(1))
 """
 
 

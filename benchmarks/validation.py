@@ -155,7 +155,8 @@ def validate_year(
 ) -> dict[str, Any]:
     """Validate the checkpoint of `folder` as the asset does, and return the report."""
     from fx_pipeline.agents.registry import agent
-    from fx_pipeline.defs.reporting import configuration, trial_recorder
+    from fx_pipeline.lifecycle.configuration import configuration
+    from fx_pipeline.lifecycle.trials import trial_recorder
     from fx_pipeline.validation import record_figures, validate
     from fx_pipeline.validation import report as reports
     from fx_pipeline.validation.context import ReportContext

@@ -451,8 +451,8 @@ def leaderboard_(
     with clear_errors():
         from dataclasses import asdict
 
-        from fx_pipeline.defs.gathered import gathered
         from fx_pipeline.leaderboard_command import leaderboard_table
+        from fx_pipeline.lifecycle.leaderboard import gathered
         from fx_pipeline.settings import load_settings
 
         settings = load_settings()

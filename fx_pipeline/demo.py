@@ -165,8 +165,8 @@ def _run_demo(
         from fx_pipeline.defs.models import AGENT, champion
         from fx_pipeline.defs.partitions import INSTRUMENTS, key
         from fx_pipeline.defs.progress import listening
-        from fx_pipeline.defs.promotion import decide
         from fx_pipeline.defs.resources import Broker
+        from fx_pipeline.lifecycle.promotion import decide
         from fx_pipeline.sessions.table import read_plan
         from fx_pipeline.validation.report import read_report
 

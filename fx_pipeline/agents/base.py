@@ -1,6 +1,6 @@
 """The policy seam: what validation, live trading and the Dagster layer know of an agent."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.environment.lockstep import Observation
+from fx_pipeline.environment.spec import ObservationSpec
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import CostConfig
 
@@ -16,13 +17,59 @@ from fx_pipeline.market.costs import CostConfig
 Progress = Callable[[float, Mapping[str, float]], None]
 
 
+Actions = npt.NDArray[np.int64]
+#: What a policy keeps of a batch from bar to bar, of whatever type it likes; None for one without a memory.
+Carry = Any
+
+
 @runtime_checkable
 class Policy(Protocol):
-    """Chooses actions for a batch, without memory of earlier calls, deterministically."""
+    """Chooses actions for a batch, deterministically: from what it sees and from its carry, and from nothing else.
 
-    def act(self, observations: Observation) -> npt.NDArray[np.int64]:
-        """Return one legal action per observation, (B,) int64."""
+    What it decides depends on the last `spec.window_bars` observations at most, so that a carry that was lost can be
+    made again from them; see `replayed`.
+
+    Attributes
+    ----------
+    spec : ObservationSpec or None
+        Of the observations that it takes; None for one that takes any.
+    """
+
+    @property
+    def spec(self) -> ObservationSpec | None: ...
+
+    def initial(self, batch: int) -> Carry:
+        """Return the carry of `batch` sessions that begin."""
         ...
+
+    def act(self, observation: Observation, carry: Carry) -> tuple[Actions, Carry]:
+        """Return one legal action per observation, (B,) int64, and the carry for the next; the old one is as it was."""
+        ...
+
+
+class Stateless:
+    """A policy without a memory: `choose` is all that it needs."""
+
+    spec: ObservationSpec | None = None
+
+    def initial(self, batch: int) -> None:
+        """Return no carry."""
+
+    def act(self, observation: Observation, carry: None = None) -> tuple[Actions, None]:
+        """Return what `choose` does, and no carry."""
+        return self.choose(observation), None
+
+    def choose(self, observation: Observation) -> Actions:
+        """Return one legal action per observation, (B,) int64."""
+        raise NotImplementedError
+
+
+def replayed(policy: Policy, observations: Iterable[Observation], batch: int = 1) -> Carry:
+    """Return the carry of a policy that has seen these observations, in the order of time."""
+    carry = policy.initial(batch)
+    for observation in observations:
+        _, carry = policy.act(observation, carry)
+    return carry
 
 
 @runtime_checkable

@@ -9,8 +9,9 @@ from fx_pipeline.defs.jobs import promote, train, validate
 from fx_pipeline.defs.live import live_trading
 from fx_pipeline.defs.models import AGENT, champion, muzero_checkpoint, validation_report
 from fx_pipeline.defs.partitions import INSTRUMENTS, cell, instrument_window, instruments, key
-from fx_pipeline.defs.promotion import decide, unfinished_demotion
 from fx_pipeline.defs.requests import Tick, is_queued, since
+from fx_pipeline.lifecycle.champions import unfinished_demotion
+from fx_pipeline.lifecycle.promotion import decide
 from fx_pipeline.settings import Settings, load_settings
 
 #: Of the requests of a tick.

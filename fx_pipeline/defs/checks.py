@@ -4,6 +4,8 @@ from itertools import pairwise
 
 import dagster as dg
 
+from fx_pipeline.agents.record import read_checkpoint
+from fx_pipeline.defs.champion_state import CHECK, states_metadata
 from fx_pipeline.defs.costs import spread_model_fits
 from fx_pipeline.defs.events import skipped_partitions, was_skipped
 from fx_pipeline.defs.features import feature_table, valid_sessions
@@ -14,11 +16,10 @@ from fx_pipeline.defs.market_time import machine_ns
 from fx_pipeline.defs.metadata import plain, table
 from fx_pipeline.defs.models import AGENT, champion, muzero_checkpoint, validation_report
 from fx_pipeline.defs.partitions import INSTRUMENTS, cell, keys_of
-from fx_pipeline.defs.reconcile import CHECK, champion_state, states_metadata
 from fx_pipeline.defs.resources import Tracking, Warehouse
-from fx_pipeline.defs.seeds import read_checkpoint
 from fx_pipeline.defs.training_alerts import TRAINING_ALERTS
 from fx_pipeline.defs.units import unit_fits
+from fx_pipeline.lifecycle.reconcile import champion_state
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.settings import load_settings
 

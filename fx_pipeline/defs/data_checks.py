@@ -17,8 +17,8 @@ from fx_pipeline.defs.metadata import plain, table
 from fx_pipeline.defs.models import AGENT, muzero_checkpoint, validation_report
 from fx_pipeline.defs.partitions import cell, keys_of
 from fx_pipeline.defs.resources import Warehouse
-from fx_pipeline.defs.seeds import seed_checkpoints, training_data
-from fx_pipeline.defs.spans import LOOK_BACK_NS, load_span
+from fx_pipeline.lifecycle.checkpoints import seed_checkpoints
+from fx_pipeline.lifecycle.spans import LOOK_BACK_NS, load_span, training_data
 from fx_pipeline.market.errors import FxPipelineError
 from fx_pipeline.settings import load_settings
 
@@ -59,7 +59,7 @@ class _Present:
         checkpoints = seed_checkpoints(self._settings, AGENT, instrument, window)
         if not checkpoints:
             return None
-        span = load_span(self._warehouse, instrument, window, "train")
+        span = load_span(self._settings, self._warehouse, instrument, window, "train")
         if isinstance(span, str):
             return f"its window cannot be looked at: {span}"
         present = data_fingerprint(training_data(self._settings, span))
@@ -76,7 +76,7 @@ class _Present:
         if not (folder / "report.json").exists():
             return None
         report = read_report(folder)
-        span = load_span(self._warehouse, instrument, window, "valid")
+        span = load_span(self._settings, self._warehouse, instrument, window, "valid")
         if isinstance(span, str):
             return f"its window cannot be looked at: {span}"
         if report["lineage"]["data_fingerprint"] != span.market.fingerprint:

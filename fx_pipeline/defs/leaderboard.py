@@ -4,10 +4,10 @@ from typing import Any
 
 import dagster as dg
 
-from fx_pipeline.defs.gathered import gathered
 from fx_pipeline.defs.metadata import OWNERS, plain
 from fx_pipeline.defs.models import champion, validation_report
 from fx_pipeline.defs.report_metadata import page_url
+from fx_pipeline.lifecycle.leaderboard import gathered
 from fx_pipeline.settings import Settings, load_settings
 
 #: Lines that Dagster shows; the page has all.

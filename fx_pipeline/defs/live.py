@@ -41,14 +41,13 @@ def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: W
     are those that were judged. Where the champion was demoted the record says HOLD, so that no decision of it is left
     standing.
     """
-    from fx_pipeline.defs.promotion import read_champion, read_demotion
-    from fx_pipeline.defs.reconcile import champion_state, report_state, require_acknowledged
-    from fx_pipeline.defs.verified import load_judged
-    from fx_pipeline.features.kernel import WARMUP_BARS
+    from fx_pipeline.defs.champion_state import report_state
     from fx_pipeline.features.table import load_newest
-    from fx_pipeline.live.decision import decide
+    from fx_pipeline.lifecycle.champions import read_champion, read_demotion
+    from fx_pipeline.lifecycle.reconcile import champion_state, require_acknowledged
+    from fx_pipeline.lifecycle.verified import load_judged
+    from fx_pipeline.live.decision import bars_needed, decide
     from fx_pipeline.live.lock import AccountLockedError, account_lock
-    from fx_pipeline.market.arrays import WINDOW_BARS
     from fx_pipeline.market.atomic import atomic_write_json
     from fx_pipeline.market.errors import ConfigurationError, DataError
 
@@ -62,11 +61,12 @@ def decide_live(context: dg.OpExecutionContext, config: LiveConfig, warehouse: W
             if state.stops:
                 raise dg.Failure(f"{config.instrument}: {state.name}: {state.said}", allow_retries=False)
             if record is not None:
-                require_acknowledged(settings, record)
-                with warehouse.get_connection(read_only=True) as connection:
-                    market = load_newest(connection, config.instrument, WARMUP_BARS + WINDOW_BARS)
+                require_acknowledged(settings.oanda_environment, settings.live_unproven, record, settings.gate)
                 policy = load_judged(record["agent"], Path(record["model"]), record["sha256"])
-                decision = decide(policy, market, record["sha256"]).record()
+                with warehouse.get_connection(read_only=True) as connection:
+                    market = load_newest(connection, config.instrument, bars_needed(policy))
+                decided, _ = decide(policy, market, record["sha256"])
+                decision = decided.record()
                 decision["champion_state"] = state.name
                 decision["model_version"] = f"{record['registered_model']} v{record['version']}"
                 said = f"{decision['action']} after the bar of {decision['bar']}"

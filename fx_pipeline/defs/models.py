@@ -1,30 +1,24 @@
 """Checkpoints, validation reports and the champion."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 
+from fx_pipeline.agents.record import read_checkpoint
+from fx_pipeline.defs.checkpoint_metadata import checkpoint_metadata
 from fx_pipeline.defs.features import valid_sessions
 from fx_pipeline.defs.lineage import EMPTY, version
 from fx_pipeline.defs.metadata import OWNERS, link, plain
 from fx_pipeline.defs.partial import skipped
 from fx_pipeline.defs.partitions import asked_key, cell, instrument_window, instruments, key, to_instrument
-from fx_pipeline.defs.progress import reporter
-from fx_pipeline.defs.promotion import Promotion, promote
 from fx_pipeline.defs.report_metadata import page_url, paired_metadata
 from fx_pipeline.defs.resources import Tracking, Warehouse
-from fx_pipeline.defs.seeds import (
-    SeedCheckpoint,
-    candidate,
-    checkpoint_metadata,
-    read_checkpoint,
-    seed_checkpoints,
-    train_seed,
-)
-from fx_pipeline.defs.spans import Span, load_span
+from fx_pipeline.defs.run import run_of
+from fx_pipeline.lifecycle.checkpoints import SeedCheckpoint
+from fx_pipeline.lifecycle.promotion import Promotion, promote
+from fx_pipeline.lifecycle.spans import load_span
+from fx_pipeline.lifecycle.trainings import train_seed
 from fx_pipeline.settings import Settings, load_settings
 
 AGENT = "muzero"
@@ -65,7 +59,7 @@ def muzero_checkpoint(
     seeds = list(dict.fromkeys(config.seeds if config.seeds is not None else settings.training_seeds))
     if not seeds or not all(0 <= seed < 2**31 for seed in seeds):
         raise ConfigurationError(f"a training has seeds of at least 0 and below 2^31, and not {seeds}.")
-    span = load_span(warehouse, instrument, key, "train")
+    span = load_span(settings, warehouse, instrument, key, "train")
     if isinstance(span, str):
         yield skipped(context, span)
         return
@@ -75,7 +69,7 @@ def muzero_checkpoint(
     for number, seed in enumerate(seeds, 1):
         of_all = "" if len(seeds) == 1 else f", seed {seed} ({number} of {len(seeds)})"
         reused[seed] = train_seed(
-            context,
+            run_of(context),
             settings,
             tracking,
             AGENT,
@@ -115,147 +109,39 @@ def validation_report(
     """
     from fx_pipeline.defs.ledger_state import ledger_faults
     from fx_pipeline.defs.report_metadata import ledger_metadata, report_metadata
-    from fx_pipeline.defs.reporting import score_seeds, validate_span
-    from fx_pipeline.defs.standing import champion_beside
-    from fx_pipeline.market.disk import clear_disk_errors
-    from fx_pipeline.reuse import stamp, stands
-    from fx_pipeline.tracking.ledger_witness import TAGS
-    from fx_pipeline.validation.report import point_at, read_report, write_report
+    from fx_pipeline.lifecycle.validations import validate_window
 
     settings = load_settings()
     asked = asked_key(context, instrument_window)
     instrument, key = cell(asked)
-    span = load_span(warehouse, instrument, key, "valid")
-    if isinstance(span, str):
-        yield skipped(context, span)
-        return
-    place = settings.layout.trainings(AGENT, instrument, key)
-    everything = seed_checkpoints(settings, AGENT, instrument, key)
-    checkpoints = [found for found in everything if found.record["window"] == {"key": key, **span.window.spans()}]
-    if not everything:
-        yield skipped(context, f"there is no checkpoint in {place}: materialise muzero_checkpoint first.")
-        return
-    said = "the checkpoint in {} was trained on other spans than window {} has: train again."
-    left_out = [said.format(stale.folder, key) for stale in everything if stale not in checkpoints]
-    if not checkpoints:
-        yield skipped(context, " ".join(left_out))
-        return
-    for reason in left_out:
-        context.log.warning(f"left out: {reason}")
-    ledger, judged = tracking.ledger(), candidate(checkpoints)
-    # Before anything is scored: the first row would make a ledger where none is.
-    faults = ledger_faults(context.instance, validation_report.key, settings, tracking, ledger)
-    for fault in faults:
-        context.log.warning(fault)
-    others = [checkpoint for checkpoint in checkpoints if checkpoint is not judged]
 
     def tell(told: Mapping[str, Any]) -> None:
         # A run that is killed after it has scored leaves an event that tells of the ledger all the same.
         shown = dg.AssetObservation(validation_report.key, partition=asked, metadata=plain(ledger_metadata(told)))
         context.log_event(shown)
 
-    score_seeds(settings, warehouse, ledger, span, others, AGENT, lambda stage: reporter(context, stage), tell)
-    champion = champion_beside(
-        context, settings, warehouse, tracking, span, judged.sha256, lambda stage: reporter(context, stage)
+    report = validate_window(
+        run_of(context),
+        settings,
+        warehouse,
+        tracking,
+        AGENT,
+        instrument,
+        key,
+        lambda ledger: ledger_faults(context.instance, validation_report.key, settings, tracking, ledger),
+        tell,
     )
-    beside = None if champion is None else champion.sha256
-    made_from = validation_identity(settings, tracking, span, key, judged.record, beside, faults)
-    folder = settings.layout.report(AGENT, instrument, key)
-    files = ("report.json", "report.html")
-    if stands(folder, made_from, *files):
-        context.log.info(f"{folder} stands: the same checkpoint, data and settings made it.")
-        reporter(context, f"validate {key} (stands)")(1.0, {})
-        point_at(settings.layout.newest_report, folder)
-        yield _validated(read_report(folder), folder)
+    if isinstance(report, str):
+        yield skipped(context, report)
         return
-    with (
-        clear_disk_errors(folder),
-        tracking.mlflow().run(
-            f"validate {instrument} {key}",
-            "validation",
-            params={"mc_runs": settings.mc_runs, "seed": judged.seed, "preset": judged.record["preset"]},
-            tags={"dagster/run_id": context.run.run_id, "instrument": instrument, "window": key},
-        ) as run,
-    ):
-
-        def tell_both(told: Mapping[str, Any]) -> None:
-            run.set_tags(told)
-            tell(told)
-
-        report = validate_span(
-            settings,
-            warehouse,
-            ledger,
-            span,
-            judged.folder,
-            AGENT,
-            {"mlflow_url": run.url, "mlflow_run_id": run.run_id, "dagster_run_id": context.run.run_id},
-            reporter(context, f"validate {key}"),
-            champion,
-            faults,
-            tell=tell_both,
-        )
-        # MLflow hears of it first: a report that is removed leaves a run that tells of its trial.
-        run.set_tags({name: report["lineage"][name] for name in TAGS if name in report["lineage"]})
-        write_report(report, folder)
-        metadata = report_metadata(report, folder)
-        run.log_metrics({name: value for name, value in metadata.items() if isinstance(value, float)}, step=0)
-        run.log_artifact(folder / "report.html")
-    stamp(folder, made_from, *files)
-    point_at(settings.layout.newest_report, folder)
-    yield _validated(report, folder)
-
-
-def _validated(report: Mapping[str, Any], folder: Path) -> dg.MaterializeResult:
-    from fx_pipeline.defs.report_metadata import report_metadata
-
-    return dg.MaterializeResult(metadata=plain(report_metadata(report, folder)), data_version=report_version(report))
+    folder = settings.layout.report(AGENT, instrument, key)
+    yield dg.MaterializeResult(metadata=plain(report_metadata(report, folder)), data_version=report_version(report))
 
 
 def report_version(report: Mapping[str, Any]) -> dg.DataVersion:
     """Return the data version of a validation report: of its figures, and of what they were made of."""
     lineage = report["lineage"]
     return dg.DataVersion(version(report["figures_sha256"], lineage["checkpoint_sha256"], lineage["data_fingerprint"]))
-
-
-def validation_identity(
-    settings: Settings,
-    tracking: Tracking,
-    span: Span,
-    key: str,
-    record: Mapping[str, Any],
-    beside: str | None,
-    faults: Sequence[str] = (),
-) -> str:
-    """Hash what the validation report of a checkpoint on the validation span of window `key` is made from.
-
-    `beside` is the champion that it is compared with: a report that had to do without is not the same. `faults` are
-    what is wrong with the ledger.
-    """
-    from fx_pipeline.defs.reporting import other_trials
-    from fx_pipeline.defs.track_records import record_parts
-    from fx_pipeline.reuse import identity, report_digest
-
-    ledger, instrument = tracking.ledger(), span.market.instrument
-    costs = settings.judged_costs_of(instrument)
-    return identity(
-        report_digest(),
-        checkpoint=record["weights_sha256"],
-        data=span.market.fingerprint,
-        starts=span.starts.tolist(),
-        costs=asdict(costs),
-        # The report says where these are below what is judged.
-        configured_costs=asdict(settings.costs_of(instrument)),
-        mc_runs=settings.mc_runs,
-        seed=record["seed"],
-        gate=asdict(settings.gate),
-        # What it was chosen among changes the deflated Sharpe ratio; another trial of this window, also its family.
-        others=other_trials(ledger, span, key, record, costs),
-        planned=record_parts(settings, instrument),
-        faults=list(faults),
-        openings=ledger.holdout_openings(instrument, settings.sealed_from_ns),
-        beside=beside,
-    )
 
 
 class PromoteConfig(dg.Config):

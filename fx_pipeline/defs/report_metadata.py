@@ -7,16 +7,11 @@ from typing import Any
 import dagster as dg
 
 from fx_pipeline.defs.metadata import link
-from fx_pipeline.defs.promotion import REGISTERED_NAME
+from fx_pipeline.lifecycle.promotion import REGISTERED_NAME
+from fx_pipeline.lifecycle.validations import followed
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.settings import Settings, load_settings
 from fx_pipeline.validation.records import read_registered_record
-
-#: Figures that Dagster plots over the windows.
-PLOTTED = (
-    *("expectancy_pips", "total_pips", "exposure", "break_even_spread_pips", "deflated_sharpe", "car25"),
-    *("overfitting_probability", "spa_p", "worst_seed_pips"),
-)
 
 
 def report_metadata(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -56,9 +51,8 @@ def report_metadata(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "seeds of this configuration": figures["seeds"],
     }
     metadata |= paired_metadata(figures["paired"]) | _registered(folder, lineage["checkpoint_sha256"])
-    for name in PLOTTED:
-        if figures[name] is not None:
-            metadata[name] = float(figures[name])
+    # Dagster plots them over the partitions.
+    metadata |= followed(figures)
     simulation = figures["monte_carlo"]
     if simulation:
         metadata["equity fan"] = _fan_plot(simulation)

@@ -4,6 +4,10 @@ An exposure is the signed share of the allowed position, -1 to 1. Checkpoints de
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
 
 from fx_pipeline.market.errors import ConfigurationError
 
@@ -61,6 +65,83 @@ class ActionSet:
         if set(turned) != set(self.targets):
             return None
         return tuple(self.targets.index(target) for target in turned)
+
+    @cached_property
+    def levels(self) -> tuple[float, ...]:
+        """The exposures that can be held, from the longest to the shortest; flat is one of them."""
+        return tuple(sorted((target for target in self.targets if target is not None), reverse=True))
+
+    @property
+    def rest(self) -> int:
+        """The action that does nothing on a flat account: to keep, or where there is none to be flat."""
+        return self.flat if self.keep is None else self.keep
+
+    @property
+    def target_array(self) -> npt.NDArray[np.float64]:
+        """The targets (A,), NaN for the action that keeps."""
+        return np.array([np.nan if target is None else target for target in self.targets])
+
+    @property
+    def legal_table(self) -> npt.NDArray[np.bool_]:
+        """Which actions are legal, (2, 2, A): at a session's last bar or before it [0 no, 1 yes], in a position or flat
+        [0 flat, 1 in a position]."""
+        table = np.zeros((2, 2, len(self)), dtype=np.bool_)
+        for action, target in enumerate(self.targets):
+            flat, keep = target == 0.0, target is None
+            if self.through_flat:
+                table[0, 0, action], table[0, 1, action] = not flat, flat or keep
+                table[1, 0, action], table[1, 1, action] = keep, flat
+            else:
+                table[0, :, action] = True
+                table[1, 0, action], table[1, 1, action] = flat or keep, flat
+        return table
+
+    def playable(self, actions: npt.ArrayLike, legal: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        """Turn actions that are not legal into the one that keeps, or where a session must end flat into that.
+
+        Parameters
+        ----------
+        actions : (B,) int
+            Each in 0..A - 1.
+        legal : (B, A) bool
+
+        Returns
+        -------
+        (B,) int64
+        """
+        chosen = np.asarray(actions, dtype=np.int64)
+        allowed = legal[np.arange(len(chosen)), chosen]
+        return np.where(allowed, chosen, np.where(legal[:, self.rest], self.rest, self.flat))
+
+    def toward(self, wanted: npt.ArrayLike, held: npt.ArrayLike, legal: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        """Return the legal actions that bring exposures nearest to those that are wanted.
+
+        Parameters
+        ----------
+        wanted : (B,) float
+            Each one of `levels`.
+        held : (B,) float
+            As of the position features; rounded to float32 or not.
+        legal : (B, A) bool
+
+        Returns
+        -------
+        (B,) int64
+        """
+        levels = np.array(self.levels)
+        want, have = self.level_of(wanted), self.level_of(held)
+        reached = np.array([self.targets.index(level) for level in self.levels])
+        action = reached[want]
+        if self.through_flat:
+            action = np.where(levels[have] != 0.0, self.flat, action)
+        if self.keep is not None:
+            action = np.where(want == have, self.keep, action)
+        return self.playable(action, legal)
+
+    def level_of(self, exposure: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Return which of `levels` (B,) exposures are nearest to."""
+        away = np.abs(np.asarray(exposure, dtype=np.float64)[:, None] - np.array(self.levels))
+        return np.asarray(away.argmin(axis=1), dtype=np.int64)
 
 
 UNIT4 = ActionSet("unit4", ("HOLD", "BUY", "SELL", "CLOSE"), (None, 1.0, -1.0, 0.0), through_flat=True)

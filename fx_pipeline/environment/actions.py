@@ -6,12 +6,14 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from fx_pipeline.environment.action_sets import UNIT4
+
 #: A move of more than this many standard deviations of one-bar changes is UP or DOWN.
 OUTCOME_THRESHOLD = 0.33
 
 
 class Action(IntEnum):
-    """What an agent can do at the close of a bar."""
+    """What an agent can do at the close of a bar, of the set `unit4`."""
 
     HOLD = 0
     BUY = 1
@@ -31,6 +33,7 @@ HOLD, BUY, SELL, CLOSE = (int(action) for action in Action)
 UP, NEUTRAL, DOWN = (int(outcome) for outcome in Outcome)
 NUM_ACTIONS = len(Action)
 NUM_OUTCOMES = len(Outcome)
+playable = UNIT4.playable
 
 
 @numba.njit(cache=True, nogil=True)
@@ -57,21 +60,3 @@ def outcomes(close: npt.NDArray[np.float64], sigma: npt.NDArray[np.float64]) -> 
     change = np.diff(close)
     threshold = OUTCOME_THRESHOLD * sigma[:-1]
     return np.select([change > threshold, change < -threshold], [UP, DOWN], NEUTRAL).astype(np.int8)
-
-
-def playable(actions: npt.NDArray[np.integer], legal: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Turn actions that a position does not allow into HOLD, or into CLOSE where a session must end flat.
-
-    Parameters
-    ----------
-    actions : (B,) int
-        Each in 0..3.
-    legal : (B, 4) bool
-
-    Returns
-    -------
-    (B,) int64
-    """
-    chosen = np.asarray(actions, dtype=np.int64)
-    allowed = legal[np.arange(len(chosen)), chosen]
-    return np.where(allowed, chosen, np.where(legal[:, HOLD], HOLD, CLOSE))

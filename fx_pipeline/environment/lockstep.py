@@ -7,12 +7,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.environment import position as pk
-from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, NEUTRAL, NUM_ACTIONS, SELL, outcome_of
+from fx_pipeline.environment.action_sets import UNIT4, ActionSet
+from fx_pipeline.environment.actions import NEUTRAL, outcome_of
 from fx_pipeline.environment.rewards import DRAWDOWNS, RewardConfig
+from fx_pipeline.environment.spec import ObservationSpec
 from fx_pipeline.environment.trades import TRADE_DTYPE
-from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
+from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import Fills
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.session_rules import SessionRules
 
 Float64 = npt.NDArray[np.float64]
 # Columns of a recorded trade inside the kernel.
@@ -30,6 +33,8 @@ _COLUMNS = (
     "amddp1",
     "low_pips",
     "bars_held",
+    "exposure",
+    "opened",
 )
 
 
@@ -42,11 +47,11 @@ class Observation(NamedTuple):
 
     Attributes
     ----------
-    temporal : (B, 32, 9) float32
-        Features of the last 32 bars, oldest first.
+    temporal : (B, W, F) float32
+        Features of the last W bars, oldest first.
     static : (B, 6) float32
-        Position features, zero when flat.
-    legal : (B, 4) bool
+        Position features, zero when flat; the first is the exposure.
+    legal : (B, A) bool
         Actions that the position allows.
     bar : (B,) int64
         Index of the bar in the market's arrays.
@@ -80,7 +85,11 @@ class Step(NamedTuple):
 
 
 class Game(NamedTuple):
-    """What the step kernel reads: the market, its fills and the rules of the reward; see the classes behind them."""
+    """What the step kernel reads: the market, its fills, and the rules of the reward and of the actions.
+
+    See the classes behind them; ``targets`` (A,) and ``legal`` (2, 2, A) are an action set's `target_array` and
+    `legal_table`.
+    """
 
     close: Float64
     sigma: Float64
@@ -93,13 +102,15 @@ class Game(NamedTuple):
     idle_reward: float
     entry_reward: float
     profit_floor: float
+    targets: Float64
+    legal: npt.NDArray[np.bool_]
 
 
 class Seats(NamedTuple):
     """What the step kernel writes, of B sessions.
 
     ``starts`` (B,) bar of each session's first decision, ``positions`` (B, POSITION_SIZE), ``static`` (B, 6) and
-    ``legal`` (B, 4) as in `Observation`, ``trades`` (B, M, 13) closed trades and ``trade_counts`` (B,) of them.
+    ``legal`` (B, A) as in `Observation`, ``trades`` (B, M, 15) closed trades and ``trade_counts`` (B,) of them.
     """
 
     starts: npt.NDArray[np.int64]
@@ -120,8 +131,8 @@ class LockstepEnvironment:
     Compiled loops may play in its place: they call `step_sessions` and `describe` on parts of `seats`, and count in
     `steps_done` what they have played.
 
-    A session has `session_bars` decisions, or fewer where `reset` is told so. At its last bar a flat account can only
-    HOLD and an open position only CLOSE, filled at that bar's close: nothing is carried out of a session.
+    A session has `rules.bars` decisions, or fewer where `reset` is told so. At its last bar only what leads to a flat
+    account is legal, filled at that bar's close: nothing is carried out of a session.
 
     Parameters
     ----------
@@ -129,7 +140,14 @@ class LockstepEnvironment:
     fills : Fills
         From `fx_pipeline.market.costs.build_fills` on the same market.
     reward : RewardConfig
-    session_bars, window_bars : int
+    rules : SessionRules
+        How long a session is, and how far an observation looks back.
+    actions : ActionSet
+
+    Attributes
+    ----------
+    spec : ObservationSpec
+        What `Observation`s of it look like.
     """
 
     def __init__(
@@ -137,16 +155,19 @@ class LockstepEnvironment:
         market: MarketArrays,
         fills: Fills,
         reward: RewardConfig | None = None,
-        session_bars: int = SESSION_BARS,
-        window_bars: int = WINDOW_BARS,
+        rules: SessionRules = SessionRules(),
+        actions: ActionSet = UNIT4,
     ) -> None:
         if len(fills.buy) != len(market):
             raise ValueError(f"fills have {len(fills.buy)} bars, the market has {len(market)}.")
         self.market = market
         self.fills = fills
         self.reward = reward or RewardConfig()
-        self.session_bars = session_bars
-        self.window_bars = window_bars
+        self.rules = rules
+        self.actions = actions
+        self.session_bars = rules.bars
+        self.window_bars = rules.window_bars
+        self.spec = observation_spec(market, rules, actions)
         self.game = Game(
             np.ascontiguousarray(market.close),
             np.ascontiguousarray(market.outcome_sigma),
@@ -159,8 +180,10 @@ class LockstepEnvironment:
             self.reward.idle_reward,
             self.reward.entry_reward,
             self.reward.profit_floor,
+            actions.target_array,
+            actions.legal_table,
         )
-        self.steps_done = session_bars
+        self.steps_done = self.session_bars
         unusable = ~np.isfinite(market.features).all(axis=1)
         self._unusable_before = np.concatenate(([0], np.cumsum(unusable)))
 
@@ -192,12 +215,14 @@ class LockstepEnvironment:
             raise DataError("a session touches bars whose features are not finite: take starts from the session index.")
         self.steps_done = 0
         batch = len(starts)
+        # A position that can be turned may end a trade at every bar, one that must be left first at every other.
+        trades = self.session_bars // 2 + 1 if self.actions.through_flat else self.session_bars
         self.seats = Seats(
             starts=starts,
             positions=np.zeros((batch, pk.POSITION_SIZE)),
             static=np.zeros((batch, pk.NUM_STATIC), dtype=np.float32),
-            legal=np.zeros((batch, NUM_ACTIONS), dtype=np.bool_),
-            trades=np.zeros((batch, self.session_bars // 2 + 1, len(_COLUMNS))),
+            legal=np.zeros((batch, len(self.actions)), dtype=np.bool_),
+            trades=np.zeros((batch, trades, len(_COLUMNS))),
             trade_counts=np.zeros(batch, dtype=np.int64),
         )
         self._describe()
@@ -243,7 +268,7 @@ class LockstepEnvironment:
         actions = np.ascontiguousarray(actions, dtype=np.int64)
         if actions.shape != self.seats.starts.shape:
             raise ValueError(f"actions have shape {actions.shape}, expected {self.seats.starts.shape}.")
-        in_range = (actions >= 0) & (actions < NUM_ACTIONS)
+        in_range = (actions >= 0) & (actions < len(self.actions))
         allowed = in_range & self.seats.legal[np.arange(len(actions)), np.where(in_range, actions, 0)]
         if not allowed.all():
             row = int(np.flatnonzero(~allowed)[0])
@@ -264,12 +289,12 @@ class LockstepEnvironment:
         return Step(rewards, outcomes, self.steps_done == self.session_bars, self.observation())
 
     def _describe(self) -> None:
-        seats, ending = self.seats, self.steps_done >= self.lengths - 1
-        describe(seats.positions, bool(ending.all()), seats.static, seats.legal, self.game.unit_pips)
+        ending = self.steps_done >= self.lengths - 1
+        describe(self.game, self.seats, bool(ending.all()))
         if ending.any() and not ending.all():
-            static, legal = seats.static[ending], seats.legal[ending]
-            describe(seats.positions[ending], True, static, legal, self.game.unit_pips)
-            seats.static[ending], seats.legal[ending] = static, legal
+            part = self.seats.part(ending)
+            describe(self.game, part, True)
+            self.seats.static[ending], self.seats.legal[ending] = part.static, part.legal
 
     def trades(self) -> npt.NDArray[np.void]:
         """Closed trades so far, sorted by session and entry, with dtype `TRADE_DTYPE`."""
@@ -284,22 +309,26 @@ class LockstepEnvironment:
         return trades
 
 
-@numba.njit(cache=True, nogil=True)
-def legal_actions(side: float, last: bool, out: npt.NDArray[np.bool_]) -> None:
-    """Write into `out` (4,) which actions a position side allows, at a session's last bar or before it."""
-    flat = side == 0.0
-    out[HOLD] = flat or not last
-    out[BUY] = flat and not last
-    out[SELL] = flat and not last
-    out[CLOSE] = not flat
+def observation_spec(market: MarketArrays, rules: SessionRules, actions: ActionSet) -> ObservationSpec:
+    """Return what observations of a market look like under these rules."""
+    return ObservationSpec(
+        window_bars=rules.window_bars,
+        features=market.features.shape[1],
+        static=pk.NUM_STATIC,
+        actions=len(actions),
+        feature_set=market.feature_set,
+        timeframe=market.timeframe.name,
+        action_set=actions.name,
+    )
 
 
 @numba.njit(cache=True, nogil=True)
-def describe(positions, last, static, legal, unit_pips):  # type: ignore[no-untyped-def]
-    """Write what policies see of the positions (B, POSITION_SIZE) into `static` (B, 6) and `legal` (B, 4)."""
-    for row in range(len(positions)):
-        pk.write_static(positions[row], static[row], unit_pips)
-        legal_actions(positions[row, pk.SIDE], last, legal[row])
+def describe(game, seats, last):  # type: ignore[no-untyped-def]
+    """Write what policies see of the positions, at their sessions' last bar or before it, into ``seats.static`` (B, 6)
+    and ``seats.legal`` (B, A)."""
+    for row in range(len(seats.positions)):
+        pk.write_static(seats.positions[row], seats.static[row], game.unit_pips)
+        seats.legal[row] = game.legal[1 if last else 0, 0 if seats.positions[row, pk.EXPOSURE] == 0.0 else 1]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -310,62 +339,88 @@ def step_sessions(game, seats, bars, actions, last):  # type: ignore[no-untyped-
     """
     close, sigma, pip, fills = game.close, game.sigma, game.pip, game.fills
     drawdown_kind, dense, drawdown_weight = game.drawdown_kind, game.dense, game.drawdown_weight
-    idle_reward, entry_reward, profit_floor = game.idle_reward, game.entry_reward, game.profit_floor
-    positions, trades, trade_counts = seats.positions, seats.trades, seats.trade_counts
+    idle_reward, entry_reward, targets = game.idle_reward, game.entry_reward, game.targets
+    # An order that fills at the next open crosses the night with what was held before it.
+    at_open = not fills.at_close and not last
     batch = len(bars)
     rewards = np.zeros(batch)
     outcomes = np.full(batch, NEUTRAL, dtype=np.int8)
     for row in range(batch):
-        bar, action, position = bars[row], actions[row], positions[row]
+        bar, position = bars[row], seats.positions[row]
         if not last:
             outcomes[row] = outcome_of(close[bar + 1] - close[bar], sigma[bar])
-        if position[pk.SIDE] == 0.0 and action == HOLD:
+        held, target = position[pk.EXPOSURE], targets[actions[row]]
+        if target != target:
+            # Not a number: the action that keeps what is held.
+            target = held
+        if held == 0.0 and target == 0.0:
             rewards[row] = idle_reward
             continue
-        pips, drawdown = position[pk.PIPS], pk.penalty(position, drawdown_kind)
-        opened = position[pk.SIDE] == 0.0
-        if opened:
-            pips, drawdown = 0.0, 0.0
-            side = 1.0 if action == BUY else -1.0
-            price = fills.buy[bar] if action == BUY else fills.sell[bar]
-            pk.open_position(position, side, price, fills.entry_cost_pips[bar])
-            position[pk.ENTRY_BAR] = bar if fills.at_close else bar + 1
-        long = position[pk.SIDE] > 0.0
-        # An order that fills at the next open crosses the night before an exit, but not before an entry.
-        at_open = not fills.at_close and not last
-        if (action == CLOSE and at_open) or (action == HOLD and not last) or (opened and fills.at_close):
-            position[pk.COST] += fills.carry_long_pips[bar] if long else fills.carry_short_pips[bar]
-        if action == CLOSE:
-            if last:
-                price = fills.last_sell[bar] if long else fills.last_buy[bar]
-            else:
-                price = fills.sell[bar] if long else fills.buy[bar]
-            exit_bar = bar + 1 if at_open else bar
-        else:
-            price = fills.long_mark[bar + 1] if long else fills.short_mark[bar + 1]
-        area = position[pk.AREA]
-        pk.mark(position, price, pip)
-        position[pk.BARS] += 1.0
-        if action == CLOSE:
-            # The area is in pip-bars: the fill that closes adds a mark, but no bar that was held.
-            position[pk.AREA] = area
-        change = pk.penalty(position, drawdown_kind) - drawdown
-        if dense:
-            rewards[row] = position[pk.PIPS] - pips - drawdown_weight * change
-        if opened:
-            rewards[row] += entry_reward
-        if action == CLOSE:
-            pnl, total = position[pk.PIPS], pk.penalty(position, drawdown_kind)
-            reward = pk.amddp1(pnl, total, drawdown_weight, profit_floor)
-            if not dense:
+        reward, pips, drawdown = 0.0, position[pk.PIPS], pk.penalty(position, drawdown_kind)
+        opens, ends, carried = held == 0.0, False, held
+        if held != 0.0 and held * target <= 0.0:
+            if at_open:
+                position[pk.COST] += abs(held) * (
+                    fills.carry_long_pips[bar] if held > 0.0 else fills.carry_short_pips[bar]
+                )
+            reward = _end_trade(game, seats, row, bar, last, pips, drawdown)
+            if target == 0.0:
                 rewards[row] = reward
-            trade = trades[row, trade_counts[row]]
-            trade[0], trade[1], trade[2] = position[pk.SIDE], position[pk.ENTRY_BAR], exit_bar
-            trade[3], trade[4], trade[5] = position[pk.ENTRY], price, position[pk.COST]
-            trade[6], trade[7], trade[8] = pnl, total, position[pk.MAX_DRAWDOWN]
-            trade[9], trade[10], trade[11] = position[pk.PEAK], reward, position[pk.LOW]
-            # A bar is held when its close finds the position open; the fill that closes it is one mark more.
-            trade[12] = position[pk.BARS] - 1.0
-            trade_counts[row] += 1
-            position[:] = 0.0
+                continue
+            # The other side is another trade, opened by the same order.
+            opens = ends = True
+        if opens:
+            pips, drawdown, carried = 0.0, 0.0, 0.0
+            price = fills.buy[bar] if target > 0.0 else fills.sell[bar]
+            pk.open_position(position, target, price, fills.entry_cost_pips[bar])
+            position[pk.ENTRY_BAR] = bar if fills.at_close else bar + 1
+        elif target != held:
+            price = fills.buy[bar] if target > held else fills.sell[bar]
+            pk.resize(position, target, price, fills.entry_cost_pips[bar], pip)
+        if fills.at_close:
+            carried = target
+        long = target > 0.0
+        position[pk.COST] += abs(carried) * (fills.carry_long_pips[bar] if long else fills.carry_short_pips[bar])
+        pk.mark(position, fills.long_mark[bar + 1] if long else fills.short_mark[bar + 1], pip)
+        position[pk.BARS] += 1.0
+        if dense:
+            change = position[pk.PIPS] - pips - drawdown_weight * (pk.penalty(position, drawdown_kind) - drawdown)
+            reward = reward + change if ends else change
+        if opens:
+            reward += entry_reward
+        rewards[row] = reward
     return rewards, outcomes
+
+
+@numba.njit(cache=True, nogil=True)
+def _end_trade(game, seats, row, bar, last, pips, drawdown):  # type: ignore[no-untyped-def]
+    # Close the position of a row and record its trade; return the reward of it. `pips` and `drawdown` are what was
+    # rewarded so far.
+    fills, position = game.fills, seats.positions[row]
+    held = position[pk.EXPOSURE]
+    long = held > 0.0
+    if last:
+        price = fills.last_sell[bar] if long else fills.last_buy[bar]
+    else:
+        price = fills.sell[bar] if long else fills.buy[bar]
+    area = position[pk.AREA]
+    pk.mark(position, price, game.pip)
+    # The area is in pip-bars: the fill that closes adds a mark, but no bar that was held.
+    position[pk.AREA] = area
+    pk.let_go(position, abs(held), price)
+    pnl, total = position[pk.PIPS], pk.penalty(position, game.drawdown_kind)
+    reward = pk.amddp1(pnl, total, game.drawdown_weight, game.profit_floor)
+    trade = seats.trades[row, seats.trade_counts[row]]
+    trade[0], trade[1] = 1.0 if long else -1.0, position[pk.ENTRY_BAR]
+    trade[2] = bar if last or fills.at_close else bar + 1
+    trade[3], trade[4], trade[5] = position[pk.OPENED_AT], position[pk.CLOSED_AT], position[pk.COST]
+    trade[6], trade[7], trade[8] = pnl, total, position[pk.MAX_DRAWDOWN]
+    trade[9], trade[10], trade[11] = position[pk.PEAK], reward, position[pk.LOW]
+    # A bar is held when its close finds the position open; the fill that closes it is one mark more.
+    trade[12] = position[pk.BARS]
+    trade[13], trade[14] = position[pk.GREATEST], position[pk.OPENED]
+    seats.trade_counts[row] += 1
+    position[:] = 0.0
+    if game.dense:
+        return pnl - pips - game.drawdown_weight * (total - drawdown)
+    return reward

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fx_pipeline.agents.base import Policy
+from fx_pipeline.agents.base import Carry, Policy, replayed
+from fx_pipeline.environment.action_sets import UNIT4
 from fx_pipeline.environment.actions import Action
-from fx_pipeline.environment.lockstep import Observation, legal_actions
+from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.environment.position import NUM_STATIC
 from fx_pipeline.features.kernel import WARMUP_BARS, compute_features
 from fx_pipeline.market.arrays import WINDOW_BARS, MarketArrays
@@ -78,18 +79,52 @@ def newest_observation(market: MarketArrays) -> Observation:
         )
     if not np.isfinite(window).all():
         raise DataError(f"{market.instrument}: one of the newest {needed} bars has no price: no decision rests on it.")
-    legal = np.zeros((1, len(Action)), dtype=np.bool_)
-    legal_actions(0.0, False, legal[0])
+    legal = UNIT4.legal_table[0, :1]
     return Observation(
         window[None].copy(), np.zeros((1, NUM_STATIC), np.float32), legal, np.array([len(market) - 1], dtype=np.int64)
     )
 
 
-def decide(policy: Policy, market: MarketArrays, model_sha256: str) -> LiveDecision:
-    """Let the policy decide at the newest bar. Nothing is sent anywhere."""
+def bars_needed(policy: Policy) -> int:
+    """Newest bars that a decision reads: a warm-up, a window, and another window if what the policy keeps was lost."""
+    window_bars = policy.spec.window_bars if policy.spec else WINDOW_BARS
+    return WARMUP_BARS - 1 + window_bars + (0 if policy.initial(1) is None else window_bars - 1)
+
+
+def rebuilt_carry(policy: Policy, market: MarketArrays) -> Carry:
+    """The carry with which a policy comes to the newest bar, made again from the bars before it, of a flat account.
+
+    A policy remembers no more than the observations of a window, so that as many are shown to it as a window has bars,
+    the newest excepted; one without a memory is shown none.
+    """
+    carry = policy.initial(1)
+    if carry is None:
+        return None
+    back = (policy.spec.window_bars if policy.spec else WINDOW_BARS) - 1
+    return replayed(policy, (newest_observation(market.slice(0, len(market) - bar)) for bar in range(back, 0, -1)))
+
+
+def decide(policy: Policy, market: MarketArrays, model_sha256: str, carry: Carry = None) -> tuple[LiveDecision, Carry]:
+    """Let the policy decide at the newest bar. Nothing is sent anywhere.
+
+    Parameters
+    ----------
+    policy : Policy
+    market : MarketArrays
+        The newest bars.
+    model_sha256 : str
+    carry : Any
+        What the policy kept at the bar before; None where there is none, as after a restart: it is made again then.
+
+    Returns
+    -------
+    (LiveDecision, Any)
+        With the carry for the next bar.
+    """
     observation = newest_observation(market)
-    action = int(policy.act(observation)[0])
-    return LiveDecision(
+    actions, carry = policy.act(observation, rebuilt_carry(policy, market) if carry is None else carry)
+    action = int(actions[0])
+    decision = LiveDecision(
         instrument=market.instrument,
         action=Action(action).name,
         bar=pd.Timestamp(int(market.time[-1]), tz="UTC").isoformat(),
@@ -97,3 +132,4 @@ def decide(policy: Policy, market: MarketArrays, model_sha256: str) -> LiveDecis
         legal=tuple(Action(int(code)).name for code in np.flatnonzero(observation.legal[0])),
         model_sha256=model_sha256,
     )
+    return decision, carry

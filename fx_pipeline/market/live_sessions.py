@@ -5,32 +5,70 @@ such sessions never trades into a gap. Here nothing looks ahead. What holds: whe
 depends on the bars up to it, on the calendar and on the end of the span, so cutting the future off changes none that
 has begun. Where it stops: a bar that follows a gap is known at its close, so what is open over a gap is closed there,
 at the price to which the gap has led.
+
+Where sessions need not lie inside one trading week, the weekend is no gap: what is open is held over it.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
-from fx_pipeline.market.calendar import MINUTE_NS, TRADING_WEEK_MINUTES, FxCalendar, is_open, week_minutes
+from fx_pipeline.market.alignment import expected_bars, trading_minutes_between
+from fx_pipeline.market.arrays import MarketArrays
+from fx_pipeline.market.calendar import TRADING_WEEK_MINUTES, FxCalendar, is_open, trading_week, week_minutes
+from fx_pipeline.market.session_rules import SessionRules
+from fx_pipeline.market.timeframe import M1, Timeframe
 
-#: A longer time from one bar to the next is a gap.
-MAX_GAP_MINUTES = 10
-#: A market that has moved less in as many bars as a session has is no market.
-MIN_RANGE_PIPS = 1.0
 Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+_M1_RULES = SessionRules()
+MAX_GAP_MINUTES, MIN_RANGE_PIPS = _M1_RULES.max_gap_bars, _M1_RULES.min_range_pips
 
 
-def session_lengths(time_ns: Int64, starts: npt.ArrayLike, session_bars: int = SESSION_BARS) -> Int64:
+def after_gap(time_ns: Int64, rules: SessionRules = _M1_RULES, timeframe: Timeframe = M1) -> Bool:
+    """Whether a session that holds the bar before each bar is broken at it.
+
+    It is where more than `max_gap_bars` bars of time lie between the two, and where sessions lie inside one trading
+    week, also where a weekend does. Where they need not, time at which the week is over is not counted.
+
+    Parameters
+    ----------
+    time_ns : (T,) int64
+        Opens of the bars, in order.
+
+    Returns
+    -------
+    (T,) bool
+        The first bar has no gap before it.
+    """
+    gap = np.zeros(len(time_ns), np.bool_)
+    if len(time_ns) < 2:
+        return gap
+    if rules.within_week:
+        step = np.diff(time_ns)
+        gap[1:] = step > rules.max_gap_bars * timeframe.bar_ns
+        # A gap may be allowed to be longer than a weekend is.
+        gap[1:] |= (step > timeframe.bar_ns) & (np.diff(trading_week(time_ns)) != 0)
+    else:
+        gap[1:] = trading_minutes_between(time_ns) > rules.max_gap_bars * timeframe.minutes
+    return gap
+
+
+def session_lengths(
+    time_ns: Int64, starts: npt.ArrayLike, rules: SessionRules = _M1_RULES, timeframe: Timeframe = M1
+) -> Int64:
     """Count the bars of sessions that begin at given bars.
 
-    A session ends with its `session_bars`-th bar, with the first bar after a gap of more than `MAX_GAP_MINUTES`, with
-    the first one in the last `MAX_GAP_MINUTES` of the trading week, or with the last bar there is.
+    A session ends with its `rules.bars`-th bar, with the first bar after a gap (`after_gap`), where it lies inside a
+    week with the first one in the last `max_gap_bars` bars of the trading week, or with the last bar there is.
 
     Parameters
     ----------
     time_ns : (T,) int64
     starts : (S,) array-like
         Bar indices.
+    rules : SessionRules
+    timeframe : Timeframe
+        Of the bars.
 
     Returns
     -------
@@ -38,35 +76,33 @@ def session_lengths(time_ns: Int64, starts: npt.ArrayLike, session_bars: int = S
         1 or more.
     """
     starts = np.asarray(starts, dtype=np.int64)
-    stop = week_minutes(time_ns) >= TRADING_WEEK_MINUTES - MAX_GAP_MINUTES if len(time_ns) else np.empty(0, np.bool_)
-    stop[1:] |= np.diff(time_ns) > MAX_GAP_MINUTES * MINUTE_NS
+    stop = after_gap(time_ns, rules, timeframe)
+    if rules.within_week and len(time_ns):
+        stop |= week_minutes(time_ns) >= TRADING_WEEK_MINUTES - rules.max_gap_bars * timeframe.minutes
     stops = np.append(np.flatnonzero(stop), len(time_ns) - 1)
     following = stops[np.minimum(np.searchsorted(stops[:-1], starts, side="right"), len(stops) - 1)]
-    return np.minimum(session_bars, following - starts + 1)
+    return np.minimum(rules.bars, following - starts + 1)
 
 
 def live_starts(
-    market: MarketArrays,
-    calendar: FxCalendar,
-    start_ns: int,
-    end_ns: int,
-    session_bars: int = SESSION_BARS,
-    window_bars: int = WINDOW_BARS,
+    market: MarketArrays, calendar: FxCalendar, start_ns: int, end_ns: int, rules: SessionRules = _M1_RULES
 ) -> Int64:
     """List the bars at which a trader who sees nothing of the future begins its sessions, one after the other.
 
     A session begins at the first bar after the one before it that lies in [start, end), whose first observation is
-    warmed up, in a minute in which trading is scheduled to go on for the whole session (to the end of the week, a daily
-    break or a holiday of the calendar, or the end of the span, `MAX_GAP_MINUTES` to spare), and at which the last
-    `session_bars` bars have moved by `MIN_RANGE_PIPS`.
+    warmed up, at which trading is scheduled to go on for the whole session (to the end of the week, a daily break or a
+    holiday of the calendar that is a gap, or the end of the span, `max_gap_bars` to spare), and at which the last
+    `rules.bars` bars have moved by `min_range_pips`.
 
     Parameters
     ----------
     market : MarketArrays
+        Its timeframe is that of the bars.
     calendar : FxCalendar
         Of the instrument.
     start_ns, end_ns : int
         The span, UTC nanoseconds.
+    rules : SessionRules
 
     Returns
     -------
@@ -76,32 +112,34 @@ def live_starts(
     time = market.time
     cold = np.concatenate(([0], np.cumsum(~np.isfinite(market.features).all(axis=1))))
     bars = np.arange(len(time))
-    ready = (bars >= window_bars - 1) & (time >= start_ns) & (time < end_ns)
-    ready &= cold[bars + 1] == cold[np.maximum(bars + 1 - window_bars, 0)]
-    ready &= _scheduled_minutes(time, calendar, end_ns) >= session_bars + MAX_GAP_MINUTES
-    lengths = session_lengths(time, bars, session_bars)
+    ready = (bars >= rules.window_bars - 1) & (time >= start_ns) & (time < end_ns)
+    ready &= cold[bars + 1] == cold[np.maximum(bars + 1 - rules.window_bars, 0)]
+    ready &= _scheduled_bars(market, calendar, end_ns, rules) >= rules.bars + rules.max_gap_bars
+    lengths = session_lengths(time, bars, rules, market.timeframe)
     found: list[int] = []
     free = 0
     for bar in np.flatnonzero(ready).tolist():
         if bar < free:
             continue
-        before = slice(max(bar + 1 - session_bars, 0), bar + 1)
-        if market.high[before].max() - market.low[before].min() < MIN_RANGE_PIPS * market.pip * (1 - 1e-9):
+        before = slice(max(bar + 1 - rules.bars, 0), bar + 1)
+        if market.high[before].max() - market.low[before].min() < rules.min_range_pips * market.pip * (1 - 1e-9):
             continue
         found.append(bar)
         free = bar + int(lengths[bar])
     return np.asarray(found, dtype=np.int64)
 
 
-def _scheduled_minutes(time_ns: Int64, calendar: FxCalendar, end_ns: int) -> Int64:
-    # Of each bar, for how many minutes from its own on candles are expected without a gap; 0 where none is expected.
-    if not len(time_ns):
+def _scheduled_bars(market: MarketArrays, calendar: FxCalendar, end_ns: int, rules: SessionRules) -> Int64:
+    # Of each bar, how many from its own on are expected without a gap; 0 where none is expected.
+    time = market.time
+    if not len(time):
         return np.empty(0, dtype=np.int64)
-    minutes = calendar.expected_minutes(int(time_ns[0]), end_ns)
-    minutes = minutes[is_open(minutes)] if len(minutes) else minutes
-    if not len(minutes):
-        return np.zeros(len(time_ns), dtype=np.int64)
-    last = np.append(np.flatnonzero(np.diff(minutes) > MAX_GAP_MINUTES * MINUTE_NS), len(minutes) - 1)
-    place = np.minimum(np.searchsorted(minutes, time_ns), len(minutes) - 1)
+    expected = expected_bars(calendar, int(time[0]), end_ns, market.timeframe)
+    if rules.within_week and len(expected):
+        expected = expected[is_open(expected)]
+    if not len(expected):
+        return np.zeros(len(time), dtype=np.int64)
+    last = np.append(np.flatnonzero(after_gap(expected, rules, market.timeframe)[1:]), len(expected) - 1)
+    place = np.minimum(np.searchsorted(expected, time), len(expected) - 1)
     left = last[np.searchsorted(last, place)] - place + 1
-    return np.where(minutes[place] == time_ns, left, 0)
+    return np.where(expected[place] == time, left, 0)

@@ -76,9 +76,10 @@ def play(
     Played
     """
     environment = LockstepEnvironment(market, build_fills(market, costs))
-    observation, done = environment.reset(starts), False
+    observation, carry, done = environment.reset(starts), policy.initial(len(starts)), False
     while not done:
-        step = environment.step(policy.act(observation))
+        actions, carry = policy.act(observation, carry)
+        step = environment.step(actions)
         observation, done = step.observation, step.done
         if progress is not None:
             progress(environment.steps_done / environment.session_bars)

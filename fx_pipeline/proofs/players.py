@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from fx_pipeline.agents.base import Stateless
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, NUM_ACTIONS, SELL, playable
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.environment.position import STATIC_FEATURES
@@ -19,7 +20,7 @@ _SIDE = STATIC_FEATURES.index("position_side")
 _POSITION_IN_RANGE = FEATURE_NAMES.index("position_in_range_60")
 
 
-class BestPlayer:
+class BestPlayer(Stateless):
     """Plays the optimum of a market, which knows what the past says of the hidden state.
 
     Parameters
@@ -36,16 +37,16 @@ class BestPlayer:
         self._state = known_state(name, market)
         self._starts = starts
 
-    def act(self, observations: Observation) -> Int64:
+    def choose(self, observation: Observation) -> Int64:
         """Return the (B,) actions."""
-        state = self._state[observations.bar]
-        decision = int(observations.bar[0] - self._starts[0])
+        state = self._state[observation.bar]
+        decision = int(observation.bar[0] - self._starts[0])
         gains = [np.interp(state, self._plan.grid, gain) for gain in self._plan.gains[decision]]
         buy, sell, close_long, close_short = gains
-        side = observations.static[:, _SIDE]
+        side = observation.static[:, _SIDE]
         entry = np.select([(buy > 0) & (buy >= sell), sell > 0], [BUY, SELL], HOLD)
         leave = np.where(np.where(side > 0, close_long, close_short) > 0, CLOSE, HOLD)
-        return playable(np.where(side == 0, entry, leave), observations.legal)
+        return playable(np.where(side == 0, entry, leave), observation.legal)
 
 
 def known_state(name: MarketName, market: MarketArrays) -> npt.NDArray[np.float64]:
@@ -63,7 +64,7 @@ def known_state(name: MarketName, market: MarketArrays) -> npt.NDArray[np.float6
 
 
 @dataclass(frozen=True)
-class RangeRule:
+class RangeRule(Stateless):
     """Buys low and sells high in the range of the last 60 bars, or the other way round.
 
     Attributes
@@ -80,14 +81,14 @@ class RangeRule:
     leave: float
     follow: bool = False
 
-    def act(self, observations: Observation) -> Int64:
+    def choose(self, observation: Observation) -> Int64:
         """Return the (B,) actions."""
-        place = observations.temporal[:, -1, _POSITION_IN_RANGE].astype(np.float64)
+        place = observation.temporal[:, -1, _POSITION_IN_RANGE].astype(np.float64)
         low = 1.0 - place if self.follow else place
-        side = observations.static[:, _SIDE]
+        side = observation.static[:, _SIDE]
         entry = np.select([low <= self.enter, 1.0 - low <= self.enter], [BUY, SELL], HOLD)
         leave = np.where(np.where(side > 0, low, 1.0 - low) >= self.leave, CLOSE, HOLD)
-        return playable(np.where(side == 0, entry, leave), observations.legal)
+        return playable(np.where(side == 0, entry, leave), observation.legal)
 
 
 #: The best rules on the one feature.
@@ -95,7 +96,7 @@ BEST_RULES = {"ou": RangeRule(0.2, 0.7), "regime": RangeRule(0.3, 0.5, follow=Tr
 
 
 @dataclass
-class RandomPlayer:
+class RandomPlayer(Stateless):
     """One of the four actions at random; one that the position does not allow is HOLD.
 
     It remembers its generator, so two calls differ.
@@ -111,6 +112,6 @@ class RandomPlayer:
     def __post_init__(self) -> None:
         self._draw = np.random.default_rng(self.seed)
 
-    def act(self, observations: Observation) -> Int64:
+    def choose(self, observation: Observation) -> Int64:
         """Return the (B,) actions."""
-        return playable(self._draw.integers(NUM_ACTIONS, size=len(observations.legal)), observations.legal)
+        return playable(self._draw.integers(NUM_ACTIONS, size=len(observation.legal)), observation.legal)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.agents.base import Progress
+from fx_pipeline.agents.base import Progress, Stateless
 from fx_pipeline.environment.actions import playable
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.environment.rewards import RewardConfig
@@ -57,7 +57,7 @@ def require_ppo() -> None:
         )
 
 
-class PpoPolicy:
+class PpoPolicy(Stateless):
     """A trained PPO as a greedy `Policy`; an action that the position does not allow is HOLD.
 
     Parameters
@@ -68,12 +68,12 @@ class PpoPolicy:
     def __init__(self, model: "PPO") -> None:
         self._model = model
 
-    def act(self, observations: Observation) -> npt.NDArray[np.int64]:
+    def choose(self, observation: Observation) -> npt.NDArray[np.int64]:
         """Return the (B,) actions."""
         from fx_pipeline.environment.sb3 import flat
 
-        actions, _ = self._model.predict(flat(observations), deterministic=True)
-        return playable(actions, observations.legal)
+        actions, _ = self._model.predict(flat(observation), deterministic=True)
+        return playable(actions, observation.legal)
 
 
 def prove_ppo_seed(

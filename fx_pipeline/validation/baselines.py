@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fx_pipeline.agents.base import Stateless
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.environment.position import STATIC_FEATURES
@@ -27,18 +28,18 @@ def _hold_or_close(observation: Observation) -> Actions:
 
 
 @dataclass(frozen=True)
-class Flat:
+class Flat(Stateless):
     """Never trade."""
 
     name: str = "flat"
 
-    def act(self, observations: Observation) -> Actions:
-        """Return HOLD for each of the (B,) observations."""
-        return _hold_or_close(observations)
+    def choose(self, observation: Observation) -> Actions:
+        """Return HOLD for each of the (B,) observation."""
+        return _hold_or_close(observation)
 
 
 @dataclass(frozen=True)
-class EnterAndHold:
+class EnterAndHold(Stateless):
     """Enter at the first bar of a session and hold to its end; the cost is paid once a session.
 
     Attributes
@@ -51,9 +52,9 @@ class EnterAndHold:
     action: int
     name: str
 
-    def act(self, observations: Observation) -> Actions:
+    def choose(self, observation: Observation) -> Actions:
         """Return the (B,) actions."""
-        return np.where(observations.legal[:, self.action], self.action, _hold_or_close(observations))
+        return np.where(observation.legal[:, self.action], self.action, _hold_or_close(observation))
 
 
 def buy_and_hold() -> EnterAndHold:
@@ -66,7 +67,7 @@ def sell_and_hold() -> EnterAndHold:
     return EnterAndHold(SELL, "sell and hold")
 
 
-class SmaCross:
+class SmaCross(Stateless):
     """Long while the fast moving average of closes is above the slow one, short while it is below.
 
     Parameters
@@ -89,14 +90,14 @@ class SmaCross:
         slow_mean = (total[slow:] - total[: len(total) - slow]) / slow
         self._side[slow - 1 :] = np.sign(fast_mean - slow_mean)
 
-    def act(self, observations: Observation) -> Actions:
+    def choose(self, observation: Observation) -> Actions:
         """Return the (B,) actions."""
-        wanted = self._side[observations.bar]
-        held = np.rint(observations.static[:, _SIDE]).astype(np.int64)
+        wanted = self._side[observation.bar]
+        held = np.rint(observation.static[:, _SIDE]).astype(np.int64)
         entry = np.select([wanted > 0, wanted < 0], [BUY, SELL], HOLD)
         action = np.where(held == 0, entry, np.where(held == wanted, HOLD, CLOSE))
-        legal = observations.legal[np.arange(len(action)), action]
-        return np.where(legal, action, _hold_or_close(observations))
+        legal = observation.legal[np.arange(len(action)), action]
+        return np.where(legal, action, _hold_or_close(observation))
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def turnover(done: Rollout) -> Turnover:
     )
 
 
-class RandomTrader:
+class RandomTrader(Stateless):
     """Trade at random with a given turnover: the same number, length and direction of trades, no timing.
 
     The draw for a bar is a hash of the seed and the bar, so it depends neither on the batch nor on earlier calls.
@@ -147,14 +148,14 @@ class RandomTrader:
         self._turnover = turnover
         self._key = np.uint64(seed)
 
-    def act(self, observations: Observation) -> Actions:
+    def choose(self, observation: Observation) -> Actions:
         """Return the (B,) actions."""
-        when, side = (_uniform(self._key, observations.bar, stream) for stream in (0, 1))
-        legal = observations.legal
+        when, side = (_uniform(self._key, observation.bar, stream) for stream in (0, 1))
+        legal = observation.legal
         enter = legal[:, BUY] & (when < self._turnover.entry_probability)
         leave = legal[:, CLOSE] & (when < self._turnover.exit_probability)
         entry = np.where(side < self._turnover.long_share, BUY, SELL)
-        return np.where(enter, entry, np.where(leave, CLOSE, _hold_or_close(observations)))
+        return np.where(enter, entry, np.where(leave, CLOSE, _hold_or_close(observation)))
 
 
 def _uniform(key: np.uint64, bar: Actions, stream: int) -> npt.NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """The model beside the baselines: same sessions, same costs, same rollout."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fx_pipeline.agents.base import Policy
 from fx_pipeline.environment.rewards import RewardConfig
@@ -116,8 +116,8 @@ def run_baselines(
             policy,
             reward,
             batch=BASELINE_BATCH,
-            session_bars=done.session_bars,
-            window_bars=1,
+            rules=replace(done.rules, window_bars=1),
+            actions=done.action_set,
         )
         for policy in (Flat(), buy_and_hold(), sell_and_hold(), SmaCross(market))
     }
@@ -155,9 +155,9 @@ def compare_with_baselines(
 
 
 def run_ablation(
-    done: Rollout, market: MarketArrays, fills: Fills, reward: RewardConfig | None, policy: Policy, window_bars: int
+    done: Rollout, market: MarketArrays, fills: Fills, reward: RewardConfig | None, policy: Policy
 ) -> Rollout:
-    """Run the agent without its search on the sessions of a rollout; it looks back on `window_bars`."""
+    """Run the agent without its search on the sessions of a rollout."""
     return rollout(
         market,
         fills,
@@ -165,8 +165,8 @@ def run_ablation(
         policy,
         reward,
         batch=BASELINE_BATCH,
-        session_bars=done.session_bars,
-        window_bars=window_bars,
+        rules=done.rules,
+        actions=done.action_set,
     )
 
 

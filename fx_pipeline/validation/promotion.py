@@ -1,7 +1,7 @@
 """Which report makes a champion: a pure decision, used by the sensor and by the asset alike.
 
 Nothing that a report says of itself decides. Its figures are judged again by the gate of now; that they are those which
-were once computed is for the caller to find out (`defs.verified`).
+were once computed is for the caller to find out (`lifecycle.verified`).
 """
 
 from collections.abc import Mapping

@@ -1,20 +1,21 @@
 """Run a policy over sessions in lock-step and keep what it did."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.agents.base import Foresighted, Policy, Progress
-from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, NUM_ACTIONS, SELL
+from fx_pipeline.environment.action_sets import UNIT4, ActionSet
 from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.environment.trades import TRADE_DTYPE
-from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
+from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import Fills
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.live_sessions import session_lengths
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.validation.excursions import Excursions, deepest_fall
 
 PROGRESS_EVERY_BARS = 20
@@ -37,7 +38,11 @@ class Rollout:
     reward_pips : float
         Sum of the rewards.
     lengths : (S,) int64
-        Decisions of each session, `T` at most: what follows them in `actions` is HOLD, and no decision.
+        Decisions of each session, `T` at most: what follows them in `actions` rests, and is no decision.
+    action_set : ActionSet
+        What the actions mean.
+    rules : SessionRules
+        Of the sessions; `bars` is `T`.
     """
 
     starts: IntArray
@@ -45,10 +50,14 @@ class Rollout:
     trades: npt.NDArray[np.void]
     reward_pips: float
     lengths: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    action_set: ActionSet = UNIT4
+    rules: SessionRules = SessionRules()
 
     def __post_init__(self) -> None:
         if len(self.lengths) != len(self.starts):
             object.__setattr__(self, "lengths", np.full(len(self.starts), self.session_bars, dtype=np.int64))
+        if self.rules.bars != self.session_bars:
+            object.__setattr__(self, "rules", replace(self.rules, bars=self.session_bars))
 
     @property
     def sessions(self) -> int:
@@ -99,18 +108,31 @@ class Rollout:
 
     @property
     def action_counts(self) -> IntArray:
-        """How often each action was taken, (4,)."""
-        return np.bincount(self.actions[self.decided], minlength=NUM_ACTIONS).astype(np.int64)
+        """How often each action was taken, (A,)."""
+        return np.bincount(self.actions[self.decided], minlength=len(self.action_set)).astype(np.int64)
+
+    @cached_property
+    def wanted(self) -> npt.NDArray[np.float64]:
+        """The exposure that each decision asked for, (S, T); that which was held where it asked to keep it."""
+        asked = self.action_set.target_array[self.actions]
+        if self.action_set.keep is None:
+            return asked
+        # Of each decision, the latest one that did not keep; before the first the account is flat.
+        latest = np.where(self.actions == self.action_set.keep, -1, np.arange(self.session_bars))
+        np.maximum.accumulate(latest, axis=1, out=latest)
+        return np.where(latest < 0, 0.0, np.take_along_axis(asked, np.maximum(latest, 0), axis=1))
+
+    @property
+    def held(self) -> npt.NDArray[np.float64]:
+        """The exposure that was held when each decision was taken, (S, T)."""
+        before = np.zeros_like(self.wanted)
+        before[:, 1:] = self.wanted[:, :-1]
+        return before
 
     @cached_property
     def in_position(self) -> npt.NDArray[np.bool_]:
         """Whether a position was open when each decision was taken, (S, T)."""
-        opened = (self.actions == BUY) | (self.actions == SELL)
-        change = opened.astype(np.int8) - (self.actions == CLOSE).astype(np.int8)
-        open_after = np.cumsum(change, axis=1)
-        before = np.zeros_like(self.actions, dtype=np.bool_)
-        before[:, 1:] = open_after[:, :-1] > 0
-        return before
+        return self.held != 0.0
 
     @property
     def excursions(self) -> Excursions:
@@ -124,7 +146,8 @@ class Rollout:
 
     @property
     def exposure(self) -> float:
-        """Share of decisions taken with a position open: the bars that the trades were held for, over all bars."""
+        """Share of decisions taken with a position open, of whatever size: the bars that the trades were held for, over
+        all bars."""
         return float(self.in_position[self.decided].mean()) if self.decisions else 0.0
 
 
@@ -136,13 +159,13 @@ def rollout(
     reward: RewardConfig | None = None,
     *,
     batch: int = 64,
-    session_bars: int = SESSION_BARS,
-    window_bars: int = WINDOW_BARS,
+    rules: SessionRules = SessionRules(),
+    actions: ActionSet = UNIT4,
     progress: Progress | None = None,
 ) -> Rollout:
     """Run a policy over every session.
 
-    A session ends by the rule of a live trader (`fx_pipeline.market.live_sessions`): with its `session_bars`-th bar, or
+    A session ends by the rule of a live trader (`fx_pipeline.market.live_sessions`): with its `rules.bars`-th bar, or
     sooner, with the bar that follows a gap. The result does not depend on `batch`, as far as the policy's answer to one
     observation does not depend on the others in its batch.
 
@@ -157,7 +180,9 @@ def rollout(
     reward : RewardConfig, optional
     batch : int
         Sessions in lock-step.
-    session_bars, window_bars : int
+    rules : SessionRules
+        How long a session is, and how far an observation looks back.
+    actions : ActionSet
     progress : callable, optional
         Called with the fraction done and the figures so far.
 
@@ -175,9 +200,10 @@ def rollout(
         raise DataError("there are no sessions to run: the window has no valid session, choose a longer span.")
     if (np.diff(bars) <= 0).any():
         raise DataError("session starts must be strictly increasing: sort them and drop duplicates.")
-    environment = LockstepEnvironment(market, fills, reward or RewardConfig(), session_bars, window_bars)
-    lengths = session_lengths(market.time, bars, session_bars)
-    actions = np.full((len(bars), session_bars), HOLD, dtype=np.int8)
+    environment = LockstepEnvironment(market, fills, reward or RewardConfig(), rules, actions)
+    session_bars = rules.bars
+    lengths = session_lengths(market.time, bars, rules, market.timeframe)
+    taken = np.full((len(bars), session_bars), actions.rest, dtype=np.int8)
     trades: list[npt.NDArray[np.void]] = []
     rewards = np.zeros(len(bars))
     closed = 0
@@ -188,18 +214,20 @@ def rollout(
         if isinstance(policy, Foresighted):
             every = bars[rows, None] + np.arange(session_bars)
             player = policy.over(market, every[every < (bars + lengths)[rows, None]])
+        carry = player.initial(rows.stop - rows.start)
         for bar in range(int(lengths[rows].max())):
-            chosen = np.asarray(player.act(observation))
+            acted, carry = player.act(observation, carry)
+            chosen = np.asarray(acted)
             step = environment.step(chosen)
-            actions[rows, bar] = chosen
+            taken[rows, bar] = chosen
             rewards[rows] += step.rewards
             observation = step.observation
             if progress is not None and (bar + 1) % PROGRESS_EVERY_BARS == 0:
-                done = (first * session_bars + (rows.stop - first) * (bar + 1)) / actions.size
+                done = (first * session_bars + (rows.stop - first) * (bar + 1)) / taken.size
                 progress(done, {"sessions": float(rows.stop), "trades": float(closed)})
         part = environment.trades()
         part["session"] += first
         trades.append(part)
         closed += len(part)
     merged = np.concatenate(trades) if trades else np.zeros(0, TRADE_DTYPE)
-    return Rollout(bars, actions, merged, float(rewards.sum()), lengths)
+    return Rollout(bars, taken, merged, float(rewards.sum()), lengths, actions, rules)

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fx_pipeline.agents.base import Policy, Progress
+from fx_pipeline.environment.action_sets import UNIT4, ActionSet
 from fx_pipeline.environment.rewards import RewardConfig
-from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
-from fx_pipeline.market.calendar import MINUTE_NS
+from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import CostConfig, Fills, build_fills
 from fx_pipeline.market.prints import Days, day_prints
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.validation.comparison import compare_with_baselines, run_ablation, run_baselines
 from fx_pipeline.validation.context import RecordTrial, ReportContext, TrialHistory, TrialScore
 from fx_pipeline.validation.cost_basis import cost_basis
@@ -38,8 +39,8 @@ def validate_policy(
     mc_runs: int = 10_000,
     gate: GateConfig | None = None,
     batch: int = 256,
-    session_bars: int = SESSION_BARS,
-    window_bars: int = WINDOW_BARS,
+    rules: SessionRules = SessionRules(),
+    actions: ActionSet = UNIT4,
     record_trial: RecordTrial | None = None,
     ablation: Policy | None = None,
     progress: Progress | None = None,
@@ -64,7 +65,8 @@ def validate_policy(
     gate : GateConfig, optional
     batch : int
         Sessions in lock-step.
-    session_bars, window_bars : int
+    rules : SessionRules
+    actions : ActionSet
     record_trial : callable, optional
         Writes the score into the trial ledger. It is called before anything is judged, so that no score goes
         uncounted; without it the report says that trials are not counted.
@@ -99,13 +101,13 @@ def validate_policy(
         seed=seed,
         context=context,
         batch=batch,
-        session_bars=session_bars,
-        window_bars=window_bars,
+        rules=rules,
+        actions=actions,
         record_trial=record_trial,
         progress=_part(progress, 0.0, 0.8),
     )
     done, metrics = score.done, score.metrics
-    reduced = None if ablation is None else run_ablation(done, market, fills, reward, ablation, window_bars)
+    reduced = None if ablation is None else run_ablation(done, market, fills, reward, ablation)
     comparison = compare_with_baselines(done, score.baselines, score.moments, reduced)
     if progress is not None:
         progress(0.9, {"trades": float(metrics.trades)})
@@ -166,8 +168,8 @@ def score_policy(
     seed: int,
     context: ReportContext,
     batch: int = 256,
-    session_bars: int = SESSION_BARS,
-    window_bars: int = WINDOW_BARS,
+    rules: SessionRules = SessionRules(),
+    actions: ActionSet = UNIT4,
     record_trial: RecordTrial | None = None,
     progress: Progress | None = None,
 ) -> Score:
@@ -175,7 +177,7 @@ def score_policy(
 
     Parameters
     ----------
-    market, starts, policy, costs, reward, seed, context, batch, session_bars, window_bars, record_trial, progress
+    market, starts, policy, costs, reward, seed, context, batch, rules, actions, record_trial, progress
         As in `validate_policy`.
     fills : Fills
         Of the market at these costs.
@@ -191,8 +193,8 @@ def score_policy(
         policy,
         reward,
         batch=batch,
-        session_bars=session_bars,
-        window_bars=window_bars,
+        rules=rules,
+        actions=actions,
         progress=progress,
     )
     metrics = trade_metrics(done.pnl_pips)
@@ -207,7 +209,7 @@ def score_policy(
     score = Score(done, metrics, baselines, moments, evidence, None)
     if record_trial is None:
         return score
-    start_ns, end_ns, days, bars = judged_bars(market, done.starts, session_bars)
+    start_ns, end_ns, days, bars = judged_bars(market, done.starts, rules)
     history = record_trial(
         TrialScore(
             context=context,
@@ -231,14 +233,14 @@ def score_policy(
 
 
 def judged_bars(
-    market: MarketArrays, starts: npt.ArrayLike, session_bars: int = SESSION_BARS
+    market: MarketArrays, starts: npt.ArrayLike, rules: SessionRules = SessionRules()
 ) -> tuple[int, int, Days, tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
     """Return the span of the bars of some sessions (UTC nanoseconds), what their days are recognised by, and times and
     closes of these bars."""
     rows = np.asarray(starts, dtype=np.int64)
-    inside = slice(int(rows[0]), int(rows[-1]) + session_bars)
+    inside = slice(int(rows[0]), int(rows[-1]) + rules.bars)
     time_ns, close = market.time[inside], market.close[inside]
-    return int(time_ns[0]), int(time_ns[-1]) + MINUTE_NS, day_prints(time_ns, close), (time_ns, close)
+    return int(time_ns[0]), int(time_ns[-1]) + market.timeframe.bar_ns, day_prints(time_ns, close), (time_ns, close)
 
 
 def _part(progress: Progress | None, first: float, last: float) -> Progress | None:

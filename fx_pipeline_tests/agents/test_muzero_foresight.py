@@ -6,29 +6,32 @@ import numpy as np
 import pytest
 import torch
 
-from fx_pipeline.agents.base import Foresighted, TrainingData
+from fx_pipeline.agents.base import Foresighted, Stateless, TrainingData
 from fx_pipeline.agents.muzero.config import load_config
 from fx_pipeline.agents.muzero.engine.engine import Engine
 from fx_pipeline.agents.muzero.policy import MuZeroPolicy
 from fx_pipeline.environment.lockstep import LockstepEnvironment, Observation
 from fx_pipeline.market.costs import build_fills
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.validation.rollout import Rollout, rollout
 from fx_pipeline_tests.agents.test_muzero_engine import networks_of
 
 BARS = 60
 
 
-class Blind:
+class Blind(Stateless):
     """Lets a policy decide from observations alone, one by one as the live trader does."""
 
     def __init__(self, policy: MuZeroPolicy) -> None:
         self.policy = policy
 
-    def act(self, observations: Observation) -> np.ndarray:
+    def choose(self, observation: Observation) -> np.ndarray:
         """Return the (B,) actions."""
-        temporal, static, legal, bar = observations
+        temporal, static, legal, bar = observation
         parts = [slice(row, row + 1) for row in range(len(static))]
-        return np.concatenate([self.policy.act(Observation(temporal[p], static[p], legal[p], bar[p])) for p in parts])
+        return np.concatenate(
+            [self.policy.choose(Observation(temporal[p], static[p], legal[p], bar[p])) for p in parts]
+        )
 
 
 def policy_of(engine: str | None = None) -> MuZeroPolicy:
@@ -39,7 +42,7 @@ def policy_of(engine: str | None = None) -> MuZeroPolicy:
 def played(data: TrainingData, policy: object, batch: int) -> Rollout:
     market = data.market
     fills, starts = build_fills(market, data.costs), data.starts[0:600:75]
-    return rollout(market, fills, starts, policy, session_bars=BARS, batch=batch)  # type: ignore[arg-type]
+    return rollout(market, fills, starts, policy, rules=SessionRules(bars=BARS), batch=batch)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("searches", [True, False])
@@ -74,7 +77,7 @@ def test_what_was_known_of_one_market_is_not_used_on_another(small_market: Train
     # Nor by the policy itself, which still decides from what it sees.
     environment = LockstepEnvironment(other.market, build_fills(other.market, other.costs))
     seen = environment.reset(other.starts[:5])
-    np.testing.assert_array_equal(policy.act(seen), policy_of().act(seen))
+    np.testing.assert_array_equal(policy.choose(seen), policy_of().choose(seen))
 
 
 def test_two_markets_in_turns_and_weights_that_change_are_never_confused(
@@ -95,7 +98,7 @@ def test_two_markets_in_turns_and_weights_that_change_are_never_confused(
             assert player._features is not None
             known = engine.market_codes(player._features, one.bar)
             np.testing.assert_array_equal(engine.priors(one, known), engine.priors(one))
-            np.testing.assert_array_equal(player.act(one), policy.act(one))
+            np.testing.assert_array_equal(player.choose(one), policy.choose(one))
 
     codes_agree()
     codes_agree()
@@ -116,7 +119,9 @@ def test_decisions_do_not_know_the_features_of_later_bars(small_market: Training
     changed = dataclasses.replace(market, features=features)
     fills = build_fills(market, small_market.costs)
     policy = policy_of()
-    one, other = (rollout(each, fills, start, policy, session_bars=2 * BARS).actions[0] for each in (market, changed))
+    one, other = (
+        rollout(each, fills, start, policy, rules=SessionRules(bars=2 * BARS)).actions[0] for each in (market, changed)
+    )
     np.testing.assert_array_equal(one[:seen], other[:seen])
     assert (one[seen:] != other[seen:]).any()
 

@@ -25,7 +25,7 @@ def test_decisions_are_those_of_a_search_of_the_decision_s_simulations(small_mar
         return result
 
     policy._planner.plan = counted  # type: ignore[method-assign]
-    actions = policy.act(seen)
+    actions = policy.choose(seen)
     assert made == [7] * 9
     wanted = make_planner("torch", networks, load_config("tiny", {"search.simulations": 7}).search)
     expected = wanted.plan(seen, seed=0, counters=np.zeros(9, dtype=np.uint64), noise=0.0)

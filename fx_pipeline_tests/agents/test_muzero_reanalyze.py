@@ -13,6 +13,7 @@ from fx_pipeline.agents.muzero.reanalyze import Reanalyzer
 from fx_pipeline.agents.muzero.replay import Replay
 from fx_pipeline.environment.lockstep import LockstepEnvironment, Observation
 from fx_pipeline.market.costs import build_fills
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.search import SearchResult
 
 SESSION, WINDOW = 12, 32
@@ -50,7 +51,9 @@ def played(data: TrainingData, episodes: int, capacity: int = 20) -> tuple[Repla
     replay = Replay(config, SESSION)
     seen: list[Observation] = []
     random = np.random.default_rng(0)
-    environment = LockstepEnvironment(data.market, build_fills(data.market, data.costs), None, SESSION, WINDOW)
+    environment = LockstepEnvironment(
+        data.market, build_fills(data.market, data.costs), None, SessionRules(bars=SESSION, window_bars=WINDOW)
+    )
     for episode in range(episodes):
         starts = data.starts[10 * episode : 10 * episode + 1]
         rows = replay.begin(starts)

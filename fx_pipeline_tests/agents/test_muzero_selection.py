@@ -67,7 +67,7 @@ def greedy_pips(data: TrainingData, policy: MuZeroPolicy, starts) -> np.ndarray:
     environment = LockstepEnvironment(data.market, build_fills(data.market, data.costs), policy.config.reward)
     observation = environment.reset(starts)
     while environment.steps_done < environment.session_bars:
-        observation = environment.step(policy.act(observation)).observation
+        observation = environment.step(policy.choose(observation)).observation
     trades = environment.trades()
     return np.bincount(trades["session"], trades["pnl_pips"], len(starts))
 

@@ -373,7 +373,7 @@ def observations(data: TrainingData, policy: MuZeroPolicy, rows: int = 24, steps
     observation = environment.reset(data.starts[:: len(data.starts) // rows][:rows])
     for _ in range(steps):
         yield observation
-        observation = environment.step(policy.act(observation)).observation
+        observation = environment.step(policy.choose(observation)).observation
 
 
 def test_a_loaded_policy_acts_legally_and_the_same_alone_or_in_a_batch(trained, market) -> None:
@@ -384,16 +384,16 @@ def test_a_loaded_policy_acts_legally_and_the_same_alone_or_in_a_batch(trained, 
     again.chunk_rows = 7
     assert checkpoint.sha256.startswith(policy.name.removeprefix("muzero-"))
     for observation in observations(market, policy):
-        actions = policy.act(observation)
+        actions = policy.choose(observation)
         assert actions.dtype == np.int64
         assert observation.legal[np.arange(len(actions)), actions].all()
-        np.testing.assert_array_equal(again.act(observation), actions)
+        np.testing.assert_array_equal(again.choose(observation), actions)
         row = 5
         single = type(observation)(*(field[row : row + 1] for field in observation))
-        assert policy.act(single)[0] == actions[row]
-        unsearched = head.act(observation)
+        assert policy.choose(single)[0] == actions[row]
+        unsearched = head.choose(observation)
         assert observation.legal[np.arange(len(actions)), unsearched].all()
-    assert policy.act(type(observation)(*(field[:0] for field in observation))).shape == (0,)
+    assert policy.choose(type(observation)(*(field[:0] for field in observation))).shape == (0,)
 
 
 def test_what_a_checkpoint_is_refused_for(trained, tmp_path) -> None:

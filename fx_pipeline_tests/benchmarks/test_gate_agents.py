@@ -51,7 +51,7 @@ def observation(side, bar):
 )
 def test_a_rule_enters_with_a_strong_signal_and_leaves_when_it_has_turned(side, bar, action):
     rule = SignalRules(np.array([[0.5, -0.5, 0.1]]), np.array([0]), np.array([0.5]), np.array([-0.2]))
-    assert rule.act(observation(side, bar)).tolist() == [action]
+    assert rule.choose(observation(side, bar)).tolist() == [action]
 
 
 def test_validation_begins_after_the_embargo_and_sessions_do_not_overlap(short):

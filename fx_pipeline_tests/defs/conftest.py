@@ -166,7 +166,7 @@ def attest(
 
     Unlike who edits a report, this has the trial ledger name the figures, and the stamp the files.
     """
-    from fx_pipeline.defs.verified import figures_sha256
+    from fx_pipeline.lifecycle.verified import figures_sha256
     from fx_pipeline.reuse import stamp
     from fx_pipeline.tracking.ledger import Ledger, lineage_sha256
     from fx_pipeline_tests.validation.test_gate import GOOD

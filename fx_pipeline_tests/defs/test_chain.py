@@ -137,7 +137,7 @@ def test_report_knows_what_it_was_made_of(chain: "Chain") -> None:
 
 def test_training_and_validation_never_meet(chain: "Chain") -> None:
     """No bar of a training session, nor of its label, is seen by a validation session or its features."""
-    from fx_pipeline.defs.spans import load_span
+    from fx_pipeline.lifecycle.spans import load_span
     from fx_pipeline.market.arrays import SESSION_BARS
 
     with chain.environment():
@@ -154,7 +154,7 @@ def test_no_setting_chooses_the_sessions_that_a_model_is_judged_on(
     chain: "Chain", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A day that is closed by a setting, or a break that takes the hours of the losses, moves no session."""
-    from fx_pipeline.defs.spans import load_span
+    from fx_pipeline.lifecycle.spans import load_span
 
     with chain.environment():
         warehouse = chain.definitions().resources["warehouse"]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from fx_pipeline.agents import registry
+from fx_pipeline.agents.base import Stateless
 from fx_pipeline.environment.actions import BUY, CLOSE, playable
 from fx_pipeline.validation.baselines import RandomTrader, Turnover
 from fx_pipeline_tests.defs.conftest import attest
@@ -41,8 +42,8 @@ def promoted(chain: "Chain") -> bool:
 
 def refused(chain: "Chain", **record: Any) -> str:
     """Let all but these figures of the record be good; return why the job does not promote."""
-    from fx_pipeline.defs.promotion import promote
     from fx_pipeline.defs.resources import Tracking
+    from fx_pipeline.lifecycle.promotion import promote
     from fx_pipeline.settings import load_settings
     from fx_pipeline_tests.defs.conftest import warehouse_of
 
@@ -87,12 +88,12 @@ def test_no_number_of_runs_draws_another_p_value(copy: "Chain", runs: str) -> No
     assert "judge nothing" in refused(copy, mc_runs=found["mc_runs"])
 
 
-class Loses:
+class Loses(Stateless):
     """Pays the cost again and again."""
 
-    def act(self, observations: Any) -> Any:
-        flat = observations.static[:, 0] == 0
-        return playable(np.where(flat, BUY, CLOSE), observations.legal)
+    def choose(self, observation: Any) -> Any:
+        flat = observation.static[:, 0] == 0
+        return playable(np.where(flat, BUY, CLOSE), observation.legal)
 
 
 @pytest.mark.slow

@@ -24,8 +24,8 @@ def place(copy: "Chain") -> Iterator["Chain"]:
 
 
 def promote(chain: "Chain") -> Any:
-    from fx_pipeline.defs.promotion import promote
     from fx_pipeline.defs.resources import Tracking
+    from fx_pipeline.lifecycle.promotion import promote
     from fx_pipeline.settings import load_settings
 
     settings = load_settings()
@@ -127,7 +127,7 @@ def test_interrupted_promotion_is_completed(place: "Chain", monkeypatch: pytest.
 
     with monkeypatch.context() as patch:
         if step == "record":
-            patch.setattr("fx_pipeline.defs.promotion.atomic_write_json", killed)
+            patch.setattr("fx_pipeline.lifecycle.promotion.atomic_write_json", killed)
         else:
             patch.setattr(Tracking, step, killed)
         with pytest.raises(KeyboardInterrupt):
@@ -168,7 +168,7 @@ def test_a_report_made_again_after_an_interrupted_promotion_is_the_one_that_is_k
     place: "Chain", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("fx_pipeline.defs.promotion._register", lambda *_: 1 / 0)
+        patch.setattr("fx_pipeline.lifecycle.promotion._register", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             promote(place)
     attest(place, episodes=99)
@@ -204,7 +204,7 @@ def test_weights_swapped_under_the_record_are_not_registered(place: "Chain") -> 
 
 
 def test_a_model_is_compared_with_another_champion_of_no_newer_window(empty: "Chain") -> None:
-    from fx_pipeline.defs.promotion import champions, rival
+    from fx_pipeline.lifecycle.champions import champions, rival
     from fx_pipeline.settings import load_settings
 
     with empty.environment():

@@ -105,7 +105,7 @@ def test_a_checkpoint_that_comes_after_the_look_does_not_trade_either(
     place: "Chain", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was loaded is hashed, and not what lay there a moment before."""
-    from fx_pipeline.defs import verified
+    from fx_pipeline.lifecycle import verified
 
     model, looked = model_of(place), verified.refuse_swapped_model
 
@@ -113,7 +113,7 @@ def test_a_checkpoint_that_comes_after_the_look_does_not_trade_either(
         looked(champion)
         another_model(place, model)
 
-    monkeypatch.setattr("fx_pipeline.defs.reconcile.refuse_swapped_model", swapped)
+    monkeypatch.setattr("fx_pipeline.lifecycle.reconcile.refuse_swapped_model", swapped)
     result = place.job("live_trading", config=LIVE, fails=True)
     (event,) = [event for event in result.all_events if event.is_step_failure]
     assert not result.success and "and those that were judged are" in str(event.step_failure_data.error)
@@ -212,8 +212,8 @@ def test_where_candles_came_from_is_said_in_words(source: str, said: str, broker
 
 
 def test_real_money_is_not_traded_with_a_model_that_no_broker_judged_unless_it_is_named(place: "Chain") -> None:
-    from fx_pipeline.defs.promotion import read_champion
-    from fx_pipeline.defs.reconcile import require_acknowledged
+    from fx_pipeline.lifecycle.champions import read_champion
+    from fx_pipeline.lifecycle.reconcile import require_acknowledged
     from fx_pipeline.settings import load_settings
 
     champion = read_champion(load_settings(), place.instrument)
@@ -232,7 +232,6 @@ def test_real_money_is_not_traded_with_a_model_that_no_broker_judged_unless_it_i
     assert not place.job("live_trading", config=LIVE, fails=True).success, "another model was named"
     place.changes["FX_LIVE_UNPROVEN"] = name
     assert place.job("live_trading", config=LIVE).success
-    with place.environment():
-        require_acknowledged(load_settings(), champion | {"sha256": "f" * 64, "source": "live"})
-        with pytest.raises(ConfigurationError, match="files that a user imported"):
-            require_acknowledged(load_settings(), champion | {"sha256": "f" * 64, "source": "imported"})
+    require_acknowledged("live", (name,), champion | {"sha256": "f" * 64, "source": "live"})
+    with pytest.raises(ConfigurationError, match="files that a user imported"):
+        require_acknowledged("live", (name,), champion | {"sha256": "f" * 64, "source": "imported"})

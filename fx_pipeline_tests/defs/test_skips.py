@@ -10,7 +10,7 @@ from fx_pipeline.defs import events
 from fx_pipeline.defs.events import SKIPPED, new_materializations, was_skipped
 from fx_pipeline.defs.models import validation_report
 from fx_pipeline.defs.resources import Warehouse
-from fx_pipeline.defs.track_records import demanded_windows, planned_windows
+from fx_pipeline.lifecycle.track_records import demanded_windows, planned_windows
 from fx_pipeline.settings import load_settings
 from fx_pipeline.tracking.ledger import Ledger
 

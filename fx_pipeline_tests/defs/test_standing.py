@@ -311,8 +311,9 @@ def test_a_demotion_that_was_killed_is_in_force_and_is_completed(
     place: "Chain", monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """The last of the steps is of the successor: its promotion was killed."""
-    from fx_pipeline.defs.promotion import promote, read_champion
     from fx_pipeline.defs.resources import Tracking
+    from fx_pipeline.lifecycle.champions import read_champion
+    from fx_pipeline.lifecycle.promotion import promote
     from fx_pipeline.settings import load_settings
     from fx_pipeline.tracking.mlflow_store import Tracking as Store
 
@@ -364,8 +365,8 @@ def test_a_demotion_that_was_killed_is_in_force_and_is_completed(
 
 def test_no_setting_switches_the_judgement_of_a_champion_off(place: "Chain") -> None:
     """At costs that differ by nothing its standings were once ignored, and then nothing could replace it."""
-    from fx_pipeline.defs.promotion import read_champion
-    from fx_pipeline.defs.tenure import read_standings
+    from fx_pipeline.lifecycle.champions import read_champion
+    from fx_pipeline.lifecycle.tenure import read_standings
     from fx_pipeline.settings import load_settings
 
     before, (path,) = champion_of(place), standings(place)
@@ -396,8 +397,8 @@ def test_a_challenger_at_costs_that_are_nowhere_lower_replaces_it(place: "Chain"
 
 @pytest.mark.parametrize("edit", ["results", "removed", "costs"])
 def test_a_standing_that_the_ledger_does_not_bear_out_is_not_believed(place: "Chain", edit: str) -> None:
-    from fx_pipeline.defs.promotion import read_champion
-    from fx_pipeline.defs.tenure import read_standings
+    from fx_pipeline.lifecycle.champions import read_champion
+    from fx_pipeline.lifecycle.tenure import read_standings
     from fx_pipeline.settings import load_settings
 
     champion, (path,) = read_champion(load_settings(), place.instrument), standings(place)
@@ -419,8 +420,8 @@ def test_a_standing_that_the_ledger_does_not_bear_out_is_not_believed(place: "Ch
 
 
 def test_a_standing_of_an_earlier_version_is_carried_over_by_the_ledger(place: "Chain") -> None:
-    from fx_pipeline.defs.promotion import read_champion
-    from fx_pipeline.defs.tenure import read_standings
+    from fx_pipeline.lifecycle.champions import read_champion
+    from fx_pipeline.lifecycle.tenure import read_standings
     from fx_pipeline.settings import load_settings
 
     champion, (path,) = read_champion(load_settings(), place.instrument), standings(place)
@@ -438,7 +439,7 @@ def test_a_standing_of_an_earlier_version_is_carried_over_by_the_ledger(place: "
 
 
 def test_a_champion_of_an_earlier_version_knows_its_bars_by_its_report(place: "Chain") -> None:
-    from fx_pipeline.defs.promotion import read_champion
+    from fx_pipeline.lifecycle.champions import read_champion
     from fx_pipeline.settings import load_settings
 
     new = champion_of(place)
@@ -477,7 +478,7 @@ def test_a_busy_machine_is_no_word_on_the_champion(
         raise error
 
     before = {path: path.read_bytes() for path in standings(place)}
-    monkeypatch.setattr("fx_pipeline.defs.standing._stand", fails)
+    monkeypatch.setattr("fx_pipeline.lifecycle.standing._stand", fails)
     with pytest.raises(type(error)):
         place.job("validate", place.key())
     after = {path: path.read_bytes() for path in standings(place)}

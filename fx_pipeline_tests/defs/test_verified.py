@@ -194,7 +194,7 @@ def test_sealed_days_that_were_opened_since_make_a_report_stale(place: "Chain") 
 
 
 def test_the_leaderboard_shows_no_verdict_that_the_ledger_does_not_bear_out(place: "Chain") -> None:
-    from fx_pipeline.defs.gathered import gathered
+    from fx_pipeline.lifecycle.leaderboard import gathered
     from fx_pipeline.settings import load_settings
 
     attest(place)

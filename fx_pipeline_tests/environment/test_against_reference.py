@@ -15,6 +15,7 @@ from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.environment.trades import TRADE_DTYPE
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import CostConfig, build_fills
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.market.spreads import DEFAULT_LONDON_SPREAD_PIPS, SPREAD_SHAPE
 
 HOLD, BUY, SELL, CLOSE = range(4)
@@ -81,6 +82,8 @@ class ReferenceSession:
                     "low_pips": self.low_water,
                     "bars_held": self.held,
                     "amddp1": amddp1,
+                    "exposure": 1.0,
+                    "opened": 1.0,
                 }
             )
             self.side = 0
@@ -192,7 +195,9 @@ def test_the_environment_equals_a_second_account_of_the_specification(
     market = random_market(seed, 90)
     rng = np.random.default_rng(seed)
     starts = rng.integers(window - 1, len(market) - bars + 1, 4)
-    environment = LockstepEnvironment(market, build_fills(market, costs), reward, bars, window)
+    environment = LockstepEnvironment(
+        market, build_fills(market, costs), reward, SessionRules(bars=bars, window_bars=window)
+    )
     sessions = [ReferenceSession(market, costs, reward, int(s), bars, row) for row, s in enumerate(starts)]
     observation = environment.reset(starts)
     for number in range(bars):
@@ -224,7 +229,7 @@ def test_financing_is_part_of_some_of_these_trades(random_market: Callable[[int,
     """Guards the comparison above: its markets do cross a Wednesday night with a position open."""
     market = random_market(1, 90)
     costs = CostConfig(fixed_pips=4.0, financing_long_pips=0.7)
-    environment = LockstepEnvironment(market, build_fills(market, costs), session_bars=80, window_bars=4)
+    environment = LockstepEnvironment(market, build_fills(market, costs), rules=SessionRules(bars=80, window_bars=4))
     environment.reset(np.array([5]))
     for number in range(80):
         environment.step(np.array([BUY if number == 0 else CLOSE if number == 79 else HOLD]))

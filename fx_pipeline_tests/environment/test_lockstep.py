@@ -8,6 +8,7 @@ from fx_pipeline.environment.lockstep import IllegalActionError, LockstepEnviron
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import CostConfig, build_fills
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.session_rules import SessionRules
 
 MakeMarket = Callable[..., MarketArrays]
 
@@ -15,9 +16,8 @@ MakeMarket = Callable[..., MarketArrays]
 def environment_of(market: MarketArrays, bars: int = 10, window: int = 4, **costs: object) -> LockstepEnvironment:
     return LockstepEnvironment(
         market,
-        build_fills(market, CostConfig(**costs)),
-        session_bars=bars,
-        window_bars=window,  # type: ignore[arg-type]
+        build_fills(market, CostConfig(**costs)),  # type: ignore[arg-type]
+        rules=SessionRules(bars=bars, window_bars=window),
     )
 
 

@@ -15,6 +15,7 @@ from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import CostConfig, build_fills
 from fx_pipeline.market.errors import ConfigurationError
+from fx_pipeline.market.session_rules import SessionRules
 
 #: Unrealised pips after costs at each bar's close; the trade is closed at the last of them (SPEC section 8).
 PATH = [-4.0, -6.0, -3.0, 2.0, 8.0, 5.0, 9.0, 6.0]
@@ -28,7 +29,9 @@ def run_path(make_market: MakeMarket, path: list[float], side: int, fill: Any, r
     close = 187.0 + side * 0.01 * pips
     market = make_market(close)
     bars = len(path) + 2
-    environment = LockstepEnvironment(market, build_fills(market, CostConfig(fill=fill)), reward, bars, 4)
+    environment = LockstepEnvironment(
+        market, build_fills(market, CostConfig(fill=fill)), reward, SessionRules(bars=bars, window_bars=4)
+    )
     environment.reset(np.array([lead]))
     rewards = [environment.step(np.array([BUY if side > 0 else SELL])).rewards[0]]
     rewards += [environment.step(np.array([HOLD])).rewards[0] for _ in range(len(path) - 1)]

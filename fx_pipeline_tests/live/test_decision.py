@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from fx_pipeline.agents.base import Stateless
 from fx_pipeline.environment.actions import Action
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.features.kernel import WARMUP_BARS, compute_features
@@ -26,22 +27,23 @@ def market(bars: int = NEEDED + 10) -> MarketArrays:
     return MarketArrays("GBP_JPY", 0.01, time, **prices, features=features, outcome_sigma=sigma, fingerprint="test")
 
 
-class Fixed:
+class Fixed(Stateless):
     """A policy that always wants one action, and remembers what it saw."""
 
     def __init__(self, action: Action) -> None:
         self.action = action
         self.seen: Observation | None = None
 
-    def act(self, observations: Observation) -> np.ndarray:
-        self.seen = observations
+    def choose(self, observation: Observation) -> np.ndarray:
+        self.seen = observation
         return np.array([self.action], dtype=np.int64)
 
 
 @pytest.mark.parametrize("action", [Action.HOLD, Action.BUY, Action.SELL])
 def test_decision_is_the_policys_and_nothing_is_sent(action: Action) -> None:
     bars = market()
-    decision = decide(Fixed(action), bars, "abc")
+    decision, carry = decide(Fixed(action), bars, "abc")
+    assert carry is None
     assert (decision.action, decision.model_sha256, decision.orders_sent) == (action.name, "abc", 0)
     assert decision.legal == ("HOLD", "BUY", "SELL"), "a flat account has nothing to close"
     assert decision.close == bars.close[-1]

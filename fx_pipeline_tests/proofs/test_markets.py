@@ -74,7 +74,7 @@ def test_fill_at_the_next_open_is_a_fill_at_the_close() -> None:
         environment = LockstepEnvironment(market, build_fills(market, costs))
         observation, player, rewards = environment.reset(starts), BestPlayer("ou", market, starts), []
         for _ in range(environment.session_bars):
-            step = environment.step(player.act(observation))
+            step = environment.step(player.choose(observation))
             observation = step.observation
             rewards.append(step.rewards)
         results.append((environment.trades(), np.array(rewards)))

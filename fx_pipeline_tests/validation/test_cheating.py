@@ -9,14 +9,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from fx_pipeline.defs.reporting import trial_recorder
+from fx_pipeline.agents.base import Stateless
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL, playable
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.features import kernel
 from fx_pipeline.features.kernel import FEATURE_NAMES, WARMUP_BARS
+from fx_pipeline.lifecycle.trials import trial_recorder
 from fx_pipeline.market.arrays import WINDOW_BARS
 from fx_pipeline.market.costs import CostConfig, build_fills
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.proofs.markets import proof_market
 from fx_pipeline.proofs.players import RangeRule
 from fx_pipeline.tracking.ledger import Ledger
@@ -35,27 +37,27 @@ NO_LEAK = {"feature rows computed anew": 0}
 
 
 @dataclass(frozen=True)
-class FollowsChange:
+class FollowsChange(Stateless):
     """Believes that the price goes on as the newest feature says; every seed wants another size of move."""
 
     seed: int
 
-    def act(self, observations):
-        change = observations.temporal[:, -1, CHANGE]
-        side, least = observations.static[:, 0], 0.01 * (10 + self.seed)
+    def choose(self, observation):
+        change = observation.temporal[:, -1, CHANGE]
+        side, least = observation.static[:, 0], 0.01 * (10 + self.seed)
         entry = np.select([change > least, change < -least], [BUY, SELL], HOLD)
-        return playable(np.where(side == 0, entry, np.where(side * change < 0, CLOSE, HOLD)), observations.legal)
+        return playable(np.where(side == 0, entry, np.where(side * change < 0, CLOSE, HOLD)), observation.legal)
 
 
 @dataclass(frozen=True)
-class Loses:
+class Loses(Stateless):
     """Pays the cost again and again."""
 
     seed: int = 0
 
-    def act(self, observations):
-        flat = observations.static[:, 0] == 0
-        return playable(np.where(flat, BUY, CLOSE), observations.legal)
+    def choose(self, observation):
+        flat = observation.static[:, 0] == 0
+        return playable(np.where(flat, BUY, CLOSE), observation.legal)
 
 
 def good_rule(seed):
@@ -88,7 +90,7 @@ def score(ledger, market, policy, seed, costs=COSTS, **more):
         seed=seed,
         context=context(ledger, market, seed, **more),
         batch=SESSIONS,
-        session_bars=SESSION,
+        rules=SessionRules(bars=SESSION),
         record_trial=trial_recorder(ledger, more.get("record", RECORD)),
     )
     return scored.metrics.total_pips
@@ -106,7 +108,7 @@ def judged(ledger, market, policy, seed, costs=COSTS, record=RECORD, mc_runs=10_
         context=context(ledger, market, seed, record, **more),
         mc_runs=mc_runs,
         batch=SESSIONS,
-        session_bars=SESSION,
+        rules=SessionRules(bars=SESSION),
         record_trial=trial_recorder(ledger, record),
     )["figures"]
 

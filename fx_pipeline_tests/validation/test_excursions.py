@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fx_pipeline.market.costs import CostConfig, build_fills, judged_costs
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.validation.baselines import RandomTrader, Turnover
 from fx_pipeline.validation.bootstrap import equity_paths, stationary_indices
 from fx_pipeline.validation.excursions import Excursions, deepest_fall
@@ -82,7 +83,7 @@ def market(market_of):
 @pytest.mark.parametrize("costs", [CostConfig(), CostConfig(kind="quoted"), judged_costs(CostConfig(), "GBP_JPY")])
 def test_the_kernel_keeps_what_the_bars_say(market, costs):
     fills = build_fills(market, costs)
-    done = rollout(market, fills, STARTS, RandomTrader(Turnover(0.05, 0.05, 0.5), 3), session_bars=SESSION)
+    done = rollout(market, fills, STARTS, RandomTrader(Turnover(0.05, 0.05, 0.5), 3), rules=SessionRules(bars=SESSION))
     assert len(done.trades) > 30
     paths = []
     for trade in done.trades:

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fx_pipeline.agents.base import Stateless
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL, playable
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.costs import CostConfig, judged_costs
 from fx_pipeline.market.instrument import instrument
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.validation.baselines import Flat, RandomTrader, Turnover
 from fx_pipeline.validation.context import ReportContext
 from fx_pipeline.validation.report import write_report
@@ -24,15 +26,15 @@ BUSY = RandomTrader(Turnover(0.4, 0.4, 0.5), 1)
 
 
 @dataclass(frozen=True)
-class Once:
+class Once(Stateless):
     """One trade: sold or bought at a bar, and closed at the next."""
 
     bar: int
     side: int = BUY
 
-    def act(self, observations):
-        wanted = np.where(observations.bar == self.bar, self.side, HOLD)
-        return playable(np.where(observations.static[:, 0] != 0, CLOSE, wanted), observations.legal)
+    def choose(self, observation):
+        wanted = np.where(observation.bar == self.bar, self.side, HOLD)
+        return playable(np.where(observation.static[:, 0] != 0, CLOSE, wanted), observation.legal)
 
 
 def priced(market, name, price, spread_pips, moves=1.0):
@@ -63,7 +65,7 @@ def verdict(market, policy, folder: Path, costs: CostConfig | None = None):
         seed=1,
         context=ReportContext(market.instrument, "w"),
         mc_runs=200,
-        session_bars=SESSION,
+        rules=SessionRules(bars=SESSION),
     )
     write_report(report, folder)
     page = (folder / "report.html").read_text()

@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from fx_pipeline.agents.base import Stateless
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.costs import CostConfig
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.validation.baselines import RandomTrader, Turnover
 from fx_pipeline.validation.context import ReportContext, TrialHistory, WindowTrial
 from fx_pipeline.validation.validate import validate_policy
@@ -35,22 +37,22 @@ def planted_market(market_of, seed):
 
 
 @dataclass(frozen=True)
-class Knowing:
+class Knowing(Stateless):
     """Knows the drift, and misses some bars by chance: each seed is a policy of its own."""
 
     side: np.ndarray
     seed: int
     misses: float = 0.3
 
-    def act(self, observations):
+    def choose(self, observation):
         # The drift of the bars in which the order will be held.
-        ahead = self.side[np.minimum(observations.bar + 2, len(self.side) - 1)]
-        asleep = np.random.default_rng([self.seed, int(observations.bar[0])]).random(len(ahead)) < self.misses
-        held = np.rint(observations.static[:, 0])
+        ahead = self.side[np.minimum(observation.bar + 2, len(self.side) - 1)]
+        asleep = np.random.default_rng([self.seed, int(observation.bar[0])]).random(len(ahead)) < self.misses
+        held = np.rint(observation.static[:, 0])
         wanted = np.where(held == 0, np.where(ahead > 0, BUY, SELL), np.where(held == ahead, HOLD, CLOSE))
-        wanted = np.where(asleep & observations.legal[:, HOLD], HOLD, wanted)
-        legal = observations.legal[np.arange(len(wanted)), wanted]
-        return np.where(legal, wanted, np.where(observations.legal[:, HOLD], HOLD, CLOSE))
+        wanted = np.where(asleep & observation.legal[:, HOLD], HOLD, wanted)
+        legal = observation.legal[np.arange(len(wanted)), wanted]
+        return np.where(legal, wanted, np.where(observation.legal[:, HOLD], HOLD, CLOSE))
 
 
 class Trials:
@@ -83,7 +85,7 @@ def validate(market, policy, trials, configuration, seed):
         context=ReportContext("GBP_JPY", "w", leaks={"rows computed anew": 0}, holdout_openings=0),
         mc_runs=10_000,
         batch=SESSIONS,
-        session_bars=SESSION,
+        rules=SessionRules(bars=SESSION),
         record_trial=trials.recorder(configuration),
     )["figures"]
 

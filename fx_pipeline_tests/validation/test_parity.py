@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pytest
 
-from fx_pipeline.agents.base import Policy
+from fx_pipeline.agents.base import Policy, Stateless
 from fx_pipeline.broker.paper import store as candle_store
 from fx_pipeline.broker.paper.bars import Bars
 from fx_pipeline.broker.paper.exchange import Exchange
@@ -34,6 +34,7 @@ from fx_pipeline.market.candles import PRICE_COLUMNS
 from fx_pipeline.market.costs import CostConfig, build_fills
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.market.spreads import modelled_spread_pips
 from fx_pipeline.sessions.index import valid_starts
 from fx_pipeline.validation.baselines import Flat, RandomTrader, SmaCross, Turnover
@@ -74,21 +75,21 @@ class Trade(NamedTuple):
     pnl_pips: float
 
 
-class StopAndTarget:
+class StopAndTarget(Stateless):
     """Enters by a hash of the bar, and closes when its own result passes a stop or a target."""
 
     name = "stop and target"
 
-    def act(self, observations: Observation) -> np.ndarray:
+    def choose(self, observation: Observation) -> np.ndarray:
         """Return the (B,) actions."""
-        draw = (observations.bar * 2_654_435_761) % 2**32 / 2**32
+        draw = (observation.bar * 2_654_435_761) % 2**32 / 2**32
         enter = np.select([draw < 0.1, draw < 0.2], [BUY, SELL], HOLD)
-        pips = observations.static[:, 1]
+        pips = observation.static[:, 1]
         # Between two results that prices of a tenth of a pip can have.
         leave = (pips < math.tanh(-0.0783)) | (pips > math.tanh(0.0617))
-        wanted = np.where(observations.static[:, 0] == 0, enter, np.where(leave, CLOSE, HOLD))
-        legal = observations.legal[np.arange(len(wanted)), wanted]
-        return np.where(legal, wanted, np.where(observations.legal[:, HOLD], HOLD, CLOSE)).astype(np.int64)
+        wanted = np.where(observation.static[:, 0] == 0, enter, np.where(leave, CLOSE, HOLD))
+        legal = observation.legal[np.arange(len(wanted)), wanted]
+        return np.where(legal, wanted, np.where(observation.legal[:, HOLD], HOLD, CLOSE)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def ask(policy: Policy, static: Sequence[float], legal: Sequence[bool], bar: int
     seen = Observation(
         np.zeros((1, 1, 9), np.float32), np.array([static], np.float32), np.array([legal]), np.array([bar])
     )
-    return int(policy.act(seen)[0])
+    return int(policy.act(seen, policy.initial(1))[0][0])
 
 
 def by_the_book(
@@ -266,7 +267,7 @@ def test_rollout_specification_and_broker_make_the_same_trades(
     # The features of so short a market are not known yet, and no policy here asks for them.
     market = unfeatured(where.market)
     player, starts = policies(market)[policy], [20, 80, 145, 205, 300]
-    done = rollout(market, build_fills(market, model), starts, player, session_bars=bars, window_bars=1)
+    done = rollout(market, build_fills(market, model), starts, player, rules=SessionRules(bars=bars, window_bars=1))
     trades = told(done)
     assert len(trades) > 10
     agree(trades, by_the_book(market, model, starts, bars, player))
@@ -315,7 +316,7 @@ def test_real_sessions_are_traded_alike(shared_data: Path, tmp_path: Path, costs
 def random_trades(market: MarketArrays, costs: CostConfig) -> Rollout:
     """Two sessions of a random trader."""
     player = RandomTrader(Turnover(0.3, 0.3, 0.5), 3)
-    return rollout(market, build_fills(market, costs), [20, 85], player, session_bars=60, window_bars=1)
+    return rollout(market, build_fills(market, costs), [20, 85], player, rules=SessionRules(bars=60, window_bars=1))
 
 
 @pytest.mark.parametrize("fill", ["next_open", "close"])
@@ -328,7 +329,7 @@ def test_what_a_broker_has_no_counterpart_of_is_taken_out(
     costs = replace(COSTS[kind], slippage_pips=0.3, financing_long_pips=0.7, financing_short_pips=-0.4, fill=fill)
     player = RandomTrader(Turnover(0.3, 0.02, 0.5), 3)
     starts = [40, 70, 1_230, 1_240, 1_250]
-    done = rollout(market, build_fills(market, costs), starts, player, session_bars=60, window_bars=1)
+    done = rollout(market, build_fills(market, costs), starts, player, rules=SessionRules(bars=60, window_bars=1))
     assert done.trades["cost_pips"].max() > done.trades["cost_pips"].min()
     found = replay_at_broker(done, market, costs)
     assert (found.replayed, found.differing, found.over_gaps) == (len(done.trades), 0, 0)
@@ -433,7 +434,7 @@ def test_of_very_many_trades_whole_sessions_are_drawn(
 
 def test_nothing_to_replay_agrees(walks: Callable[[int], Stage]) -> None:
     market, costs = unfeatured(walks(0).market), COSTS["fixed"]
-    done = rollout(market, build_fills(market, costs), [20], Flat(), session_bars=60, window_bars=1)
+    done = rollout(market, build_fills(market, costs), [20], Flat(), rules=SessionRules(bars=60, window_bars=1))
     assert replay_at_broker(done, market, costs) == Parity(0, 0, 0, 0, 0.0, 0)
 
 

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import gamma
 
 from fx_pipeline.market.costs import CostConfig, build_fills
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.validation.baselines import RandomTrader, Turnover
 from fx_pipeline.validation.random_traders import chance_of, random_moments, total_quantile
 from fx_pipeline.validation.rollout import rollout
@@ -28,7 +29,7 @@ def test_the_moments_are_those_of_traders_that_trade(market_of, costs):
     fills = build_fills(market, costs)
     moments = random_moments(market, fills, starts, SESSION, RATES)
     runs = [
-        rollout(market, fills, starts, RandomTrader(RATES, int(seed)), session_bars=SESSION, window_bars=1)
+        rollout(market, fills, starts, RandomTrader(RATES, int(seed)), rules=SessionRules(bars=SESSION, window_bars=1))
         for seed in np.random.SeedSequence(1).generate_state(250, np.uint64)
     ]
     pnl = np.array([run.session_pnl_pips for run in runs])

@@ -11,6 +11,7 @@ from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.market.errors import ConfigurationError, DataError
 from fx_pipeline.market.origin import candle_origin
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.validation.baselines import Flat, RandomTrader, Turnover, buy_and_hold
 from fx_pipeline.validation.conditions import CONDITIONS
 from fx_pipeline.validation.context import ReportContext, TrialHistory, WindowTrial
@@ -37,7 +38,9 @@ def market(market_of):
 def validate(market, policy, **options):
     context = options.pop("context", ReportContext("GBP_JPY", "2016-05", episodes=300))
     settings = {"costs": CostConfig(), "reward": RewardConfig(), "seed": 5, "mc_runs": 1_000}
-    return validate_policy(market, STARTS, policy, session_bars=SESSION, context=context, **(settings | options))
+    return validate_policy(
+        market, STARTS, policy, rules=SessionRules(bars=SESSION), context=context, **(settings | options)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -340,7 +343,7 @@ def test_overlapping_sessions_are_refused_by_the_gate(market):
         seed=1,
         context=ReportContext("GBP_JPY", "w"),
         mc_runs=100,
-        session_bars=SESSION,
+        rules=SessionRules(bars=SESSION),
     )
     failed = {condition["name"] for condition in report["figures"]["conditions"] if not condition["passed"]}
     assert "disjoint_sessions" in failed

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fx_pipeline.market.costs import CostConfig, build_fills
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.validation.baselines import Flat, RandomTrader, Turnover
 from fx_pipeline.validation.numbers import number
 from fx_pipeline.validation.risk import HORIZON_YEARS, account_risk
@@ -19,7 +20,7 @@ def market(market_of):
 
 
 def run(market, policy):
-    return rollout(market, build_fills(market, CostConfig()), STARTS, policy, session_bars=SESSION)
+    return rollout(market, build_fills(market, CostConfig()), STARTS, policy, rules=SessionRules(bars=SESSION))
 
 
 def test_pips_become_returns_of_a_year_of_sessions(market):
@@ -62,7 +63,9 @@ def test_a_window_before_a_weekend_has_the_annual_rates_of_one_across_it(market_
         time = market.time + (np.arange(40_000) // 1_440 >= 5) * 2 * 1_440 * 60_000_000_000
         gapped = replace(market, time=time)
         fills = build_fills(gapped, CostConfig())
-        done = rollout(gapped, fills, starts, RandomTrader(Turnover(0.1, 0.1, 0.5), 1), session_bars=SESSION)
+        done = rollout(
+            gapped, fills, starts, RandomTrader(Turnover(0.1, 0.1, 0.5), 1), rules=SessionRules(bars=SESSION)
+        )
         found = account_risk(done, gapped, runs=100, seed=1)
         rates.append(found.trades_per_year / len(done.trades))
         assert found.ratios.sharpe is not None

@@ -6,6 +6,7 @@ import pytest
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL
 from fx_pipeline.market.costs import CostConfig, build_fills
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.validation.baselines import (
     Flat,
     RandomTrader,
@@ -36,7 +37,7 @@ def market(market_of):
 
 def run(market, policy, costs=None, **options):
     fills = build_fills(market, costs or CostConfig())
-    return rollout(market, fills, STARTS, policy, session_bars=SESSION, **options)
+    return rollout(market, fills, STARTS, policy, rules=SessionRules(bars=SESSION), **options)
 
 
 def busy(seed=1):
@@ -75,16 +76,16 @@ def test_starts_must_increase_and_exist(market):
     fills = build_fills(market, CostConfig())
     for starts in ([], [300, 200], [200, 200]):
         with pytest.raises(DataError):
-            rollout(market, fills, starts, Flat(), session_bars=SESSION)
+            rollout(market, fills, starts, Flat(), rules=SessionRules(bars=SESSION))
 
 
 def test_overlapping_sessions_are_counted(market):
     fills = build_fills(market, CostConfig())
     starts = np.array([200, 230, 260, 400])
-    done = rollout(market, fills, starts, Flat(), session_bars=SESSION)
+    done = rollout(market, fills, starts, Flat(), rules=SessionRules(bars=SESSION))
     assert (done.overlapping_sessions, done.bars) == (2, 180)
     apart = np.array([200, 260, 400])
-    assert rollout(market, fills, apart, Flat(), session_bars=SESSION).overlapping_sessions == 0
+    assert rollout(market, fills, apart, Flat(), rules=SessionRules(bars=SESSION)).overlapping_sessions == 0
 
 
 def test_flat_does_nothing(market):
@@ -228,7 +229,7 @@ def test_late_orders_fill_that_many_bars_later_and_never_after_the_session(marke
 def test_the_ablation_is_a_line_of_its_own(market):
     fills = build_fills(market, CostConfig())
     done = run(market, busy())
-    reduced = run_ablation(done, market, fills, None, busy(2), 32)
+    reduced = run_ablation(done, market, fills, None, busy(2))
     table = compare_with_baselines(done, *run_baselines(done, market, fills, None), reduced)
     assert table.ablation.total_pips == pytest.approx(run(market, busy(2)).pnl_pips.sum())
     best = max(line.total_pips for line in table.baselines)

@@ -8,6 +8,7 @@ import pytest
 from fx_pipeline.environment.rewards import RewardConfig
 from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.validation.baselines import RandomTrader, Turnover
 from fx_pipeline.validation.context import ReportContext, TrialHistory
 from fx_pipeline.validation.evidence import Evidence
@@ -259,7 +260,7 @@ def test_the_record_of_a_single_window_has_the_figures_of_the_window(market_of):
         seed=5,
         context=ReportContext("GBP_JPY", "w"),
         mc_runs=200,
-        session_bars=SESSION,
+        rules=SessionRules(bars=SESSION),
         record_trial=record,
     )
     figures = report["figures"]

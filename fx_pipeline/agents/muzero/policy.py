@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fx_pipeline.agents.base import Stateless
 from fx_pipeline.agents.muzero.checkpoint import load_checkpoint
 from fx_pipeline.agents.muzero.config import MuZeroConfig
 from fx_pipeline.agents.muzero.engine.engine import Engine
@@ -24,7 +25,7 @@ from fx_pipeline.market.arrays import NUM_FEATURES, MarketArrays
 TILE_ROWS = 16
 
 
-class MuZeroPolicy:
+class MuZeroPolicy(Stateless):
     """Implements `fx_pipeline.agents.base.Policy`.
 
     A decision depends on its own observation only, so that a live decision equals the one of a batch, to the bit with
@@ -92,7 +93,8 @@ class MuZeroPolicy:
         legal = np.zeros((1, NUM_ACTIONS), dtype=np.bool_)
         legal[0, HOLD] = True
         window = np.zeros((1, self.config.selfplay.window_bars, NUM_FEATURES), dtype=np.float32)
-        self.act(Observation(window, np.zeros((1, NUM_STATIC), dtype=np.float32), legal, np.zeros(1, dtype=np.int64)))
+        static, bar = np.zeros((1, NUM_STATIC), dtype=np.float32), np.zeros(1, dtype=np.int64)
+        self.choose(Observation(window, static, legal, bar))
 
     def without_search(self) -> "MuZeroPolicy":
         """Return the policy of the head alone, its most likely legal action; both share what they know of a market."""
@@ -109,22 +111,22 @@ class MuZeroPolicy:
         other._features = market.features
         return other
 
-    def act(self, observations: Observation) -> npt.NDArray[np.int64]:
+    def choose(self, observation: Observation) -> npt.NDArray[np.int64]:
         """Return one legal action per observation, (B,) int64."""
-        rows = len(observations.static)
+        rows = len(observation.static)
         if rows == 0:
             return np.zeros(0, dtype=np.int64)
         parts = []
         for first in range(0, rows, self.chunk_rows):
             part = slice(first, first + self.chunk_rows)
-            temporal, static, legal, bar = observations
+            temporal, static, legal, bar = observation
             # The engine has no use for torch's settings, and they take a second to load.
             uses_torch = isinstance(self._planner, TorchPlanner)
             with torch_settings(self.threads) if uses_torch else contextlib.nullcontext():
-                parts.append(self._act(Observation(temporal[part], static[part], legal[part], bar[part])))
+                parts.append(self._chosen(Observation(temporal[part], static[part], legal[part], bar[part])))
         return np.concatenate(parts)
 
-    def _act(self, observation: Observation) -> npt.NDArray[np.int64]:
+    def _chosen(self, observation: Observation) -> npt.NDArray[np.int64]:
         known: dict[str, npt.NDArray[np.float32]] = {}
         if isinstance(self._planner, Engine) and self._features is not None:
             known["codes"] = self._planner.market_codes(self._features, observation.bar)

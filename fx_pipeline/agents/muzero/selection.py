@@ -21,6 +21,7 @@ from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.environment.position import NUM_STATIC
 from fx_pipeline.features.kernel import WARMUP_BARS
 from fx_pipeline.market.costs import build_fills
+from fx_pipeline.market.session_rules import SessionRules
 
 #: With fewer sessions the best of several judgements is the luckiest.
 MIN_SESSIONS = 8
@@ -157,8 +158,7 @@ class Judge:
             data.market,
             build_fills(data.market, data.costs),
             config.reward,
-            settings.session_bars,
-            settings.window_bars,
+            SessionRules(bars=settings.session_bars, window_bars=settings.window_bars),
         )
 
     def judge(self, planner: Planner, episode: int) -> Judged:

@@ -14,6 +14,7 @@ from fx_pipeline.agents.muzero.seeds import Purpose, derived_seed, generator
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, NUM_ACTIONS, SELL
 from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.market.costs import build_fills
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.search import select_actions
 
 
@@ -37,8 +38,7 @@ class SelfPlay:
             data.market,
             build_fills(data.market, data.costs),
             config.reward,
-            config.selfplay.session_bars,
-            config.selfplay.window_bars,
+            SessionRules(bars=config.selfplay.session_bars, window_bars=config.selfplay.window_bars),
         )
         self._search_seed = derived_seed(seed, Purpose.SEARCH)
         self._exploration_seed = derived_seed(seed, Purpose.EXPLORATION)

@@ -94,7 +94,7 @@ def play(  # type: ignore[no-untyped-def]
             for action in range(counts.shape[1]):
                 record.policies[place, step, action] = room.policy[row, action] if searches else 0.0
         rewards, outcomes = step_sessions(game, seats, bars, actions, step == session_bars - 1)
-        describe(seats.positions, step + 1 >= session_bars - 1, seats.static, seats.legal, game.unit_pips)
+        describe(game, seats, step + 1 >= session_bars - 1)
         for row in range(batch):
             place = record.rows[row]
             record.rewards[place, step] = rewards[row]

@@ -1,11 +1,18 @@
 """The bars and sessions of a span of a walk-forward window, and a guard that refuses to load a leak."""
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from fx_pipeline.defs.resources import Warehouse
-from fx_pipeline.settings import load_settings
+from fx_pipeline.lifecycle.needs import Terms, Warehouse
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from fx_pipeline.agents.base import TrainingData
+    from fx_pipeline.market.arrays import MarketArrays
+    from fx_pipeline.sessions.windows import WalkForwardWindow
 
 #: Fewest sessions that make a window worth training on and worth validating.
 MIN_TRAIN_STARTS, MIN_VALIDATION_SESSIONS = 200, 5
@@ -15,15 +22,29 @@ GUARD_BARS = 20
 LOOK_BACK_NS = 4 * 86_400 * 1_000_000_000
 
 
+@dataclass(frozen=True)
 class Span:
-    """A span of a window with its market and its valid starts."""
+    """A span of a window with its market and its valid starts.
 
-    def __init__(self, window: Any, market: Any, starts: Any, leaks: Mapping[str, int]) -> None:
-        self.window, self.market, self.starts, self.leaks = window, market, starts, leaks
+    Attributes
+    ----------
+    window : WalkForwardWindow
+    market : MarketArrays
+        Its bars, and those that the first observation looks back on.
+    starts : int64 (S,)
+        Bars at which its sessions begin.
+    leaks : Mapping
+        What was searched for leaks, in words, and how many were found.
+    """
+
+    window: "WalkForwardWindow"
+    market: "MarketArrays"
+    starts: "npt.NDArray[np.int64]"
+    leaks: Mapping[str, int]
 
 
 def load_span(
-    warehouse: Warehouse, instrument: str, key: str, part: str, sealed_until_ns: int | None = None
+    settings: Terms, warehouse: Warehouse, instrument: str, key: str, part: str, sealed_until_ns: int | None = None
 ) -> Span | str:
     """Load the training ("train") or validation ("valid") span of a window, or the sealed days for its checkpoint
     ("sealed"), or say why there is none.
@@ -42,7 +63,7 @@ def load_span(
     from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS
 
     try:
-        plan = read_plan(load_settings().layout.windows(instrument))
+        plan = read_plan(settings.layout.windows(instrument))
     except DataError as error:
         return str(error)
     window = plan.window(key)
@@ -52,7 +73,6 @@ def load_span(
             f"{', '.join(w.key for w in plan.windows) or 'none'} (training {plan.train_days} days, validation "
             f"{plan.validation_days} days)."
         )
-    settings = load_settings()
     sealed_ns = settings.sealed_from_ns
     if part != "sealed" and sealed_ns is not None and window.valid_end > sealed_ns:
         return (
@@ -86,11 +106,11 @@ def load_span(
             f"window {key} of {instrument} has {between} bars between training and validation, {MIN_EMBARGO_BARS} are "
             "needed: materialise valid_sessions again."
         )
-    leaks = causal_mismatches(market.close, market.time, market.features, market.unit, GUARD_BARS, load_settings().seed)
+    leaks = causal_mismatches(market.close, market.time, market.features, market.unit, GUARD_BARS, settings.seed)
     if leaks:
         raise DataError(
             f"{instrument}: rows of the feature table are not those of the bars up to them (bars {leaks[:3]} of window "
-            f"{key}): remove {load_settings().layout.warehouse} and materialise feature_table again."
+            f"{key}): remove {settings.layout.warehouse} and materialise feature_table again."
         )
     needed = MIN_TRAIN_STARTS if part == "train" else MIN_VALIDATION_SESSIONS
     if len(starts) < needed:
@@ -114,3 +134,11 @@ def _newest_bar(connection: Any, instrument: str) -> int:
     if newest is None:
         raise DataError(f"{instrument} has no bars: materialise feature_table first.")
     return int(newest)
+
+
+def training_data(settings: Terms, span: Span) -> "TrainingData":
+    """Return what a seed of a window learns from."""
+    from fx_pipeline.agents.base import TrainingData
+
+    window = {"key": span.window.key, **span.window.spans()}
+    return TrainingData(span.market, span.starts, settings.costs_of(span.market.instrument), window)

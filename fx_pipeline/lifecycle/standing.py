@@ -2,31 +2,29 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 import pandas as pd
 
-from fx_pipeline.defs.promotion import rival
-from fx_pipeline.defs.reporting import own_trial, score_span, source_of_span, validate_span
-from fx_pipeline.defs.resources import Tracking, Warehouse
-from fx_pipeline.defs.seeds import read_checkpoint
-from fx_pipeline.defs.spans import Span
-from fx_pipeline.defs.tenure import promise_of, read_standings
-from fx_pipeline.defs.verified import UnverifiedError, refuse_swapped_model
+from fx_pipeline.agents.record import read_checkpoint
+from fx_pipeline.lifecycle.champions import rival
+from fx_pipeline.lifecycle.needs import Run, Terms, Tracking, Warehouse
+from fx_pipeline.lifecycle.scores import score_span, source_of_span, validate_span
+from fx_pipeline.lifecycle.spans import Span
+from fx_pipeline.lifecycle.tenure import promise_of, read_standings
+from fx_pipeline.lifecycle.trials import own_trial
+from fx_pipeline.lifecycle.verified import UnverifiedError, refuse_swapped_model
 from fx_pipeline.market.atomic import atomic_write_json
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.errors import FxPipelineError
 from fx_pipeline.market.warehouse import WarehouseLockedError
-from fx_pipeline.settings import Settings
 from fx_pipeline.validation.records import STANDING_SCHEMA, read_standing_record
 from fx_pipeline.validation.same_costs import as_judged
 
 if TYPE_CHECKING:
-    from fx_pipeline.agents.base import Progress
     from fx_pipeline.market.costs import CostConfig
     from fx_pipeline.tracking.ledger import Ledger
     from fx_pipeline.validation.context import ChampionSeries
@@ -45,13 +43,12 @@ def replay_span(span: Span) -> Span:
 
 
 def champion_beside(
-    context: dg.AssetExecutionContext,
-    settings: Settings,
+    run: Run,
+    settings: Terms,
     warehouse: Warehouse,
     tracking: Tracking,
     span: Span,
     challenger_sha256: str,
-    progress: "Callable[[str], Progress]",
 ) -> "ChampionSeries | None":
     """Return what the champion of the instrument made in the sessions of a span; replay it where that is not known.
 
@@ -68,7 +65,7 @@ def champion_beside(
     try:
         champion = rival(settings, instrument, window.key, challenger_sha256, window.valid_end)
     except FxPipelineError as error:
-        context.log.warning(f"no comparison with the champion, who is not known: {error}")
+        run.log.warning(f"no comparison with the champion, who is not known: {error}")
         return None
     if champion is None:
         return None
@@ -79,13 +76,13 @@ def champion_beside(
         refuse_swapped_model(champion)
         record = read_checkpoint(folder)
         if pd.Timestamp(record["window"]["train_end"]).value > window.valid_start:
-            context.log.warning(
+            run.log.warning(
                 f"no comparison with the champion: it was trained until {record['window']['train_end']}, which is "
                 f"after the start of window {window.key}."
             )
             return None
         if later is not None:
-            _stand(context, settings, warehouse, ledger, later, path, champion, record, progress)
+            _stand(run, settings, warehouse, ledger, later, path, champion, record)
         costs = settings.judged_costs_of(instrument)
         if later is None:
             known = _series(ledger, span, record, champion, costs)
@@ -93,7 +90,7 @@ def champion_beside(
                 return known
         replayed = replay_span(span)
         if _series(ledger, replayed, record, champion, costs) is None:
-            stage = progress(f"replay the champion on {window.key}")
+            stage = run.progress(f"replay the champion on {window.key}")
             score_span(settings, warehouse, ledger, replayed, folder, champion["agent"], stage, costs)
         return _series(ledger, replayed, record, champion, costs)
     except _NOT_OF_THE_CHAMPION:
@@ -101,14 +98,14 @@ def champion_beside(
         raise
     except Exception as error:
         # Whatever else it is, without the champion a report is still a report; what cannot be judged, goes.
-        context.log.warning(
+        run.log.warning(
             f"the champion of window {champion['window']} cannot be replayed, and nothing is compared with it until it "
             f"can ({type(error).__name__}): {error} Restore {folder}, or retire it: delete "
             f"{settings.layout.champion(instrument)}. After {settings.promotion.unjudged_windows} windows in a row "
             "(unjudged_windows) it is demoted."
         )
         if later is not None:
-            _not_judged(context, settings, warehouse, later, path, champion, str(error))
+            _not_judged(run, settings, warehouse, later, path, champion, str(error))
         return None
 
 
@@ -133,15 +130,14 @@ def judged_span(span: Span) -> tuple[int, int]:
 
 
 def _stand(
-    context: dg.AssetExecutionContext,
-    settings: Settings,
+    run: Run,
+    settings: Terms,
     warehouse: Warehouse,
     ledger: "Ledger",
     span: Span,
     path: Path,
     champion: Mapping[str, Any],
     record: Mapping[str, Any],
-    progress: "Callable[[str], Progress]",
 ) -> None:
     from fx_pipeline.reuse import identity, report_digest
     from fx_pipeline.validation.standing import judge_standing
@@ -160,8 +156,8 @@ def _stand(
     known = _series(ledger, replayed, record, champion, costs) is not None
     if known and _made_from(path) == made_from:
         return
-    folder, links = Path(champion["model"]), {"dagster_run_id": context.run.run_id}
-    stage = progress(f"replay the champion on {window}")
+    folder, links = Path(champion["model"]), {"dagster_run_id": run.run_id}
+    stage = run.progress(f"replay the champion on {window}")
     report = validate_span(settings, warehouse, ledger, replayed, folder, champion["agent"], links, stage, costs=costs)
     if report["lineage"]["checkpoint_sha256"] != champion["sha256"]:
         raise UnverifiedError(f"{folder} holds other weights than its record names: restore them.")
@@ -185,15 +181,15 @@ def _stand(
                 f"{tenure.promised_pips:+.1f} after the record's own error; evidence that its edge is gone "
                 f"{tenure.evidence:.2f}, demoted at {tenure.threshold:.2f}."
             )
-    context.log.info(
+    run.log.info(
         f"the champion of window {champion['window']} made {standing['total_pips']:+.1f} pips in {standing['trades']} "
         f"trades on window {window}; {said}"
     )
 
 
 def _not_judged(
-    context: dg.AssetExecutionContext,
-    settings: Settings,
+    run: Run,
+    settings: Terms,
     warehouse: Warehouse,
     span: Span,
     path: Path,
@@ -208,10 +204,10 @@ def _not_judged(
         if read_standing_record(path)["sound"]:
             return
     except FxPipelineError as error:
-        context.log.debug(f"a standing is written anew: {error}")
+        run.log.debug(f"a standing is written anew: {error}")
     source = source_of_span(warehouse, span)
     standing = unjudged_standing(champion, span.window.key, source, judged_span(span), reason)
-    atomic_write_json(path, {"schema": STANDING_SCHEMA, **standing, "dagster_run_id": context.run.run_id})
+    atomic_write_json(path, {"schema": STANDING_SCHEMA, **standing, "dagster_run_id": run.run_id})
 
 
 def _series(

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from fx_pipeline.agents.record import read_checkpoint, read_run
-from fx_pipeline.defs.resources import Tracking, Warehouse
-from fx_pipeline.defs.verified import (
+from fx_pipeline.lifecycle.champions import read_champion, read_demotion, unfinished_demotion
+from fx_pipeline.lifecycle.needs import Terms, Tracking, Warehouse
+from fx_pipeline.lifecycle.tenure import promise_of, read_standings
+from fx_pipeline.lifecycle.verified import (
     StaleError,
     UnverifiedError,
     file_sha256,
@@ -20,16 +22,12 @@ from fx_pipeline.defs.verified import (
     verified_report,
 )
 from fx_pipeline.market.atomic import atomic_path, atomic_write_json
-from fx_pipeline.market.errors import DataError, FxPipelineError
 from fx_pipeline.market.origin import candle_origin
-from fx_pipeline.settings import Settings
 from fx_pipeline.validation.promotion import Decision, decide_promotion
 from fx_pipeline.validation.records import (
     CHAMPION_SCHEMA,
     DEMOTION_SCHEMA,
     REGISTERED_SCHEMA,
-    read_champion_record,
-    read_demotion_record,
 )
 from fx_pipeline.validation.spans import span_ns
 from fx_pipeline.validation.tenure import decide_demotion, later_standings
@@ -61,99 +59,7 @@ class Promotion:
     reason: str
 
 
-def read_champion(settings: Settings, instrument: str) -> dict[str, Any] | None:
-    """Return the record of an instrument's champion, or None. One that was demoted is none.
-
-    Raises
-    ------
-    DataError
-        If a record cannot be read.
-    """
-    record = _recorded(settings, instrument)
-    demotion = read_demotion(settings, instrument)
-    # The demotion is written first: from then on nothing trades the model, wherever a kill may have hit.
-    return None if record is None or (demotion and demotion["sha256"] == record["sha256"]) else record
-
-
-def rival(
-    settings: Settings, instrument: str, window: str, sha256: str, valid_end_ns: int | None = None
-) -> dict[str, Any] | None:
-    """Return the champion that a model validated on a window is compared with: another one, and not of newer bars.
-
-    Parameters
-    ----------
-    settings : Settings
-    instrument, window : str
-    sha256 : str
-        Of the model.
-    valid_end_ns : int, optional
-        End of the bars of the window; windows are compared by name where it, or that of the champion, is not known.
-
-    Raises
-    ------
-    DataError
-        If its record cannot be read.
-    """
-    champion = read_champion(settings, instrument)
-    if champion is None or champion["sha256"] == sha256:
-        return None
-    until = champion["valid_end_ns"]
-    newer = window < champion["window"] if until is None or valid_end_ns is None else valid_end_ns < until
-    return None if newer else champion
-
-
-def champions(settings: Settings) -> tuple[list[str], list[str]]:
-    """Return the hashes of the models that trade now, of all instruments.
-
-    Returns
-    -------
-    list of str
-        Hashes.
-    list of str
-        Why the champion of an instrument is not known, each: its record cannot be read.
-    """
-    folder = settings.layout.champion("x").parent
-    found, unread = [], []
-    # A name that begins with a dot is a file that is being written, or that a kill left half written.
-    for path in sorted(folder.glob("[!.]*.json")):
-        try:
-            record = read_champion(settings, path.stem)
-        except FxPipelineError as error:
-            unread.append(str(error))
-            continue
-        if record is not None:
-            found.append(record["sha256"])
-    return found, unread
-
-
-def read_demotion(settings: Settings, instrument: str) -> dict[str, Any] | None:
-    """Return the record of an instrument's last demotion, or None.
-
-    Raises
-    ------
-    DataError
-        If it cannot be read.
-    """
-    try:
-        record = read_demotion_record(settings.layout.demotion(instrument))
-    except FileNotFoundError:
-        return None
-    return _of(instrument, record, settings.layout.demotion(instrument))
-
-
-def unfinished_demotion(settings: Settings, instrument: str) -> dict[str, Any] | None:
-    """Return the record of a demotion that a kill, or an error after it, left without its last step; or None.
-
-    Raises
-    ------
-    DataError
-        If a record cannot be read.
-    """
-    record, demotion = _recorded(settings, instrument), read_demotion(settings, instrument)
-    return demotion if record and demotion and demotion["sha256"] == record["sha256"] else None
-
-
-def decide(settings: Settings, instrument: str, report: Mapping[str, Any]) -> tuple[dict[str, Any] | None, Decision]:
+def decide(settings: Terms, instrument: str, report: Mapping[str, Any]) -> tuple[dict[str, Any] | None, Decision]:
     """Decide on the champion and on the candidate of a report, from what is on disk; nothing is changed.
 
     The report is judged again, and held against the ledger; the candles and the weights are looked at by `promote`.
@@ -172,7 +78,7 @@ def decide(settings: Settings, instrument: str, report: Mapping[str, Any]) -> tu
 
 
 def _decide(
-    settings: Settings,
+    settings: Terms,
     report: Mapping[str, Any],
     champion: Mapping[str, Any] | None,
     demotion: Mapping[str, Any] | None,
@@ -190,7 +96,7 @@ def _decide(
 
 
 def promote(
-    settings: Settings,
+    settings: Terms,
     warehouse: Warehouse,
     tracking: Tracking,
     agent: str,
@@ -222,7 +128,7 @@ def promote(
 
 
 def _promote(
-    settings: Settings,
+    settings: Terms,
     warehouse: Warehouse,
     tracking: Tracking,
     agent: str,
@@ -251,7 +157,7 @@ def _promote(
         missing = [name for name in _OF_CHECKPOINT if not (checkpoint / name).exists()]
         if missing:
             return None, f"{checkpoint} has no {', '.join(missing)} any more: train and validate window {window} again."
-        refuse_other_candles(warehouse, ledger, report)
+        refuse_other_candles(settings, warehouse, ledger, report)
         refuse_other_checkpoint(settings, warehouse, ledger, report, checkpoint)
         model = settings.layout.model(instrument, report["lineage"]["checkpoint_sha256"])
         _freeze(checkpoint, folder, model)
@@ -267,7 +173,7 @@ def _promote(
 
 
 def _register(
-    settings: Settings, tracking: Tracking, report: Mapping[str, Any], model: Path, agent: str, run_id: str
+    settings: Terms, tracking: Tracking, report: Mapping[str, Any], model: Path, agent: str, run_id: str
 ) -> dict[str, Any]:
     """Register the frozen model with links to all that it came from, and the runs and the report with links to it."""
     figures, lineage, validated = report["figures"], report["lineage"], report["run"]
@@ -330,10 +236,8 @@ def _register(
     }
 
 
-def _due_demotion(settings: Settings, instrument: str) -> tuple[dict[str, Any] | None, list[str]]:
+def _due_demotion(settings: Terms, instrument: str) -> tuple[dict[str, Any] | None, list[str]]:
     """The demotion of the champion, where one is due or not finished; and which standings could not be read."""
-    from fx_pipeline.defs.tenure import promise_of, read_standings
-
     champion = read_champion(settings, instrument)
     if champion is None:
         return unfinished_demotion(settings, instrument), []
@@ -365,40 +269,3 @@ def _freeze(checkpoint: Path, report: Path, model: Path) -> None:
         for name in names:
             with atomic_path(model / name) as temporary:
                 shutil.copyfile(folder / name, temporary)
-
-
-def _recorded(settings: Settings, instrument: str) -> dict[str, Any] | None:
-    path = settings.layout.champion(instrument)
-    try:
-        record = _of(instrument, read_champion_record(path), path)
-    except FileNotFoundError:
-        return None
-    # A model lies where its hash says. Earlier versions wrote whole paths, which of a copy lead to the original.
-    model = settings.layout.model(instrument, record["sha256"])
-    return record | {"model": str(model), "report": str(model / "report.json")} | _judged_span(settings, record, model)
-
-
-def _judged_span(settings: Settings, record: Mapping[str, Any], model: Path) -> dict[str, int | None]:
-    """The bars that a champion was promoted for, by its record, its report, or the plan; None where none knows."""
-    from fx_pipeline.sessions.table import read_plan
-    from fx_pipeline.validation.report import read_report
-
-    if record.get("valid_end_ns") is not None:
-        return {name: record[name] for name in ("valid_start_ns", "valid_end_ns")}
-    try:
-        start_ns, end_ns = span_ns(read_report(model)["lineage"])
-    except (FxPipelineError, KeyError, ValueError):
-        try:
-            planned = read_plan(settings.layout.windows(record["instrument"])).window(record["window"])
-        except FxPipelineError:
-            planned = None
-        if planned is None:
-            return {"valid_start_ns": None, "valid_end_ns": None}
-        start_ns, end_ns = planned.valid_start, planned.valid_end
-    return {"valid_start_ns": start_ns, "valid_end_ns": end_ns}
-
-
-def _of(instrument: str, record: dict[str, Any], path: Path) -> dict[str, Any]:
-    if record["instrument"] != instrument:
-        raise DataError(f"{path} is of {record['instrument']}, and not of {instrument}: put it back in its place.")
-    return record

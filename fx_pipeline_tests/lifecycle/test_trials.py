@@ -12,14 +12,10 @@ import pandas as pd
 import pytest
 
 from fx_pipeline.agents.base import SelectionScore
-from fx_pipeline.defs.reporting import (
-    _quarantined,
-    configuration,
-    other_trials,
-    selection_recorder,
-    trial_recorder,
-)
 from fx_pipeline.ingest.layout import quarantine_path
+from fx_pipeline.lifecycle.configuration import configuration
+from fx_pipeline.lifecycle.scores import _quarantined
+from fx_pipeline.lifecycle.trials import other_trials, selection_recorder, trial_recorder
 from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.settings import Settings
 from fx_pipeline.tracking.ledger import Ledger, selection_window

@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fx_pipeline.defs.promotion import champions
-from fx_pipeline.defs.verified import StaleError, open_ledger, refuse_changed
+from fx_pipeline.lifecycle.champions import champions
+from fx_pipeline.lifecycle.needs import Terms
+from fx_pipeline.lifecycle.verified import StaleError, open_ledger, refuse_changed
 from fx_pipeline.market.errors import DataError
-from fx_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from fx_pipeline.validation.leaderboard import Entry
 
 
-def gathered(settings: Settings) -> "tuple[list[Entry], list[str]]":
+def gathered(settings: Terms) -> "tuple[list[Entry], list[str]]":
     """Write the page; return its lines, and why reports and champions are missing or not believed."""
     from fx_pipeline.validation.leaderboard import write_leaderboard
     from fx_pipeline.validation.report import read_report

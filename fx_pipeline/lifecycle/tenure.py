@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fx_pipeline.defs.verified import file_sha256, open_ledger
+from fx_pipeline.lifecycle.needs import Terms
+from fx_pipeline.lifecycle.verified import file_sha256, open_ledger
 from fx_pipeline.market.errors import FxPipelineError
-from fx_pipeline.settings import Settings
 from fx_pipeline.validation.records import read_standing_record
 from fx_pipeline.validation.same_costs import harsher_anywhere
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _REPLAY = "replay "
 
 
-def read_standings(settings: Settings, champion: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+def read_standings(settings: Terms, champion: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
     """Read how a champion did on newer windows, and on which of them it could not be judged.
 
     Returns
@@ -69,7 +69,7 @@ def read_standings(settings: Settings, champion: Mapping[str, Any]) -> tuple[lis
     return found, unread
 
 
-def promise_of(settings: Settings, champion: Mapping[str, Any]) -> "PromisedRecord | str":
+def promise_of(settings: Terms, champion: Mapping[str, Any]) -> "PromisedRecord | str":
     """Return the record that a champion was promoted for, or why nobody knows it any more.
 
     Its sessions are those of the frozen report's windows, by the ledger's evidence; of a champion of an earlier

@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from fx_pipeline.defs.resources import Warehouse
-from fx_pipeline.defs.spans import load_span
+from fx_pipeline.lifecycle.needs import Terms, Warehouse
+from fx_pipeline.lifecycle.spans import load_span
 from fx_pipeline.market.errors import DataError
-from fx_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from fx_pipeline.tracking.ledger import Ledger, Trial
     from fx_pipeline.validation.track_record import Planned, TrackRecord
 
 
-def planned_windows(settings: Settings, instrument: str) -> "tuple[Planned, ...]":
+def planned_windows(settings: Terms, instrument: str) -> "tuple[Planned, ...]":
     """Return the windows of the plan with their validation spans; none where there is no plan that can be read."""
     from fx_pipeline.sessions.table import read_plan
     from fx_pipeline.validation.track_record import Planned
@@ -27,7 +26,7 @@ def planned_windows(settings: Settings, instrument: str) -> "tuple[Planned, ...]
 
 
 def demanded_windows(
-    settings: Settings, warehouse: Warehouse, ledger: "Ledger", instrument: str, end_ns: int
+    settings: Terms, warehouse: Warehouse, ledger: "Ledger", instrument: str, end_ns: int
 ) -> "tuple[Planned, ...]":
     """Return the planned windows of the year before `end_ns` that a record must have: those that can be judged.
 
@@ -43,13 +42,14 @@ def demanded_windows(
         for window in planned_windows(settings, instrument)
         if window.valid_start_ns >= end_ns - YEAR_NS
         and window.valid_end_ns <= end_ns
-        and (window.key in known or _can_be_judged(warehouse, instrument, window.key))
+        and (window.key in known or _can_be_judged(settings, warehouse, instrument, window.key))
     )
 
 
-def _can_be_judged(warehouse: Warehouse, instrument: str, key: str) -> bool:
+def _can_be_judged(settings: Terms, warehouse: Warehouse, instrument: str, key: str) -> bool:
     try:
-        return not any(isinstance(load_span(warehouse, instrument, key, part), str) for part in ("valid", "train"))
+        spans = (load_span(settings, warehouse, instrument, key, part) for part in ("valid", "train"))
+        return not any(isinstance(span, str) for span in spans)
     except DataError:
         # Candles that have to be put right first are no reason to go without.
         return True
@@ -99,6 +99,6 @@ def walk_forward_record(ledger: "Ledger", trial: "Trial", planned: "Sequence[Pla
     return gather_record(own, Evidence.from_bytes(trial.evidence), rows, rivals, planned)
 
 
-def record_parts(settings: Settings, instrument: str) -> list[Any]:
+def record_parts(settings: Terms, instrument: str) -> list[Any]:
     """Return what a record is made from beside the ledger, JSON-able: the plan tells which windows it lacks."""
     return [list(planned) for planned in planned_windows(settings, instrument)]

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fx_pipeline.agents.record import RECORD_NAME, WEIGHTS_NAME, read_checkpoint
-from fx_pipeline.defs.resources import Warehouse
+from fx_pipeline.lifecycle.configuration import configuration
+from fx_pipeline.lifecycle.needs import Terms, Warehouse
+from fx_pipeline.lifecycle.spans import Span, load_span, training_data
+from fx_pipeline.lifecycle.vouched import vouchers
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.prints import no_days
-from fx_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from fx_pipeline.agents.base import Policy
-    from fx_pipeline.defs.spans import Span
     from fx_pipeline.tracking.choices import Bars
     from fx_pipeline.tracking.ledger import Ledger, ScoredTrial
 
@@ -44,7 +45,7 @@ class StaleError(UnverifiedError):
         self.because = because
 
 
-def open_ledger(settings: Settings) -> "Ledger":
+def open_ledger(settings: Terms) -> "Ledger":
     """Return the trial ledger of the data folder."""
     from fx_pipeline.tracking.ledger import Ledger
 
@@ -52,7 +53,7 @@ def open_ledger(settings: Settings) -> "Ledger":
 
 
 def verified_report(
-    settings: Settings, ledger: "Ledger", agent: str, instrument: str, window: str, folder: Path | None = None
+    settings: Terms, ledger: "Ledger", agent: str, instrument: str, window: str, folder: Path | None = None
 ) -> dict[str, Any]:
     """Read the report of a window, and refuse one that is not what was computed.
 
@@ -61,7 +62,7 @@ def verified_report(
 
     Parameters
     ----------
-    settings : Settings
+    settings : Terms
     ledger : Ledger
     agent, instrument, window : str
     folder : Path, optional
@@ -91,7 +92,7 @@ def verified_report(
     return report
 
 
-def refuse_changed(settings: Settings, ledger: "Ledger", report: Mapping[str, Any], folder: Path) -> None:
+def refuse_changed(settings: Terms, ledger: "Ledger", report: Mapping[str, Any], folder: Path) -> None:
     """Refuse a report whose figures, or what they were made from, are not those that the ledger knows.
 
     Raises
@@ -157,7 +158,7 @@ def reported_trial(ledger: "Ledger", report: Mapping[str, Any]) -> "ScoredTrial 
     return None
 
 
-def refuse_other_candles(warehouse: Warehouse, ledger: "Ledger", report: Mapping[str, Any]) -> None:
+def refuse_other_candles(settings: Terms, warehouse: Warehouse, ledger: "Ledger", report: Mapping[str, Any]) -> None:
     """Refuse a report whose window, or the candles of it, are not what there is now, or that more was tried on since.
 
     Raises
@@ -169,7 +170,7 @@ def refuse_other_candles(warehouse: Warehouse, ledger: "Ledger", report: Mapping
 
     figures, lineage = report["figures"], report["lineage"]
     instrument, window = figures["instrument"], figures["window"]
-    span = _present(warehouse, instrument, window, "valid")
+    span = _present(settings, warehouse, instrument, window, "valid")
     spans = span.window.spans()
     moved = [f"{name} {lineage[name]} and now {spans[name]}" for name in spans if lineage[name] != spans[name]]
     if moved:
@@ -188,7 +189,7 @@ def refuse_other_candles(warehouse: Warehouse, ledger: "Ledger", report: Mapping
 
 
 def refuse_other_checkpoint(
-    settings: Settings, warehouse: Warehouse, ledger: "Ledger", report: Mapping[str, Any], folder: Path
+    settings: Terms, warehouse: Warehouse, ledger: "Ledger", report: Mapping[str, Any], folder: Path
 ) -> dict[str, Any]:
     """Refuse a checkpoint that is not the one that was judged, or not made from what there is now; return its record.
 
@@ -197,8 +198,6 @@ def refuse_other_checkpoint(
     UnverifiedError
         Naming what differs.
     """
-    from fx_pipeline.defs.reporting import configuration
-
     figures, sha256 = report["figures"], report["lineage"]["checkpoint_sha256"]
     instrument, window = figures["instrument"], figures["window"]
     record = read_checkpoint(folder)
@@ -206,12 +205,14 @@ def refuse_other_checkpoint(
         raise UnverifiedError(
             f"the checkpoint of window {window} was trained again after its report: validate it before promoting it."
         )
+    if doubt := vouchers(ledger).doubt(instrument, window, folder, record):
+        raise UnverifiedError(doubt)
     if file_sha256(folder / WEIGHTS_NAME) != sha256:
         raise UnverifiedError(f"the weights in {folder} are not those that were validated: train the window again.")
     row, train = reported_trial(ledger, report), f"the record {folder / RECORD_NAME} was changed: train it again."
     if row is None or configuration(record) != row.config_hash or record["seed"] != row.seed:
         raise UnverifiedError(f"settings, code or seed of window {window} are not those that the ledger knows: {train}")
-    span = _present(warehouse, instrument, window, "train")
+    span = _present(settings, warehouse, instrument, window, "train")
     if record["window"] != {"key": window, **span.window.spans()}:
         raise UnverifiedError(f"the checkpoint of window {window} was trained on other spans than it has: {train}")
     if record["data_fingerprint"] != _trained_on(settings, span, record):
@@ -272,7 +273,7 @@ def refuse_swapped_model(champion: Mapping[str, Any]) -> None:
             )
 
 
-def refuse_unpromoted(settings: Settings, ledger: "Ledger", champion: Mapping[str, Any]) -> None:
+def refuse_unpromoted(settings: Terms, ledger: "Ledger", champion: Mapping[str, Any]) -> None:
     """Refuse the record of a champion that no promotion can have written: who writes files can write that one, too.
 
     Raises
@@ -311,18 +312,15 @@ def file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _present(warehouse: Warehouse, instrument: str, window: str, part: str) -> "Span":
-    from fx_pipeline.defs.spans import load_span
-
-    span = load_span(warehouse, instrument, window, part)
+def _present(settings: Terms, warehouse: Warehouse, instrument: str, window: str, part: str) -> Span:
+    span = load_span(settings, warehouse, instrument, window, part)
     if isinstance(span, str):
         raise UnverifiedError(f"nothing can be compared with the report of window {window}: {span}")
     return span
 
 
-def _trained_on(settings: Settings, span: "Span", record: Mapping[str, Any]) -> str:
+def _trained_on(settings: Terms, span: Span, record: Mapping[str, Any]) -> str:
     from fx_pipeline.agents.muzero.identity import data_fingerprint
-    from fx_pipeline.defs.seeds import training_data
     from fx_pipeline.market.costs import recorded_costs
 
     data = training_data(settings, span)
@@ -330,7 +328,7 @@ def _trained_on(settings: Settings, span: "Span", record: Mapping[str, Any]) -> 
     return data_fingerprint(replace(data, costs=recorded_costs(record.get("costs")) or data.costs))
 
 
-def _difference(span: "Span", lineage: Mapping[str, Any]) -> str:
+def _difference(span: Span, lineage: Mapping[str, Any]) -> str:
     """Say in a few words how the candles of a window differ from those that were judged."""
     window, market = span.window, span.market
     bars = int(((market.time >= window.valid_start) & (market.time < window.valid_end)).sum())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fx_pipeline.defs.reporting import trial_recorder
+from fx_pipeline.lifecycle.trials import trial_recorder
 from fx_pipeline.market.costs import CostConfig
 from fx_pipeline.tracking.ledger import Ledger
 from fx_pipeline.validation.context import ReportContext, TrialHistory, TrialScore

@@ -3,21 +3,17 @@
 A difference is a state with a name. It is shown, it stops the live job, and it is never followed.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dagster as dg
-
-from fx_pipeline.defs.metadata import plain
-from fx_pipeline.defs.promotion import read_champion, read_demotion
-from fx_pipeline.defs.resources import Tracking
-from fx_pipeline.defs.verified import UnverifiedError, open_ledger, refuse_swapped_model, refuse_unpromoted
+from fx_pipeline.lifecycle.champions import read_champion, read_demotion
+from fx_pipeline.lifecycle.needs import Terms, Tracking
+from fx_pipeline.lifecycle.verified import UnverifiedError, open_ledger, refuse_swapped_model, refuse_unpromoted
 from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
 from fx_pipeline.market.origin import candle_origin, is_from_broker
-from fx_pipeline.settings import Settings
-from fx_pipeline.validation.gate import laxer
+from fx_pipeline.validation.gate import GateConfig, laxer
 
-CHECK = "champion_is_what_was_judged"
 #: Digits of a model's hash that name it.
 NAME_DIGITS = 12
 
@@ -42,7 +38,7 @@ class ChampionState:
     stops: bool
 
 
-def champion_state(settings: Settings, tracking: Tracking, instrument: str) -> ChampionState:
+def champion_state(settings: Terms, tracking: Tracking, instrument: str) -> ChampionState:
     """Reconcile the champion of an instrument.
 
     Returns
@@ -105,47 +101,40 @@ def champion_state(settings: Settings, tracking: Tracking, instrument: str) -> C
     return state("agrees", f"record, alias and weights name version {version} of {name}.", False)
 
 
-def state_evaluation(state: ChampionState, asset: dg.AssetKey) -> dg.AssetCheckEvaluation:
-    """Return a state as the check on the asset `champion` shows it."""
-    return dg.AssetCheckEvaluation(
-        asset_key=asset,
-        check_name=CHECK,
-        passed=not state.stops,
-        metadata=plain(states_metadata([state])),
-    )
-
-
-def report_state(instance: dg.DagsterInstance, asset: dg.AssetKey, state: ChampionState) -> None:
-    """Show in Dagster a state in which nothing may be traded, whatever run came upon it."""
-    if state.stops:
-        instance.report_runless_asset_event(state_evaluation(state, asset))
-
-
-def states_metadata(states: "list[ChampionState]") -> dict[str, Any]:
-    """Return what the check shows: each instrument's state by name, and what to do."""
-    return {f"{state.instrument}: {state.name}": state.said for state in states}
-
-
-def require_acknowledged(settings: Settings, champion: dict[str, Any]) -> None:
+def require_acknowledged(
+    environment: str, unproven: Sequence[str], champion: Mapping[str, Any], gate: GateConfig | None = None
+) -> None:
     """Refuse to trade real money with a model that was never judged on candles from a broker, or by a gate that asks
     for less than the default one, unless it is named.
+
+    Parameters
+    ----------
+    environment : str
+        Where orders go: "paper", "practice" or "live".
+    unproven : sequence of str
+        Models that were named: the first 12 digits of each one's hash.
+    champion : Mapping
+        Its record.
+    gate : GateConfig, optional
+        Of now.
 
     Raises
     ------
     ConfigurationError
-        Saying where its candles came from, and what to set.
+        Saying where its candles came from, or what its gate lacks, and what to set.
     """
     attested = champion.get("promoted") is not None
-    less = laxer(settings.gate)
-    if settings.oanda_environment != "live" or (attested and is_from_broker(champion["source"]) and not less):
+    proven, less = attested and is_from_broker(champion["source"]), laxer(gate or GateConfig())
+    if environment != "live" or (proven and not less):
         return
     name = champion["sha256"][:NAME_DIGITS]
-    if name in settings.live_unproven:
+    if name in unproven:
         return
-    if attested and is_from_broker(champion["source"]):
+    if proven:
         raise ConfigurationError(
-            f"the champion of {champion['instrument']} is judged by a gate that FX_GATE made laxer ({', '.join(less)}): "
-            f"take FX_GATE back, or, to trade real money with it all the same, set FX_LIVE_UNPROVEN={name}."
+            f"the champion of {champion['instrument']} is judged by a gate that asks for less than the default one "
+            f"({', '.join(less)}): take FX_GATE back; or, to trade real money with it all the same, set "
+            f"FX_LIVE_UNPROVEN={name}."
         )
     why = "was never judged on candles from a broker" if attested else "was promoted by an earlier version"
     raise ConfigurationError(
