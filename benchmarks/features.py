@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.measure import copy_bandwidth, interleaved, report, wants_json
-from fx_pipeline.features.kernel import CLOCK_TABLE, FEATURE_NAMES, WARMUP_BARS, compute_features
+from fx_pipeline.features.clock import CLOCK_TABLE
+from fx_pipeline.features.temporal9.closes import features_of_closes
+from fx_pipeline.features.temporal9.kernel import FEATURE_NAMES, WARMUP_BARS
 from fx_pipeline.market.calendar import MINUTE_NS, open_minutes, week_minutes
 
 BARS = 1_000_000
@@ -43,11 +45,11 @@ def main() -> None:
     start = pd.Timestamp("2020-01-05T22:00Z").as_unit("ns").value
     time_ns = open_minutes(start, start + int(BARS * 1.45) * MINUTE_NS)[:BARS]
     close = np.round(150.0 + np.cumsum(generator.normal(0.0, 0.02, BARS)), 3)
-    ours, _ = compute_features(close, time_ns, PIP)
+    ours, _ = features_of_closes(close, time_ns, PIP)
     theirs = with_pandas(close, time_ns)
     np.testing.assert_allclose(ours[WARMUP_BARS:], theirs[WARMUP_BARS:], rtol=1e-5, atol=1e-6)
     times = interleaved(
-        {"pandas": lambda: with_pandas(close, time_ns), "kernel": lambda: compute_features(close, time_ns, PIP)}, 5
+        {"pandas": lambda: with_pandas(close, time_ns), "kernel": lambda: features_of_closes(close, time_ns, PIP)}, 5
     )
     kernel = statistics.median(times["kernel"])
     traffic = close.nbytes + time_ns.nbytes + BARS * (4 * len(FEATURE_NAMES) + 8)

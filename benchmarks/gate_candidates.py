@@ -15,7 +15,8 @@ from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL, playable
 from fx_pipeline.environment.lockstep import LockstepEnvironment, Observation
 from fx_pipeline.environment.position import STATIC_FEATURES
 from fx_pipeline.environment.rewards import RewardConfig
-from fx_pipeline.features.kernel import WARMUP_BARS, causal_mismatches
+from fx_pipeline.features.compute import causal_mismatches
+from fx_pipeline.features.temporal9.kernel import WARMUP_BARS
 from fx_pipeline.market.arrays import SESSION_BARS, MarketArrays
 from fx_pipeline.market.costs import CostConfig, build_fills
 from fx_pipeline.market.session_rules import SessionRules
@@ -136,13 +137,13 @@ def make_world(name: MarketName, seed: int, costs: CostConfig) -> World:
     """Draw a path, and cut it into training, embargo and validation."""
     bars = WARMUP_BARS + MIN_EMBARGO_BARS + (TRAIN_SESSIONS + VALID_SESSIONS + _SPARE_SESSIONS) * SESSION_BARS
     market = proof_market(name, seed, bars)
-    starts = thin(valid_starts(market, SESSION_BARS))
+    starts = thin(valid_starts(market, stride=SESSION_BARS))
     train = starts[:TRAIN_SESSIONS]
     train_end = int(train[-1]) + SESSION_BARS
     valid = starts[starts >= train_end + MIN_EMBARGO_BARS][:VALID_SESSIONS]
     if len(valid) < VALID_SESSIONS:
         raise ValueError(f"{bars} bars hold {len(valid)} sessions after the embargo: {VALID_SESSIONS} are wanted.")
-    wrong = causal_mismatches(market.close, market.time, market.features, market.pip, GUARD_BARS, seed)
+    wrong = causal_mismatches(market, GUARD_BARS, seed)
     leaks = {
         f"{GUARD_BARS} feature rows computed anew from the warm-up before them and nothing after": len(wrong),
         f"an embargo of {MIN_EMBARGO_BARS} bars": max(MIN_EMBARGO_BARS - (int(valid[0]) - train_end), 0),

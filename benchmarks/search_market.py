@@ -3,7 +3,8 @@
 import numpy as np
 
 from fx_pipeline.agents.base import TrainingData
-from fx_pipeline.features.kernel import WARMUP_BARS, compute_features
+from fx_pipeline.features.temporal9.closes import features_of_closes
+from fx_pipeline.features.temporal9.kernel import WARMUP_BARS
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import CostConfig
 
@@ -14,7 +15,7 @@ def random_walk_week(bars: int, session_bars: int, seed: int = 0) -> TrainingDat
     count = WARMUP_BARS + bars
     close = 190.0 + 0.01 * np.cumsum(draw.normal(0.0, 2.0, count))
     time = 1_704_067_200_000_000_000 + 60_000_000_000 * np.arange(count, dtype=np.int64)
-    features, sigma = compute_features(close, time, 0.01)
+    features, sigma = features_of_closes(close, time, 0.01)
     opened = np.append(close[:1], close[:-1])
     market = MarketArrays(
         "GBP_JPY", 0.01, time, opened, np.maximum(opened, close), np.minimum(opened, close), close,

@@ -98,9 +98,10 @@ class Layout:
             return whole
         return desks / hashlib.sha256(place.relative_to(data).as_posix().encode()).hexdigest()[:16]
 
-    def windows(self, instrument: str) -> Path:
-        """The walk-forward plan of an instrument."""
-        return self.data_dir / "windows" / f"{instrument}.json"
+    def windows(self, instrument: str, sessions: str = "valid_sessions") -> Path:
+        """The walk-forward plan of an instrument on the sessions of that asset."""
+        folder = self.data_dir / "windows"
+        return (folder if sessions == "valid_sessions" else folder / sessions) / f"{instrument}.json"
 
     def trainings(self, agent: str, instrument: str, window: str) -> Path:
         """Folder of the trainings of a window."""

@@ -69,7 +69,7 @@ def test_each_kind_of_result_has_code_of_its_own() -> None:
     ("source", "stale"),
     [
         ("agents/muzero/learner.py", {"training", "report", "evaluation"}),
-        ("features/kernel.py", {"training", "report"}),
+        ("features/temporal9/kernel.py", {"training", "report"}),
         ("validation/rollout.py", {"report", "evaluation"}),
         ("validation/report_page.py", {"report"}),
         ("broker/paper/desk/__init__.py", {"report"}),

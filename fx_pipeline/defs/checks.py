@@ -113,7 +113,7 @@ def gaps_are_few(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
 @dg.asset_check(asset=feature_table, blocking=True)
 def features_are_finite(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> dg.AssetCheckResult:
     """Every warm bar has nine finite features in [-1, 1] or [0, 1]; only the start of the history is cold."""
-    from fx_pipeline.features.kernel import FEATURE_NAMES, WARMUP_BARS
+    from fx_pipeline.features.temporal9.kernel import FEATURE_NAMES, WARMUP_BARS
 
     bad: dict[str, int] = {}
     outside = " OR ".join(f"{name} IS NULL OR NOT isfinite({name}) OR abs({name}) > 1.000001" for name in FEATURE_NAMES)

@@ -92,7 +92,7 @@ class _Present:
         return f"its features are older than the lake's candles of {', '.join(inside)}" if inside else None
 
     def _changed_months(self, instrument: str) -> dict[str, str]:
-        from fx_pipeline.features.kernel import version_of
+        from fx_pipeline.features.names import FeatureTable
         from fx_pipeline.features.table import known_sources
 
         if instrument not in self._changed:
@@ -101,7 +101,7 @@ class _Present:
                 rows = connection.execute(query, [instrument]).fetchall()
                 sources = known_sources(connection, instrument)
             used, _ = used_months(self._settings.data_dir, instrument, sources)
-            wanted = {month.key: (month.sha256, version_of(instrument)) for month in used}
+            wanted = {month.key: (month.sha256, FeatureTable().definition.version_of(instrument)) for month in used}
             known = {month: (sha256, number) for month, sha256, number in rows}
             self._changed[instrument] = {
                 month: "new" if month not in known else "gone" if month not in wanted else "changed"

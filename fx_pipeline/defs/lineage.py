@@ -22,6 +22,7 @@ from dagster._core.definitions.data_version import (
 )
 
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 if TYPE_CHECKING:
     from fx_pipeline.features.table import Month
@@ -53,14 +54,17 @@ def pages_version(folder: Path) -> str:
     return version(manifest["environment"], [page["sha256"] for page in manifest["pages"]])
 
 
-def features_version(connection: Any, instrument: str) -> str:
-    """Return the data version of an instrument's features: the months of candles that they were computed from."""
-    query = "SELECT month, sha256, version FROM feature_months WHERE instrument = ? ORDER BY month"
+def features_version(connection: Any, instrument: str, months: str = "feature_months") -> str:
+    """Return the data version of an instrument's features: the months of candles that they were computed from.
+
+    `months` is the table that knows them (`FeatureTable.months`).
+    """
+    query = f"SELECT month, sha256, version FROM {months} WHERE instrument = ? ORDER BY month"
     return version([list(row) for row in connection.execute(query, [instrument]).fetchall()])
 
 
 def used_months(
-    data_dir: Path, instrument: str, sources: Mapping[str, str] | None = None
+    data_dir: Path, instrument: str, sources: Mapping[str, str] | None = None, timeframe: Timeframe = M1
 ) -> tuple[list["Month"], list["Month"]]:
     """Return the months of the lake that an instrument's features are made of, and those that are left out.
 
@@ -71,7 +75,10 @@ def used_months(
     from fx_pipeline.ingest.layout import lake_folder, lake_months, lake_path
 
     lake = lake_folder(data_dir)
-    months = [Month.of(lake_path(lake, instrument, month), sources) for month in lake_months(lake, instrument)]
+    months = [
+        Month.of(lake_path(lake, instrument, month, timeframe), sources)
+        for month in lake_months(lake, instrument, timeframe)
+    ]
     real = [month for month in months if month.source != "synthetic"]
     used = real or months
     return used, [month for month in months if month not in used]

@@ -1,10 +1,13 @@
 """The axes of the pipeline: instrument, month and walk-forward window."""
 
+from functools import cache
+
 import dagster as dg
 from dagster._core.definitions.partitions.context import partition_loading_context
 
 from fx_pipeline.broker.paper.store import instruments as imported_instruments
 from fx_pipeline.defs.settings import SETTINGS
+from fx_pipeline.sessions.names import SessionTable
 
 #: Tags by which Dagster says what a run is asked for.
 PARTITION = "dagster/partition"
@@ -16,6 +19,14 @@ instruments = dg.StaticPartitionsDefinition(list(INSTRUMENTS))
 months = dg.MonthlyPartitionsDefinition(start_date=SETTINGS.history_start, fmt="%Y-%m", end_offset=1)
 #: Named by the first trading day of validation; `valid_sessions` adds the windows that the data allow.
 windows = dg.DynamicPartitionsDefinition(name="walk_forward_window")
+
+
+@cache
+def windows_of(sessions: SessionTable) -> dg.DynamicPartitionsDefinition:
+    """Return the windows that an asset of sessions plans."""
+    return windows if sessions.is_default else dg.DynamicPartitionsDefinition(name=sessions.windows)
+
+
 instrument_month = dg.MultiPartitionsDefinition({"instrument": instruments, "month": months})
 instrument_window = dg.MultiPartitionsDefinition({"instrument": instruments, "window": windows})
 

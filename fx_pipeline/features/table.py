@@ -1,4 +1,7 @@
-"""The DuckDB feature table: bars and their features, rebuilt only from the first month that changed."""
+"""The DuckDB feature tables: bars and their features, rebuilt only from the first month that changed.
+
+There is one for each feature set and timeframe (`features.names`).
+"""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,12 +13,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fx_pipeline.features.kernel import FEATURE_NAMES, WARMUP_BARS, compute_features, version_of
+from fx_pipeline.features.compute import compute_features
+from fx_pipeline.features.feature_set import PRICES as READABLE
+from fx_pipeline.features.feature_set import Bars
+from fx_pipeline.features.names import DEFAULT_SET, FeatureTable
+from fx_pipeline.features.sigma import SIGMA_BARS, outcome_sigma
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.disk import read_stored
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.instrument import instrument as find_instrument
 from fx_pipeline.market.lake_month import decode_lake_month, read_lake_month, rebuild
+from fx_pipeline.market.timeframe import M1, Timeframe
 from fx_pipeline.market.units import price_unit
 from fx_pipeline.market.warehouse import insert_tables, transaction, unreadable
 
@@ -29,18 +37,21 @@ PRICES = {
     "bid_close": "bid_c",
     "ask_close": "ask_c",
 }
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS features (
+
+
+def _schema(table: FeatureTable) -> str:
+    return f"""
+CREATE TABLE IF NOT EXISTS {table.name} (
     instrument VARCHAR NOT NULL, time TIMESTAMP NOT NULL, {", ".join(f"{name} DOUBLE NOT NULL" for name in PRICES)},
     volume BIGINT NOT NULL, quotes_modelled BOOLEAN NOT NULL, source VARCHAR NOT NULL,
-    {", ".join(f"{name} FLOAT" for name in FEATURE_NAMES)}, outcome_sigma DOUBLE, warm BOOLEAN NOT NULL,
+    {", ".join(f"{name} FLOAT" for name in table.definition.names)}, outcome_sigma DOUBLE, warm BOOLEAN NOT NULL,
     PRIMARY KEY (instrument, time)
 );
-CREATE TABLE IF NOT EXISTS feature_months (
+CREATE TABLE IF NOT EXISTS {table.months} (
     instrument VARCHAR NOT NULL, month VARCHAR NOT NULL, sha256 VARCHAR NOT NULL, version INTEGER NOT NULL,
     bars BIGINT NOT NULL, PRIMARY KEY (instrument, month)
 );
-CREATE TABLE IF NOT EXISTS month_sources (
+CREATE TABLE IF NOT EXISTS {table.sources} (
     instrument VARCHAR NOT NULL, sha256 VARCHAR NOT NULL, source VARCHAR NOT NULL, PRIMARY KEY (instrument, sha256)
 );
 """
@@ -91,13 +102,27 @@ class FeatureUpdate:
     last_time: str
 
 
-def ensure_schema(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the tables of this room if they do not exist."""
-    connection.execute(_SCHEMA)
+def ensure_schema(connection: duckdb.DuckDBPyConnection, table: FeatureTable) -> None:
+    """Create the tables of a feature set and timeframe if they do not exist, or are of other features."""
+    rows = connection.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index", [table.name]
+    ).fetchall()
+    own = ["outcome_sigma", "warm"]
+    found = [name for (name,) in rows]
+    if found and found[found.index("source") + 1 :] != [*table.definition.names, *own]:
+        # All of it can be made again, and months whose rows are gone are computed anew.
+        for name in (table.name, table.months, table.sources):
+            connection.execute(f"DROP TABLE IF EXISTS {name}")
+    connection.execute(_schema(table))
 
 
 def update_features(
-    connection: duckdb.DuckDBPyConnection, instrument: str, months: Sequence[Month], force: bool = False
+    connection: duckdb.DuckDBPyConnection,
+    instrument: str,
+    months: Sequence[Month],
+    force: bool = False,
+    feature_set: str = DEFAULT_SET,
+    timeframe: Timeframe = M1,
 ) -> FeatureUpdate:
     """Bring an instrument's rows up to date with the lake, in one transaction.
 
@@ -109,63 +134,69 @@ def update_features(
         Open for writing.
     instrument : str
     months : sequence of Month
-        All months of the lake, in any order.
+        All months of the lake of that timeframe, in any order.
     force : bool
         Compute everything again.
+    feature_set : str
+    timeframe : Timeframe
 
     Raises
     ------
     DataError
         If there are no bars at all, or a month of the lake cannot be read.
     """
-    unit, version = price_unit(instrument), version_of(instrument)
-    ensure_schema(connection)
+    table = FeatureTable(feature_set, timeframe)
+    version = table.definition.version_of(instrument)
+    ensure_schema(connection, table)
     months = sorted(months, key=lambda month: month.key)
     known = {
         key: (sha256, number)
         for key, sha256, number in connection.execute(
-            "SELECT month, sha256, version FROM feature_months WHERE instrument = ?", [instrument]
+            f"SELECT month, sha256, version FROM {table.months} WHERE instrument = ?", [instrument]
         ).fetchall()
     }
     wanted = {month.key: (month.sha256, version) for month in months}
     if not months:
-        raise DataError(f"{instrument} has no M1 parquet: materialise m1_candles first.")
+        raise DataError(f"{instrument} has no {timeframe} parquet: materialise {timeframe.slug}_candles first.")
     stale = [key for key in sorted({*known, *wanted}) if force or known.get(key) != wanted.get(key)]
     computed = [month for month in months if stale and month.key >= stale[0]]
     history = months[: len(months) - len(computed)]
     written = 0
     sources = {month.sha256: month.source for month in months if month.source}
-    if stale or sources != known_sources(connection, instrument):
+    if stale or sources != known_sources(connection, instrument, feature_set, timeframe):
         with transaction(connection):
-            connection.execute("DELETE FROM month_sources WHERE instrument = ?", [instrument])
+            connection.execute(f"DELETE FROM {table.sources} WHERE instrument = ?", [instrument])
             if sources:
                 pairs = [[instrument, *pair] for pair in sources.items()]
-                connection.executemany("INSERT INTO month_sources VALUES (?, ?, ?)", pairs)
+                connection.executemany(f"INSERT INTO {table.sources} VALUES (?, ?, ?)", pairs)
             if stale:
                 where = [instrument, f"{stale[0]}-01"]
-                connection.execute("DELETE FROM features WHERE instrument = ? AND time >= CAST(? AS TIMESTAMP)", where)
+                connection.execute(
+                    f"DELETE FROM {table.name} WHERE instrument = ? AND time >= CAST(? AS TIMESTAMP)", where
+                )
                 where = [instrument, stale[0]]
-                connection.execute("DELETE FROM feature_months WHERE instrument = ? AND month >= ?", where)
+                connection.execute(f"DELETE FROM {table.months} WHERE instrument = ? AND month >= ?", where)
             # Month by month, so that memory does not grow with the history.
             counts: dict[str, int] = {}
 
             def rows() -> Iterator[pa.Table]:
-                for month, table in _computed(instrument, unit, history, computed):
-                    counts[month.key] = table.num_rows
-                    yield table
+                for month, part in _computed(instrument, table, history, computed):
+                    counts[month.key] = part.num_rows
+                    yield part
 
-            insert_tables(connection, "features", rows())
+            insert_tables(connection, table.name, rows())
             for month in computed:
                 connection.execute(
-                    "INSERT INTO feature_months VALUES (?, ?, ?, ?, ?)",
+                    f"INSERT INTO {table.months} VALUES (?, ?, ?, ?, ?)",
                     [instrument, month.key, month.sha256, version, counts[month.key]],
                 )
             written = sum(counts.values())
     found = connection.execute(
-        "SELECT count(*), count(*) FILTER (warm), min(time), max(time) FROM features WHERE instrument = ?", [instrument]
+        f"SELECT count(*), count(*) FILTER (warm), min(time), max(time) FROM {table.name} WHERE instrument = ?",
+        [instrument],
     ).fetchone()
     if not found or not found[0]:
-        raise DataError(f"{instrument} has no bars in {len(months)} month(s) of M1 parquet.")
+        raise DataError(f"{instrument} has no bars in {len(months)} month(s) of {timeframe} parquet.")
     return FeatureUpdate(
         tuple(month.key for month in computed),
         tuple(month.key for month in history),
@@ -177,10 +208,13 @@ def update_features(
     )
 
 
-def known_sources(connection: duckdb.DuckDBPyConnection, instrument: str) -> dict[str, str]:
+def known_sources(
+    connection: duckdb.DuckDBPyConnection, instrument: str, feature_set: str = DEFAULT_SET, timeframe: Timeframe = M1
+) -> dict[str, str]:
     """Return the source of the candles of each month's file that the features are made of, by the file's sha256."""
+    query = f"SELECT sha256, source FROM {FeatureTable(feature_set, timeframe).sources} WHERE instrument = ?"
     try:
-        rows = connection.execute("SELECT sha256, source FROM month_sources WHERE instrument = ?", [instrument])
+        rows = connection.execute(query, [instrument])
     except duckdb.CatalogException:
         # Of before there was such a table.
         return {}
@@ -188,34 +222,48 @@ def known_sources(connection: duckdb.DuckDBPyConnection, instrument: str) -> dic
 
 
 def _computed(
-    instrument: str, unit: float, history: Sequence[Month], computed: Sequence[Month]
+    instrument: str, table: FeatureTable, history: Sequence[Month], computed: Sequence[Month]
 ) -> Iterator[tuple[Month, pa.Table]]:
     """Yield the rows of each month, computed from its bars and as many before them as the warm-up takes."""
+    definition, unit = table.definition, price_unit(instrument)
+    behind = max(definition.warmup_bars(table.timeframe), SIGMA_BARS + 1)
+    columns = list(dict.fromkeys(("time", "mid_c", *(PRICES[name] for name in definition.reads))))
     context: list[pa.Table] = []
     # Walk back until the first new bar has its whole warm-up behind it.
     for month in reversed(history):
-        context.insert(0, read_lake_month(month.path, ["time", "mid_c"]))
-        if sum(part.num_rows for part in context) >= WARMUP_BARS:
+        context.insert(0, read_lake_month(month.path, columns))
+        if sum(part.num_rows for part in context) >= behind:
             break
     before = pa.concat_tables(context) if context else None
     for month in computed:
         candles = read_lake_month(month.path)
-        closes = candles.select(["time", "mid_c"])
-        bars = closes if before is None else pa.concat_tables([before, closes])
+        parts = candles.select(columns)
+        # No more than the warm-up is computed again with each month.
+        bars = (
+            parts if before is None else pa.concat_tables([before.slice(max(len(before) - behind, 0)), parts])
+        ).combine_chunks()
         cold = bars.num_rows - candles.num_rows
-        features, sigma = compute_features(bars["mid_c"].to_numpy(), bars["time"].to_numpy().astype("int64"), unit)
-        yield month, _rows(instrument, candles, features[cold:], sigma[cold:])
-        before = bars.slice(max(bars.num_rows - WARMUP_BARS, 0)).combine_chunks()
+        time = bars["time"].to_numpy().astype("int64")
+        unread = np.full(len(time), np.nan)
+        prices = {name: bars[PRICES[name]].to_numpy() if name in definition.reads else unread for name in READABLE}
+        features = compute_features(definition, Bars(instrument, table.timeframe, unit, time, **prices))
+        sigma = outcome_sigma(bars["mid_c"].to_numpy())
+        yield month, _rows(instrument, table, candles, features[cold:], sigma[cold:])
+        before = bars
 
 
 def _rows(
-    instrument: str, candles: pa.Table, features: npt.NDArray[np.float32], sigma: npt.NDArray[np.float64]
+    instrument: str,
+    table: FeatureTable,
+    candles: pa.Table,
+    features: npt.NDArray[np.float32],
+    sigma: npt.NDArray[np.float64],
 ) -> pa.Table:
     columns: dict[str, pa.Array | pa.ChunkedArray] = {"instrument": pa.array([instrument] * len(candles), pa.string())}
     columns["time"] = candles["time"].cast(pa.timestamp("ns")).cast(pa.timestamp("us"))
     columns |= {name: candles[column] for name, column in PRICES.items()}
     columns |= {name: candles[name] for name in ("volume", "quotes_modelled", "source")}
-    for number, name in enumerate(FEATURE_NAMES):
+    for number, name in enumerate(table.definition.names):
         columns[name] = pa.array(features[:, number], from_pandas=True)
     columns["outcome_sigma"] = pa.array(sigma, from_pandas=True)
     columns["warm"] = pa.array(np.isfinite(features).all(axis=1))
@@ -223,7 +271,12 @@ def _rows(
 
 
 def load_market(
-    connection: duckdb.DuckDBPyConnection, instrument: str, start_ns: int | None = None, end_ns: int | None = None
+    connection: duckdb.DuckDBPyConnection,
+    instrument: str,
+    start_ns: int | None = None,
+    end_ns: int | None = None,
+    feature_set: str = DEFAULT_SET,
+    timeframe: Timeframe = M1,
 ) -> MarketArrays:
     """Load the bars of [start, end) as contiguous arrays; the fingerprint is the hash of what was loaded.
 
@@ -232,26 +285,28 @@ def load_market(
     DataError
         If there is no bar in the span, or no feature table.
     """
-    select = ["epoch_ns(time) AS time", *PRICES, *FEATURE_NAMES, "outcome_sigma"]
+    table = FeatureTable(feature_set, timeframe)
+    names = table.definition.names
+    select = ["epoch_ns(time) AS time", *PRICES, *names, "outcome_sigma"]
     where, parameters = ["instrument = ?"], [instrument]
     for bound, operator in ((start_ns, ">="), (end_ns, "<")):
         if bound is not None:
             where.append(f"epoch_ns(time) {operator} {int(bound)}")
-    query = f"SELECT {', '.join(select)} FROM features WHERE {' AND '.join(where)} ORDER BY time"
+    query = f"SELECT {', '.join(select)} FROM {table.name} WHERE {' AND '.join(where)} ORDER BY time"
     try:
         columns = connection.execute(query, parameters).fetchnumpy()
     except duckdb.CatalogException as error:
-        raise DataError(f"there is no feature table yet: materialise feature_table of {instrument} first.") from error
+        raise table.missing(instrument) from error
     try:
         time = np.ascontiguousarray(columns["time"], dtype=np.int64)
-        features = np.stack([_filled(columns[name], np.float32) for name in FEATURE_NAMES], axis=1)
+        features = np.stack([_filled(columns[name], np.float32) for name in names], axis=1)
         prices = {name: _filled(columns[name], np.float64) for name in PRICES}
         sigma = _filled(columns["outcome_sigma"], np.float64)
     except (ValueError, TypeError) as error:
         raise unreadable(connection, error) from error
     if len(time) == 0:
-        raise DataError(f"{instrument} has no bars in the asked span: materialise feature_table first.")
-    digest = hashlib.sha256(f"{instrument} v{version_of(instrument)}".encode())
+        raise DataError(f"{instrument} has no bars in the asked span: materialise {table.asset} first.")
+    digest = hashlib.sha256(table.identity(instrument).encode())
     for array in (time, *prices.values(), features):
         digest.update(np.ascontiguousarray(array).tobytes())
     return MarketArrays(
@@ -262,10 +317,14 @@ def load_market(
         features=features,
         outcome_sigma=sigma,
         fingerprint=digest.hexdigest(),
+        timeframe=timeframe,
+        feature_set=feature_set,
     )
 
 
-def load_times(connection: duckdb.DuckDBPyConnection, instrument: str) -> npt.NDArray[np.int64]:
+def load_times(
+    connection: duckdb.DuckDBPyConnection, instrument: str, feature_set: str = DEFAULT_SET, timeframe: Timeframe = M1
+) -> npt.NDArray[np.int64]:
     """Load the open times of all bars of an instrument, ascending, (T,) int64.
 
     Raises
@@ -273,27 +332,63 @@ def load_times(connection: duckdb.DuckDBPyConnection, instrument: str) -> npt.ND
     DataError
         If there is no feature table.
     """
-    query = "SELECT epoch_ns(time) AS time FROM features WHERE instrument = ?"
+    table = FeatureTable(feature_set, timeframe)
+    query = f"SELECT epoch_ns(time) AS time FROM {table.name} WHERE instrument = ?"
     try:
         times = connection.execute(query, [instrument]).fetchnumpy()["time"]
     except duckdb.CatalogException as error:
-        raise DataError(f"there is no feature table yet: materialise feature_table of {instrument} first.") from error
+        raise table.missing(instrument) from error
     times = np.ascontiguousarray(times, dtype=np.int64)
     # Rows are written in order, which is cheaper to see than to ask for.
     return times if (np.diff(times) > 0).all() else np.sort(times)
 
 
-def count_bars(connection: duckdb.DuckDBPyConnection, instrument: str, start_ns: int, end_ns: int) -> int:
+def count_bars(
+    connection: duckdb.DuckDBPyConnection,
+    instrument: str,
+    start_ns: int,
+    end_ns: int,
+    feature_set: str = DEFAULT_SET,
+    timeframe: Timeframe = M1,
+) -> int:
     """Count the bars of an instrument that open in [start, end)."""
     row = connection.execute(
-        "SELECT count(*) FROM features WHERE instrument = ? AND time >= make_timestamp_ns(?) AND time < "
-        "make_timestamp_ns(?)",
+        f"SELECT count(*) FROM {FeatureTable(feature_set, timeframe).name} WHERE instrument = ? "
+        "AND time >= make_timestamp_ns(?) AND time < make_timestamp_ns(?)",
         [instrument, start_ns, end_ns],
     ).fetchone()
     return int(row[0]) if row else 0
 
 
-def load_newest(connection: duckdb.DuckDBPyConnection, instrument: str, bars: int) -> MarketArrays:
+def newest_bar(
+    connection: duckdb.DuckDBPyConnection, instrument: str, feature_set: str = DEFAULT_SET, timeframe: Timeframe = M1
+) -> int:
+    """Return the open of the newest bar of an instrument, UTC nanoseconds.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    table = FeatureTable(feature_set, timeframe)
+    try:
+        row = connection.execute(
+            f"SELECT max(epoch_ns(time)) FROM {table.name} WHERE instrument = ?", [instrument]
+        ).fetchone()
+    except duckdb.CatalogException as error:
+        raise table.missing(instrument) from error
+    if not row or row[0] is None:
+        raise DataError(f"{instrument} has no bars: materialise {table.asset} first.")
+    return int(row[0])
+
+
+def load_newest(
+    connection: duckdb.DuckDBPyConnection,
+    instrument: str,
+    bars: int,
+    feature_set: str = DEFAULT_SET,
+    timeframe: Timeframe = M1,
+) -> MarketArrays:
     """Load the newest `bars` bars of an instrument, or all if there are fewer.
 
     Raises
@@ -301,14 +396,16 @@ def load_newest(connection: duckdb.DuckDBPyConnection, instrument: str, bars: in
     DataError
         If there are none.
     """
+    table = FeatureTable(feature_set, timeframe)
     query = (
-        "SELECT min(t) FROM (SELECT epoch_ns(time) AS t FROM features WHERE instrument = ? ORDER BY time DESC LIMIT ?)"
+        f"SELECT min(t) FROM (SELECT epoch_ns(time) AS t FROM {table.name} WHERE instrument = ? "
+        "ORDER BY time DESC LIMIT ?)"
     )
     try:
         row = connection.execute(query, [instrument, bars]).fetchone()
     except duckdb.CatalogException as error:
-        raise DataError(f"there is no feature table yet: materialise feature_table of {instrument} first.") from error
-    return load_market(connection, instrument, row[0] if row else None)
+        raise table.missing(instrument) from error
+    return load_market(connection, instrument, row[0] if row else None, None, feature_set, timeframe)
 
 
 def _filled(column: np.ndarray, dtype: type) -> np.ndarray:

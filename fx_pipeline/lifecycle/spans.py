@@ -52,7 +52,7 @@ def load_span(
     Nothing after the span's end is loaded; before its start come the bars that the first observation looks back on.
     Sealed days end with the bar `sealed_until_ns`, or with the newest one.
     """
-    from fx_pipeline.features.kernel import causal_mismatches
+    from fx_pipeline.features.compute import causal_mismatches
     from fx_pipeline.features.table import load_market
     from fx_pipeline.market.calendar import MINUTE_NS
     from fx_pipeline.market.errors import DataError
@@ -106,7 +106,7 @@ def load_span(
             f"window {key} of {instrument} has {between} bars between training and validation, {MIN_EMBARGO_BARS} are "
             "needed: materialise valid_sessions again."
         )
-    leaks = causal_mismatches(market.close, market.time, market.features, market.unit, GUARD_BARS, settings.seed)
+    leaks = causal_mismatches(market, GUARD_BARS, settings.seed)
     if leaks:
         raise DataError(
             f"{instrument}: rows of the feature table are not those of the bars up to them (bars {leaks[:3]} of window "

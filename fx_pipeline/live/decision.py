@@ -11,9 +11,13 @@ from fx_pipeline.environment.action_sets import UNIT4
 from fx_pipeline.environment.actions import Action
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.environment.position import NUM_STATIC
-from fx_pipeline.features.kernel import WARMUP_BARS, compute_features
+from fx_pipeline.environment.spec import ObservationSpec
+from fx_pipeline.features.compute import bars_of, compute_features, warmup_bars
+from fx_pipeline.features.names import FeatureTable
+from fx_pipeline.features.registry import feature_set
 from fx_pipeline.market.arrays import WINDOW_BARS, MarketArrays
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.timeframe import timeframe
 
 
 @dataclass(frozen=True)
@@ -67,15 +71,16 @@ def newest_observation(market: MarketArrays) -> Observation:
         If there are too few bars, or if the features made here differ from the market's own: then the table was made
         by other code or from other bars, and no decision may rest on it. Or if one of the bars has no price.
     """
-    needed = WARMUP_BARS - 1 + WINDOW_BARS
+    needed = warmup_bars(market) - 1 + WINDOW_BARS
     if len(market) < needed:
         raise DataError(f"{market.instrument} has {len(market)} bars, a live decision needs the newest {needed}.")
     newest = market.slice(len(market) - needed, len(market))
-    features, _ = compute_features(newest.close, newest.time, newest.unit)
+    features = compute_features(feature_set(market.feature_set), bars_of(newest))
     window = features[-WINDOW_BARS:]
     if window.tobytes() != newest.features[-WINDOW_BARS:].tobytes():
         raise DataError(
-            f"{market.instrument}: the newest features differ from those of the table: materialise feature_table again."
+            f"{market.instrument}: the newest features differ from those of the table: materialise "
+            f"{FeatureTable(market.feature_set, market.timeframe).asset} again."
         )
     if not np.isfinite(window).all():
         raise DataError(f"{market.instrument}: one of the newest {needed} bars has no price: no decision rests on it.")
@@ -87,8 +92,9 @@ def newest_observation(market: MarketArrays) -> Observation:
 
 def bars_needed(policy: Policy) -> int:
     """Newest bars that a decision reads: a warm-up, a window, and another window if what the policy keeps was lost."""
-    window_bars = policy.spec.window_bars if policy.spec else WINDOW_BARS
-    return WARMUP_BARS - 1 + window_bars + (0 if policy.initial(1) is None else window_bars - 1)
+    spec = policy.spec or ObservationSpec()
+    warm_up, window_bars = feature_set(spec.feature_set).warmup_bars(timeframe(spec.timeframe)), spec.window_bars
+    return warm_up - 1 + window_bars + (0 if policy.initial(1) is None else window_bars - 1)
 
 
 def rebuilt_carry(policy: Policy, market: MarketArrays) -> Carry:

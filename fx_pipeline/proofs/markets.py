@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import lfilter
 
-from fx_pipeline.features.kernel import FEATURES_VERSION, compute_features
+from fx_pipeline.features.registry import feature_set
+from fx_pipeline.features.temporal9.closes import features_of_closes
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.calendar import MINUTE_NS, FxCalendar
 from fx_pipeline.market.costs import CostConfig
@@ -72,8 +73,8 @@ def proof_market(name: MarketName, seed: int, bars: int = BARS) -> MarketArrays:
     opens = np.concatenate([close[:1], close[:-1]])
     weeks = -(-bars // _WEEK_BARS)
     time = FxCalendar().expected_minutes(_FIRST_TIME_NS, _FIRST_TIME_NS + weeks * _WEEK_NS)[:bars]
-    features, sigma = compute_features(close, time, PIP)
-    digest = hashlib.sha256(f"{name} {FEATURES_VERSION}".encode() + time.tobytes() + close.tobytes())
+    features, sigma = features_of_closes(close, time, PIP)
+    digest = hashlib.sha256(f"{name} {feature_set('temporal9').version}".encode() + time.tobytes() + close.tobytes())
     return MarketArrays(
         instrument=f"SYNTHETIC_{name.upper()}",
         pip=PIP,

@@ -9,7 +9,7 @@ from fx_pipeline.agents.base import Stateless
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, NUM_ACTIONS, SELL, playable
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.environment.position import STATIC_FEATURES
-from fx_pipeline.features.kernel import FEATURE_NAMES
+from fx_pipeline.features.temporal9.kernel import FEATURE_NAMES
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.proofs.markets import MarketName, closes_in_pips
 from fx_pipeline.proofs.optimum import best_plan, next_belief

@@ -1,33 +1,30 @@
-"""The valid-session index: SPEC section 6, computed in one pass."""
+"""The valid-session index, computed in one pass."""
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
-from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
-from fx_pipeline.market.calendar import MINUTE_NS, is_open, trading_week
-from fx_pipeline.market.live_sessions import MAX_GAP_MINUTES, MIN_RANGE_PIPS
+from fx_pipeline.market.arrays import MarketArrays
+from fx_pipeline.market.calendar import is_open
+from fx_pipeline.market.live_sessions import after_gap
+from fx_pipeline.market.session_rules import SessionRules
+from fx_pipeline.market.timeframe import M1, Timeframe
 
 
-def valid_starts(
-    market: MarketArrays,
-    stride: int = 1,
-    session_bars: int = SESSION_BARS,
-    window_bars: int = WINDOW_BARS,
-    max_gap_minutes: int = MAX_GAP_MINUTES,
-    min_range_pips: float = MIN_RANGE_PIPS,
-) -> npt.NDArray[np.int64]:
+def valid_starts(market: MarketArrays, rules: SessionRules = SessionRules(), stride: int = 1) -> npt.NDArray[np.int64]:
     """List the bars at which a valid session starts.
 
-    A session is `session_bars` consecutive bars, each at most `max_gap_minutes` after the one before, all inside one
-    trading week, with a high-low range of at least `min_range_pips`, whose first observation (`window_bars` bars that
-    end at its first bar) is fully warmed up. Gaps before the session, inside that first observation, do not count.
+    A session is `rules.bars` consecutive bars, each at most `max_gap_bars` lengths of a bar after the one before, with
+    a high-low range of at least `min_range_pips`, whose first observation (`window_bars` bars that end at its first
+    bar) is fully warmed up. Gaps before the session, inside that first observation, do not count. It lies inside one trading
+    week; without `within_week` it may go on over weekends, whose closed hours are then no part of a gap.
 
     Parameters
     ----------
     market : MarketArrays
+    rules : SessionRules
     stride : int
-        Keep every start that lies at least `stride` bars after the one kept before; 1 keeps all, `session_bars` makes
+        Keep every start that lies at least `stride` bars after the one kept before; 1 keeps all, `rules.bars` makes
         sessions that do not overlap.
 
     Returns
@@ -36,8 +33,8 @@ def valid_starts(
         Bar indices, ascending.
     """
     warm = np.asarray(np.isfinite(market.features).all(axis=1))
-    rules = (stride, session_bars, window_bars, max_gap_minutes, min_range_pips)
-    return scan_sessions(market.time, warm, market.high, market.low, market.pip, *rules)[0]
+    columns = (market.time, warm, market.high, market.low, market.pip)
+    return scan_sessions(*columns, rules, market.timeframe, stride)[0]
 
 
 def scan_sessions(
@@ -46,11 +43,9 @@ def scan_sessions(
     high: npt.NDArray[np.float64],
     low: npt.NDArray[np.float64],
     pip: float,
+    rules: SessionRules = SessionRules(),
+    timeframe: Timeframe = M1,
     stride: int = 1,
-    session_bars: int = SESSION_BARS,
-    window_bars: int = WINDOW_BARS,
-    max_gap_minutes: int = MAX_GAP_MINUTES,
-    min_range_pips: float = MIN_RANGE_PIPS,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """List the valid starts, as `valid_starts` does, from the columns that they depend on, and each session's range.
 
@@ -69,14 +64,18 @@ def scan_sessions(
     """
     if stride < 1:
         raise ValueError(f"stride must be at least 1, not {stride}.")
-    week, open_ = trading_week(time_ns), is_open(time_ns)
-    breaks = np.zeros(len(time_ns), dtype=np.bool_)
-    breaks[1:] = (np.diff(time_ns) > max_gap_minutes * MINUTE_NS) | (np.diff(week) != 0)
+    min_range = rules.min_range_pips * pip * (1 - 1e-9)
+    sizes = (rules.bars, rules.window_bars, min_range, stride)
+    starts, ranges = _scan(_breaks(time_ns, rules, timeframe), warm, high, low, *sizes)
+    return starts, ranges / pip
+
+
+def _breaks(time_ns: npt.NDArray[np.int64], rules: SessionRules, timeframe: Timeframe) -> npt.NDArray[np.bool_]:
+    """Bars (T,) that no session has beside the bar before: after a gap, and stray prints of the weekend."""
+    open_, breaks = is_open(time_ns), after_gap(time_ns, rules, timeframe)
     breaks |= ~open_
     breaks[1:] |= ~open_[:-1]
-    min_range = min_range_pips * pip * (1 - 1e-9)
-    starts, ranges = _scan(breaks, warm, high, low, session_bars, window_bars, min_range, stride)
-    return starts, ranges / pip
+    return breaks
 
 
 @numba.njit(cache=True, nogil=True)
@@ -120,7 +119,11 @@ def _scan(breaks, warm, high, low, session_bars, window_bars, min_range, stride)
 
 
 def starts_inside(
-    market: MarketArrays, starts: npt.NDArray[np.int64], start_ns: int, end_ns: int, session_bars: int = SESSION_BARS
+    market: MarketArrays,
+    starts: npt.NDArray[np.int64],
+    start_ns: int,
+    end_ns: int,
+    rules: SessionRules = SessionRules(),
 ) -> npt.NDArray[np.int64]:
     """Keep the sessions that lie wholly inside [start, end): the last bar closes before `end`.
 
@@ -128,5 +131,5 @@ def starts_inside(
     -------
     (S,) int64
     """
-    first, last = market.time[starts], market.time[starts + session_bars - 1] + MINUTE_NS
+    first, last = market.time[starts], market.time[starts + rules.bars - 1] + market.timeframe.bar_ns
     return starts[(first >= start_ns) & (last <= end_ns)]

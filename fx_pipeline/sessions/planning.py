@@ -16,10 +16,11 @@ import numpy.typing as npt
 from fx_pipeline.market.calendar import day_name, trading_day, trading_day_start, trading_day_starts
 from fx_pipeline.sessions.table import Plan
 from fx_pipeline.sessions.windows import (
+    DEFAULT_REACH,
     MIN_TRAIN_DAYS,
+    Reach,
     WalkForwardConfig,
     WalkForwardWindow,
-    embargo_days_of,
     fit_spans,
     full_days,
     make_window,
@@ -55,7 +56,11 @@ class Replanned:
 
 
 def replan(
-    instrument: str, time_ns: npt.NDArray[np.int64], config: WalkForwardConfig, before: Plan | None
+    instrument: str,
+    time_ns: npt.NDArray[np.int64],
+    config: WalkForwardConfig,
+    before: Plan | None,
+    reach: Reach = DEFAULT_REACH,
 ) -> Replanned:
     """Plan the windows that the bars allow, and keep those that were planned before.
 
@@ -67,8 +72,10 @@ def replan(
     config : WalkForwardConfig
     before : Plan, optional
         The plan that stands.
+    reach : Reach
+        Of the features and sessions.
     """
-    found = stretches(full_days(time_ns)) if len(time_ns) else []
+    found = stretches(full_days(time_ns, reach.timeframe)) if len(time_ns) else []
     anew = _asked_otherwise(before, config) if before is not None else ""
     standing = before.windows if before is not None and not anew else ()
     kept: list[WalkForwardWindow] = []
@@ -82,9 +89,9 @@ def replan(
     windows: list[WalkForwardWindow] = []
     for days in found:
         inside = [window for window in kept if days[0] <= _first_day(window) <= days[-1]]
-        windows += _grow(time_ns, days, config, inside) if inside else plan_stretch(time_ns, days, config)
+        windows += _grow(time_ns, days, config, inside, reach) if inside else plan_stretch(time_ns, days, config, reach)
     newest = found[-1] if found else np.empty(0, dtype=np.int64)
-    plan = Plan(instrument, len(newest), *fit_spans(len(newest), config), tuple(windows), config)
+    plan = Plan(instrument, len(newest), *fit_spans(len(newest), config, reach), tuple(windows), config)
     known, present = {window.key: window for window in standing}, {window.key for window in windows}
     return Replanned(
         plan,
@@ -127,11 +134,16 @@ def _still(time_ns: npt.NDArray[np.int64], found: Sequence[Days], window: WalkFo
 
 
 def _grow(
-    time_ns: npt.NDArray[np.int64], days: Days, config: WalkForwardConfig, inside: list[WalkForwardWindow]
+    time_ns: npt.NDArray[np.int64],
+    days: Days,
+    config: WalkForwardConfig,
+    inside: list[WalkForwardWindow],
+    reach: Reach,
 ) -> list[WalkForwardWindow]:
     """Plan the windows of a stretch that has some already: after the last one, and wherever days are free."""
-    train_days, valid_days = fit_spans(len(days), config)
-    embargo_days = embargo_days_of(config)
+    train_days, valid_days = fit_spans(len(days), config, reach)
+    embargo_days, warmup_days = reach.embargo_days(config.embargo_bars), reach.warmup_days
+    fewest_days = MIN_TRAIN_DAYS * reach.stretch
     starts = trading_day_starts(days)
     # Before the first window lie the days that it trains on; only older ones make room for another.
     head = inside[0]
@@ -140,10 +152,10 @@ def _grow(
     grown: list[WalkForwardWindow] = []
     for window in [*inside, None]:
         end = len(days) if window is None else int(np.searchsorted(starts, window.valid_start))
-        for position in range(max(reached, 1 + fewest + embargo_days), end - valid_days + 1, valid_days):
+        for position in range(max(reached, warmup_days + fewest + embargo_days), end - valid_days + 1, valid_days):
             made = make_window(
                 time_ns,
-                int(starts[position - embargo_days - min(train_days, position - embargo_days - 1)]),
+                int(starts[position - embargo_days - min(train_days, position - embargo_days - warmup_days)]),
                 int(starts[position]),
                 trading_day_start(int(days[position + valid_days - 1]) + 1),
                 config.embargo_bars,
@@ -153,7 +165,7 @@ def _grow(
             grown.append(window)
             reached = int(np.searchsorted(starts, window.valid_end))
             # Fitted spans may ask for more days than lie behind: then training takes what there is.
-            fewest = train_days if config.train_days else min(train_days, MIN_TRAIN_DAYS)
+            fewest = train_days if config.train_days else min(train_days, fewest_days)
     return grown
 
 

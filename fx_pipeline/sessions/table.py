@@ -7,16 +7,23 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
+from fx_pipeline.features.names import FeatureTable
 from fx_pipeline.market.arrays import SESSION_BARS, MarketArrays
 from fx_pipeline.market.atomic import atomic_write_json
 from fx_pipeline.market.errors import DataError, NewerVersionError
 from fx_pipeline.market.records import Shape, read_record
+from fx_pipeline.market.session_rules import SessionRules
+from fx_pipeline.sessions.names import SessionTable
 from fx_pipeline.sessions.windows import WalkForwardConfig, WalkForwardWindow
 
 #: Of the plan.
 PLAN_SCHEMA = 1
-SESSION_SCHEMA = """
-CREATE TABLE IF NOT EXISTS valid_sessions (
+
+
+def session_schema(table: SessionTable) -> str:
+    """Return the statement that makes a table of sessions if there is none."""
+    return f"""
+CREATE TABLE IF NOT EXISTS {table.name} (
     instrument VARCHAR NOT NULL, start_time TIMESTAMP NOT NULL, last_time TIMESTAMP NOT NULL,
     range_pips DOUBLE NOT NULL,
     PRIMARY KEY (instrument, start_time)
@@ -52,7 +59,9 @@ class Plan:
         return next((window for window in self.windows if window.key == key), None)
 
 
-def read_starts(connection: duckdb.DuckDBPyConnection, market: MarketArrays) -> npt.NDArray[np.int64]:
+def read_starts(
+    connection: duckdb.DuckDBPyConnection, market: MarketArrays, rules: SessionRules = SessionRules()
+) -> npt.NDArray[np.int64]:
     """Return the bar indices, in `market`, of the valid sessions that lie wholly inside it, (S,) int64.
 
     Raises
@@ -60,20 +69,21 @@ def read_starts(connection: duckdb.DuckDBPyConnection, market: MarketArrays) -> 
     DataError
         If there is no index, or it names a bar that the market does not have: it was made from other candles.
     """
-    query = "SELECT epoch_ns(start_time) AS start_ns FROM valid_sessions WHERE instrument = ? ORDER BY start_time"
+    table = SessionTable(FeatureTable(market.feature_set, market.timeframe), rules)
+    query = f"SELECT epoch_ns(start_time) AS start_ns FROM {table.name} WHERE instrument = ? ORDER BY start_time"
     try:
         rows = connection.execute(query, [market.instrument]).fetchnumpy()["start_ns"]
     except duckdb.CatalogException as error:
         raise DataError(
-            f"there is no session index yet: materialise valid_sessions of {market.instrument} first."
+            f"there is no session index yet: materialise {table.asset} of {market.instrument} first."
         ) from error
     times = np.asarray(rows, dtype=np.int64)
     bars = np.searchsorted(market.time, times)
-    inside = (times >= market.time[0]) & (bars + SESSION_BARS <= len(market))
+    inside = (times >= market.time[0]) & (bars + rules.bars <= len(market))
     bars, times = bars[inside].astype(np.int64), times[inside]
     if not np.array_equal(market.time[bars], times):
         raise DataError(
-            f"the session index of {market.instrument} does not fit its features: materialise valid_sessions again."
+            f"the session index of {market.instrument} does not fit its features: materialise {table.asset} again."
         )
     return bars
 
@@ -118,8 +128,14 @@ class _PlanShape(Shape):
     asked: _AskedShape | None = None
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path, asset: str = "valid_sessions") -> Plan:
     """Read a plan.
+
+    Parameters
+    ----------
+    path : Path
+    asset : str
+        The asset that plans (`SessionTable.asset`).
 
     Raises
     ------
@@ -127,8 +143,8 @@ def read_plan(path: Path) -> Plan:
         If there is none yet, or it cannot be used.
     """
     if not path.exists():
-        raise DataError(f"{path} does not exist: materialise valid_sessions of {path.stem} first.")
-    record = read_record(path, _PlanShape, f"materialise valid_sessions of {path.stem} again.", PLAN_SCHEMA)
+        raise DataError(f"{path} does not exist: materialise {asset} of {path.stem} first.")
+    record = read_record(path, _PlanShape, f"materialise {asset} of {path.stem} again.", PLAN_SCHEMA)
     asked = record.get("asked")
     return Plan(
         **{name: record[name] for name in ("instrument", "days", "train_days", "validation_days")},
@@ -136,12 +152,20 @@ def read_plan(path: Path) -> Plan:
             WalkForwardWindow(**{name: window[name] for name in _WindowShape.model_fields})
             for window in record["windows"]
         ),
-        asked=WalkForwardConfig(**{name: asked[name] for name in _AskedShape.model_fields}) if asked else None,
+        asked=WalkForwardConfig(**{name: asked[name] for name in _AskedShape.model_fields}, least_bars=1)
+        if asked
+        else None,
     )
 
 
-def standing_plan(path: Path) -> tuple[Plan | None, str]:
+def standing_plan(path: Path, asset: str = "valid_sessions") -> tuple[Plan | None, str]:
     """Return the plan that stands, or None and, where there is one that cannot be read, what is wrong with it.
+
+    Parameters
+    ----------
+    path : Path
+    asset : str
+        As of `read_plan`.
 
     Raises
     ------
@@ -149,7 +173,7 @@ def standing_plan(path: Path) -> tuple[Plan | None, str]:
         If a newer version wrote it: planning over it would lose what it holds.
     """
     try:
-        return read_plan(path), ""
+        return read_plan(path, asset), ""
     except NewerVersionError:
         raise
     except DataError as error:

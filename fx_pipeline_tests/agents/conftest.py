@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fx_pipeline.agents.base import TrainingData
-from fx_pipeline.features.kernel import WARMUP_BARS, compute_features
+from fx_pipeline.features.temporal9.closes import features_of_closes
+from fx_pipeline.features.temporal9.kernel import WARMUP_BARS
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import CostConfig
 
@@ -25,7 +26,7 @@ def reverting_market(seed: int, bars: int, rho: float = 0.9, sigma_pips: float =
     close = 10.0 + x * PIP
     opens = np.concatenate([close[:1], close[:-1]])
     time = FIRST_TIME_NS + np.arange(bars) * 60_000_000_000
-    features, sigma = compute_features(close, time, PIP)
+    features, sigma = features_of_closes(close, time, PIP)
     high, low = np.maximum(opens, close), np.minimum(opens, close)
     market = MarketArrays(
         "EUR_USD", PIP, time, opens, high, low, close, opens, opens, close, close, features, sigma, f"ou-{seed}-{bars}"

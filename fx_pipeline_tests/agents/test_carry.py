@@ -7,7 +7,7 @@ from fx_pipeline.agents.base import Actions, Policy, Stateless, replayed
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, NUM_ACTIONS, SELL, playable
 from fx_pipeline.environment.lockstep import LockstepEnvironment, Observation
 from fx_pipeline.environment.spec import ObservationSpec
-from fx_pipeline.features.kernel import FEATURE_NAMES
+from fx_pipeline.features.temporal9.kernel import FEATURE_NAMES
 from fx_pipeline.live.decision import decide, rebuilt_carry
 from fx_pipeline.market.costs import build_fills
 from fx_pipeline.proofs.play import play

@@ -6,7 +6,7 @@ import numpy as np
 
 from fx_pipeline.agents.muzero.batch import Batch, mirrored
 from fx_pipeline.environment.actions import BUY, CLOSE, DOWN, HOLD, NEUTRAL, SELL, UP, outcome_of
-from fx_pipeline.features.kernel import compute_features
+from fx_pipeline.features.temporal9.closes import features_of_closes
 
 
 def batch_of(temporal: np.ndarray) -> Batch:
@@ -35,7 +35,7 @@ def batch_of(temporal: np.ndarray) -> Batch:
 def test_mirrored_windows_are_those_of_the_mirrored_market(small_market) -> None:
     market = small_market.market
     bars = np.arange(2000, 2040)
-    features, _ = compute_features(20.0 - market.close, market.time, market.pip)
+    features, _ = features_of_closes(20.0 - market.close, market.time, market.pip)
     upside_down = dataclasses.replace(market, features=features, fingerprint="mirror")
     batch = batch_of(market.windows(bars))
     turned = mirrored(batch, slice(1, None, 2))

@@ -16,7 +16,7 @@ from fx_pipeline.agents.muzero.planner import TorchPlanner, make_planner
 from fx_pipeline.agents.muzero.policy import MuZeroPolicy
 from fx_pipeline.agents.muzero.selection import MIN_SESSIONS, Judge, split_starts
 from fx_pipeline.environment.lockstep import LockstepEnvironment
-from fx_pipeline.features.kernel import WARMUP_BARS
+from fx_pipeline.features.temporal9.kernel import WARMUP_BARS
 from fx_pipeline.market.costs import build_fills
 
 CONFIG = load_config("tiny").selection

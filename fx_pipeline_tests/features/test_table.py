@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -12,8 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import fx_pipeline.features.table as table_module
-from fx_pipeline.features import kernel
-from fx_pipeline.features.kernel import FEATURE_NAMES, WARMUP_BARS, compute_features
 from fx_pipeline.features.table import (
     Month,
     count_bars,
@@ -23,6 +22,9 @@ from fx_pipeline.features.table import (
     load_times,
     update_features,
 )
+from fx_pipeline.features.temporal9 import entry
+from fx_pipeline.features.temporal9.closes import features_of_closes
+from fx_pipeline.features.temporal9.kernel import FEATURE_NAMES, WARMUP_BARS
 from fx_pipeline.market.calendar import MINUTE_NS
 from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS
 from fx_pipeline.market.errors import DataError
@@ -74,7 +76,7 @@ def test_the_table_holds_what_the_kernel_computes(months: list[Month]) -> None:
     market = load_market(connection, "GBP_JPY")
     whole = pa.concat_tables([pq.read_table(month.path) for month in months])
     close, time = whole["mid_c"].to_numpy(), whole["time"].to_numpy().astype(np.int64)
-    features, sigma = compute_features(close, time, 0.01)
+    features, sigma = features_of_closes(close, time, 0.01)
     assert market.features.tobytes() == features.tobytes()
     assert market.outcome_sigma.tobytes() == sigma.tobytes()
     assert market.time.tobytes() == time.tobytes() and market.close.tobytes() == close.tobytes()
@@ -134,7 +136,7 @@ def test_force_and_a_new_version_compute_everything(months: list[Month], monkeyp
     connection = duckdb.connect()
     update_features(connection, "GBP_JPY", months)
     assert update_features(connection, "GBP_JPY", months, force=True).computed_months == KEYS
-    monkeypatch.setattr(kernel, "FEATURES_VERSION", kernel.FEATURES_VERSION + 1)
+    monkeypatch.setattr(entry, "FEATURE_SET", replace(entry.FEATURE_SET, version=2))
     assert update_features(connection, "GBP_JPY", months).computed_months == KEYS
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fx_pipeline.features.kernel import compute_features
+from fx_pipeline.features.temporal9.closes import features_of_closes
 from fx_pipeline.features.units_fit import UnitsFit, fit_of, units_fit
 from fx_pipeline.market.instrument import instrument
 from fx_pipeline.market.units import price_unit
@@ -20,7 +20,7 @@ def fit(name: str, file: str, unit: float) -> UnitsFit:
     frame = pd.read_parquet(SHARED / f"{file}.parquet")
     close = frame["close"].to_numpy(np.float64)
     time = frame["time"].dt.as_unit("ns").astype("int64").to_numpy()
-    features, _ = compute_features(close, time, unit)
+    features, _ = features_of_closes(close, time, unit)
     found = fit_of(close, features[:, 4], unit, SUPPORT)
     assert found is not None and name
     return found

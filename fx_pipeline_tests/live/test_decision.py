@@ -8,7 +8,8 @@ import pytest
 from fx_pipeline.agents.base import Stateless
 from fx_pipeline.environment.actions import Action
 from fx_pipeline.environment.lockstep import Observation
-from fx_pipeline.features.kernel import WARMUP_BARS, compute_features
+from fx_pipeline.features.temporal9.closes import features_of_closes
+from fx_pipeline.features.temporal9.kernel import WARMUP_BARS
 from fx_pipeline.live.decision import decide, newest_observation
 from fx_pipeline.market.arrays import WINDOW_BARS, MarketArrays
 from fx_pipeline.market.errors import DataError
@@ -22,7 +23,7 @@ START_NS = 1_459_728_000_000_000_000
 def market(bars: int = NEEDED + 10) -> MarketArrays:
     close = 150 + np.cumsum(np.random.default_rng(3).normal(0, 0.02, bars))
     time = START_NS + MINUTE_NS * np.arange(bars)
-    features, sigma = compute_features(close, time, 0.01)
+    features, sigma = features_of_closes(close, time, 0.01)
     prices = dict.fromkeys(("open", "high", "low", "close", "bid_open", "ask_open", "bid_close", "ask_close"), close)
     return MarketArrays("GBP_JPY", 0.01, time, **prices, features=features, outcome_sigma=sigma, fingerprint="test")
 
@@ -79,6 +80,6 @@ def test_a_bar_without_a_price_is_no_ground_for_a_decision(value: float) -> None
     bars = market()
     close = bars.close.copy()
     close[-700] = value
-    features, _ = compute_features(close, bars.time, 0.01)
+    features, _ = features_of_closes(close, bars.time, 0.01)
     with pytest.raises(DataError, match="has no price"):
         newest_observation(dataclasses.replace(bars, close=close, features=features))

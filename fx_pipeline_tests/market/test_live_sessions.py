@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from fx_pipeline.environment.lockstep import LockstepEnvironment
-from fx_pipeline.features.kernel import compute_features
+from fx_pipeline.features.temporal9.closes import features_of_closes
 from fx_pipeline.market.arrays import SESSION_BARS, MarketArrays
 from fx_pipeline.market.calendar import MINUTE_NS, FxCalendar, open_minutes, week_minutes
 from fx_pipeline.market.costs import CostConfig, build_fills
@@ -33,7 +33,7 @@ def market_of(time: np.ndarray, close: np.ndarray, name: str = "GBP_JPY", warm: 
     opened = np.append(close[:1], close[:-1])
     high, low = np.maximum(opened, close), np.minimum(opened, close)
     if not warm:
-        features, sigma = compute_features(close, time, instrument(name).pip)
+        features, sigma = features_of_closes(close, time, instrument(name).pip)
     return MarketArrays(
         name, instrument(name).pip, time, opened, high, low, close, opened, opened, close, close, features, sigma, "t"
     )
@@ -49,7 +49,7 @@ def real(request: pytest.FixtureRequest, shared_data: Path) -> MarketArrays:
     frame = pd.read_parquet(shared_data / FILES[request.param])[:60_000]
     time = pd.DatetimeIndex(frame["time"]).as_unit("ns").asi8.copy()
     o, h, low, c = (frame[name].to_numpy(np.float64) for name in ("open", "high", "low", "close"))
-    features, sigma = compute_features(c, time, instrument(request.param).pip)
+    features, sigma = features_of_closes(c, time, instrument(request.param).pip)
     return MarketArrays(
         request.param, instrument(request.param).pip, time, o, h, low, c, o, o, c, c, features, sigma, "t"
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fx_pipeline.environment import position as pk
-from fx_pipeline.features.kernel import FEATURES_VERSION, version_of
+from fx_pipeline.features.temporal9.entry import FEATURE_SET
 from fx_pipeline.market.instrument import instrument, known_instruments
 from fx_pipeline.market.levels import typical_price
 from fx_pipeline.market.units import price_unit, unit_pips
@@ -20,7 +20,7 @@ def test_every_currency_pair_has_a_pip_and_the_version_of_before() -> None:
     assert len(pairs) > 60
     assert {unit_pips(name) for name in pairs} == {1.0} == {unit_pips("SYNTHETIC_OU")}
     assert all(price_unit(name) == instrument(name).pip for name in pairs)
-    assert {version_of(name) for name in pairs} == {FEATURES_VERSION} == {1}
+    assert {FEATURE_SET.version_of(name) for name in pairs} == {FEATURE_SET.version} == {1}
 
 
 @pytest.mark.parametrize("name", USUAL)
@@ -29,7 +29,7 @@ def test_a_unit_is_the_next_round_share_of_a_days_move(name: str) -> None:
     pips = typical_price(name) * volatility / math.sqrt(days) / 80 / instrument(name).pip
     rounds = [digit * 10.0**power for power in range(-1, 4) for digit in (1, 2, 5)]
     assert unit_pips(name) == min(rounds, key=lambda value: abs(math.log(value / pips)))
-    assert version_of(name) != FEATURES_VERSION
+    assert FEATURE_SET.version_of(name) != FEATURE_SET.version
 
 
 def test_position_features_count_in_units() -> None:

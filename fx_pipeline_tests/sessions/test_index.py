@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
 from fx_pipeline.market.calendar import MINUTE_NS
+from fx_pipeline.market.session_rules import SessionRules
 from fx_pipeline.sessions.index import starts_inside, valid_starts
 from fx_pipeline.sessions.table import thin
 
@@ -79,7 +80,7 @@ def test_the_one_pass_equals_brute_force(
     count = len(bars)
     cold = {bar for bar in cold | set(range(warm_up)) if bar < count}
     market = market_of([minute for minute, _ in bars], [tick for _, tick in bars], cold, start)
-    found = valid_starts(market, stride, session_bars=6, window_bars=3)
+    found = valid_starts(market, SessionRules(6, 3), stride)
     assert found.tolist() == brute_force(market, 6, 3, stride)
 
 
@@ -102,7 +103,7 @@ def test_the_defaults_are_six_hours_and_a_window() -> None:
 def test_a_gap_of_ten_minutes_is_allowed_and_of_eleven_is_not(gap: int, allowed: bool) -> None:
     minutes = [1] * 60
     minutes[30] = gap
-    starts = valid_starts(market_of(minutes, [10, -10] * 30), session_bars=20, window_bars=1)
+    starts = valid_starts(market_of(minutes, [10, -10] * 30), SessionRules(20, 1))
     crossing = [start for start in starts if start < 30 < start + 20]
     assert bool(crossing) is allowed
     # The gap lies before bar 30: sessions that end at bar 29 or start at bar 30 do not contain it.
@@ -112,9 +113,9 @@ def test_a_gap_of_ten_minutes_is_allowed_and_of_eleven_is_not(gap: int, allowed:
 def test_a_session_ends_with_the_week_and_none_starts_before_it() -> None:
     minutes = [1] * 30 + [2 * 1_440] + [1] * 40
     market = market_of(minutes, [10, -10] * 35 + [0], start=FRIDAY - MINUTE_NS)
-    assert valid_starts(market, session_bars=15, window_bars=1).tolist() == brute_force(market, 15, 1, 1)
-    assert 5 in valid_starts(market, session_bars=15, window_bars=1)
-    assert 6 not in valid_starts(market, session_bars=15, window_bars=1)
+    assert valid_starts(market, SessionRules(15, 1)).tolist() == brute_force(market, 15, 1, 1)
+    assert 5 in valid_starts(market, SessionRules(15, 1))
+    assert 6 not in valid_starts(market, SessionRules(15, 1))
 
 
 @pytest.mark.parametrize("stride", [1, 7, 360])
@@ -138,10 +139,10 @@ def test_too_few_bars_give_no_start(count: int) -> None:
 
 def test_starts_inside_keeps_whole_sessions_only() -> None:
     market = market_of([1] * 100, [10, -10] * 50)
-    starts = valid_starts(market, session_bars=20, window_bars=1)
+    starts = valid_starts(market, SessionRules(20, 1))
     first, end = int(market.time[10]), int(market.time[50])
     # The last bar closes one minute after it opens, at the open of the bar after it.
-    assert starts_inside(market, starts, first, end, 20).tolist() == list(range(10, 31))
-    assert starts_inside(market, starts, first, end - 1, 20).tolist() == list(range(10, 30))
-    assert starts_inside(market, starts, first + 1, end, 20).tolist() == list(range(11, 31))
-    assert starts_inside(market, starts[:0], first, end, 20).tolist() == []
+    assert starts_inside(market, starts, first, end, SessionRules(20)).tolist() == list(range(10, 31))
+    assert starts_inside(market, starts, first, end - 1, SessionRules(20)).tolist() == list(range(10, 30))
+    assert starts_inside(market, starts, first + 1, end, SessionRules(20)).tolist() == list(range(11, 31))
+    assert starts_inside(market, starts[:0], first, end, SessionRules(20)).tolist() == []

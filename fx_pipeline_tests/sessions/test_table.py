@@ -9,7 +9,8 @@ from fx_pipeline.market.arrays import SESSION_BARS, MarketArrays
 from fx_pipeline.market.calendar import MINUTE_NS, open_minutes
 from fx_pipeline.market.errors import DataError, NewerVersionError
 from fx_pipeline.sessions.index import valid_starts
-from fx_pipeline.sessions.table import SESSION_SCHEMA, Plan, read_plan, read_starts, standing_plan, thin, write_plan
+from fx_pipeline.sessions.names import SessionTable
+from fx_pipeline.sessions.table import Plan, read_plan, read_starts, session_schema, standing_plan, thin, write_plan
 from fx_pipeline.sessions.windows import WalkForwardConfig, fit_spans, full_days, plan_windows
 
 MONDAY = int(np.datetime64("2024-01-08T12:00", "ns").astype(np.int64))
@@ -22,7 +23,7 @@ def market_of(count: int = 1_000, name: str = "GBP_JPY") -> MarketArrays:
 
 
 def write_sessions(connection: duckdb.DuckDBPyConnection, market: MarketArrays, starts: np.ndarray) -> None:
-    connection.execute(SESSION_SCHEMA)
+    connection.execute(session_schema(SessionTable()))
     connection.execute("DELETE FROM valid_sessions WHERE instrument = ?", [market.instrument])
     for start in starts.tolist():
         times = [int(market.time[start]) // 1_000, int(market.time[start + SESSION_BARS - 1]) // 1_000]

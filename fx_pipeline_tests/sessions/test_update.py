@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import fx_pipeline.sessions.update as update_module
 from fx_pipeline.features.table import Month, load_market, update_features
 from fx_pipeline.market.arrays import SESSION_BARS
 from fx_pipeline.market.calendar import MINUTE_NS, is_open
 from fx_pipeline.market.candles import CANDLE_SCHEMA, PRICE_COLUMNS
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.months import month_bounds
+from fx_pipeline.sessions import names
 from fx_pipeline.sessions.index import valid_starts
 from fx_pipeline.sessions.table import read_starts, thin
 from fx_pipeline.sessions.update import SessionUpdate, update_sessions
@@ -139,7 +139,7 @@ def test_damage_and_other_rules_are_written_over(folder: Path, monkeypatch: pyte
         connection.execute(damage)
         assert update_sessions(connection, NAME).written
         assert tables(connection) == before
-    monkeypatch.setattr(update_module, "RULES", "others")
+    monkeypatch.setattr(names, "SESSIONS_VERSION", 2)
     assert update_sessions(connection, NAME).written == len(before[0])
 
 

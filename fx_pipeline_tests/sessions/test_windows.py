@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fx_pipeline.features.kernel import compute_features
+from fx_pipeline.features.temporal9.closes import features_of_closes
 from fx_pipeline.market.arrays import SESSION_BARS, MarketArrays
 from fx_pipeline.market.calendar import MINUTE_NS, open_minutes, trading_day, trading_day_start
 from fx_pipeline.market.errors import ConfigurationError
@@ -186,7 +186,7 @@ def test_three_weeks_of_a_real_file_give_a_window_with_sessions(shared_data: Pat
     for start in np.linspace(time[0], latest, 5).astype(np.int64):
         rows = (time >= start) & (time < start + three_weeks)
         close, high, low = (frame[column].to_numpy(np.float64)[rows] for column in ("close", "high", "low"))
-        features, sigma = compute_features(close, time[rows], pip)
+        features, sigma = features_of_closes(close, time[rows], pip)
         market = MarketArrays(name[:7], pip, time[rows], close, high, low, *[close] * 5, features, sigma, "test")
         config = WalkForwardConfig()
         windows = plan_windows(market.time, config)

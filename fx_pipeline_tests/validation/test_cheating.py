@@ -12,8 +12,10 @@ import pytest
 from fx_pipeline.agents.base import Stateless
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL, playable
 from fx_pipeline.environment.rewards import RewardConfig
-from fx_pipeline.features import kernel
-from fx_pipeline.features.kernel import FEATURE_NAMES, WARMUP_BARS
+from fx_pipeline.features import compute
+from fx_pipeline.features.compute import bars_of, causal_mismatches
+from fx_pipeline.features.temporal9.entry import FEATURE_SET
+from fx_pipeline.features.temporal9.kernel import FEATURE_NAMES, WARMUP_BARS
 from fx_pipeline.lifecycle.trials import trial_recorder
 from fx_pipeline.market.arrays import WINDOW_BARS
 from fx_pipeline.market.costs import CostConfig, build_fills
@@ -117,13 +119,13 @@ def failed(figures):
     return {condition["name"] for condition in figures["conditions"] if not condition["passed"]}
 
 
-def look_ahead(close, time_ns, pip):
+def look_ahead(features, bars):
     """A kernel that gives each bar the features of the next one, as far as there is one."""
-    features, sigma = HONEST(close, time_ns, pip)
-    return np.concatenate([features[1:], features[-1:]]), sigma
+    rows = HONEST(features, bars)
+    return np.concatenate([rows[1:], rows[-1:]])
 
 
-HONEST = kernel.compute_features
+HONEST = compute.compute_features
 
 
 def planted_column(market, monkeypatch):
@@ -134,15 +136,15 @@ def planted_column(market, monkeypatch):
 
 def peeking_kernel(market, monkeypatch):
     # The search for leaks runs the very kernel that peeks.
-    monkeypatch.setattr(kernel, "compute_features", look_ahead)
-    return kernel.compute_features(market.close, market.time, market.pip)[0]
+    monkeypatch.setattr(compute, "compute_features", look_ahead)
+    return compute.compute_features(FEATURE_SET, bars_of(market))
 
 
 @pytest.mark.parametrize("cheat", [planted_column, peeking_kernel])
 def test_features_that_know_the_next_bar_are_found_and_refused(ledger, monkeypatch, cheat):
     market = proof_market("walk", 1, BARS)
     market = replace(market, features=cheat(market, monkeypatch))
-    bars = kernel.causal_mismatches(market.close, market.time, market.features, market.pip, 20, seed=1)
+    bars = causal_mismatches(market, 20, seed=1)
     # Every row that was drawn but the last of the market, behind which nothing lies.
     assert len(bars) >= 19
     for seed in range(4):
@@ -157,7 +159,7 @@ def test_features_that_know_the_next_bar_are_found_and_refused(ledger, monkeypat
 
 def test_honest_features_are_not_called_a_leak():
     market = proof_market("walk", 1, BARS)
-    assert kernel.causal_mismatches(market.close, market.time, market.features, market.pip, 20, seed=1) == []
+    assert causal_mismatches(market, 20, seed=1) == []
 
 
 def test_candidates_tried_on_the_sealed_days_are_counted_and_refused(ledger):

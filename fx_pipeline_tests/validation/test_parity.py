@@ -25,7 +25,7 @@ from fx_pipeline.broker.paper.ticks import TICK_STEP_NS, TICKS_IN_BAR
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL
 from fx_pipeline.environment.lockstep import Observation
 from fx_pipeline.environment.rewards import RewardConfig
-from fx_pipeline.features.kernel import compute_features
+from fx_pipeline.features.temporal9.closes import features_of_closes
 from fx_pipeline.ingest.importers import import_files
 from fx_pipeline.ingest.layout import paper_store
 from fx_pipeline.market.arrays import MarketArrays
@@ -113,7 +113,7 @@ def stage(bars: Bars, name: str, folder: Path) -> Stage:
     pair = find_instrument(name)
     prices = np.round(bars.prices, pair.display_precision)
     column = {field: np.ascontiguousarray(prices[:, place]) for place, field in enumerate(PRICE_COLUMNS)}
-    features, sigma = compute_features(column["mid_c"], bars.time, pair.pip)
+    features, sigma = features_of_closes(column["mid_c"], bars.time, pair.pip)
     market = MarketArrays(
         name, pair.pip, bars.time, column["mid_o"], column["mid_h"], column["mid_l"], column["mid_c"],
         column["bid_o"], column["ask_o"], column["bid_c"], column["ask_c"], features, sigma, "parity",

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from fx_pipeline.environment.actions import BUY, NUM_ACTIONS, NUM_OUTCOMES, SELL
 from fx_pipeline.environment.position import STATIC_FEATURES
-from fx_pipeline.features.kernel import FEATURE_NAMES
+from fx_pipeline.features.temporal9.kernel import FEATURE_NAMES
 
 _SIDE = STATIC_FEATURES.index("position_side")
 _FLIPPED = [

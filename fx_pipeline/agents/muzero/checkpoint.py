@@ -24,7 +24,8 @@ from fx_pipeline.agents.muzero.networks import MuZeroNetworks, build_networks
 from fx_pipeline.agents.record import RECORD_NAME, SCHEMA, WEIGHTS_NAME, read_checkpoint
 from fx_pipeline.environment.actions import Action, Outcome
 from fx_pipeline.environment.position import STATIC_FEATURES
-from fx_pipeline.features.kernel import FEATURE_NAMES, version_of
+from fx_pipeline.features.registry import feature_set
+from fx_pipeline.features.temporal9.kernel import FEATURE_NAMES
 from fx_pipeline.market.atomic import atomic_write_bytes, atomic_write_json
 from fx_pipeline.market.disk import read_stored
 from fx_pipeline.market.errors import ConfigurationError
@@ -58,7 +59,7 @@ def _meaning(instrument: str) -> dict[str, Any]:
     """What the numbers that go in and out of the networks mean; a checkpoint with another meaning is refused."""
     return {
         "temporal_features": list(FEATURE_NAMES),
-        "features_version": version_of(instrument),
+        "features_version": feature_set("temporal9").version_of(instrument),
         "static_features": list(STATIC_FEATURES),
         "actions": [action.name for action in Action],
         "outcomes": [outcome.name for outcome in Outcome],

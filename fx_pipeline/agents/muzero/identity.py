@@ -12,7 +12,7 @@ import numpy as np
 from fx_pipeline.agents.base import TrainingData
 
 #: Code that decides what a training computes: folders and files of the package.
-_SOURCES = ("market", "features/kernel.py", "environment", "search", "agents/base.py", "agents/muzero")
+_SOURCES = ("market", "features", "environment", "search", "agents/base.py", "agents/muzero")
 
 
 def data_fingerprint(data: TrainingData) -> str:

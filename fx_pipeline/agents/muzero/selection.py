@@ -19,7 +19,7 @@ from fx_pipeline.agents.muzero.planner import Planner
 from fx_pipeline.environment.actions import NUM_ACTIONS
 from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.environment.position import NUM_STATIC
-from fx_pipeline.features.kernel import WARMUP_BARS
+from fx_pipeline.features.temporal9.kernel import WARMUP_BARS
 from fx_pipeline.market.costs import build_fills
 from fx_pipeline.market.session_rules import SessionRules
 

@@ -5,12 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fx_pipeline.features.kernel import SIGMA_BARS, WARMUP_BARS, IncrementalFeatures, compute_features
-from fx_pipeline_tests.features.test_kernel import PIP, bars
+from fx_pipeline.features.compute import IncrementalFeatures
+from fx_pipeline.features.sigma import SIGMA_BARS
+from fx_pipeline.features.temporal9.closes import features_of_closes
+from fx_pipeline.features.temporal9.entry import FEATURE_SET
+from fx_pipeline.features.temporal9.kernel import WARMUP_BARS
+from fx_pipeline.market.timeframe import M1
+from fx_pipeline_tests.features.temporal9.test_kernel import PIP, bars
 
 BARS = 4_000
 CLOSE, TIME = bars(BARS, 4)
-FEATURES, SIGMA = compute_features(CLOSE, TIME, PIP)
+FEATURES, SIGMA = features_of_closes(CLOSE, TIME, PIP)
 NO_PRICES = (np.nan, np.inf, -np.inf, 0.0, -1.0)
 
 
@@ -27,7 +32,7 @@ def test_rows_are_nan_exactly_where_they_read_it(spoilt: list[tuple[int, float]]
     close = CLOSE.copy()
     for place, value in spoilt:
         close[place] = value
-    features, sigma = compute_features(close, TIME, PIP)
+    features, sigma = features_of_closes(close, TIME, PIP)
     places = [place for place, _ in spoilt]
     lost, lost_sigma = rows_that_read(places, WARMUP_BARS), rows_that_read(places, SIGMA_BARS + 1)
     assert np.isnan(features[lost]).all() and np.isnan(sigma[lost_sigma]).all()
@@ -39,10 +44,10 @@ def test_rows_are_nan_exactly_where_they_read_it(spoilt: list[tuple[int, float]]
 def test_a_stream_warms_up_again_as_the_batch_does(value: float) -> None:
     close, time = bars(2 * WARMUP_BARS + 120, 6)
     close[100] = value
-    features, _ = compute_features(close, time, PIP)
-    stream = IncrementalFeatures(PIP)
+    features, _ = features_of_closes(close, time, PIP)
+    stream = IncrementalFeatures(FEATURE_SET, "GBP_JPY", M1, PIP)
     for t in range(len(close)):
-        row = stream.append(int(time[t]), float(close[t]))
+        row = stream.append(int(time[t]), {"close": float(close[t])})
         if t < 100 + WARMUP_BARS:
             assert row is None and np.isnan(features[t]).all()
         else:

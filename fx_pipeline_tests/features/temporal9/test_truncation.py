@@ -10,9 +10,14 @@ import pytest
 
 from fx_pipeline.environment.actions import HOLD
 from fx_pipeline.environment.lockstep import LockstepEnvironment
-from fx_pipeline.features.kernel import SIGMA_BARS, WARMUP_BARS, IncrementalFeatures, compute_features
+from fx_pipeline.features.compute import IncrementalFeatures
+from fx_pipeline.features.sigma import SIGMA_BARS
+from fx_pipeline.features.temporal9.closes import features_of_closes
+from fx_pipeline.features.temporal9.entry import FEATURE_SET
+from fx_pipeline.features.temporal9.kernel import WARMUP_BARS
 from fx_pipeline.market.arrays import SESSION_BARS, WINDOW_BARS, MarketArrays
 from fx_pipeline.market.costs import CostConfig, build_fills
+from fx_pipeline.market.timeframe import M1
 from fx_pipeline.sessions.index import valid_starts
 
 #: Bars of which the whole prefix is computed again, of all that are tried.
@@ -105,7 +110,7 @@ def candles(shared_data: Path) -> Candles:
 
 @pytest.fixture(scope="module")
 def full(candles: Candles) -> MarketArrays:
-    return market_of(candles, compute_features)
+    return market_of(candles, features_of_closes)
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +126,9 @@ def test_truncation_of_features_valid_starts_and_windows(
     assert len(whole) >= WHOLE_PREFIXES
     for bar in cut_bars.tolist():
         first = max(0, bar + 1 - TRAILING_BARS)
-        assert differences(full, candles, compute_features, bar, first) == [], f"cut after bar {bar}"
+        assert differences(full, candles, features_of_closes, bar, first) == [], f"cut after bar {bar}"
         if bar in whole:
-            assert differences(full, candles, compute_features, bar, 0) == [], f"prefix up to bar {bar}"
+            assert differences(full, candles, features_of_closes, bar, 0) == [], f"prefix up to bar {bar}"
 
 
 def test_truncation_of_whole_sessions(candles: Candles, full: MarketArrays, cut_bars: np.ndarray) -> None:
@@ -137,7 +142,7 @@ def test_truncation_of_whole_sessions(candles: Candles, full: MarketArrays, cut_
         start = int(ending[-1])
         last = start + SESSION_BARS
         first = max(0, start - WINDOW_BARS - WARMUP_BARS)
-        part = market_of(candles.cut(first, last), compute_features)
+        part = market_of(candles.cut(first, last), features_of_closes)
         for left, right in zip(run_session(part, start - first, bar), run_session(full, start, bar), strict=True):
             assert same(left, right), f"session at bar {start}"
         tried += 1
@@ -147,29 +152,29 @@ def test_truncation_of_whole_sessions(candles: Candles, full: MarketArrays, cut_
 def test_truncation_of_the_live_builder(candles: Candles, full: MarketArrays, cut_bars: np.ndarray) -> None:
     """A stream that stops at the bar gives the bar's row of the full table."""
     for bar in cut_bars[cut_bars >= WARMUP_BARS][:: CUTS // 8].tolist():
-        stream = IncrementalFeatures(PIP)
+        stream = IncrementalFeatures(FEATURE_SET, "GBP_JPY", M1, PIP)
         for t in range(bar - WARMUP_BARS + 1, bar + 1):
-            row = stream.append(int(candles.time[t]), float(candles.close[t]))
+            row = stream.append(int(candles.time[t]), {"close": float(candles.close[t])})
         assert row is not None and same(row, full.features[bar])
 
 
 def leaky_change(close: np.ndarray, time: np.ndarray, pip: float) -> tuple[np.ndarray, np.ndarray]:
     """Feature 4 of the next bar in the place of this one's."""
-    features, sigma = compute_features(close, time, pip)
+    features, sigma = features_of_closes(close, time, pip)
     features[WARMUP_BARS - 1 : -1, 4] = features[WARMUP_BARS:, 4]
     return features, sigma
 
 
 def leaky_scale(close: np.ndarray, time: np.ndarray, pip: float) -> tuple[np.ndarray, np.ndarray]:
     """Momentum scaled by the extrema of the whole history."""
-    features, sigma = compute_features(close, time, pip)
+    features, sigma = features_of_closes(close, time, pip)
     momentum = close[60:] - close[:-60]
     features[60:, 1] = (momentum - momentum.min()) / (momentum.max() - momentum.min())
     return features, sigma
 
 
 def leaky_sigma(close: np.ndarray, time: np.ndarray, pip: float) -> tuple[np.ndarray, np.ndarray]:
-    features, sigma = compute_features(close, time, pip)
+    features, sigma = features_of_closes(close, time, pip)
     sigma[:-1] = sigma[1:]
     return features, sigma
 

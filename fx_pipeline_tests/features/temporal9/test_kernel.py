@@ -7,15 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fx_pipeline.features.kernel import (
-    CLOCK_TABLE,
-    FEATURE_NAMES,
-    SIGMA_BARS,
-    WARMUP_BARS,
-    IncrementalFeatures,
-    compute_features,
-)
+from fx_pipeline.features.clock import CLOCK_TABLE
+from fx_pipeline.features.compute import IncrementalFeatures
+from fx_pipeline.features.sigma import SIGMA_BARS
+from fx_pipeline.features.temporal9.closes import features_of_closes
+from fx_pipeline.features.temporal9.entry import FEATURE_SET
+from fx_pipeline.features.temporal9.kernel import FEATURE_NAMES, WARMUP_BARS
 from fx_pipeline.market.calendar import MINUTE_NS, week_minutes
+from fx_pipeline.market.timeframe import M1
 
 NEW_YORK = ZoneInfo("America/New_York")
 PIP = 0.01
@@ -63,7 +62,7 @@ def reference(close: np.ndarray, time: np.ndarray, pip: float) -> pd.DataFrame:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_features_equal_the_definitions(seed: int) -> None:
     close, time = bars(4_000, seed)
-    features, sigma = compute_features(close, time, PIP)
+    features, sigma = features_of_closes(close, time, PIP)
     expected = reference(close, time, PIP)
     assert tuple(expected.columns) == FEATURE_NAMES
     assert features.dtype == np.float32 and features.shape == (4_000, 9)
@@ -79,7 +78,7 @@ def test_features_equal_the_definitions(seed: int) -> None:
 def test_the_flat_value_is_one_half() -> None:
     close, time = bars(1_700)
     close[:] = 187.0
-    features, sigma = compute_features(close, time, PIP)
+    features, sigma = features_of_closes(close, time, PIP)
     assert (features[WARMUP_BARS - 1 :, :4] == 0.5).all()
     assert (features[WARMUP_BARS - 1 :, 4] == 0.0).all()
     assert (sigma[SIGMA_BARS:] == 0.0).all()
@@ -87,7 +86,7 @@ def test_the_flat_value_is_one_half() -> None:
 
 def test_the_warm_up_is_exactly_1500_bars() -> None:
     close, time = bars(1_600)
-    features, sigma = compute_features(close, time, PIP)
+    features, sigma = features_of_closes(close, time, PIP)
     assert WARMUP_BARS == 1_500
     assert np.isnan(features[:1_499]).all() and np.isfinite(features[1_499:]).all()
     assert np.isnan(sigma[:20]).all() and np.isfinite(sigma[20:]).all()
@@ -99,14 +98,14 @@ def test_the_warm_up_is_exactly_1500_bars() -> None:
 @pytest.mark.parametrize("count", [0, 1, 5, 60, 1_499])
 def test_a_short_history_is_all_cold(count: int) -> None:
     close, time = bars(1_600)
-    features, sigma = compute_features(close[:count], time[:count], PIP)
+    features, sigma = features_of_closes(close[:count], time[:count], PIP)
     assert features.shape == (count, 9) and sigma.shape == (count,)
     assert np.isnan(features).all()
 
 
 def test_values_stay_in_their_ranges() -> None:
     close, time = bars(3_000, 5)
-    features, _ = compute_features(close, time, PIP)
+    features, _ = features_of_closes(close, time, PIP)
     warm = features[WARMUP_BARS - 1 :]
     assert (warm[:, :4] >= 0.0).all() and (warm[:, :4] <= 1.0).all()
     assert (np.abs(warm[:, 4:]) <= 1.0).all()
@@ -122,10 +121,10 @@ def test_the_week_is_one_circle() -> None:
 
 def test_one_bar_at_a_time_equals_the_batch_to_the_bit() -> None:
     close, time = bars(1_900, 2)
-    features, _ = compute_features(close, time, PIP)
-    stream = IncrementalFeatures(PIP)
+    features, _ = features_of_closes(close, time, PIP)
+    stream = IncrementalFeatures(FEATURE_SET, "GBP_JPY", M1, PIP)
     for t in range(len(close)):
-        row = stream.append(int(time[t]), float(close[t]))
+        row = stream.append(int(time[t]), {"close": float(close[t])})
         if t < WARMUP_BARS - 1:
             assert row is None
         else:
@@ -134,16 +133,16 @@ def test_one_bar_at_a_time_equals_the_batch_to_the_bit() -> None:
 
 @pytest.mark.parametrize("shift", [0, -MINUTE_NS])
 def test_a_bar_that_is_not_newer_is_refused(shift: int) -> None:
-    stream = IncrementalFeatures(PIP)
-    stream.append(5 * MINUTE_NS, 187.0)
+    stream = IncrementalFeatures(FEATURE_SET, "GBP_JPY", M1, PIP)
+    stream.append(5 * MINUTE_NS, {"close": 187.0})
     with pytest.raises(ValueError, match="not newer"):
-        stream.append(5 * MINUTE_NS + shift, 187.0)
+        stream.append(5 * MINUTE_NS + shift, {"close": 187.0})
 
 
 @pytest.mark.parametrize("first", [1, 2, 7, 333, 1_000])
 def test_a_row_does_not_depend_on_where_the_history_begins(first: int) -> None:
     close, time = bars(3_100, 3)
-    features, sigma = compute_features(close, time, PIP)
-    later, later_sigma = compute_features(close[first:], time[first:], PIP)
+    features, sigma = features_of_closes(close, time, PIP)
+    later, later_sigma = features_of_closes(close[first:], time[first:], PIP)
     assert later[WARMUP_BARS - 1 :].tobytes() == features[first + WARMUP_BARS - 1 :].tobytes()
     assert later_sigma[SIGMA_BARS:].tobytes() == sigma[first + SIGMA_BARS :].tobytes()
