@@ -44,13 +44,20 @@ class Span:
 
 
 def load_span(
-    settings: Terms, warehouse: Warehouse, instrument: str, key: str, part: str, sealed_until_ns: int | None = None
+    settings: Terms,
+    warehouse: Warehouse,
+    instrument: str,
+    key: str,
+    part: str,
+    sealed_until_ns: int | None = None,
+    against_lake: bool = True,
 ) -> Span | str:
     """Load the training ("train") or validation ("valid") span of a window, or the sealed days for its checkpoint
     ("sealed"), or say why there is none.
 
     Nothing after the span's end is loaded; before its start come the bars that the first observation looks back on.
-    Sealed days end with the bar `sealed_until_ns`, or with the newest one.
+    Sealed days end with the bar `sealed_until_ns`, or with the newest one. The rows of what is judged are made again
+    from the lake and compared, unless `against_lake` says that nobody judges them.
     """
     from fx_pipeline.features.compute import causal_mismatches
     from fx_pipeline.features.table import load_market
@@ -96,6 +103,9 @@ def load_span(
         else:
             # The published calendar: who closed the days on which a model lost would have chosen what it is judged on.
             starts = live_starts(market, calendar_of(instrument), start, end)
+        # Training is held against the lake by the promotion, which looks at what was trained on then.
+        compare = against_lake and part != "train"
+        foreign = rows_not_of_lake(settings, connection, market, start, end) if compare else 0
         between = connection.execute(
             "SELECT count(*) FROM features WHERE instrument = ? AND epoch_ns(time) >= ? AND epoch_ns(time) < ?",
             [instrument, window.train_end, window.valid_start],
@@ -122,7 +132,22 @@ def load_span(
         f"an embargo of {MIN_EMBARGO_BARS} bars after training ({between} bars)": max(MIN_EMBARGO_BARS - between, 0),
         f"the first bar of {len(starts)} sessions against the start of their span": early,
     }
+    if compare:
+        searched[f"{len(market)} rows of the feature table against those that the lake gives"] = foreign
     return Span(window, market, starts, searched)
+
+
+def rows_not_of_lake(settings: Terms, connection: Any, market: "MarketArrays", start_ns: int, end_ns: int) -> int:
+    """Count the rows of a span, and of the days that it looks back on, that are not those that the lake gives."""
+    from fx_pipeline.features.names import FeatureTable
+    from fx_pipeline.features.of_lake import differing_rows
+    from fx_pipeline.features.table import Month
+    from fx_pipeline.ingest.layout import lake_folder, lake_months, lake_path
+
+    table, lake = FeatureTable(market.feature_set, market.timeframe), lake_folder(settings.layout.data_dir)
+    names = lake_months(lake, market.instrument, market.timeframe)
+    months = [Month(name, lake_path(lake, market.instrument, name, market.timeframe), "") for name in names]
+    return differing_rows(connection, market.instrument, table, months, start_ns - LOOK_BACK_NS, end_ns)
 
 
 def _newest_bar(connection: Any, instrument: str) -> int:

@@ -48,7 +48,9 @@ def demanded_windows(
 
 def _can_be_judged(settings: Terms, warehouse: Warehouse, instrument: str, key: str) -> bool:
     try:
-        spans = (load_span(settings, warehouse, instrument, key, part) for part in ("valid", "train"))
+        spans = (
+            load_span(settings, warehouse, instrument, key, part, against_lake=False) for part in ("valid", "train")
+        )
         return not any(isinstance(span, str) for span in spans)
     except DataError:
         # Candles that have to be put right first are no reason to go without.

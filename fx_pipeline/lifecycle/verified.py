@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fx_pipeline.agents.record import RECORD_NAME, WEIGHTS_NAME, read_checkpoint
 from fx_pipeline.lifecycle.configuration import configuration
 from fx_pipeline.lifecycle.needs import Terms, Warehouse
-from fx_pipeline.lifecycle.spans import Span, load_span, training_data
+from fx_pipeline.lifecycle.spans import Span, load_span, rows_not_of_lake, training_data
 from fx_pipeline.lifecycle.vouched import vouchers
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.prints import no_days
@@ -313,9 +313,18 @@ def file_sha256(path: Path) -> str:
 
 
 def _present(settings: Terms, warehouse: Warehouse, instrument: str, window: str, part: str) -> Span:
-    span = load_span(settings, warehouse, instrument, window, part)
+    span = load_span(settings, warehouse, instrument, window, part, against_lake=False)
     if isinstance(span, str):
         raise UnverifiedError(f"nothing can be compared with the report of window {window}: {span}")
+    start, end = [getattr(span.window, f"{part}_{edge}") for edge in ("start", "end")]
+    with warehouse.get_connection(read_only=True) as connection:
+        differing = rows_not_of_lake(settings, connection, span.market, start, end)
+    if differing:
+        raise UnverifiedError(
+            f"{differing:,} rows of the feature table, of the {part} span of window {window}, are not those that the "
+            f"candles of the lake give: materialise feature_table again; if that mends nothing, remove "
+            f"{settings.layout.warehouse} before."
+        )
     return span
 
 
