@@ -68,21 +68,20 @@ def validate_window(
         return f"there is no checkpoint in {place}: materialise {agent}_checkpoint first."
     said = "the checkpoint in {} was trained on other spans than window {} has: train again."
     left_out = [said.format(stale.folder, key) for stale in everything if stale not in checkpoints]
-    # Before anything is scored: what no training left is not looked at, and so is no choice that somebody had.
-    known = vouchers(tracking.ledger())
-    doubts = [(found, known.doubt(instrument, key, found.folder, found.record)) for found in checkpoints]
-    checkpoints = [found for found, doubt in doubts if not doubt]
-    left_out += [doubt for _, doubt in doubts if doubt]
-    if not checkpoints:
-        return " ".join(left_out)
+    ledger = tracking.ledger()
+    known = vouchers(ledger)
+    doubts = {found.seed: known.doubt(instrument, key, found.folder, found.record) for found in checkpoints}
+    trained = [found for found in checkpoints if not doubts[found.seed]]
+    left_out += [doubt for doubt in doubts.values() if doubt and trained]
     for reason in left_out:
         run.log.warning(f"left out: {reason}")
-    ledger, judged = tracking.ledger(), candidate(checkpoints)
+    # Where no training left any of them there is a report all the same, that says so and passes no gate.
+    judged = candidate(trained or checkpoints)
     # Before anything is scored: the first row would make a ledger where none is.
-    faults = find_faults(ledger)
+    faults = [*find_faults(ledger), *(() if trained else [doubts[judged.seed]])]
     for fault in faults:
         run.log.warning(fault)
-    others = [checkpoint for checkpoint in checkpoints if checkpoint is not judged]
+    others = [checkpoint for checkpoint in trained if checkpoint is not judged]
     score_seeds(settings, warehouse, ledger, span, others, agent, run.progress, tell)
     champion = champion_beside(run, settings, warehouse, tracking, span, judged.sha256)
     beside = None if champion is None else champion.sha256

@@ -150,7 +150,8 @@ def reported_trial(ledger: "Ledger", report: Mapping[str, Any]) -> "ScoredTrial 
     figures, lineage = report["figures"], report["lineage"]
     wanted = (lineage["checkpoint_sha256"], lineage["data_fingerprint"], _plain(lineage["costs"]), figures["seed"])
     named = (report["figures_sha256"], lineage_sha256(lineage))
-    for trial in ledger.scored(figures["instrument"], figures["window"]):
+    # The newest first: the same weights may be of two configurations, and the report is of the one of now.
+    for trial in reversed(ledger.scored(figures["instrument"], figures["window"])):
         if (trial.checkpoint_hash, trial.data_fingerprint, _plain(trial.costs), trial.seed) == wanted:
             known = [(found.figures_sha256, found.lineage_sha256) for found in ledger.reports(trial.key)]
             if named in known:
@@ -182,6 +183,7 @@ def refuse_other_candles(settings: Terms, warehouse: Warehouse, ledger: "Ledger"
             f"the candles of window {window} are not those that it was validated on ({_difference(span, lineage)}): "
             "materialise feature_table if they were replaced, and validate the window again."
         )
+    _refuse_other_rows(settings, warehouse, span, "valid")
     row = reported_trial(ledger, report)
     if row is not None:
         # With the candles themselves also what was tried under another clock is found.
@@ -205,8 +207,6 @@ def refuse_other_checkpoint(
         raise UnverifiedError(
             f"the checkpoint of window {window} was trained again after its report: validate it before promoting it."
         )
-    if doubt := vouchers(ledger).doubt(instrument, window, folder, record):
-        raise UnverifiedError(doubt)
     if file_sha256(folder / WEIGHTS_NAME) != sha256:
         raise UnverifiedError(f"the weights in {folder} are not those that were validated: train the window again.")
     row, train = reported_trial(ledger, report), f"the record {folder / RECORD_NAME} was changed: train it again."
@@ -220,6 +220,9 @@ def refuse_other_checkpoint(
             f"the candles that window {window} was trained on are not those that there are now: train it again, as "
             "what it has seen is not known."
         )
+    _refuse_other_rows(settings, warehouse, span, "train")
+    if doubt := vouchers(ledger).doubt(instrument, window, folder, record):
+        raise UnverifiedError(doubt)
     return record
 
 
@@ -316,16 +319,20 @@ def _present(settings: Terms, warehouse: Warehouse, instrument: str, window: str
     span = load_span(settings, warehouse, instrument, window, part, against_lake=False)
     if isinstance(span, str):
         raise UnverifiedError(f"nothing can be compared with the report of window {window}: {span}")
+    return span
+
+
+def _refuse_other_rows(settings: Terms, warehouse: Warehouse, span: Span, part: str) -> None:
+    """Refuse a span whose rows of the feature table are not those that the lake gives."""
     start, end = [getattr(span.window, f"{part}_{edge}") for edge in ("start", "end")]
     with warehouse.get_connection(read_only=True) as connection:
         differing = rows_not_of_lake(settings, connection, span.market, start, end)
     if differing:
         raise UnverifiedError(
-            f"{differing:,} rows of the feature table, of the {part} span of window {window}, are not those that the "
-            f"candles of the lake give: materialise feature_table again; if that mends nothing, remove "
+            f"{differing:,} rows of the feature table, of the {part} span of window {span.window.key}, are not those "
+            "that the candles of the lake give: materialise feature_table again; if that mends nothing, remove "
             f"{settings.layout.warehouse} before."
         )
-    return span
 
 
 def _trained_on(settings: Terms, span: Span, record: Mapping[str, Any]) -> str:

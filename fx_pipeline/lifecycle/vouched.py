@@ -15,7 +15,7 @@ from fx_pipeline.agents.record import RECORD_NAME, read_checkpoint
 from fx_pipeline.lifecycle.configuration import configuration
 
 if TYPE_CHECKING:
-    from fx_pipeline.tracking.ledger import Ledger
+    from fx_pipeline.tracking.ledger import Ledger, ScoredTrial
 
 #: Of the event in the ledger.
 TRAINED = "trained"
@@ -29,12 +29,20 @@ class Vouchers:
     ----------
     records : set of (str, str, str)
         Instrument, window, and hash of the record that a training left there.
+    weights : set of (str, str, str)
+        Instrument, window, and hash of the weights.
     earlier : set of tuple
         Instrument, window, weights, configuration and seed of what was scored before trainings were written down.
     """
 
     records: frozenset[tuple[str, str, str]]
+    weights: frozenset[tuple[str, str, str]]
     earlier: frozenset[tuple[str, str, str, str, int]]
+
+    def knows(self, row: "ScoredTrial") -> bool:
+        """Whether a training left the weights that were scored, as far as the ledger can know."""
+        scored = (row.instrument, row.window, row.checkpoint_hash)
+        return scored in self.weights or (*scored, row.config_hash, row.seed) in self.earlier
 
     def doubt(self, instrument: str, window: str, folder: Path, record: Mapping[str, Any]) -> str:
         """Say why a checkpoint is not taken for what a training left; empty where the ledger vouches for it."""
@@ -72,6 +80,7 @@ def vouchers(ledger: "Ledger") -> Vouchers:
     earlier = ledger.scored_before(TRAINED)
     return Vouchers(
         frozenset((event["instrument"], event["window"], event["record_sha256"]) for event in events),
+        frozenset((event["instrument"], event["window"], event["checkpoint_hash"]) for event in events),
         frozenset(earlier),
     )
 

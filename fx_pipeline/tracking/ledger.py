@@ -222,6 +222,15 @@ class Ledger:
         found = self._scored("instrument = ? AND config_hash = ?", instrument, config_hash)
         return [trial for trial in found if is_choice(trial.window)]
 
+    def replayed(self, instrument: str, checkpoint_hash: str) -> list[str]:
+        """Names of the windows that a model was replayed on after its choice, sorted."""
+        if not self.path.exists():
+            return []
+        query = "SELECT DISTINCT window FROM trials WHERE instrument = ? AND checkpoint_hash = ? ORDER BY window"
+        with self._connection() as connection:
+            rows = connection.execute(query, (instrument, checkpoint_hash)).fetchall()
+        return [row[0].removeprefix(REPLAY) for row in rows if row[0].startswith(REPLAY)]
+
     def _scored(self, where: str, *values: str) -> list[ScoredTrial]:
         if not self.path.exists():
             return []
