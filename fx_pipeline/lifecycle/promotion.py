@@ -197,7 +197,8 @@ def _refuse_failed(settings: Terms, report: Mapping[str, Any], agent: str, model
     reason = decide_demotion(again, standings, promise_of(settings, again), settings.promotion)
     if reason is not None:
         raise UnverifiedError(
-            f"the model of window {figures['window']} traded after its record already, and the ledger knows how: {reason}"
+            f"the model of window {figures['window']} traded after its record already, and the ledger knows how: "
+            f"{reason}"
         )
 
 
