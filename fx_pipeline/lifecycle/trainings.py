@@ -7,7 +7,7 @@ from fx_pipeline.agents.record import HISTORY_NAME, RECORD_NAME, RUN_NAME, WEIGH
 from fx_pipeline.lifecycle.needs import Run, Terms, Tracking
 from fx_pipeline.lifecycle.spans import Span, training_data
 from fx_pipeline.lifecycle.trials import selection_recorder
-from fx_pipeline.lifecycle.vouched import note_training, vouchers
+from fx_pipeline.lifecycle.vouched import keep_trainings, note_training, vouchers
 
 _FILES = (WEIGHTS_NAME, RECORD_NAME, HISTORY_NAME, RUN_NAME)
 
@@ -51,6 +51,7 @@ def train_seed(
         window=span.window.spans(),
     )
     folder = settings.layout.checkpoint(agent_name, instrument, key, seed)
+    keep_trainings(tracking.ledger())
     known = stands(folder, made_from, *_FILES) and not force
     if known and not vouchers(tracking.ledger()).doubt(instrument, key, folder, read_checkpoint(folder)):
         run.log.info(f"{folder} stands: the same data, settings, seed and code made it.")

@@ -8,7 +8,7 @@ from fx_pipeline.lifecycle.needs import Run, Terms, Tracking, Warehouse
 from fx_pipeline.lifecycle.scores import score_seeds, validate_span, validation_identity
 from fx_pipeline.lifecycle.spans import load_span
 from fx_pipeline.lifecycle.standing import champion_beside
-from fx_pipeline.lifecycle.vouched import vouchers
+from fx_pipeline.lifecycle.vouched import keep_trainings, vouchers
 
 if TYPE_CHECKING:
     from fx_pipeline.lifecycle.trials import Tell
@@ -69,6 +69,9 @@ def validate_window(
     said = "the checkpoint in {} was trained on other spans than window {} has: train again."
     left_out = [said.format(stale.folder, key) for stale in everything if stale not in checkpoints]
     ledger = tracking.ledger()
+    # Before anything is scored: the first row would make a ledger where none is.
+    found_faults = find_faults(ledger)
+    keep_trainings(ledger)
     known = vouchers(ledger)
     doubts = {found.seed: known.doubt(instrument, key, found.folder, found.record) for found in checkpoints}
     trained = [found for found in checkpoints if not doubts[found.seed]]
@@ -77,8 +80,7 @@ def validate_window(
         run.log.warning(f"left out: {reason}")
     # Where no training left any of them there is a report all the same, that says so and passes no gate.
     judged = candidate(trained or checkpoints)
-    # Before anything is scored: the first row would make a ledger where none is.
-    faults = [*find_faults(ledger), *(() if trained else [doubts[judged.seed]])]
+    faults = [*found_faults, *(() if trained else [doubts[judged.seed]])]
     for fault in faults:
         run.log.warning(fault)
     others = [checkpoint for checkpoint in trained if checkpoint is not judged]

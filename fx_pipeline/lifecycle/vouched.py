@@ -17,8 +17,8 @@ from fx_pipeline.lifecycle.configuration import configuration
 if TYPE_CHECKING:
     from fx_pipeline.tracking.ledger import Ledger, ScoredTrial
 
-#: Of the event in the ledger.
-TRAINED = "trained"
+#: Events in the ledger: what a training left, and from where on every training is written down.
+TRAINED, KEPT = "trained", "trainings are kept"
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,15 @@ class Vouchers:
         )
 
 
+def keep_trainings(ledger: "Ledger") -> None:
+    """Write down, once, that trainings are from here on: what was scored before is of an earlier version.
+
+    In a new ledger it is the first row. So a ledger that was deleted vouches for nothing of before.
+    """
+    if not ledger.events(KEPT):
+        ledger.note(KEPT, {})
+
+
 def note_training(ledger: "Ledger", instrument: str, window: str, folder: Path) -> None:
     """Write down what a training left in a folder."""
     record = read_checkpoint(folder)
@@ -77,7 +86,7 @@ def note_training(ledger: "Ledger", instrument: str, window: str, folder: Path) 
 def vouchers(ledger: "Ledger") -> Vouchers:
     """Read what the ledger knows of trainings."""
     events = ledger.events(TRAINED)
-    earlier = ledger.scored_before(TRAINED)
+    earlier = ledger.scored_before(KEPT)
     return Vouchers(
         frozenset((event["instrument"], event["window"], event["record_sha256"]) for event in events),
         frozenset((event["instrument"], event["window"], event["checkpoint_hash"]) for event in events),

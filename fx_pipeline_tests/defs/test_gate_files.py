@@ -173,7 +173,7 @@ def test_a_record_that_was_changed_is_not_what_its_training_left(copy: "Chain", 
 
 def test_a_checkpoint_that_was_scored_before_trainings_were_written_down_is_taken_as_it_is(copy: "Chain") -> None:
     """Of an earlier version: only what the ledger knew of before its first training counts so."""
-    from fx_pipeline.lifecycle.vouched import vouchers
+    from fx_pipeline.lifecycle.vouched import keep_trainings, vouchers
 
     path, record = copy.checkpoint / "checkpoint.json", json.loads((copy.checkpoint / "checkpoint.json").read_text())
     early = Ledger(copy.data_dir / "early.db")
@@ -186,7 +186,9 @@ def test_a_checkpoint_that_was_scored_before_trainings_were_written_down_is_take
     trial = dataclasses.replace(TRIAL, **{name: getattr(row, name) for name in names})
     early.record(trial)
     assert not vouchers(early).doubt(copy.instrument, copy.window, path.parent, record)
-    early.note("trained", {"instrument": "", "window": "", "record_sha256": "", "checkpoint_hash": ""})
+    for _ in range(2):
+        keep_trainings(early)
+    assert len(early.events("trainings are kept")) == 1
     early.record(dataclasses.replace(trial, seed=8))
     known = vouchers(early)
     assert not known.doubt(copy.instrument, copy.window, path.parent, record)
@@ -211,3 +213,23 @@ def test_a_ledger_that_is_replaced_while_a_report_is_verified_promotes_nothing(
 
     monkeypatch.setattr(promotion, "refuse_other_candles", swapped)
     assert "was replaced while the report was verified" in promoted(copy)
+
+
+def test_a_ledger_that_was_lost_vouches_for_nothing_of_before(copy: "Chain") -> None:
+    """Deleted, and recovered: neither that nor a second validation makes a checkpoint one that was trained here."""
+    from typer.testing import CliRunner
+
+    from fx_pipeline.cli import app
+
+    (copy.data_dir / "ledger.db").unlink()
+    for _ in range(2):
+        assert "knows of no training" in " ".join(validate(copy)["figures"]["record"]["ledger_faults"])
+    with copy.environment():
+        assert CliRunner().invoke(app, ["ledger", "recover", "--reason", "lost"]).exit_code == 0
+    (fault,) = validate(copy)["figures"]["record"]["ledger_faults"]
+    assert "knows of no training" in fault
+    # Nothing stands in the way of an honest loss, once it was trained again.
+    copy.job("train", copy.key())
+    assert validate(copy)["figures"]["record"]["ledger_faults"] == []
+    attest(copy)
+    assert promoted(copy) == ""
