@@ -296,9 +296,7 @@ def test_a_demotion_is_not_undone_by_removing_what_tells_of_it(place: "Chain", f
     result = place.job("promote", place.instrument, config(before["window"]))
     assert not (place.data_dir / "champion" / "EUR_USD.json").exists(), "the ledger knows what it made since"
     said = [entry.user_message for entry in place.instance.all_logs(result.run_id) if getattr(entry, "level", 0) == 30]
-    assert any(
-        "traded after its record already, and the ledger knows how: its edge is gone" in line for line in said
-    ), said
+    assert any("traded after its record already, and the ledger knows how: " in line for line in said), said
 
 
 def test_a_successor_is_promoted_in_the_run_that_demotes(place: "Chain") -> None:
