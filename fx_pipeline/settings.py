@@ -33,7 +33,7 @@ from fx_pipeline.market.instrument import instrument
 from fx_pipeline.market.links import is_web_link
 from fx_pipeline.market.spreads import FIXED_PIPS, default_fixed_pips, require_known_spread
 from fx_pipeline.sessions.windows import MIN_EMBARGO_BARS, WalkForwardConfig
-from fx_pipeline.validation.gate import GateConfig
+from fx_pipeline.validation.gate import GateConfig, refuse_meaningless
 from fx_pipeline.validation.promotion_config import PromotionConfig, refuse_replaced
 
 if TYPE_CHECKING:
@@ -173,6 +173,12 @@ class Settings(BaseSettings):
     def _not_replaced(cls, value: object) -> object:
         if isinstance(value, dict):
             refuse_replaced(value)
+        return value
+
+    @field_validator("gate")
+    @classmethod
+    def _asks_something(cls, value: GateConfig) -> GateConfig:
+        refuse_meaningless(value)
         return value
 
     @field_validator("data_dir", mode="before")

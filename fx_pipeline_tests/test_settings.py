@@ -213,6 +213,9 @@ def test_thresholds_of_the_gate_are_settings(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("FX_GATE", '{"min_trade": 300}')
     with pytest.raises(ConfigurationError, match="FX_GATE"):
         load_settings()
+    monkeypatch.setenv("FX_GATE", '{"min_trades": 0, "max_random_p": 1}')
+    with pytest.raises(ConfigurationError, match="min_trades is at least 30, and not 0; max_random_p is at most"):
+        load_settings()
 
 
 def test_sealed_days_begin_with_their_trading_day(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,12 +324,12 @@ def test_what_is_pinned_wins_over_what_is_loaded_later(monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     Path(".env").write_text("FX_DATA_DIR=of the file\nFX_SEED=5\n")
     monkeypatch.setenv(PINNED, "{}")
-    for name, value in {"DATA_DIR": "of the shell", "SEEDS": "1,2", "GATE": '{"min_trades": 3}'}.items():
+    for name, value in {"DATA_DIR": "of the shell", "SEEDS": "1,2", "GATE": '{"min_trades": 300}'}.items():
         monkeypatch.setenv(f"FX_{name}", value)
     pin_settings()
     # What Dagster's code server does with .env.
     monkeypatch.setenv("FX_DATA_DIR", "of the file")
-    monkeypatch.setenv("FX_GATE", '{"min_trades": 4}')
+    monkeypatch.setenv("FX_GATE", '{"min_trades": 400}')
     settings = load_settings()
-    assert settings.data_dir == Path("of the shell") and settings.seeds == (1, 2) and settings.gate.min_trades == 3
+    assert settings.data_dir == Path("of the shell") and settings.seeds == (1, 2) and settings.gate.min_trades == 300
     assert settings.seed == 5 and load_settings(seed=6).seed == 6

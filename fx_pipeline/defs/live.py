@@ -61,7 +61,7 @@ def take_decision(
             if state.stops:
                 raise dg.Failure(f"{instrument}: {state.name}: {state.said}", allow_retries=False)
             if record is not None:
-                require_acknowledged(settings.oanda_environment, settings.live_unproven, record)
+                require_acknowledged(settings.oanda_environment, settings.live_unproven, record, settings.gate)
                 policy = load_judged(record.agent, record.model, record.weights_sha256)
                 with warehouse.get_connection(read_only=True) as connection:
                     market = load_newest(

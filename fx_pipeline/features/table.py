@@ -180,7 +180,7 @@ def update_features(
             counts: dict[str, int] = {}
 
             def rows() -> Iterator[pa.Table]:
-                for month, part in _computed(instrument, table, history, computed):
+                for month, part in computed_rows(instrument, table, history, computed):
                     counts[month.key] = part.num_rows
                     yield part
 
@@ -221,7 +221,7 @@ def known_sources(
     return {sha256: source for sha256, source in rows.fetchall()}
 
 
-def _computed(
+def computed_rows(
     instrument: str, table: FeatureTable, history: Sequence[Month], computed: Sequence[Month]
 ) -> Iterator[tuple[Month, pa.Table]]:
     """Yield the rows of each month, computed from its bars and as many before them as the warm-up takes."""

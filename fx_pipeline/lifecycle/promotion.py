@@ -142,6 +142,7 @@ def _promote(
     if not decision.promote:
         return None, decision.reason
     ledger = tracking.ledger()
+    head = ledger.head()
     try:
         # Read again: what is judged is what was verified, and not what lay there a moment ago.
         report = verified_report(settings, ledger, agent, instrument, window)
@@ -159,12 +160,41 @@ def _promote(
         # And what was frozen is what was verified.
         verified_report(settings, ledger, agent, instrument, window, model)
         refuse_other_checkpoint(settings, warehouse, ledger, report, model)
+        _refuse_failed(settings, report, agent, model)
+        if (ledger.head().ledger_id, ledger.hash_at(head.rows)) != (head.ledger_id, head.hash):
+            raise UnverifiedError(f"{ledger.path} was replaced while the report was verified: promote it again.")
     except UnverifiedError as error:
         return None, str(error)
     made = _register(settings, tracking, report, model, agent, run_id)
     # Paths are relative to the data folder: it may be moved or copied.
     atomic_write_json(settings.layout.champion(instrument), made.to_json(settings.layout.relative))
     return made, decision.reason
+
+
+def _refuse_failed(settings: Terms, report: Mapping[str, Any], agent: str, model: Path) -> None:
+    """Refuse a model that was champion once and failed since: who deletes the record of its demotion undoes nothing.
+
+    Raises
+    ------
+    UnverifiedError
+        Saying what it made.
+    """
+    figures, lineage = report["figures"], report["lineage"]
+    again = {
+        **{name: lineage[name] for name in ("source", "costs")},
+        **{name: figures[name] for name in ("instrument", "window")},
+        "agent": agent,
+        "sha256": lineage["checkpoint_sha256"],
+        "model": str(model),
+        "valid_end_ns": span_ns(lineage)[1],
+    }
+    standings = [standing for standing in read_standings(settings, again)[0] if standing["sound"]]
+    reason = decide_demotion(again, standings, promise_of(settings, again), settings.promotion)
+    if reason is not None:
+        raise UnverifiedError(
+            f"the model of window {figures['window']} traded after its record already, and the ledger knows how: "
+            f"{reason}"
+        )
 
 
 def _register(

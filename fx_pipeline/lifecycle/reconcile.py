@@ -12,6 +12,7 @@ from fx_pipeline.lifecycle.verified import UnverifiedError, open_ledger, refuse_
 from fx_pipeline.market.errors import ConfigurationError, FxPipelineError
 from fx_pipeline.market.origin import candle_origin, is_from_broker
 from fx_pipeline.validation.champion import Champion
+from fx_pipeline.validation.gate import GateConfig, laxer
 
 #: Digits of a model's hash that name it.
 NAME_DIGITS = 12
@@ -98,8 +99,11 @@ def champion_state(settings: Terms, tracking: Tracking, instrument: str) -> Cham
     return state("agrees", f"record, alias and weights name version {version} of {name}.", False)
 
 
-def require_acknowledged(environment: str, unproven: Sequence[str], champion: Champion) -> None:
-    """Refuse to trade real money with a model that was never judged on candles from a broker, unless it is named.
+def require_acknowledged(
+    environment: str, unproven: Sequence[str], champion: Champion, gate: GateConfig | None = None
+) -> None:
+    """Refuse to trade real money with a model that was never judged on candles from a broker, or by a gate that asks
+    for less than the default one, unless it is named.
 
     Parameters
     ----------
@@ -108,18 +112,27 @@ def require_acknowledged(environment: str, unproven: Sequence[str], champion: Ch
     unproven : sequence of str
         Models that were named: the first 12 digits of each one's hash.
     champion : Champion
+    gate : GateConfig, optional
+        Of now.
 
     Raises
     ------
     ConfigurationError
-        Saying where its candles came from, and what to set.
+        Saying where its candles came from, or what its gate lacks, and what to set.
     """
     attested = champion.promoted is not None
-    if environment != "live" or (attested and is_from_broker(champion.source)):
+    proven, less = attested and is_from_broker(champion.source), laxer(gate or GateConfig())
+    if environment != "live" or (proven and not less):
         return
     name = champion.weights_sha256[:NAME_DIGITS]
     if name in unproven:
         return
+    if proven:
+        raise ConfigurationError(
+            f"the champion of {champion.instrument} is judged by a gate that asks for less than the default one "
+            f"({', '.join(less)}): take FX_GATE back; or, to trade real money with it all the same, set "
+            f"FX_LIVE_UNPROVEN={name}."
+        )
     why = "was never judged on candles from a broker" if attested else "was promoted by an earlier version"
     raise ConfigurationError(
         f"the champion of {champion.instrument} {why}. {candle_origin(champion.source)} Validate and promote it "

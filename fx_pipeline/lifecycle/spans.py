@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fx_pipeline.lifecycle.needs import Terms, Warehouse
 from fx_pipeline.market.session_rules import SessionRules
@@ -48,13 +48,20 @@ class Span:
 
 
 def load_span(
-    settings: Terms, warehouse: Warehouse, instrument: str, key: str, part: str, sealed_until_ns: int | None = None
+    settings: Terms,
+    warehouse: Warehouse,
+    instrument: str,
+    key: str,
+    part: str,
+    sealed_until_ns: int | None = None,
+    against_lake: bool = True,
 ) -> Span | str:
     """Load the training ("train") or validation ("valid") span of a window, or the sealed days for its checkpoint
     ("sealed"), or say why there is none.
 
     Nothing after the span's end is loaded; before its start come the bars that the first observation looks back on.
-    Sealed days end with the bar `sealed_until_ns`, or with the newest one.
+    Sealed days end with the bar `sealed_until_ns`, or with the newest one. The rows of what is judged are made again
+    from the lake and compared, unless `against_lake` says that nobody judges them.
     """
     from fx_pipeline.features.compute import causal_mismatches
     from fx_pipeline.features.table import count_bars, load_market, newest_bar
@@ -102,6 +109,9 @@ def load_span(
         else:
             # The published calendar: who closed the days on which a model lost would have chosen what it is judged on.
             starts = live_starts(market, calendar_of(instrument), start, end, rules)
+        # Training is held against the lake by the promotion, which looks at what was trained on then.
+        compare = against_lake and part != "train"
+        foreign = rows_not_of_lake(settings, connection, market, start, end) if compare else 0
         between = count_bars(connection, instrument, window.train_end, window.valid_start, *which)
     # The asset checks say the same of everything, but they stop only what runs with them; nothing may train on a leak.
     if between < embargo_bars or window.train_end > window.valid_start:
@@ -125,7 +135,23 @@ def load_span(
         f"an embargo of {embargo_bars} bars after training ({between} bars)": max(embargo_bars - between, 0),
         f"the first bar of {len(starts)} sessions against the start of their span": early,
     }
+    if compare:
+        searched[f"{len(market)} rows of the feature table against those that the lake gives"] = foreign
     return Span(window, market, starts, searched, rules)
+
+
+def rows_not_of_lake(settings: Terms, connection: Any, market: "MarketArrays", start_ns: int, end_ns: int) -> int:
+    """Count the rows of a span, and of the days that it looks back on, that are not those that the lake gives."""
+    from fx_pipeline.features.names import FeatureTable
+    from fx_pipeline.features.of_lake import differing_rows
+    from fx_pipeline.features.table import Month
+    from fx_pipeline.ingest.layout import lake_folder, lake_months, lake_path
+
+    table, lake = FeatureTable(market.feature_set, market.timeframe), lake_folder(settings.layout.data_dir)
+    names = lake_months(lake, market.instrument, market.timeframe)
+    months = [Month(name, lake_path(lake, market.instrument, name, market.timeframe), "") for name in names]
+    start_ns -= look_back_ns(settings.recipe.sessions_table)
+    return differing_rows(connection, market.instrument, table, months, start_ns, end_ns)
 
 
 def look_back_ns(sessions: SessionTable) -> int:

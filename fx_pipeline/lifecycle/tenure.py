@@ -64,9 +64,10 @@ def read_standings(settings: Terms, champion: Champion) -> tuple[list[Standing],
             unread.append(
                 f"{path} is of an earlier version, and the ledger has no row of it: validate its window again."
             )
-    for report in settings.layout.validated(instrument):
-        if report.name not in known and (rows := _replays(ledger, champion, report.name)):
-            found.append(_removed(champion, report.name, rows[-1]))
+    # Whatever has become of files: reports of these windows may be gone, too.
+    for window in ledger.replayed(instrument, champion.weights_sha256):
+        if window not in known and (rows := _replays(ledger, champion, window)):
+            found.append(_removed(champion, window, rows[-1]))
     return found, unread
 
 

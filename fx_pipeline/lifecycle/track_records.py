@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from fx_pipeline.lifecycle.needs import Terms, Warehouse
 from fx_pipeline.lifecycle.spans import load_span
+from fx_pipeline.lifecycle.vouched import vouchers
 from fx_pipeline.market.errors import DataError
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ def demanded_windows(
 
 def _can_be_judged(settings: Terms, warehouse: Warehouse, instrument: str, key: str) -> bool:
     try:
-        spans = (load_span(settings, warehouse, instrument, key, part) for part in ("valid", "train"))
+        spans = (
+            load_span(settings, warehouse, instrument, key, part, against_lake=False) for part in ("valid", "train")
+        )
         return not any(isinstance(span, str) for span in spans)
     except DataError:
         # Candles that have to be put right first are no reason to go without.
@@ -79,6 +82,9 @@ def walk_forward_record(ledger: "Ledger", trial: "Trial", planned: "Sequence[Pla
         return None
     rows = ledger.of_configuration(trial.instrument, trial.config_hash)
     own = next(row for row in rows if row.key == trial.key)
+    # Weights that no training left are no seed, and no candidate beside which another looks good.
+    known = vouchers(ledger)
+    rows = [row for row in rows if row.key == own.key or known.knows(row)]
     begin = own.valid_end_ns - YEAR_NS
     looks, _ = ledger.looks()
     windows = dict.fromkeys(

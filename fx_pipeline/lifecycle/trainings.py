@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from fx_pipeline.agents.record import HISTORY_NAME, RECORD_NAME, RUN_NAME, WEIGHTS_NAME
+from fx_pipeline.agents.record import HISTORY_NAME, RECORD_NAME, RUN_NAME, WEIGHTS_NAME, read_checkpoint
 from fx_pipeline.lifecycle.code import training_code
 from fx_pipeline.lifecycle.needs import Run, Terms, Tracking
 from fx_pipeline.lifecycle.spans import Span, training_data
 from fx_pipeline.lifecycle.trials import selection_recorder
+from fx_pipeline.lifecycle.vouched import keep_trainings, note_training, vouchers
 from fx_pipeline.recipes.names import run_name
 
 _FILES = (WEIGHTS_NAME, RECORD_NAME, HISTORY_NAME, RUN_NAME)
@@ -56,7 +57,9 @@ def train_seed(
         reward=None if reward is None else asdict(reward),
     )
     folder = settings.layout.checkpoint(instrument, key, seed)
-    if stands(folder, made_from, *_FILES) and not force:
+    keep_trainings(tracking.ledger())
+    known = stands(folder, made_from, *_FILES) and not force
+    if known and not vouchers(tracking.ledger()).doubt(instrument, key, folder, read_checkpoint(folder)):
         run.log.info(f"{folder} stands: the same data, settings, seed and code made it.")
         run.progress(f"{stage} (stands)")(1.0, {})
         return True
@@ -91,6 +94,7 @@ def train_seed(
                 ),
             )
         )
+        note_training(tracking.ledger(), instrument, key, folder)
         metrics.complete(checkpoint.history)
         atomic_write_json(folder / "history.json", [dict(row) for row in checkpoint.history])
         links = {"mlflow_run_id": tracked.run_id, "mlflow_url": tracked.url, "dagster_run_id": run.run_id}

@@ -293,6 +293,7 @@ def own_trial(
         {
             "instrument": instrument,
             "window": window,
+            "config_hash": configuration(record),
             "checkpoint_hash": record["weights_sha256"],
             "data_fingerprint": data_fingerprint,
             "costs": asdict(costs),

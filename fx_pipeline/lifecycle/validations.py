@@ -8,6 +8,7 @@ from fx_pipeline.lifecycle.needs import Run, Terms, Tracking, Warehouse
 from fx_pipeline.lifecycle.scores import score_seeds, validate_span, validation_identity
 from fx_pipeline.lifecycle.spans import load_span
 from fx_pipeline.lifecycle.standing import champion_beside
+from fx_pipeline.lifecycle.vouched import keep_trainings, vouchers
 from fx_pipeline.recipes.names import asset_name, run_name
 
 if TYPE_CHECKING:
@@ -68,16 +69,22 @@ def validate_window(
         return f"there is no checkpoint in {place}: materialise {asset_name(settings.recipe.name, 'checkpoint')} first."
     said = "the checkpoint in {} was trained on other spans than window {} has: train again."
     left_out = [said.format(stale.folder, key) for stale in everything if stale not in checkpoints]
-    if not checkpoints:
-        return " ".join(left_out)
+    ledger = tracking.ledger()
+    # Before anything is scored: the first row would make a ledger where none is.
+    found_faults = find_faults(ledger)
+    keep_trainings(ledger)
+    known = vouchers(ledger)
+    doubts = {found.seed: known.doubt(instrument, key, found.folder, found.record) for found in checkpoints}
+    trained = [found for found in checkpoints if not doubts[found.seed]]
+    left_out += [doubt for doubt in doubts.values() if doubt and trained]
     for reason in left_out:
         run.log.warning(f"left out: {reason}")
-    ledger, judged = tracking.ledger(), candidate(checkpoints)
-    # Before anything is scored: the first row would make a ledger where none is.
-    faults = find_faults(ledger)
+    # Where no training left any of them there is a report all the same, that says so and passes no gate.
+    judged = candidate(trained or checkpoints)
+    faults = [*found_faults, *(() if trained else [doubts[judged.seed]])]
     for fault in faults:
         run.log.warning(fault)
-    others = [checkpoint for checkpoint in checkpoints if checkpoint is not judged]
+    others = [checkpoint for checkpoint in trained if checkpoint is not judged]
     score_seeds(settings, warehouse, ledger, span, others, agent, run.progress, tell)
     champion = champion_beside(run, settings, warehouse, tracking, span, judged.sha256)
     beside = None if champion is None else champion.sha256

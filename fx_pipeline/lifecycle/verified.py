@@ -16,7 +16,8 @@ from fx_pipeline.agents.record import RECORD_NAME, WEIGHTS_NAME, read_checkpoint
 from fx_pipeline.layout import DEFAULT_RECIPE
 from fx_pipeline.lifecycle.configuration import configuration
 from fx_pipeline.lifecycle.needs import Terms, Warehouse
-from fx_pipeline.lifecycle.spans import Span, load_span, training_data
+from fx_pipeline.lifecycle.spans import Span, load_span, rows_not_of_lake, training_data
+from fx_pipeline.lifecycle.vouched import vouchers
 from fx_pipeline.market.errors import DataError
 from fx_pipeline.market.prints import no_days
 from fx_pipeline.validation.champion import Champion
@@ -155,7 +156,8 @@ def reported_trial(ledger: "Ledger", report: Mapping[str, Any]) -> "ScoredTrial 
     figures, lineage = report["figures"], report["lineage"]
     wanted = (lineage["checkpoint_sha256"], lineage["data_fingerprint"], _plain(lineage["costs"]), figures["seed"])
     named = (report["figures_sha256"], lineage_sha256(lineage))
-    for trial in ledger.scored(figures["instrument"], figures["window"]):
+    # The newest first: the same weights may be of two configurations, and the report is of the one of now.
+    for trial in reversed(ledger.scored(figures["instrument"], figures["window"])):
         if (trial.checkpoint_hash, trial.data_fingerprint, _plain(trial.costs), trial.seed) == wanted:
             known = [(found.figures_sha256, found.lineage_sha256) for found in ledger.reports(trial.key)]
             if named in known:
@@ -187,6 +189,7 @@ def refuse_other_candles(settings: Terms, warehouse: Warehouse, ledger: "Ledger"
             f"the candles of window {window} are not those that it was validated on ({_difference(span, lineage)}): "
             "materialise feature_table if they were replaced, and validate the window again."
         )
+    _refuse_other_rows(settings, warehouse, span, "valid")
     row = reported_trial(ledger, report)
     if row is not None:
         # With the candles themselves also what was tried under another clock is found.
@@ -223,6 +226,9 @@ def refuse_other_checkpoint(
             f"the candles that window {window} was trained on are not those that there are now: train it again, as "
             "what it has seen is not known."
         )
+    _refuse_other_rows(settings, warehouse, span, "train")
+    if doubt := vouchers(ledger).doubt(instrument, window, folder, record):
+        raise UnverifiedError(doubt)
     return record
 
 
@@ -316,10 +322,23 @@ def file_sha256(path: Path) -> str:
 
 
 def _present(settings: Terms, warehouse: Warehouse, instrument: str, window: str, part: str) -> Span:
-    span = load_span(settings, warehouse, instrument, window, part)
+    span = load_span(settings, warehouse, instrument, window, part, against_lake=False)
     if isinstance(span, str):
         raise UnverifiedError(f"nothing can be compared with the report of window {window}: {span}")
     return span
+
+
+def _refuse_other_rows(settings: Terms, warehouse: Warehouse, span: Span, part: str) -> None:
+    """Refuse a span whose rows of the feature table are not those that the lake gives."""
+    start, end = [getattr(span.window, f"{part}_{edge}") for edge in ("start", "end")]
+    with warehouse.get_connection(read_only=True) as connection:
+        differing = rows_not_of_lake(settings, connection, span.market, start, end)
+    if differing:
+        raise UnverifiedError(
+            f"{differing:,} rows of the feature table, of the {part} span of window {span.window.key}, are not those "
+            f"that the candles of the lake give: materialise {settings.recipe.sessions_table.features.asset} again; if "
+            f"that mends nothing, remove {settings.layout.warehouse} before."
+        )
 
 
 def _trained_on(settings: Terms, span: Span, record: Mapping[str, Any]) -> str:

@@ -223,6 +223,15 @@ class Ledger:
         found = self._scored("instrument = ? AND config_hash = ?", instrument, config_hash)
         return [trial for trial in found if is_choice(trial.window)]
 
+    def replayed(self, instrument: str, checkpoint_hash: str) -> list[str]:
+        """Names of the windows that a model was replayed on after its choice, sorted."""
+        if not self.path.exists():
+            return []
+        query = "SELECT DISTINCT window FROM trials WHERE instrument = ? AND checkpoint_hash = ? ORDER BY window"
+        with self._connection() as connection:
+            rows = connection.execute(query, (instrument, checkpoint_hash)).fetchall()
+        return [row[0].removeprefix(REPLAY) for row in rows if row[0].startswith(REPLAY)]
+
     def _scored(self, where: str, *values: str) -> list[ScoredTrial]:
         if not self.path.exists():
             return []
@@ -268,6 +277,23 @@ class Ledger:
         with self._connection() as connection:
             rows = connection.execute(query, (kind,)).fetchall()
         return [json.loads(row["content"]) | {"by": row["recorded_by"], "at": row["recorded_at"]} for row in rows]
+
+    def scored_before(self, kind: str) -> set[tuple[str, str, str, str, int]]:
+        """Return instrument, window, checkpoint, configuration and seed of the trials from before the first event of
+        a kind."""
+        if not self.path.exists():
+            return set()
+        first = (
+            "SELECT min(number) FROM chain WHERE name = 'events' AND row_key IN "
+            "(SELECT CAST(id AS TEXT) FROM events WHERE kind = ?)"
+        )
+        query = (
+            "SELECT DISTINCT instrument, window, checkpoint_hash, config_hash, seed FROM trials "
+            "JOIN chain ON chain.name = 'trials' AND chain.row_key = trials.trial_key "
+            f"WHERE chain.number < ifnull(({first}), chain.number + 1)"
+        )
+        with self._connection() as connection:
+            return {tuple(row) for row in connection.execute(query, (kind,)).fetchall()}
 
     def hash_at(self, row: int) -> str | None:
         """Return the hash of the chain at a row; None where it is shorter."""

@@ -195,7 +195,9 @@ def recover(ledger: Ledger, witnesses: Iterable[Witness], reason: str) -> Recove
         had[own_id] = max(had[own_id] - max(on_chain, default=0), 0)
     lost = max(sum(had.values()) - len(rows), 0)
     heads = sorted({(witness.ledger_id, witness.ledger_head) for witness in told if witness.ledger_id})
+    counted = {name: trials for name, trials in had.items() if name and name != own_id}
     content = {"reason": reason, "recovered": len(rows), "lost": lost, "heads": [list(pair) for pair in heads]}
+    content["ledgers"] = counted
     ledger.record_recovered(rows, RECOVERED, content)
     return Recovery(len(rows), lost, len([name for name in had if name]))
 
@@ -203,10 +205,17 @@ def recover(ledger: Ledger, witnesses: Iterable[Witness], reason: str) -> Recove
 def _against(ledger: Ledger, witnesses: Sequence[Witness]) -> dict[str, list[Witness]]:
     """Sort out who tells of another ledger, of rows that this one lacks or has otherwise, or of trials it lacks."""
     head, places = ledger.head(), ledger.places()
-    settled = {tuple(pair) for event in ledger.events(RECOVERED) for pair in event["heads"]}
+    recovered = ledger.events(RECOVERED)
+    settled = {tuple(pair) for event in recovered for pair in event["heads"]}
+    # Dagster tells of heads in between, which nothing else had: as many trials of that ledger are counted already.
+    counted = [pair for event in recovered for pair in event.get("ledgers", {}).items()]
     other, younger, rewritten, lacking = [], [], [], []
     for witness in witnesses:
         if witness.ledger_id and (witness.ledger_id, witness.ledger_head) not in settled:
+            if any(witness.ledger_id == name and witness.ledger_trials <= trials for name, trials in counted):
+                if not _has(places, witness):
+                    lacking.append(witness)
+                continue
             if witness.ledger_id != head.ledger_id:
                 other.append(witness)
                 continue

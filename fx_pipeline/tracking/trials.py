@@ -14,8 +14,12 @@ import numpy.typing as npt
 from fx_pipeline.market.prints import DAY, Days, no_days
 from fx_pipeline.tracking.choices import Look
 
-# What makes two evaluations the same trial.
-IDENTITY = ("instrument", "window", "checkpoint_hash", "data_fingerprint", "costs", "seed", "evaluation_code")
+# What makes two evaluations the same trial. The same weights may be of two configurations: other code trains them as
+# well, or the settings of the search that plays them are others.
+IDENTITY = (
+    *("instrument", "window", "config_hash", "checkpoint_hash", "data_fingerprint", "costs", "seed"),
+    "evaluation_code",
+)
 #: How names of scores begin that are of no window that candidates are chosen on.
 SELECTION, REPLAY, SEALED = "selection ", "replay ", "hold-out "
 #: Six hours: what sessions are as long as, in rows from before the span of their bars was kept.

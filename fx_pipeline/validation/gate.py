@@ -79,6 +79,56 @@ class GateConfig:
                 raise ValueError(f"the gate's {name} is a finite number, not {value}.")
 
 
+#: The laxest that `FX_GATE` may set: what a condition asks beyond it is not worth asking.
+LAXEST: dict[str, float] = {
+    "min_trades": 30,
+    "min_expectancy_pips": 0.0,
+    "max_probability_not_positive": 0.1,
+    "max_baseline_p": 0.1,
+    "max_random_p": 0.1,
+    "min_deflated_sharpe": 0.9,
+    "max_overfitting": 0.5,
+    "max_snooping_p": 0.1,
+    "risk_free_rate": 0.0,
+    "min_seeds": 2,
+    "min_seed_trades": 10,
+    "min_worst_seed_pips": 0.0,
+    "max_parity_error_pips": 1e-3,
+    "max_holdout_openings": 10,
+}
+
+
+def laxer(config: GateConfig) -> list[str]:
+    """Say which thresholds ask for less than the default does, each with the default."""
+    wanted = vars(GateConfig())
+    return [
+        f"{name} {value:g} (default {wanted[name]:g})"
+        for name, value in vars(config).items()
+        if _asks_less(name, value, wanted[name])
+    ]
+
+
+def refuse_meaningless(config: GateConfig) -> None:
+    """Refuse thresholds with which a condition lets by what it is there to hold back.
+
+    Raises
+    ------
+    ValueError
+        Naming each, and the laxest that there may be.
+    """
+    beyond = [
+        f"{name} is at {'most' if name.startswith('max_') else 'least'} {LAXEST[name]:g}, and not {value:g}"
+        for name, value in vars(config).items()
+        if _asks_less(name, value, LAXEST[name])
+    ]
+    if beyond:
+        raise ValueError(f"{'; '.join(beyond)}: with less the gate would promote what is worth nothing.")
+
+
+def _asks_less(name: str, value: float, than: float) -> bool:
+    return value > than if name.startswith("max_") else value < than
+
+
 @dataclass(frozen=True)
 class Condition:
     """One condition of the gate, judged.

@@ -11,7 +11,7 @@ from typing import Any
 from fx_pipeline.validation.champion import Champion, Demotion
 from fx_pipeline.validation.conditions import CONDITIONS
 from fx_pipeline.validation.context import SYNTHETIC
-from fx_pipeline.validation.gate import PROMOTED, GateConfig, judge
+from fx_pipeline.validation.gate import PROMOTED, GateConfig, judge, laxer
 from fx_pipeline.validation.promotion_config import PromotionConfig
 from fx_pipeline.validation.same_costs import harsher_anywhere
 from fx_pipeline.validation.spans import said_ns, span_ns
@@ -72,6 +72,7 @@ def decide_promotion(
     if not verdict.promoted:
         believed = "" if figures["verdict"] != PROMOTED else f" Its file says {PROMOTED}: {_otherwise(figures, gate)}."
         return Decision(False, f"the gate rejected window {window}: {'; '.join(verdict.reasons)}{believed}")
+    gate_name = _named(gate)
     if expectancy is None:
         return Decision(False, f"the report of window {window} passed the gate without a trade: validate it again.")
     if demotion is not None and demotion.weights_sha256 == sha256:
@@ -82,7 +83,9 @@ def decide_promotion(
         if refused is not None:
             return Decision(False, refused)
         which = "first champion" if demotion is None else "champion in place of the demoted one"
-        return Decision(True, f"window {window} passed the gate with {expectancy:.2f} pips a trade; it is the {which}.")
+        return Decision(
+            True, f"window {window} passed {gate_name} with {expectancy:.2f} pips a trade; it is the {which}."
+        )
     if champion.weights_sha256 == sha256:
         return Decision(False, f"the model of window {window} is the champion already.")
     if synthetic and champion.source != SYNTHETIC:
@@ -91,7 +94,7 @@ def decide_promotion(
         )
     if champion.source == SYNTHETIC and not synthetic:
         return Decision(
-            True, f"window {window} passed the gate on real candles; the champion knew a synthetic market only."
+            True, f"window {window} passed {gate_name} on real candles; the champion knew a synthetic market only."
         )
     cheaper = harsher_anywhere(champion.costs, lineage["costs"], figures.get("instrument", ""))
     if cheaper:
@@ -111,7 +114,13 @@ def decide_promotion(
             f"window {window} begins {said_ns(start_ns)}, and the champion was chosen by bars until "
             f"{said_ns(seen_ns)}: who is better is judged on later ones.",
         )
-    return _beside(figures["paired"], champion, window, config)
+    return _beside(figures["paired"], champion, window, config, gate_name)
+
+
+def _named(gate: GateConfig) -> str:
+    """The gate in words: whoever reads of a promotion learns how much was asked for."""
+    less = laxer(gate)
+    return f"a gate that FX_GATE made laxer ({', '.join(less)})" if less else "the gate"
 
 
 def _otherwise(figures: Mapping[str, Any], gate: GateConfig) -> str:
@@ -147,7 +156,9 @@ def _after_demotion(report: Mapping[str, Any], demotion: Demotion | None) -> str
     return None
 
 
-def _beside(paired: Mapping[str, Any] | None, champion: Champion, window: str, config: PromotionConfig) -> Decision:
+def _beside(
+    paired: Mapping[str, Any] | None, champion: Champion, window: str, config: PromotionConfig, gate: str
+) -> Decision:
     if paired is None or paired["champion_sha256"] != champion.weights_sha256:
         return Decision(
             False,
@@ -165,4 +176,4 @@ def _beside(paired: Mapping[str, Any] | None, champion: Champion, window: str, c
             False,
             f"window {window} made {shown}, needed below {config.max_paired_p:g}): not better enough to replace it.",
         )
-    return Decision(True, f"window {window} passed the gate and made {shown}): it replaces the champion.")
+    return Decision(True, f"window {window} passed {gate} and made {shown}): it replaces the champion.")

@@ -49,8 +49,9 @@ class PromotionConfig:
         ------
         ValueError
         """
-        if not 0.0 < self.max_paired_p <= 1.0:
-            raise ValueError(f"max_paired_p is a probability above 0, not {self.max_paired_p}.")
+        # At a half a challenger has only to have made more, and at one not even that.
+        if not 0.0 < self.max_paired_p <= 0.5:
+            raise ValueError(f"max_paired_p is above 0 and at most 0.5, not {self.max_paired_p}.")
         # Below that the threshold rests on no resampled champion at all, and would be out of reach.
         if not 0.001 <= self.demotion_chance <= 0.5:
             raise ValueError(f"demotion_chance lies between 0.001 and 0.5, not {self.demotion_chance}.")

@@ -30,7 +30,7 @@ from fx_pipeline.validation.conditions import CONDITIONS, HOLDOUT_CONDITIONS
 from fx_pipeline.validation.context import SYNTHETIC, ReportContext, TrialHistory
 from fx_pipeline.validation.cost_basis import CostBasis
 from fx_pipeline.validation.costs import CostSweep
-from fx_pipeline.validation.gate import GateConfig, judge
+from fx_pipeline.validation.gate import GateConfig, judge, laxer
 from fx_pipeline.validation.metrics import FEW_TRADES, TradeMetrics
 from fx_pipeline.validation.montecarlo import MonteCarlo, compare_with_iid
 from fx_pipeline.validation.paired import paired_test
@@ -182,7 +182,7 @@ def build_report(
         "price": _price_line(market, done),
         "gate": dataclasses.asdict(gate),
         "sealed": context.sealed,
-        "warnings": [*_warnings(done, metrics, context, history), *basis.warnings],
+        "warnings": [*_warnings(done, metrics, context, history, gate), *basis.warnings],
     }
     figures = _plain(figures)
     return {
@@ -302,8 +302,12 @@ def _beside_champion(done: Rollout, history: TrialHistory | None, runs: int, see
     return {"champion_sha256": champion.sha256, "champion_window": champion.window, **dataclasses.asdict(test)}
 
 
-def _warnings(done: Rollout, metrics: TradeMetrics, context: ReportContext, history: TrialHistory | None) -> list[str]:
+def _warnings(
+    done: Rollout, metrics: TradeMetrics, context: ReportContext, history: TrialHistory | None, gate: GateConfig
+) -> list[str]:
     found = []
+    if less := laxer(gate):
+        found.append(f"FX_GATE asks for less than the gate does by default: {', '.join(less)}.")
     if context.source == SYNTHETIC:
         found.append(
             "The market is SYNTHETIC: these candles were generated, and no result on them is evidence of an edge."

@@ -359,9 +359,11 @@ def gather_record(
     for plan in planned:
         if plan.valid_end_ns <= end and plan.valid_start_ns >= begin and plan.key not in known:
             missing.append(f"window {plan.key} lies between, and was not validated")
+    rivals = [row for row in rivals if _within(row, end)]
+    missing += _passed_over(windows, rivals)
     record = TrackRecord(windows, (), (), 0, tuple(missing))
     seeds = _seeds(record, [*mine, own], own, evidence)
-    family, left_out = _family(record, seeds, own, [row for row in rivals if _within(row, end)])
+    family, left_out = _family(record, seeds, own, rivals)
     return replace(record, seeds=seeds, family=family, left_out=left_out)
 
 
@@ -433,6 +435,27 @@ def _lost_days(own: Scored, evidence: Evidence, rows: Sequence[Scored], planned:
         return []
     days = ", ".join(day_name(int(day)) for day in lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
     return [f"window {own.window} was judged on {days} before, and has no session there now: bring the candles back"]
+
+
+def _passed_over(windows: Sequence[RecordWindow], rivals: Sequence[Scored]) -> list[str]:
+    """Say which windows another configuration was scored on lie within the record, on days that it has no session of.
+
+    The plan is a file: who takes windows out of it, and tries another configuration on the rest, has chosen the days.
+    """
+    days = np.unique(np.concatenate([trading_day(one.evidence.session_ns) for one in windows]))
+    found: dict[str, set[int]] = {}
+    for row in rivals:
+        seen = np.unique(trading_day(row.session_ns))
+        inside = seen[(seen > days[0]) & (seen < days[-1])]
+        lacking = np.setdiff1d(inside, days)
+        # A short day has a session in one plan of windows and none in another.
+        if len(lacking) > max(len(inside) // 2, 1):
+            found.setdefault(row.window, set()).update(lacking.tolist())
+    return [
+        f"{len(lacking)} days from {day_name(min(lacking))} on, which others were scored on in window {name}, have no "
+        "session of this configuration"
+        for name, lacking in sorted(found.items())
+    ]
 
 
 def _covered(shown: Evidence, starts: IntArray, ends: IntArray) -> npt.NDArray[np.bool_]:

@@ -285,7 +285,7 @@ def test_a_champion_whose_edge_is_gone_is_demoted_and_the_live_job_opens_nothing
 
 
 @pytest.mark.parametrize("forgotten", [True, False])
-def test_a_demotion_is_undone_by_hand_with_the_standings_behind_it(place: "Chain", forgotten: bool) -> None:
+def test_a_demotion_is_not_undone_by_removing_what_tells_of_it(place: "Chain", forgotten: bool) -> None:
     before = champion_of(place)
     promise(place)
     fail_on(place, "2029-01-01", "2030-01-01")
@@ -293,9 +293,11 @@ def test_a_demotion_is_undone_by_hand_with_the_standings_behind_it(place: "Chain
     (place.data_dir / "champion" / "demoted" / "EUR_USD.json").unlink()
     if forgotten:
         shutil.rmtree(standings(place)[0].parent)
-    assert place.job("promote", place.instrument, config(before["window"])).get_asset_materialization_events()
-    assert champion_of(place)["weights_sha256"] == before["weights_sha256"]
-    assert (promoted(place) == {}) is forgotten, "the next report asks the standings again"
+    change(place, before["window"])
+    result = place.job("promote", place.instrument, config(before["window"]))
+    assert not (place.data_dir / "champion" / "EUR_USD.json").exists(), "the ledger knows what it made since"
+    said = [entry.user_message for entry in place.instance.all_logs(result.run_id) if getattr(entry, "level", 0) == 30]
+    assert any("traded after its record already, and the ledger knows how: " in line for line in said), said
 
 
 def test_a_successor_is_promoted_in_the_run_that_demotes(place: "Chain") -> None:

@@ -98,3 +98,16 @@ def test_reports_that_cannot_be_read_tell_nothing_and_stop_nothing(tmp_path: Pat
     assert {witness.place for witness in report_witnesses(tmp_path)} == {("EUR_USD", "w", "aa")}
     assert len(report_witnesses(tmp_path)) == 2
     assert run_witnesses(tmp_path / "none.db") == [] == run_witnesses(None)
+
+
+def test_heads_in_between_of_a_ledger_that_was_recovered_are_settled_up_to_what_was_counted(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """Dagster alone has them, whom `recover` does not ask."""
+    last = tells(ledger)
+    between = replace(last, ledger_head="0" * 64, ledger_rows=last.ledger_rows - 1, ledger_trials=4)
+    fresh = Ledger(tmp_path / "fresh.db", who="tester")
+    assert recover(fresh, [last], "the disk died").ledgers == 1
+    assert find_faults(fresh, [last, between]) == []
+    (fault,) = find_faults(fresh, [replace(between, ledger_trials=6)])
+    assert "another trial ledger" in fault

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from fx_pipeline.validation.conditions import CONDITIONS
-from fx_pipeline.validation.gate import GateConfig, judge
+from fx_pipeline.validation.gate import LAXEST, GateConfig, judge, laxer, refuse_meaningless
 
 RECORD = {
     "windows": [{"window": "2024-01-08"}, {"window": "2024-02-05"}],
@@ -213,6 +213,19 @@ def test_a_family_that_cannot_be_tested_says_why():
 def test_a_threshold_that_is_no_number_is_refused():
     with pytest.raises(ValueError, match="max_overfitting"):
         GateConfig(max_overfitting=math.nan)
+
+
+def test_thresholds_that_ask_for_less_are_named_and_have_a_floor():
+    assert laxer(GateConfig()) == [] == laxer(GateConfig(min_trades=300, max_random_p=0.01))
+    assert laxer(GateConfig(min_trades=100, max_random_p=0.1)) == [
+        "min_trades 100 (default 200)",
+        "max_random_p 0.1 (default 0.05)",
+    ]
+    refuse_meaningless(GateConfig(**LAXEST))
+    for name, floor in LAXEST.items():
+        beyond = floor + 0.05 if name.startswith("max_") else floor - 0.05
+        with pytest.raises(ValueError, match=f"{name} is at (most|least) {floor:g}, and not"):
+            refuse_meaningless(GateConfig(**{name: beyond}))
 
 
 def test_an_empty_gate_is_refused():

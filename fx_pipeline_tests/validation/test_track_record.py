@@ -276,3 +276,17 @@ def test_the_record_of_a_single_window_has_the_figures_of_the_window(market_of):
     assert seen[0].session_pnl_pips.sum() == pytest.approx(figures["total_pips"])
     for line in figures["baselines"]["baselines"]:
         assert seen[0].baselines[line["name"]].sum() == pytest.approx(line["total_pips"])
+
+
+def test_days_that_another_configuration_was_scored_on_are_not_passed_over():
+    """The plan is a file: without window 1 in it, nothing asks for that window any more."""
+    rows = [window(0), window(2), window(3)]
+    others = [window(number, config_hash="other", draw=1) for number in range(5)]
+    missing = gather(rows[-1], *rows[:-1], rivals=others).missing
+    assert missing == (
+        "10 days from 2024-01-11 on, which others were scored on in window w1, have no session of this configuration",
+    )
+    # Days before the first window and after the last are not asked for, nor a single short one in between.
+    assert not gather(rows[-1], rows[1], rivals=others).missing
+    short = replace(others[1], shown=evidence_from(FIRST_NS + 10 * DAY_NS, [1.0]))
+    assert not gather(rows[-1], *rows[:-1], rivals=[others[0], short]).missing
