@@ -180,15 +180,21 @@ def _refuse_failed(settings: Terms, report: Mapping[str, Any], agent: str, model
         Saying what it made.
     """
     figures, lineage = report["figures"], report["lineage"]
-    again = {
-        **{name: lineage[name] for name in ("source", "costs")},
-        **{name: figures[name] for name in ("instrument", "window")},
-        "agent": agent,
-        "sha256": lineage["checkpoint_sha256"],
-        "model": str(model),
-        "valid_end_ns": span_ns(lineage)[1],
-    }
-    standings = [standing for standing in read_standings(settings, again)[0] if standing["sound"]]
+    again = Champion(
+        instrument=figures["instrument"],
+        recipe=settings.recipe.name,
+        window=figures["window"],
+        agent=agent,
+        weights_sha256=lineage["checkpoint_sha256"],
+        model=model,
+        source=lineage["source"],
+        costs=dict(lineage["costs"]),
+        registered_model="",
+        version="",
+        registered_url="",
+        valid_end_ns=span_ns(lineage)[1],
+    )
+    standings = [standing for standing in read_standings(settings, again)[0] if standing.sound]
     reason = decide_demotion(again, standings, promise_of(settings, again), settings.promotion)
     if reason is not None:
         raise UnverifiedError(
