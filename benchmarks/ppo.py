@@ -31,7 +31,7 @@ SESSION_BARS = 360
 Float64 = npt.NDArray[np.float64]
 
 
-class PythonEnvironment(gymnasium.Env[npt.NDArray[np.float32], int]):
+class PythonEnvironment(gymnasium.Env[npt.NDArray[np.float32], np.int64]):
     """A session at a time, in plain Python: `unit4`, a fixed cost, fills at the next open, the dense reward."""
 
     def __init__(self, data: TrainingData, scale: float, seed: int) -> None:
@@ -41,6 +41,7 @@ class PythonEnvironment(gymnasium.Env[npt.NDArray[np.float32], int]):
         self._backs, self._columns = shown(market.feature_set, data.rules.window_bars)
         self._draw = np.random.default_rng(seed)
         self._cost = data.costs.fixed_pips
+        self._side, self._entry, self._bars = 0, 0.0, 0
         size = len(self._backs) + 6
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
         self.action_space = gymnasium.spaces.Discrete(4)
@@ -52,9 +53,9 @@ class PythonEnvironment(gymnasium.Env[npt.NDArray[np.float32], int]):
         self._flatten()
         return self._look(), {}
 
-    def step(self, action: int) -> Any:
+    def step(self, action: np.int64) -> Any:
         """Act at the close of a bar."""
-        bar, last, action = self._bar, self._left == 1, int(action)
+        bar, last = self._bar, self._left == 1
         reward = 0.0
         if self._side == 0:
             if action in (BUY, SELL) and not last:
@@ -112,7 +113,7 @@ def check(data: TrainingData) -> float:
             action = int(draw.choice([HOLD, HOLD, HOLD, BUY, SELL, CLOSE]))
             done = data.actions.playable([action], seen.legal)
             step = environment.step(done)
-            _, reward_of_plain, *_ = plain.step(action)
+            _, reward_of_plain, *_ = plain.step(np.int64(action))
             worst = max(worst, abs(float(step.rewards[0]) - reward_of_plain))
             seen = step.observation
     return worst

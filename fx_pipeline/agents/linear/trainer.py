@@ -198,5 +198,5 @@ def _ridge(data: TrainingData, bars: Int64, target: Float64, horizon: int, ridge
     scale[scale < 1e-9] = np.inf
     standard = covariance / np.outer(scale, scale) + ridge * np.eye(size)
     weights = np.linalg.solve(standard, product / len(bars) / scale) / scale
-    deviation = float(np.sqrt(max(weights @ covariance @ weights, 0.0)))
+    deviation = float(np.sqrt(max(float(weights @ covariance @ weights), 0.0)))
     return _Fit(horizon, weights, float(target.mean() - mean @ weights), deviation)

@@ -30,8 +30,8 @@ class NetworkConfig(_Section):
     rest_logit: float = Field(
         2.0,
         ge=0,
-        description="Logit, at the beginning, of the action that changes nothing: a policy that begins by chance enters "
-        "at once, leaves at once, and is slow to learn more than to enter once and stay.",
+        description="Logit, at the beginning, of the action that changes nothing: a policy that begins by chance "
+        "enters and leaves at once, and is slow to learn more than to enter once and stay.",
     )
     simplicial_groups: int = Field(
         0,

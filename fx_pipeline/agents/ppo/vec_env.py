@@ -15,6 +15,7 @@ from fx_pipeline.agents.ppo.view import shown
 from fx_pipeline.environment.action_sets import UNIT4, ActionSet
 from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.environment.rewards import RewardConfig
+from fx_pipeline.environment.trades import TRADE_DTYPE
 from fx_pipeline.features.registry import feature_set
 from fx_pipeline.market.arrays import MarketArrays
 from fx_pipeline.market.costs import Fills
@@ -94,7 +95,7 @@ class TradingVecEnv(VecEnv):
         self._sessions = [_Session(self, row, observations, space) for row in range(environments)]
         super().__init__(environments, observations, space)
         #: Trades of the round that ended last, as `LockstepEnvironment.trades` has them.
-        self.trades: npt.NDArray[np.void] = np.zeros(0)
+        self.trades: npt.NDArray[np.void] = np.zeros(0, dtype=TRADE_DTYPE)
 
     @property
     def actions(self) -> ActionSet:
