@@ -5,7 +5,8 @@
 Both are whole trainings, with rollouts and updates of the same library in the same run, one after the other: the agent
 `ppo` with a preset of its own (64 sessions at once), and `PPO("MlpPolicy", environment)` on one `gymnasium.Env` that
 plays the same sessions, costs and rewards bar by bar, with the network, rollout, minibatches and passes of the preset.
-The Python environment is held against the compiled one first: the same actions must earn the same.
+The Python environment is held against the compiled one first: the same actions must earn the same. The figures whose
+name has `cpu` are of seconds of this process on a core: where other programs share the cores, they say more.
 """
 
 import argparse
@@ -27,9 +28,10 @@ from fx_pipeline.environment.actions import BUY, CLOSE, HOLD, SELL
 from fx_pipeline.proofs.prove import Proof, training_data
 
 SESSION_BARS = 360
+Float64 = npt.NDArray[np.float64]
 
 
-class PythonEnvironment(gymnasium.Env[npt.NDArray[np.float32], int]):
+class PythonEnvironment(gymnasium.Env[npt.NDArray[np.float32], np.int64]):
     """A session at a time, in plain Python: `unit4`, a fixed cost, fills at the next open, the dense reward."""
 
     def __init__(self, data: TrainingData, scale: float, seed: int) -> None:
@@ -39,6 +41,7 @@ class PythonEnvironment(gymnasium.Env[npt.NDArray[np.float32], int]):
         self._backs, self._columns = shown(market.feature_set, data.rules.window_bars)
         self._draw = np.random.default_rng(seed)
         self._cost = data.costs.fixed_pips
+        self._side, self._entry, self._bars = 0, 0.0, 0
         size = len(self._backs) + 6
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
         self.action_space = gymnasium.spaces.Discrete(4)
@@ -50,9 +53,9 @@ class PythonEnvironment(gymnasium.Env[npt.NDArray[np.float32], int]):
         self._flatten()
         return self._look(), {}
 
-    def step(self, action: int) -> Any:
+    def step(self, action: np.int64) -> Any:
         """Act at the close of a bar."""
-        bar, last, action = self._bar, self._left == 1, int(action)
+        bar, last = self._bar, self._left == 1
         reward = 0.0
         if self._side == 0:
             if action in (BUY, SELL) and not last:
@@ -110,14 +113,19 @@ def check(data: TrainingData) -> float:
             action = int(draw.choice([HOLD, HOLD, HOLD, BUY, SELL, CLOSE]))
             done = data.actions.playable([action], seen.legal)
             step = environment.step(done)
-            _, reward_of_plain, *_ = plain.step(action)
+            _, reward_of_plain, *_ = plain.step(np.int64(action))
             worst = max(worst, abs(float(step.rewards[0]) - reward_of_plain))
             seen = step.observation
     return worst
 
 
-def ours(config: PpoConfig, data: TrainingData, rollouts: int) -> float:
-    """Steps a second of the agent, playing and learning."""
+def clocks() -> Float64:
+    """Seconds by the wall, and of this process on a core."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def ours(config: PpoConfig, data: TrainingData, rollouts: int) -> Float64:
+    """Steps a second of the agent, playing and learning, by both clocks."""
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
@@ -129,23 +137,23 @@ def ours(config: PpoConfig, data: TrainingData, rollouts: int) -> float:
         weights = np.ones((data.rules.bars, environments), dtype=np.float32)
         for rollout in range(rollouts + 1):
             if rollout == 1:
-                began_s = time.perf_counter()
+                began = clocks()
             learner.play(rollout, lambda: weights)
             learner.learn(rollout, 0.0)
-    return rollouts * data.rules.bars * environments / (time.perf_counter() - began_s)
+    return rollouts * data.rules.bars * environments / (clocks() - began)
 
 
-def python(config: PpoConfig, data: TrainingData, steps: int) -> float:
-    """Steps a second of stable-baselines3 on the plain environment, playing and learning."""
+def python(config: PpoConfig, data: TrainingData, steps: int) -> Float64:
+    """Steps a second of stable-baselines3 on the plain environment, playing and learning, by both clocks."""
     from stable_baselines3 import PPO
     from stable_baselines3.common.callbacks import BaseCallback
 
     class Timed(BaseCallback):
-        first_s = 0.0
+        first: Float64 | None = None
 
         def _on_step(self) -> bool:
-            if self.first_s == 0.0:
-                self.first_s = time.perf_counter()
+            if self.first is None:
+                self.first = clocks()
             return True
 
     settings, timed = config.learner, Timed()
@@ -157,7 +165,8 @@ def python(config: PpoConfig, data: TrainingData, steps: int) -> float:
         gamma=settings.gamma, gae_lambda=settings.gae_lambda, ent_coef=settings.entropy,
     )  # fmt: skip
     model.learn(steps, callback=timed)
-    return steps / (time.perf_counter() - timed.first_s)
+    assert timed.first is not None
+    return steps / (clocks() - timed.first)
 
 
 def measure(preset: str, bars: int, rollouts: int, python_steps: int) -> dict[str, float]:
@@ -169,7 +178,14 @@ def measure(preset: str, bars: int, rollouts: int, python_steps: int) -> dict[st
         raise SystemExit(f"the environments differ by {difference} pips a step: nothing was compared.")
     with torch_settings(config.runtime.threads):
         fast, slow = ours(config, data, rollouts), python(config, data, python_steps)
-    return {"steps_per_s": round(fast), "python_steps_per_s": round(slow), "vs_python_env": round(fast / slow, 2)}
+    ratio = fast / slow
+    return {
+        "steps_per_s": round(fast[0]),
+        "vs_python_env": round(ratio[0], 2),
+        "python_steps_per_s": round(slow[0]),
+        "steps_per_cpu_s": round(fast[1]),
+        "vs_python_env_cpu": round(ratio[1], 2),
+    }
 
 
 def main() -> None:

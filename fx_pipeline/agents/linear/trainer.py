@@ -1,7 +1,6 @@
 """The trainer: ridge regressions of the price ahead, and the thresholds that earned most on later sessions."""
 
 import hashlib
-import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -199,5 +198,5 @@ def _ridge(data: TrainingData, bars: Int64, target: Float64, horizon: int, ridge
     scale[scale < 1e-9] = np.inf
     standard = covariance / np.outer(scale, scale) + ridge * np.eye(size)
     weights = np.linalg.solve(standard, product / len(bars) / scale) / scale
-    deviation = math.sqrt(max(float(weights @ covariance @ weights), 0.0))
+    deviation = float(np.sqrt(max(float(weights @ covariance @ weights), 0.0)))
     return _Fit(horizon, weights, float(target.mean() - mean @ weights), deviation)

@@ -27,6 +27,12 @@ class NetworkConfig(_Section):
     width: int = Field(128, ge=1, description="Units of each hidden layer.")
     layers: int = Field(2, ge=1, description="Hidden layers.")
     activation: Literal["tanh", "relu"] = Field("relu", description="After each hidden layer.")
+    rest_logit: float = Field(
+        2.0,
+        ge=0,
+        description="Logit, at the beginning, of the action that changes nothing: a policy that begins by chance "
+        "enters and leaves at once, and is slow to learn more than to enter once and stay.",
+    )
     simplicial_groups: int = Field(
         0,
         ge=0,

@@ -78,6 +78,8 @@ class Learner:
                 policy_kwargs=policy_kwargs(config.network),
                 device="cpu",
             )
+        with torch.no_grad():
+            self.model.policy.get_parameter("action_net.bias")[environment.actions.rest] += config.network.rest_logit
         self.model.batch_size = min(settings.batch_size, session_bars * environment.num_envs)
         self.model.ep_info_buffer, self.model.ep_success_buffer = deque(maxlen=100), deque(maxlen=100)
         self.model.set_logger(Logger(folder=None, output_formats=[]))

@@ -97,6 +97,11 @@ class TradingVecEnv(VecEnv):
         #: Trades of the round that ended last, as `LockstepEnvironment.trades` has them.
         self.trades: npt.NDArray[np.void] = np.zeros(0, dtype=TRADE_DTYPE)
 
+    @property
+    def actions(self) -> ActionSet:
+        """What an agent may do."""
+        return self._environment.actions
+
     def charge(self, fills: Fills) -> None:
         """Let the sessions that begin next fill at other prices and costs."""
         old = self._environment
