@@ -82,7 +82,7 @@ def test_a_part_with_other_bars_is_refused(tmp_path: Path) -> None:
     hours, quarters = frame_of(H1), frame_of(M15)
     border = hours["time"][600]
     mixed = pd.concat([hours[hours["time"] < border], quarters[quarters["time"] >= border].head(400)])
-    with pytest.raises(DataError, match=r"not H1 throughout: H1 bars up to .*, M15 from .* cut the file there"):
+    with pytest.raises(DataError, match=r"not H1 throughout: M15 bars from .*: cut these parts out"):
         imported(write(mixed, tmp_path / "a.csv"), tmp_path, timeframe=H1)
     coarse = pd.concat([quarters[quarters["time"] < border], hours[hours["time"] >= border]])
     with pytest.raises(DataError, match=r"not M15 throughout: M15 bars up to .*, H1 from .* cut the file there"):
