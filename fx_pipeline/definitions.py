@@ -29,19 +29,24 @@ from fx_pipeline.defs.recipe_assets import component_definitions, data_assets, j
 from fx_pipeline.defs.resources import build_resources  # noqa: E402
 from fx_pipeline.defs.settings import SETTINGS  # noqa: E402
 
-_used = SETTINGS.used_recipes
-_parts = joined(
-    data_assets(_used),
+
+def _definitions() -> dg.Definitions:
+    used = SETTINGS.used_recipes
     # Those that are components come with their folder.
-    *(recipe_assets(recipe) for recipe in _used if not SETTINGS.known_recipes.is_component(recipe.name)),
-)
-_recipes = dg.Definitions(
-    assets=[*_parts["assets"], leaderboard.leaderboard],
-    asset_checks=[*_parts["asset_checks"], *CHECKS, *data_checks.CHECKS],
-    jobs=[*_parts["jobs"], data_checks.check_data, upkeep.catch_up_tracking],
-    sensors=[*_parts["sensors"], data_checks.watch_data, upkeep.tend_runs],
-    schedules=_parts["schedules"],
-    resources=build_resources(SETTINGS),
-    executor=dg.in_process_executor,
-)
-defs = dg.Definitions.merge(_recipes, *component_definitions())
+    own = [recipe for recipe in used if not SETTINGS.known_recipes.is_component(recipe.name)]
+    parts = joined(data_assets(used), *map(recipe_assets, own))
+    recipes = dg.Definitions(
+        assets=[*parts["assets"], leaderboard.leaderboard],
+        asset_checks=[*parts["asset_checks"], *CHECKS, *data_checks.CHECKS],
+        jobs=[*parts["jobs"], data_checks.check_data, upkeep.catch_up_tracking],
+        sensors=[*parts["sensors"], data_checks.watch_data, upkeep.tend_runs],
+        schedules=parts["schedules"],
+        resources=build_resources(SETTINGS),
+        executor=dg.in_process_executor,
+    )
+    components = component_definitions()
+    return dg.Definitions.merge(recipes, *components) if components else recipes
+
+
+# Dagster takes a module that holds one of them.
+defs = _definitions()

@@ -105,3 +105,10 @@ def test_loading_is_light(tmp_path: Any) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_dagster_finds_the_one_definitions_object_of_the_module() -> None:
+    from dagster._core.workspace.autodiscovery import loadable_targets_from_python_module
+
+    (target,) = loadable_targets_from_python_module("fx_pipeline.definitions", working_directory=None)
+    assert target.attribute == "defs"
