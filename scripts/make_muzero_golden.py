@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fx_pipeline.agents.muzero.torch_settings import torch_settings
 
 from fx_pipeline.agents.base import Budget
 from fx_pipeline.agents.kit.torch_settings import torch_settings
