@@ -115,7 +115,11 @@ def test_credentials_are_asked_for(monkeypatch: pytest.MonkeyPatch, environment:
         ("FX_HOLIDAYS", "24.12.2026", "FX_HOLIDAYS: '24.12.2026' is not a holiday: write 2026-12-24 to close a day"),
         ("FX_DAILY_BREAK", "noon", "FX_DAILY_BREAK: 'noon' is not a daily break: write it as 16:58-17:03"),
         ("FX_STALE_MINUTES", "0", "FX_STALE_MINUTES: "),
-        ("FX_EMBARGO_BARS", "100", "FX_EMBARGO_BARS=100 is too small: 1500 bars of feature warm-up .* 1860 in all"),
+        (
+            "FX_EMBARGO_BARS",
+            "100",
+            "FX_EMBARGO_BARS=100 is too small: the warm-up of features and one session .* 1860 bars in all",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:

@@ -64,8 +64,9 @@ def features_checks(asset: dg.AssetsDefinition, features: FeatureTable) -> list[
                 drawn, wrong = causal_bars(connection, instrument, CAUSALITY_BARS, settings.seed, *which)
             tested += drawn
             different += [f"{instrument} bar {bar}" for bar in wrong]
-        metadata = plain({"bars tested": tested, "different": different})
-        return dg.AssetCheckResult(passed=not different, metadata=metadata)
+        return dg.AssetCheckResult(
+            passed=not different, metadata=plain({"bars tested": tested, "different": different})
+        )
 
     return [features_are_finite, features_are_causal]
 

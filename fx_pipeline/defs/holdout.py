@@ -67,8 +67,7 @@ def holdout_asset(models: RecipeModels) -> dg.AssetsDefinition:
             yield skipped(context, report)
             return
         folder = terms.layout.report(instrument, key) / "holdout"
-        metadata = plain(report_metadata(report, folder))
-        yield dg.MaterializeResult(metadata=metadata, data_version=report_version(report))
+        yield dg.MaterializeResult(metadata=plain(report_metadata(report, folder)), data_version=report_version(report))
 
     return holdout_report
 

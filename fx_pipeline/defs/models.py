@@ -162,8 +162,7 @@ def report_asset(recipe: Recipe, checkpoint: dg.AssetsDefinition) -> dg.AssetsDe
             yield skipped(context, report)
             return
         folder = terms.layout.report(instrument, key)
-        metadata = plain(report_metadata(report, folder))
-        yield dg.MaterializeResult(metadata=metadata, data_version=report_version(report))
+        yield dg.MaterializeResult(metadata=plain(report_metadata(report, folder)), data_version=report_version(report))
 
     return validation_report
 
@@ -211,9 +210,9 @@ def champion_asset(recipe: Recipe, report: dg.AssetsDefinition) -> dg.AssetsDefi
             context.log.info(outcome.reason)
             # The report names the version that it made, as the version names its report.
             names = ("registered_model", "version", "registered_url", "weights_sha256")
-            linked = plain({name: getattr(outcome.champion, name) for name in names})
+            linked = {name: getattr(outcome.champion, name) for name in names}
             partition = key(instrument, config.window)
-            context.log_event(dg.AssetObservation(report.key, partition=partition, metadata=linked))
+            context.log_event(dg.AssetObservation(report.key, partition=partition, metadata=plain(linked)))
             yield _settled(terms, outcome)
             return
         # A refusal leaves the champion as it is, and what is shown of it.

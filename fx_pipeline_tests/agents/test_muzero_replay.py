@@ -5,9 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from fx_pipeline.agents.muzero.batch import Mirror
 from fx_pipeline.agents.muzero.config import load_config
 from fx_pipeline.agents.muzero.replay import Replay
+from fx_pipeline.environment.action_sets import UNIT4
 from fx_pipeline.environment.actions import BUY, CLOSE, HOLD
+from fx_pipeline.features.registry import feature_set
 from fx_pipeline.market.errors import FxPipelineError
 
 SESSION = 20
@@ -42,13 +45,20 @@ def play(replay: Replay, rows: np.ndarray, steps: int = SESSION, pips: float | N
         arrays["actions"][rows, 1] = BUY
         arrays["actions"][rows, 5] = CLOSE
         arrays["rewards"][rows, 5] = pips
+        # What is held before each decision: the side is the first of the static features.
+        arrays["static"][rows] = 0.0
+        arrays["static"][rows, 2:6, 0] = 1.0
     replay.advance(rows, steps)
 
 
-def draw(replay: Replay, market, batch_size: int = 256, seed: int = 0, **settings: object):
+def draw(
+    replay: Replay, market, batch_size: int = 256, seed: int = 0, mirror: Mirror | None = None, **settings: object
+):
     options = {"batch_size": batch_size, "unroll_steps": 3, "td_steps": 2, **settings}
     learner = dataclasses.replace(load_config("tiny").learner, **{"mirror": False} | options)
-    return replay.sample(market, learner, window_bars=32, discount=0.5, generator=np.random.default_rng(seed))
+    return replay.sample(
+        market, learner, window_bars=32, discount=0.5, generator=np.random.default_rng(seed), mirror=mirror
+    )
 
 
 def test_the_oldest_episode_goes_first(small_market) -> None:
@@ -211,7 +221,7 @@ def test_later_observations_are_those_of_the_next_bars(small_market) -> None:
 def test_mirroring_turns_every_other_sample(small_market) -> None:
     replay = make(in_trade_share=1.0)
     fill(replay, replay.begin(np.array([2000])), SESSION, in_trade_after=0)
-    batch = draw(replay, small_market.market, mirror=True)
+    batch = draw(replay, small_market.market, mirror=Mirror.of(feature_set("temporal9"), UNIT4))
     assert (batch.static[::2, 0] == 1.0).all()
     assert (batch.static[1::2, 0] == -1.0).all()
 

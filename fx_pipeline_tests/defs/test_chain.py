@@ -139,11 +139,12 @@ def test_training_and_validation_never_meet(chain: "Chain") -> None:
     """No bar of a training session, nor of its label, is seen by a validation session or its features."""
     from fx_pipeline.lifecycle.spans import load_span
     from fx_pipeline.market.arrays import SESSION_BARS
+    from fx_pipeline.settings import load_settings
 
     with chain.environment():
         warehouse = chain.definitions().resources["warehouse"]
-        train = load_span(warehouse, chain.instrument, chain.window, "train")
-        valid = load_span(warehouse, chain.instrument, chain.window, "valid")
+        train = load_span(load_settings(), warehouse, chain.instrument, chain.window, "train")
+        valid = load_span(load_settings(), warehouse, chain.instrument, chain.window, "valid")
     assert train.market.time[-1] < train.window.train_end
     last_train = train.market.time[train.starts + SESSION_BARS - 1].max()
     assert last_train < train.window.train_end < valid.window.valid_start <= valid.market.time[valid.starts].min()
@@ -155,15 +156,16 @@ def test_no_setting_chooses_the_sessions_that_a_model_is_judged_on(
 ) -> None:
     """A day that is closed by a setting, or a break that takes the hours of the losses, moves no session."""
     from fx_pipeline.lifecycle.spans import load_span
+    from fx_pipeline.settings import load_settings
 
     with chain.environment():
         warehouse = chain.definitions().resources["warehouse"]
-        valid = load_span(warehouse, chain.instrument, chain.window, "valid")
+        valid = load_span(load_settings(), warehouse, chain.instrument, chain.window, "valid")
         day = np.datetime64(int(valid.market.time[valid.starts[1]]), "ns").astype("datetime64[D]")
         for name, value in (("FX_HOLIDAYS", str(day)), ("FX_DAILY_BREAK", "03:00-16:00")):
             with monkeypatch.context() as patched:
                 patched.setenv(name, value)
-                again = load_span(warehouse, chain.instrument, chain.window, "valid")
+                again = load_span(load_settings(), warehouse, chain.instrument, chain.window, "valid")
             assert again.starts.tolist() == valid.starts.tolist()
 
 
@@ -213,7 +215,7 @@ def test_report_compares_with_the_agent_without_search_and_says_what_was_searche
     report = json.loads((chain.report / "report.json").read_text())
     figures = report["figures"]
     assert figures["baselines"]["ablation"]["name"] == "this model without its search"
-    assert figures["leaks_found"] == 0 and len(figures["leaks_searched"]) == 3
+    assert figures["leaks_found"] == 0 and len(figures["leaks_searched"]) == 4
     assert figures["parity_error_pips"] < 1e-6
     assert figures["trials"] == figures["seeds"] == 1
     assert "the ledger has one trial" in figures["record"]["family_absent"]

@@ -341,7 +341,7 @@ def test_an_instrument_that_cannot_be_looked_at_hides_no_other_from_the_freshnes
 ) -> None:
     from fx_pipeline.defs import freshness
 
-    def judged(_1: object, name: str, _2: object) -> dg.AssetCheckResult:
+    def judged(_1: object, name: str, *_: object) -> dg.AssetCheckResult:
         if name == "EUR_USD":
             raise IndexError("a file without a bar")
         return freshness._judged(name, True, {})

@@ -14,6 +14,7 @@ from fx_pipeline.ingest.lake import build_month
 from fx_pipeline.ingest.lake import read_candles as read_lake
 from fx_pipeline.ingest.raw import download_month
 from fx_pipeline.market.errors import DataError
+from fx_pipeline.market.timeframe import M1, TIMEFRAMES
 
 FAR = 2**62
 
@@ -60,11 +61,29 @@ def test_m1_files_are_read(shared_data: Path, name: str, quarantined: int) -> No
 
 
 @pytest.mark.parametrize(
+    ("name", "timeframe", "bars"),
+    [
+        ("GBP_JPY_M5_2019-07_2020-05", "M5", 39_370),
+        ("GBP_JPY_H1_2015_2022", "H1", 44_557),
+        ("XAU_USD_H1_2006_2015_bid_ask", "H1", 58_489),
+    ],
+)
+def test_files_of_longer_bars_are_read_as_what_they_are(
+    shared_data: Path, name: str, timeframe: str, bars: int
+) -> None:
+    path = shared_data / f"{name}.parquet"
+    found = read_candles(path, "parquet", guess_instrument(path))
+    assert (len(found.candles), len(found.quarantine)) == (bars, 0)
+    named = read_candles(path, "parquet", guess_instrument(path), timeframe=TIMEFRAMES[timeframe])
+    assert named.candles.equals(found.candles)
+    with pytest.raises(DataError, match=f"holds {timeframe} bars"):
+        read_candles(path, "parquet", guess_instrument(path), timeframe=M1)
+
+
+@pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("GBP_JPY_M5_2019-07_2020-05", "holds M5 bars"),
-        ("GBP_JPY_H1_2015_2022", "holds H1 bars"),
-        ("XAU_USD_H1_2006_2015_bid_ask", "holds H1 bars"),
+        ("XAU_USD_H1_2006_2015_bid_ask", "GBP_JPY"),
         ("macro_DXY_D1", "columns in"),
     ],
 )

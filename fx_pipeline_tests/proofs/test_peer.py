@@ -27,7 +27,7 @@ def test_peer_is_judged_beside_the_agent(rule_agent: "StandIn") -> None:
     (peer,) = made["ppo"]
     assert made["ppo_share_mean"] == peer["share"] < 0.5, "two rounds of sessions teach it little"
     assert [len(point) for point in peer["curve"]] == [2, 2]
-    assert peer["curve"][0][1] < -100, "it begins at random"
+    assert peer["curve"][0][1] < -30, "it begins by trading at random now and then"
     assert peer["policy_pips_per_episode"] is None and peer["counters"]["episodes"] == 128
     assert not any("PPO" in line for line in missed_bars(made))
 

@@ -261,7 +261,7 @@ def test_missed_bar_may_be_forgiven(rule_agent: "StandIn", command: Any) -> None
     [
         (("nobody",), "unknown agent 'nobody': known are muzero"),
         (("rule", "--market", "trend"), "unknown proof market 'trend': known are ou, regime, walk"),
-        (("rule", "--preset", "huge"), "preset 'huge' is unknown"),
+        (("rule", "--preset", "huge"), "unknown preset 'huge' of rule: known are small, tiny"),
     ],
 )
 def test_unknown_names_are_refused_before_anything_is_trained(
