@@ -118,7 +118,7 @@ def test_credentials_are_asked_for(monkeypatch: pytest.MonkeyPatch, environment:
         (
             "FX_EMBARGO_BARS",
             "100",
-            "FX_EMBARGO_BARS=100 is too small: the warm-up of features and one session .* 1860 bars in all",
+            "FX_EMBARGO_BARS=100 is too small: .* 1860 bars in all",
         ),
     ],
 )

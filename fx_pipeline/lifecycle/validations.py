@@ -69,6 +69,8 @@ def validate_window(
         return f"there is no checkpoint in {place}: materialise {asset_name(settings.recipe.name, 'checkpoint')} first."
     said = "the checkpoint in {} was trained on other spans than window {} has: train again."
     left_out = [said.format(stale.folder, key) for stale in everything if stale not in checkpoints]
+    if not checkpoints:
+        return " ".join(left_out)
     ledger = tracking.ledger()
     # Before anything is scored: the first row would make a ledger where none is.
     found_faults = find_faults(ledger)

@@ -21,7 +21,8 @@ from fx_pipeline.agents.registry import agent
 from fx_pipeline.environment.action_sets import LEVERAGE7, LONG_FLAT
 from fx_pipeline.environment.lockstep import LockstepEnvironment
 from fx_pipeline.environment.spec import ObservationSpec
-from fx_pipeline.features.compute import with_features
+from fx_pipeline.features.compute import bars_of, compute_features
+from fx_pipeline.features.registry import feature_set
 from fx_pipeline.market.atomic import atomic_write_json
 from fx_pipeline.market.costs import build_fills
 from fx_pipeline.market.errors import DataError
@@ -176,7 +177,8 @@ def test_a_training_learns_from_any_features_actions_and_sessions(make_market, t
         # Its hours are those of a longer bar.
         first = data.market.time[0]
         hourly = dataclasses.replace(data.market, timeframe=H1, time=first + 60 * (data.market.time - first))
-        ready = with_features(hourly, features)
+        made = compute_features(feature_set(features), bars_of(hourly))
+        ready = dataclasses.replace(hourly, features=made, feature_set=features)
         warm = np.flatnonzero(np.isfinite(ready.features).all(axis=1))[0] + rules.window_bars
         data = dataclasses.replace(data, market=ready, starts=np.arange(warm, len(ready) - rules.bars))
     overrides = {"learner.consistency_weight": 1.0, "learner.reanalyze_share": 0.5, "replay.evict": "quality"}

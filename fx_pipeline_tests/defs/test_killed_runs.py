@@ -16,7 +16,6 @@ from dagster._core.execution.retries import auto_reexecution_should_retry_run
 from dagster._core.storage.tags import MAX_RETRIES_TAG, RUN_FAILURE_REASON_TAG
 
 from fx_pipeline.definitions import defs
-from fx_pipeline.defs.jobs import JOBS
 from fx_pipeline.defs.killed_runs import end_killed_runs
 
 PROJECT = Path(__file__).parents[2]
@@ -146,5 +145,6 @@ def test_killed_run_is_started_again_and_a_canceled_or_failed_one_is_not(instanc
 def test_every_job_but_the_live_one_goes_on_after_a_kill() -> None:
     jobs = defs.resolve_all_job_defs()
     retried = {job.name for job in jobs if int(job.tags.get(MAX_RETRIES_TAG, 0)) > 0}
-    assert retried == {job.name for job in JOBS}
-    assert "live_trading" not in retried
+    verbs = ("ingest", "prepare", "train", "validate", "promote", "certify")
+    assert retried == {job.name for job in jobs if job.name.split("_")[0] in verbs}
+    assert set(verbs) <= retried and not any(name.startswith("live_trading") for name in retried)

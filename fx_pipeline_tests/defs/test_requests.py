@@ -13,6 +13,7 @@ from fx_pipeline.defs import requests
 from fx_pipeline.defs.automation import promote_best, validate_new_checkpoints
 from fx_pipeline.defs.keeping_current import prepare_new_candles
 from fx_pipeline.defs.partitions import instrument_month, instrument_window, instruments
+from fx_pipeline.market.timeframe import Timeframe
 from fx_pipeline_tests.defs.conftest import attest
 from fx_pipeline_tests.defs.test_automation import retraining, tick
 
@@ -341,10 +342,10 @@ def test_an_instrument_that_cannot_be_looked_at_hides_no_other_from_the_freshnes
 ) -> None:
     from fx_pipeline.defs import freshness
 
-    def judged(_1: object, name: str, *_: object) -> dg.AssetCheckResult:
+    def judged(_1: object, name: str, _2: object, timeframe: Timeframe) -> dg.AssetCheckResult:
         if name == "EUR_USD":
             raise IndexError("a file without a bar")
-        return freshness._judged(name, True, {})
+        return freshness._judged(timeframe, name, True, {})
 
     monkeypatch.setattr(freshness, "currency_of", judged)
     monkeypatch.setenv("FX_OANDA_ENVIRONMENT", "practice")

@@ -249,7 +249,7 @@ def test_the_record_of_a_single_window_has_the_figures_of_the_window(market_of):
     def record(score):
         seen.append(Evidence.from_bytes(score.evidence))
         alone = TrialHistory(1, (0.1,), ())
-        return replace(alone, record=record_of_window(seen[-1], "w", 5, "", alone))
+        return replace(alone, record=record_of_window(seen[-1], "w", 5, "", alone.window, alone.left_out))
 
     report = validate_policy(
         market_of(3_200),
