@@ -27,6 +27,7 @@ LONGEST = (
     "ingest/test_importers_streaming.py",
     "test_demo.py",
     "defs/test_backfill.py",
+    "defs/test_recipe_chain.py",
     _PROOF,
 )
 #: Seconds after which a slow test is stuck: three workers share two cores.

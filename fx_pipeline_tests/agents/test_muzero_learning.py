@@ -44,13 +44,6 @@ def test_five_seeds_reach_every_bar_of_the_table(market: MarketName, measured: C
     assert [said for bar in judged if (said := bar.missed(result)) is not None] == []
 
 
-def test_seven_exposures_are_learned_too(measured: Callable[[str], None]) -> None:
-    proof = Proof("muzero", "ou", "small", STUCK_MINUTES, 1, 1_792, SESSIONS, action_set="leverage7")
-    result = prove_market(proof, ppo=False, watch=unwatched, now=lambda: dt.datetime.now(dt.UTC))
-    measured(f"ou with leverage7, 1792 episodes: {result['share_worst']:.3f} of {result['optimum_pips']:.1f} pips\n")
-    assert result["share_worst"] > 0.5
-
-
 def _table(result: Mapping[str, Any]) -> str:
     seeds, text = result["seeds"], io.StringIO()
     text.write(f"{result['market']}, {EPISODES[result['market']]} episodes, {len(seeds)} seeds\n")
